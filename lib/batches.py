@@ -1,0 +1,106 @@
+"""Which sequences make which step: seeded, grouped by length, and a pure function of the step number.
+
+Because `at(step)` depends on nothing but the seed and the step, a resumed run sees exactly the batches it would have seen.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lib.masking import whole_word_mask
+
+POOL = 16  # steps whose sequences are sorted by length together; larger pads less, smaller mixes better
+
+
+class Schedule:
+    """The order of sequences over a training run.
+
+    Args:
+        lengths: [sequences] tokens in each.
+        batch: sequences in one optimizer step; micro: sequences that go through the model at once.
+        epochs: passes over the data; steps > 0 overrides it.
+    """
+
+    def __init__(self, lengths: np.ndarray, *, batch: int, micro: int, epochs: float, steps: int = 0, seed: int = 0):
+        self.lengths, self.batch, self.seed = np.asarray(lengths), min(batch, len(lengths)), seed
+        self.micro = min(micro, self.batch)
+        self.steps_per_epoch = max(1, len(self.lengths) // self.batch)
+        self.steps = steps or max(1, round(epochs * self.steps_per_epoch))
+        self._epoch, self._order = -1, []
+
+    def indices(self, step: int) -> list[np.ndarray]:
+        """The micro-batches of one step, each an array of sequence indices."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, self._plan(epoch)
+        return self._order[within]
+
+    def _plan(self, epoch: int) -> list[list[np.ndarray]]:
+        rng = np.random.default_rng([self.seed, epoch])
+        order = rng.permutation(len(self.lengths))[: self.steps_per_epoch * self.batch]
+        micros: list[np.ndarray] = []
+        for start in range(0, len(order), POOL * self.batch):
+            pool = order[start : start + POOL * self.batch]
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            cut = [pool[i : i + self.micro] for i in range(0, len(pool), self.micro)]
+            micros += [cut[i] for i in rng.permutation(len(cut))]
+        per_step = -(-self.batch // self.micro)
+        return [micros[i : i + per_step] for i in range(0, len(micros), per_step)]
+
+
+@dataclass
+class Batch:
+    """One micro-batch: inputs, kept and labels are [sequences, length]; `kept` is bool, True on real tokens."""
+
+    inputs: torch.Tensor
+    kept: torch.Tensor
+    labels: torch.Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(t.to(device, non_blocking=True) for t in (self.inputs, self.kept, self.labels)))
+
+
+def pad(rows: list[np.ndarray], value: int, multiple: int = 8) -> torch.Tensor:
+    """[sequences, longest, rounded up to `multiple`], padded with `value` on the right."""
+    width = -(-max(len(row) for row in rows) // multiple) * multiple
+    out = np.full((len(rows), width), value, dtype=np.int64)
+    for line, row in zip(out, rows):
+        line[: len(row)] = row
+    return torch.from_numpy(out)
+
+
+class MaskedBatches:
+    """Batches for MLM and distillation from a prepared corpus, masked afresh in every epoch.
+
+    Args:
+        corpus: has `.lengths` and `.rows(indices) -> (ids, word_start)`.
+        specials: ids that are never masked; pad_id, mask_id, vocab_size: the tokenizer's.
+        probability: share of words masked; whole_words False masks token by token.
+    """
+
+    def __init__(self, corpus, schedule: Schedule, *, specials: list[int], pad_id: int, mask_id: int, vocab_size: int,
+                 probability: float = 0.15, whole_words: bool = True):  # fmt: skip
+        self.corpus, self.schedule, self.steps = corpus, schedule, schedule.steps
+        self.specials = torch.tensor(sorted({*specials, pad_id}))
+        self.pad_id, self.mask_id, self.vocab_size = pad_id, mask_id, vocab_size
+        self.probability, self.whole_words = probability, whole_words
+
+    def at(self, step: int) -> list[Batch]:
+        """The micro-batches of a step, masked. The masks depend on the seed and the step alone."""
+        generator = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + step)
+        return [self._masked(indices, generator) for indices in self.schedule.indices(step)]
+
+    def _masked(self, indices: np.ndarray, generator: torch.Generator) -> Batch:
+        ids, starts = self.corpus.rows(indices)
+        lengths = torch.tensor([len(row) for row in ids])
+        tokens, word_start = pad(ids, self.pad_id), pad(starts, 0).bool()
+        kept = torch.arange(tokens.shape[1]) < lengths[:, None]
+        maskable = kept & ~torch.isin(tokens, self.specials)
+        if not self.whole_words:
+            word_start = torch.ones_like(word_start)
+        inputs, labels = whole_word_mask(
+            tokens, word_start, maskable, mask_id=self.mask_id, vocab_size=self.vocab_size,
+            probability=self.probability, generator=generator,
+        )  # fmt: skip
+        return Batch(inputs, kept, labels)

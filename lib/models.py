@@ -1,0 +1,80 @@
+"""Teachers and students: made, loaded, cut, counted. All are BERT encoders with a tied MLM head."""
+
+import copy
+from pathlib import Path
+from typing import Sequence
+
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+from lib.errors import InputError
+
+
+def new_encoder(
+    *, vocab_size: int, layers: int, hidden: int, heads: int, intermediate: int, max_length: int,
+    pad_id: int, initializer_range: float = 0.02, dropout: float = 0.1, seed: int = 0,
+) -> BertForMaskedLM:  # fmt: skip
+    """A BERT with random weights, N(0, initializer_range). A narrow model wants a wider range than BERT's 0.02."""
+    if hidden % heads:
+        raise InputError(f"heads: {heads} attention heads do not divide hidden size {hidden}")
+    config = BertConfig(
+        vocab_size=vocab_size, num_hidden_layers=layers, hidden_size=hidden, num_attention_heads=heads,
+        intermediate_size=intermediate, max_position_embeddings=max_length, pad_token_id=pad_id,
+        initializer_range=initializer_range, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+        type_vocab_size=2,
+    )  # fmt: skip
+    return random_encoder(config, layers, seed)
+
+
+def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedLM:
+    """An encoder of `config`'s shape with `layers` layers and random weights (scenario S0 and S1 of 000)."""
+    torch.manual_seed(seed)
+    config = copy.deepcopy(config)  # the library writes onto the config it is given
+    config.num_hidden_layers = layers
+    return BertForMaskedLM(config)
+
+
+def load(name: str | Path, revision: str | None = None) -> BertForMaskedLM:
+    """A masked language model in fp32 from a folder or the hub, safetensors only, no remote code.
+
+    Raises InputError where there is no such model or it is not a BERT encoder.
+    """
+    try:
+        return BertForMaskedLM.from_pretrained(name, revision=revision or "main", use_safetensors=True, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model {str(name)!r} cannot be loaded as a BERT masked language model: {reason}") from error
+
+
+def every_second(layers: int) -> list[int]:
+    """0, 2, 4, …: the seeds' choice (000 section 3.2). Of 12 layers: [0, 2, 4, 6, 8, 10]."""
+    return list(range(0, layers, 2))
+
+
+def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:
+    """A student that starts from its teacher: same embeddings and head, and the teacher's layers with these indices."""
+    have = teacher.config.num_hidden_layers
+    wrong = [layer for layer in layers if not 0 <= layer < have]
+    if wrong or not layers:
+        raise InputError(f"student_layers: {list(layers)}, but the teacher has layers 0 … {have - 1}; name at least one of them")
+    student = copy.deepcopy(teacher)
+    encoder = student.bert.encoder
+    encoder.layer = torch.nn.ModuleList(copy.deepcopy(encoder.layer[index]) for index in layers)
+    student.config.num_hidden_layers = len(layers)
+    return student
+
+
+def stack(model: BertForMaskedLM, layers: int) -> BertForMaskedLM:
+    """A deeper model: the layers copied on top of themselves until there are `layers` (progressive stacking, Gong et al. 2019)."""
+    have = model.config.num_hidden_layers
+    return truncate(model, [index % have for index in range(layers)])
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of parameters, tied ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def size_mib(model: torch.nn.Module) -> float:
+    """Size of the weights in MiB (2^20 bytes). The seeds' "417 MB" for BERT-base is this unit."""
+    return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) / 2**20

@@ -1,0 +1,291 @@
+"""Data preparation: text in, a tokenised corpus, a tokenizer and statistics out. Everything notebook 1 calls.
+
+A prepared folder holds `data/` and, if asked for, `held_out/` (`datasets.load_from_disk` opens them: `input_ids` with
+special tokens, `word_start`, True where a token starts a word), `tokenizer/` and `statistics.json`.
+"""
+
+import json
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Iterator
+
+import numpy as np
+
+from lib import ROOT, corpus, tokenizer
+from lib.errors import InputError
+from lib.progress import clock
+from lib.sequences import Corpus, cut_lines, one_thread_each, open_corpus
+
+__all__ = ["Corpus", "open_corpus", "prepare", "tokens_per_parameter"]
+
+BLOCK = 1000  # lines tokenised, and rows written, at a time
+SLICE = 50_000  # lines between two looks at the subset and at the clock
+READ_AHEAD = 2  # a subset of n tokens reads 2n words: at least a token each, and room for lines that are dropped
+REASONS = ("kept", "too_few_tokens", "too_many_unknown")
+PER_LINE = ("tokens", "lost", "unknown", "words", "bytes", "pieces")
+
+
+def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> dict:
+    """Read, clean, tokenise and store a corpus; return its statistics. Equal parameters give equal data.
+
+    Args: folder, where to write; say, where progress goes, line by line; params, with the attributes
+        `sources` (of lib.corpus), `cleaning`, `deduplicate`, `min_words`, `max_words`, `seed`: see corpus.passages;
+        `subset_unit`, `subset_size`: `none`, or so many `lines`, `bytes` or `tokens` at most (special tokens not
+            counted), whole lines, in order;
+        `held_out_lines`: this many different lines, spread over all that was read, go to `held_out/`, and none of
+            them, nor a copy, stays in `data/`; they come out of a subset by lines or bytes, not out of one by tokens
+            (fewer where a chosen line has too few tokens or too many unknown ones);
+        `tokenizer`: `train:wordpiece` or `train:herbert_bpe` (at most `vocab_size` tokens; the held-out lines are not
+            used), or a folder or hub id (at `tokenizer_revision`);
+        `max_length`: tokens of a sequence, special tokens included; `long_lines`: `split` (every token is kept; cuts
+            fall between words) or `truncate`;
+        `min_tokens`, with special tokens, and `max_unknown_share`: lines below and above are dropped;
+        `processes`: how many tokenise; the result does not depend on it.
+    Raises: InputError.
+    """
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    began, folder = time.perf_counter(), ROOT / folder
+    scratch = folder / "scratch"
+    for leftover in (scratch, folder / "data", folder / "held_out"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    silent = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        counts: Counter = Counter()
+        text = gather(params, scratch / "text.arrow", counts, say)
+        held, repeats = choose_held_out(np.asarray(text.data.column("hash")), params.held_out_lines)
+        rest = np.setdiff1d(np.arange(len(text)), np.concatenate([held, repeats]), assume_unique=True)
+        text, apart = (text.select(rest), text.select(held)) if len(held) else (text, None)
+
+        words = make_tokenizer(params, text, say)
+        if params.max_length <= words.num_special_tokens_to_add():
+            raise InputError(f"max_length: {params.max_length} has no room beside the special tokens; allowed: more")
+        words.save_pretrained(folder / "tokenizer")
+        budget = params.subset_size if params.subset_unit == "tokens" else None
+        kept, dropped = tokenise(text, folder, "data", params, budget, words.unk_token_id, say)
+        dropped["repeats_held_out"] = len(repeats)
+        held_out = {"lines": 0, "tokens": 0}
+        if apart is not None:
+            held_kept, held_dropped = tokenise(apart, folder, "held_out", params, None, words.unk_token_id, say)
+            dropped.update(held_dropped)
+            held_out = {"lines": len(held_kept["words"]), "tokens": int(held_kept["tokens"].sum())}
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not silent:
+            enable_progress_bars()
+
+    for reason in ("blank", "too_few_words", "too_many_words", "duplicate"):
+        dropped[reason] = counts[reason]
+    statistics = {
+        "lines_in": counts["lines_in"],
+        "bytes_in": counts["bytes_in"],
+        "dropped": dict(sorted(dropped.items())),
+        "held_out": held_out,
+        **describe(kept),
+        "vocabulary": len(words),
+        "tokenizer_fingerprint": tokenizer.fingerprint(words),
+        "seconds": round(time.perf_counter() - began, 3),
+    }
+    statistics["tokens_per_second"] = round(statistics["tokens"] / statistics["seconds"])
+    (folder / "statistics.json").write_text(json.dumps(statistics, indent=2) + "\n", encoding="utf-8")
+    numbers = ", ".join(f"{statistics[name]:,} {name}" for name in ("lines", "sequences", "tokens"))
+    say(f"prepared  {numbers}  in {clock(statistics['seconds'])}")
+    return statistics
+
+
+def tokens_per_parameter(statistics: dict, parameters: int) -> float:
+    """Tokens of text for each parameter of a model; 000, section 6, recalls that about 20 are recommended."""
+    return statistics["tokens"] / parameters
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def gather(params, path: Path, counts: Counter, say: Callable[[str], None]):
+    """Write the passages to an Arrow file with their hash, words and bytes, and open it as a Dataset."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    limit = READ_AHEAD * params.subset_size
+    subset = ("words", limit) if params.subset_unit == "tokens" else (params.subset_unit, params.subset_size)
+    lines = corpus.passages(
+        params.sources, cleaning=params.cleaning, deduplicate=params.deduplicate, min_words=params.min_words,
+        max_words=params.max_words, subset_unit=subset[0], subset_size=subset[1], seed=params.seed, counts=counts,
+    )
+    totals = expected(params.sources) + ([subset] if subset[0] != "none" else [])
+    report = reporter("reading", say)
+    schema = pa.schema({"text": pa.string(), "hash": pa.int64(), "words": pa.int32(), "bytes": pa.int32()})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for block in blocks(lines):
+            hashes = [corpus.stable_hash(text) >> 1 for text in block]
+            words = [corpus.count_words(text) for text in block]
+            sizes = [len(text.encode()) + 1 for text in block]
+            writer.write_batch(pa.record_batch([block, hashes, words, sizes], schema=schema))
+            done = max((counts[unit] / total for unit, total in totals), default=0.0)
+            report(counts["lines_in"], min(done, 0.999))
+    report(counts["lines_in"], 1.0)
+    if not counts["lines"]:
+        reasons = ", ".join(f"{key} {number}" for key, number in counts.items() if not key.endswith("_in"))
+        raise InputError(f"sources: no line of {counts['lines_in']} is left ({reasons or 'nothing to read'})")
+    return Dataset.from_file(str(path))
+
+
+def expected(sources) -> list[tuple[str, int]]:
+    """How much there is to read, as [(counter, total)], or [] if a source does not tell or units differ."""
+    sizes = [corpus.size(source) for source in sources]
+    if None in sizes or len({unit for unit, _ in sizes}) != 1:
+        return []
+    return [(f"{sizes[0][0]}_in", max(1, sum(total for _, total in sizes)))]
+
+
+def blocks(lines: Iterator[str]) -> Iterator[list[str]]:
+    """Lists of BLOCK lines."""
+    block = []
+    for line in lines:
+        block.append(line)
+        if len(block) == BLOCK:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def reporter(name: str, say: Callable[[str], None], every: float = 5.0) -> Callable[[int, float], None]:
+    """A function of (lines done, share done) that says lines/s and time left, at most once in `every` seconds."""
+    began = last = time.perf_counter()
+
+    def report(lines: int, share: float) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if share < 1 and now - last < every:
+            return
+        last = now
+        seconds = max(now - began, 1e-6)
+        end = f"{share:.0%}  {clock(seconds / share - seconds)} left" if 0 < share < 1 else f"{clock(seconds)} so far"
+        end = f"done in {clock(seconds)}" if share >= 1 else end
+        say(f"{name}  {lines:,} lines  {lines / seconds:,.0f} lines/s  {end}")
+
+    return report
+
+
+def choose_held_out(hashes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the `number` different lines with the smallest hashes, and of the other copies of these lines."""
+    if not number:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    different, first = np.unique(hashes, return_index=True)
+    if number >= len(different):
+        raise InputError(f"held_out_lines: {number} of {len(different)} different lines; allowed: fewer than there are")
+    held = np.sort(first[:number])
+    return held, np.setdiff1d(np.flatnonzero(np.isin(hashes, different[:number])), held)
+
+
+# ------------------------------------------------------------------------------------------------- tokenising
+
+
+class Lines:
+    """The text of a Dataset, readable several times and never wholly in memory."""
+
+    def __init__(self, text):
+        self.text = text.select_columns("text")
+
+    def __iter__(self) -> Iterator[str]:
+        for block in self.text.iter(BLOCK):
+            yield from block["text"]
+
+
+def make_tokenizer(params, text, say: Callable[[str], None]):
+    """The tokenizer that `params.tokenizer` asks for."""
+    how, _, kind = params.tokenizer.partition(":")
+    if how != "train":
+        return tokenizer.load(params.tokenizer, params.tokenizer_revision)
+    began = time.perf_counter()
+    trained = tokenizer.train(Lines(text), kind, params.vocab_size)
+    say(f"tokenizer  {kind}, {len(trained):,} tokens  trained in {clock(time.perf_counter() - began)}")
+    return trained
+
+
+def tokenise(
+    text, folder: Path, part: str, params, budget: int | None, unknown: int | None, say: Callable[[str], None]
+) -> tuple[dict, Counter]:
+    """Tokenise the lines of a Dataset into `folder/part`, as many whole lines as `budget` tokens allow.
+
+    Returns: arrays about what was kept (`lengths` of sequences with special tokens; of lines: `tokens` without them,
+    `lost` tokens, `unknown`, `words`, `bytes`, `pieces`), and the number of lines dropped by reason.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from datasets import Dataset, Features, List, Value
+
+    scratch, report = folder / "scratch", reporter("tokenising", say)
+    features = Features({"input_ids": List(Value("int32")), "word_start": List(Value("bool"))})
+    row_features = Features(
+        {**features, "reason": Value("int8"), "first": Value("bool"), **{name: Value("int32") for name in PER_LINE}}
+    )
+    kept = {name: [] for name in ("lengths", *PER_LINE)}
+    dropped, used = Counter(), 0
+    settings = dict(
+        file=str(folder / "tokenizer" / "tokenizer.json"), unknown=unknown, max_length=params.max_length,
+        min_tokens=params.min_tokens, max_unknown_share=params.max_unknown_share, split=params.long_lines == "split",
+    )
+    schema, arrow = features.arrow_schema, scratch / f"{part}.arrow"
+    with pa.OSFile(str(arrow), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        for start in range(0, len(text), SLICE):
+            stop = min(start + SLICE, len(text))
+            workers = min(params.processes, -(-(stop - start) // BLOCK))
+            with one_thread_each(workers):
+                rows = text.select(range(start, stop)).with_format("arrow").map(
+                    cut_lines, batched=True, batch_size=BLOCK, remove_columns=text.column_names, fn_kwargs=settings,
+                    num_proc=workers if workers > 1 else None, new_fingerprint=f"{part}{start}",
+                    features=row_features,
+                )
+            table = rows.data.table
+            column = {name: table.column(name).to_numpy() for name in ("reason", "first", *PER_LINE)}
+            keep, first = column["reason"] == 0, column["first"]
+            reach = used + np.cumsum(np.where(first & keep, column["tokens"], 0))  # the same for all pieces of a line
+            within = reach <= budget if budget is not None else np.ones_like(keep)
+            for code in (1, 2):
+                dropped[REASONS[code]] += int((within & (column["reason"] == code)).sum())
+            keep &= within
+            chosen = table.select(list(features)).filter(pa.array(keep))
+            writer.write_table(chosen.cast(schema), max_chunksize=BLOCK)
+            kept["lengths"].append(np.asarray(pc.list_value_length(chosen.column("input_ids"))))
+            for name in PER_LINE:
+                kept[name].append(column[name][keep & first])
+            used += int(kept["tokens"][-1].sum())
+            over = stop == len(text) or not within.all()
+            report(stop, 1.0 if over else max(stop / len(text), used / budget if budget else 0.0))
+            for cache in rows.cache_files:
+                Path(cache["filename"]).unlink(missing_ok=True)
+            if over:
+                dropped["beyond_subset"] = int((first & ~within).sum()) + len(text) - stop
+                break
+    if not used:
+        raise InputError(f"{part}: no line of {len(text)} is left after tokenising ({dict(dropped)})")
+    Dataset.from_file(str(arrow)).save_to_disk(folder / part)
+    return {name: np.concatenate(parts) for name, parts in kept.items()}, dropped
+
+
+def describe(kept: dict) -> dict:
+    """The statistics of what was kept; see `tokenise`. Bytes count one line end per line."""
+    lengths, tokens = kept["lengths"], int(kept["tokens"].sum())
+    top = int(lengths.max())
+    edges = list(range(0, top + 1, max(1, -(-top // 32)))) + [top + 1]
+    return {
+        "lines": len(kept["words"]),
+        "bytes": int(kept["bytes"].sum()),
+        "words": int(kept["words"].sum()),
+        "tokens": tokens,
+        "tokens_with_specials": int(lengths.sum()),
+        "sequences": len(lengths),
+        "lines_cut": int(((kept["pieces"] > 1) | (kept["lost"] > 0)).sum()),
+        "tokens_lost": int(kept["lost"].sum()),
+        "unknown_share": int(kept["unknown"].sum()) / tokens,
+        "tokens_per_word": tokens / int(kept["words"].sum()),
+        "tokens_per_sequence": {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "max": top},
+        "words_per_line": {"mean": float(kept["words"].mean()), "median": float(np.median(kept["words"]))},
+        "length_histogram": {"edges": edges, "counts": np.histogram(lengths, edges)[0].tolist()},
+    }

@@ -1,0 +1,246 @@
+"""An executed notebook as one HTML file to mail: no script, no address, formulas as MathML, light and dark.
+
+`render` writes and checks the file, `pdf` prints it. `python -m lib.render notebook.ipynb report.html`
+"""
+
+from __future__ import annotations
+
+import html as entities
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import nbformat
+from jinja2 import pass_context
+from latex2mathml.converter import convert
+from nbconvert import HTMLExporter
+from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+from lib.errors import InputError
+
+TEMPLATE = Path(__file__).parent / "report"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def render(notebook: Path, html: Path, title: str) -> None:
+    """Write the executed `notebook` as one self-contained page; raise InputError rather than a page that is not."""
+    exporter = _Exporter(
+        template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)],
+        exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True, embed_images=True,
+    )
+    exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
+    nb = nbformat.read(notebook, as_version=4)
+    titled = any(c.cell_type == "markdown" and re.search(r"^# ", c.source, re.M) for c in nb.cells)
+    page, _ = exporter.from_notebook_node(nb, resources={
+        "title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}})
+    page = re.sub(r"<style data-for=.lab.>.*?</style>", "", page, flags=re.DOTALL)
+    page = _numbered(_anchored(page))
+    page = page.replace("<!--contents-->", contents(page))
+    problems = [f"refers to {reference}" for reference in external_references(page)]
+    problems += [f"links to #{target}, which nothing is called" for target in dangling_anchors(page)]
+    if problems:
+        raise InputError(f"{notebook}: the report must stand alone, but it {'; '.join(problems[:5])}")
+    _write(Path(html), page)
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all: a reader never meets half a page."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)
+
+
+# ------------------------------------------------------------------------------------- markdown and formulas
+
+class _Exporter(HTMLExporter):
+    """nbconvert's HTML exporter, with formulas typeset here instead of by a script in the reader's browser."""
+
+    @pass_context
+    def markdown2html(self, context, source):
+        cell = context.get("cell", {})
+        path = context.get("resources", {}).get("metadata", {}).get("path", "")
+        renderer = _Renderer(escape=False, exclude_anchor_links=True, embed_images=True, path=path,
+                             attachments=cell.get("attachments", {}))
+        return MarkdownWithMath(renderer=renderer).render(source)
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown as nbconvert reads it; mathematics comes out as MathML, and addresses as text."""
+
+    def inline_math(self, body):
+        return mathml(body)
+
+    def block_math(self, body):
+        return mathml(body, display="block")
+
+    def latex_environment(self, name, body):
+        return mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", display="block")
+
+    def link(self, text, url, title=None):
+        if url.startswith("#"):
+            return super().link(text, url, title)
+        address = entities.escape(re.sub(r"^(https?:)?//|^mailto:", "", url))
+        # A lab's reader can click; the mailed file shows where to look and calls nobody.
+        return text if text in (address, entities.escape(url)) else f'{text} <span class="address">({address})</span>'
+
+    def table(self, text):
+        return f'<div class="scroll"><table>{text}</table></div>'
+
+
+def mathml(latex: str, display: str = "inline") -> str:
+    """The formula as MathML. Raises InputError for a command that the converter does not know."""
+    try:
+        text = convert(latex.strip(), display=display)
+    except Exception as error:  # the converter raises a different type for every kind of mistake
+        raise InputError(f"formula {latex.strip()!r}: {type(error).__name__} {error}".rstrip()) from error
+    unknown = re.search(r"\\\w*|<m[io]>&</m[io]>", text)
+    if unknown:
+        what = unknown[0] if unknown[0].startswith("\\") else "& (use align* or cases, not aligned)"
+        raise InputError(f"formula {latex.strip()!r}: {what} has no MathML")
+    text = text.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    # Named functions are identifiers, not operators, and stand a thin space off what they apply to.
+    text = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", text)
+    return re.sub(r"(<mi>(?:ln|log|exp|min|max)</mi>)(?=<m(?!o\b))", r'\1<mspace width="0.17em"></mspace>', text)
+
+
+# ------------------------------------------------------------------------------- headings, numbers, contents
+
+def _anchored(page: str) -> str:
+    """Give every heading the id that JupyterLab gives it, made unique, so that one link works in both."""
+    seen: dict[str, int] = {}
+
+    def heading(match):
+        slug = re.sub(r"\s+", "-", re.sub(r"[\"'<>&#%¶]", "", entities.unescape(_plain(match[2])).strip())) or "section"
+        seen[slug] = seen.get(slug, 0) + 1
+        slug += f"-{seen[slug]}" if seen[slug] > 1 else ""
+        return f'<h{match[1]} id="{slug}">{match[2]}</h{match[1]}>'
+
+    return re.sub(r"<h([1-4])>(.*?)</h\1>", heading, page, flags=re.DOTALL)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"<[^>]*>", "", text)
+
+
+def contents(page: str) -> str:
+    """The list of contents: every h2 and h3 of the page that has an id."""
+    items = re.findall(r'<h([23]) id="([^"]*)">(.*?)</h\1>', page, flags=re.DOTALL)
+    return "<ol>" + "".join(f'<li class="level{level}"><a href="#{anchor}">{re.sub(r"</?a[^>]*>", "", text)}</a></li>'
+                            for level, anchor, text in items) + "</ol>"
+
+
+def _numbered(page: str) -> str:
+    """Number tables and figures in order; a link `[Table](#name)` gets its number too."""
+    counts, numbers = {"table": 0, "figure": 0}, {}
+
+    def number(match):
+        kind, name, inside, caption, note = match.groups()
+        counts[kind] += 1
+        label = f"{kind.capitalize()} {counts[kind]}"
+        name = name or label.lower().replace(" ", "-")
+        numbers[name] = label
+        return (f'<figure class="{kind}" id="{name}">{inside}<figcaption><b>{label}.</b> {_with_math(caption)}'
+                f"</figcaption>{_with_math(note) if kind == 'figure' else note}</figure>")
+
+    page = re.sub(r'<figure class="(table|figure)"(?: id="([^"]*)")?>(.*?)<figcaption>(.*?)</figcaption>(.*?)</figure>',
+                  number, page, flags=re.DOTALL)
+    page = re.sub(r'(<p class="note">)(.*?)(</p>)', lambda m: m[1] + _with_math(m[2]) + m[3], page, flags=re.DOTALL)
+    return re.sub(r'(<a href="#([^"]*)">)(?:Table|Figure)</a>',
+                  lambda m: f"{m[1]}{numbers[m[2]]}</a>" if m[2] in numbers else m[0], page)
+
+
+def _with_math(text: str) -> str:
+    return re.sub(r"\$([^$\n]+)\$", lambda m: mathml(entities.unescape(m[1])), text)
+
+
+# ---------------------------------------------------------------------------------------------------- checks
+
+class _Page(HTMLParser):
+    """Collects what a page would fetch or run, its ids and its own links."""
+
+    LOADS = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "formaction", "background", "cite"}
+    TAGS = {"script", "link", "iframe", "object", "embed", "base", "frame"}
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.external, self.ids, self.targets, self._tag = [], set(), [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self._tag = tag
+        if tag in self.TAGS or (tag == "meta" and ("http-equiv", "refresh") in attrs):
+            self.external.append(f"<{tag}>")
+        for name, value in attrs:
+            value = (value or "").strip()
+            if name in ("id", "name"):
+                self.ids.add(value)
+            elif name in self.LOADS and value.startswith("#"):
+                self.targets.append(unquote(value[1:]))
+            elif name in self.LOADS and value and not value.startswith("data:"):
+                self.external.append(f"{name}={value}")
+            elif name.startswith("on"):
+                self.external.append(f"<{tag} {name}>")
+            elif "url(" in value or "@import" in value:
+                self.styled(value)
+
+    handle_startendtag = handle_starttag
+
+    def handle_data(self, data):
+        if self._tag == "style":
+            self.styled(data)
+
+    def handle_endtag(self, tag):
+        self._tag = ""
+
+    def styled(self, css: str):
+        self.external += re.findall(r"@import[^;]*", css)
+        self.external += [f"url({u})" for u in re.findall(r"url\(\s*[\"']?(?!#|data:)([^\"')]*)", css)]
+
+
+def external_references(html_text: str) -> list[str]:
+    """Everything the page would fetch, run or lead away to: addresses, files beside it, scripts, imported styles."""
+    return _Page(html_text).external
+
+
+def dangling_anchors(html_text: str) -> list[str]:
+    """The page's links to places in itself that do not exist."""
+    page = _Page(html_text)
+    return [target for target in page.targets if target not in page.ids]
+
+
+# ------------------------------------------------------------------------------------------------------- PDF
+
+def chromium() -> str | None:
+    """The headless browser to print with, if there is one."""
+    return next((path for path in map(shutil.which, CHROMIUM) if path), None)
+
+
+def pdf(html: Path, pdf: Path) -> None:
+    """Print the page to PDF with headless Chromium. Raises InputError where there is none."""
+    browser = chromium()
+    if not browser:
+        raise InputError(f"printing needs Chromium on the PATH (one of: {', '.join(CHROMIUM)})")
+    with tempfile.TemporaryDirectory() as profile:
+        subprocess.run(
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+             "--disable-background-networking", "--disable-component-update", "--disable-sync",
+             f"--user-data-dir={profile}", "--no-pdf-header-footer", f"--print-to-pdf={Path(pdf).resolve()}",
+             Path(html).resolve().as_uri()],
+            check=True, capture_output=True, timeout=120)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (3, 4):
+        sys.exit("usage: python -m lib.render notebook.ipynb report.html [title]")
+    try:
+        render(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) == 4 else Path(sys.argv[1]).stem)
+    except InputError as error:
+        sys.exit(f"InputError: {error}")

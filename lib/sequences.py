@@ -1,0 +1,147 @@
+"""Sequences of token ids: cutting lines of text into them, and reading a prepared corpus of them back from disk."""
+
+import os
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lib import ROOT, tokenizer
+from lib.errors import InputError
+
+
+@contextmanager
+def one_thread_each(processes: int):
+    """Tokenise on one thread per process: threads do not survive the fork into several."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    if processes > 1:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        yield
+    finally:
+        if processes > 1:
+            os.environ.pop("TOKENIZERS_PARALLELISM")
+            if before is not None:
+                os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+@lru_cache(maxsize=2)
+def backend(file: str, written: int):
+    """The tokenizer of a file, and the special tokens it puts before and after a text."""
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(file)
+    words.no_truncation()
+    words.no_padding()
+    words.encode_special_tokens = True  # "[MASK]" or "<s>" in a text from the web is text
+    example = words.encode("a")
+    inside = np.flatnonzero(np.array(example.special_tokens_mask) == 0)
+    return words, example.ids[: inside[0]], example.ids[inside[-1] + 1 :]
+
+
+def cut_lines(batch, *, file, unknown, max_length, min_tokens, max_unknown_share, split):
+    """Rows of sequences for a batch of lines; a line that is dropped is one row with the reason and no tokens.
+
+    What is said about a line (`tokens`, `unknown`, …) stands in its `first` row, zeros in the others.
+    """
+    import pyarrow as pa
+
+    words, before, after = backend(file, os.stat(file).st_mtime_ns)
+    specials, room = len(before) + len(after), max_length - len(before) - len(after)
+    texts = batch.column("text").to_pylist()
+    ids, starts, lengths, about = [], [], [], []
+    for encoding, n_words, n_bytes in zip(
+        words.encode_batch(texts, add_special_tokens=False),
+        batch.column("words").to_pylist(), batch.column("bytes").to_pylist(),
+    ):
+        line, word = encoding.ids, encoding.word_ids
+        full, strange = len(line), line.count(unknown)
+        reason = 2 if strange > max_unknown_share * full else 0
+        reason = 1 if full == 0 or full + specials < min_tokens else reason
+        start = [True, *(a != b for a, b in zip(word, word[1:]))]
+        edges = [0, min(full, room)]
+        if split and full > room:
+            edges = cuts(start, room, min_tokens - specials)
+        if reason:
+            lengths.append(0)
+            about.append((reason, True, 0, 0, 0, 0, 0, 0))
+            continue
+        strange = strange if edges[-1] == full else line[: edges[-1]].count(unknown)
+        about.append((0, True, edges[-1], full - edges[-1], strange, n_words, n_bytes, len(edges) - 1))
+        about.extend([(0, False, 0, 0, 0, 0, 0, 0)] * (len(edges) - 2))
+        for left, right in zip(edges, edges[1:]):
+            ids += before + line[left:right] + after
+            starts += [False] * len(before) + [True] + start[left + 1 : right] + [False] * len(after)
+            lengths.append(right - left + specials)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    names = ("reason", "first", "tokens", "lost", "unknown", "words", "bytes", "pieces")
+    types = (pa.int8(), pa.bool_(), *[pa.int32()] * 6)
+    return pa.table(
+        {
+            "input_ids": pa.ListArray.from_arrays(offsets, pa.array(ids, pa.int32())),
+            "word_start": pa.ListArray.from_arrays(offsets, pa.array(starts, pa.bool_())),
+            **{name: pa.array(column, kind) for name, column, kind in zip(names, zip(*about), types)},
+        }
+    )
+
+
+def cuts(start: list[bool], room: int, least: int) -> list[int]:
+    """Where to cut a line of len(start) tokens into pieces of at most `room`: [0, …, len(start)].
+
+    Cuts fall before a token that starts a word, unless one word fills a piece. A last piece that would be shorter than
+    `least` shares evenly with the one before.
+    """
+    edges, end = [0], len(start)
+    while end - edges[-1] > room:
+        cut = edges[-1] + room
+        if end - cut < least:
+            cut = edges[-1] + (end - edges[-1] + 1) // 2
+        whole = next((place for place in range(cut, edges[-1], -1) if start[place]), cut)
+        edges.append(whole)
+    return [*edges, end]
+
+
+class Corpus:
+    """A prepared corpus, read from disk as needed: rows come from memory-mapped Arrow files.
+
+    `lengths`: the tokens of every sequence with special tokens, numpy int32. `rows(indices)`: two lists, the ids (numpy
+    int32) and where words start (numpy bool).
+    """
+
+    def __init__(self, folder: Path, part: str):
+        from datasets import load_from_disk
+
+        self.folder = folder
+        table = load_from_disk(str(folder / part)).data
+        self.ids = [(chunk.offsets.to_numpy(), chunk.values.to_numpy()) for chunk in table.column("input_ids").chunks]
+        self.starts = [(chunk.offsets.to_numpy(), chunk.values) for chunk in table.column("word_start").chunks]
+        self.lengths = np.concatenate([np.diff(offsets) for offsets, _ in self.ids]).astype(np.int32)
+        self.first = np.cumsum([0] + [len(offsets) - 1 for offsets, _ in self.ids])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def rows(self, indices) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Copies of the sequences at `indices`, in that order."""
+        indices = np.asarray(indices, dtype=np.int64)
+        chunks = np.searchsorted(self.first, indices, side="right") - 1
+        ids, starts = [], []
+        for chunk, row in zip(chunks.tolist(), (indices - self.first[chunks]).tolist()):
+            offsets, values = self.ids[chunk]
+            ids.append(values[offsets[row] : offsets[row + 1]].copy())
+            offsets, bits = self.starts[chunk]
+            starts.append(bits.slice(offsets[row], offsets[row + 1] - offsets[row]).to_numpy(zero_copy_only=False))
+        return ids, starts
+
+    def tokenizer(self):
+        """The tokenizer the corpus was made with."""
+        return tokenizer.load(str(self.folder / "tokenizer"))
+
+
+def open_corpus(folder: str | Path, part: str = "data") -> Corpus:
+    """Open `data` or `held_out` of a prepared folder. Raises InputError if it is not there."""
+    folder = ROOT / folder
+    if not (folder / part / "state.json").is_file():
+        raise InputError(f"{folder / part}: no prepared corpus; run notebook 1_data_prep first")
+    return Corpus(folder, part)

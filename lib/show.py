@@ -1,0 +1,225 @@
+"""What a notebook cell calls to show a table, a figure or a sentence, so that the lab and the report look alike.
+
+`table` and `figure` return HTML that needs no script; `lib.render` numbers them and puts them on the page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas
+    from IPython.display import HTML, Markdown
+
+INK = "#010203"
+"""Stands for the reader's own text colour: every stroke or letter drawn in it follows light and dark."""
+GREY = "#808080"
+"""The papers' own numbers, legible on white and on black."""
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's colours, told apart by every kind of colour vision; without black and yellow, lost on one background."""
+
+OURS = {"marker": "o", "markersize": 5.5, "linewidth": 1.6}
+"""Keywords of `Axes.plot` for what was measured here; the colour is the series' own."""
+THEIRS = {"marker": "D", "markersize": 6.5, "markerfacecolor": "none", "markeredgecolor": GREY,
+          "markeredgewidth": 1.3, "color": GREY, "linestyle": "none"}
+"""Keywords of `Axes.plot` for a paper's own numbers: always hollow grey diamonds."""
+OURS_BAR = {"edgecolor": "none"}
+"""Keywords of `Axes.bar` for what was measured here."""
+THEIRS_BAR = {"facecolor": "none", "edgecolor": GREY, "hatch": "////", "linewidth": 1.0}
+"""Keywords of `Axes.bar` for a paper's own numbers: hollow, grey, hatched."""
+
+STYLESHEET = Path(__file__).parent / "report" / "figures.css"
+
+_NUMBER = re.compile(r"[<>≤≥≈~±+\-−]?\s*\d[\d\s.,:×x/%e±+\-–−()\[\]]*$")
+
+
+def style() -> HTML:
+    """Set matplotlib's defaults once, and return the stylesheet of tables and figures for the lab to apply."""
+    import matplotlib as mpl
+    from IPython.display import HTML
+
+    mpl.rcParams.update({
+        "figure.figsize": (6.8, 3.6), "figure.facecolor": "none", "figure.constrained_layout.use": True,
+        "savefig.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False,
+        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK,
+        "xtick.color": INK, "ytick.color": INK, "grid.color": INK, "hatch.color": GREY,
+        "font.family": "sans-serif", "font.size": 9.5, "axes.titlesize": 10, "axes.labelsize": 9.5,
+        "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "axes.titlelocation": "left",
+        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
+        "axes.grid": True, "axes.grid.axis": "y", "grid.alpha": 0.16, "grid.linewidth": 0.7,
+        "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.major.size": 3, "ytick.major.size": 0,
+        "lines.linewidth": 1.6, "lines.markersize": 5.5, "patch.edgecolor": "none", "patch.linewidth": 0,
+        "errorbar.capsize": 0, "hatch.linewidth": 0.8,
+        "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    })
+    return HTML(f"<style data-for='lab'>{STYLESHEET.read_text(encoding='utf-8')}</style>")
+
+
+def prose(markdown: str) -> Markdown:
+    """A computed sentence or paragraph, typeset like a markdown cell."""
+    from IPython.display import Markdown
+
+    return Markdown(markdown)
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note: str = "", name: str = "") -> HTML:
+    """`frame` as a captioned table. Every cell is shown as text, never as markup.
+
+    `theirs` names the columns (or groups of columns) that hold a paper's own numbers: italic, tinted, marked "paper".
+    The index is shown where it has a name. `name` is what a sentence can link to: `[Table](#name)`.
+    Floats of one column share their decimals; pass strings to decide otherwise.
+    """
+    from IPython.display import HTML
+
+    marked = [column in theirs or (isinstance(column, tuple) and column[0] in theirs) for column in frame.columns]
+    columns = [_texts(frame.iloc[:, i]) for i in range(frame.shape[1])]
+    numeric = [all(_NUMBER.match(text) or text in "–✓✗" for text in texts) for texts in columns]
+    levels = [i for i, level in enumerate(frame.index.names) if level is not None]
+    labels = [[str(value) for value in frame.index.get_level_values(i)] for i in levels]
+
+    head = _head(frame, marked, numeric, levels)
+    body = _body(columns, marked, numeric, labels)
+    footer = f'<p class="note">{escape(note)}</p>' if note else ""
+    return HTML(
+        f'<figure class="table"{_id(name)}><figcaption>{escape(caption)}</figcaption>'
+        f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{footer}</figure>'
+    )
+
+
+def _id(name: str) -> str:
+    return f' id="{escape(name)}"' if name else ""
+
+
+def _class(*names: str) -> str:
+    names = tuple(name for name in names if name)
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _head(frame, marked, numeric, levels) -> str:
+    """Header rows, one per column level; neighbours under the same heading share one cell."""
+    depth, said, rows = frame.columns.nlevels, [False] * len(marked), []
+    paths = [column if isinstance(column, tuple) else (column,) for column in frame.columns]
+    for level in range(depth):
+        last, cells = level == depth - 1, []
+        if level == 0:
+            cells = [f'<th scope="col" rowspan="{depth}">{escape(str(frame.index.names[i]))}</th>' for i in levels]
+        # On the lowest level every column has its own cell, even beside a namesake.
+        for (path, _), run in groupby(range(len(paths)), key=lambda i: (paths[i][:level + 1], last and i)):
+            run = list(run)
+            inside = all(marked[i] for i in run)
+            mark = ' <small class="mark">paper</small>' if inside and not said[run[0]] else ""
+            for i in run:
+                said[i] = said[i] or inside
+            scope = f'scope="colgroup" colspan="{len(run)}"' if len(run) > 1 else 'scope="col"'
+            kind = _class("num" if last and numeric[run[0]] else "" if last else "group", "theirs" * inside)
+            cells.append(f"<th {scope}{kind}>{escape(str(path[-1]))}{mark}</th>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return "".join(rows)
+
+
+def _body(columns, marked, numeric, labels) -> str:
+    rows, previous = [], None
+    for r in range(len(columns[0]) if columns else 0):
+        group = labels[0][r] if len(labels) > 1 else None
+        new = group is not None and previous is not None and group != previous
+        names = [f'<th scope="row">{"" if i == 0 and group is not None and group == previous else escape(column[r])}</th>'
+                 for i, column in enumerate(labels)]
+        cells = [f"<td{_class('num' * number, 'theirs' * mark)}>{_cell(texts[r], mark)}</td>"
+                 for texts, mark, number in zip(columns, marked, numeric)]
+        rows.append(f"<tr{_class('new' * new)}>{''.join(names + cells)}</tr>")
+        previous = group
+    return "".join(rows)
+
+
+def _cell(text: str, mark: bool) -> str:
+    # <i> and not only a class: a viewer that drops styles still tells the paper's numbers from ours.
+    return f"<i>{escape(text)}</i>" if mark else escape(text)
+
+
+def _texts(column: pandas.Series) -> list[str]:
+    """The column's cells as text; floats of one column with as many decimals as its largest value can bear."""
+    floats = [abs(v) for v in column if isinstance(v, float) and v == v and abs(v) != float("inf")]
+    decimals = _decimals(max(floats, default=0.0))
+    # A column that mixes scales (0.002 beside 1,000,000) is better off with significant digits.
+    mixed = any(0 < v < 0.5 * 10 ** -decimals for v in floats)
+    return [_text(value, None if mixed else decimals) for value in column]
+
+
+def _decimals(largest: float) -> int:
+    return 0 if largest >= 1000 else 1 if largest >= 10 else 2 if largest >= 2 else 3
+
+
+def _text(value, decimals: int | None) -> str:
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        return "✓" if value else "✗"
+    if value is None or value != value:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3g}" if decimals is None else f"{value:,.{decimals}f}"
+    if hasattr(value, "__index__"):
+        return f"{int(value):,}"
+    return str(value)
+
+
+# --------------------------------------------------------------------------------------------------- figures
+
+def figure(fig: matplotlib.figure.Figure, caption: str, alt: str, *, name: str = "") -> HTML:
+    """`fig` as inline SVG with a caption; closes it. `alt` says in words what the picture shows."""
+    import matplotlib.pyplot as plt
+    from IPython.display import HTML
+
+    svg = _svg(fig, salt=caption + alt)
+    plt.close(fig)
+    return HTML(
+        f'<figure class="figure"{_id(name)}><div class="scroll">'
+        f'{svg.replace("<svg", f"""<svg role="img" aria-label="{escape(alt)}" """.rstrip(), 1)}</div>'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def _svg(fig, salt: str) -> str:
+    """The figure as an SVG element that may stand beside others: no shared id, no address, the reader's colours."""
+    from io import StringIO
+
+    import matplotlib as mpl
+
+    text = StringIO()
+    # Letters stay text: they are smaller, can be searched and copied, and take the page's font.
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        fig.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg"):]
+    for pattern, instead in (
+        (r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<defs>\s*</defs>", ""),
+        (r'\sxmlns(:\w+)?="[^"]*"', ""),
+        (r"xlink:href", "href"),
+        (r"font-family: [^;\"]*;? ?", ""),
+        (r"(font: [^'\";]*?px) [^;\"]*", r"\1 inherit"),
+        (re.escape(INK) + "|#000000", "currentColor"),
+        (r"#ffffff", "var(--paper, var(--jp-layout-color0, #fff))"),
+        (r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1"),  # hundredths of a point; only inside tags, never in the labels
+        (r"\s*\n\s*", "\n"),
+    ):
+        svg = re.sub(pattern, instead, svg, flags=re.DOTALL)
+    svg = _own_ids(svg, prefix="f" + hashlib.sha256(salt.encode()).hexdigest()[:8])
+    width, height = (72 * inches * 4 / 3 for inches in fig.get_size_inches())
+    # Strokes' ends are the root's to say; fills that matplotlib leaves out mean black.
+    root = (f'<svg fill="currentColor" stroke-linejoin="round" style="max-width:{width:.0f}px" '
+            f'width="{width:.0f}" height="{height:.0f}"')
+    return re.sub(r'<svg(?=[^>]*?(viewBox="[^"]*"))[^>]*>', rf"{root} \1>", svg, count=1)
+
+
+def _own_ids(svg: str, prefix: str) -> str:
+    """Keep only the ids something refers to, and give them this figure's prefix."""
+    used = set(re.findall(r"[\"(]#([^\")]+)", svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r"([\"(])#([^\")]+)", lambda m: f"{m[1]}#{prefix}-{m[2]}" if m[2] in used else m[0], svg)

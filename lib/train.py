@@ -1,0 +1,149 @@
+"""The one training loop: teachers, students and fine-tuning all run through it."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedType
+
+from lib import checkpoints
+from lib.progress import LiveChart, Progress
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to optimise. Rates and ε as in AdamW; `warmup` is the share of all steps with a linearly rising rate."""
+
+    learning_rate: float
+    schedule: str = "cosine"  # cosine | linear | constant, after the warmup; cosine falls to 0 in half a period
+    warmup: float = 0.02
+    weight_decay: float = 0.01
+    epsilon: float = 1e-8
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0  # largest norm of the gradient; 0 leaves it alone
+    precision: str = "no"  # no | bf16 | fp16
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+
+
+def rate_at(step: int, steps: int, recipe: Recipe) -> float:
+    """The learning rate of `step` (0-based) as a share of the peak."""
+    rising = round(recipe.warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    done = (step - rising) / max(1, steps - rising)
+    return {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}[recipe.schedule]
+
+
+def _groups(module: torch.nn.Module, decay: float) -> list[dict]:
+    """Biases and LayerNorm weights do not decay (Devlin et al. 2018)."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return [{"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]  # fmt: skip
+
+
+def train(
+    objective: torch.nn.Module,
+    batches,
+    recipe: Recipe,
+    *,
+    name: str = "training",
+    folder: Path | None = None,
+    after_step: Callable[[int], None] | None = None,
+    log_every: int = 0,
+    quiet: bool = False,
+) -> list[dict]:
+    """Minimise `objective` over `batches.steps` steps and return the history, one dict per logged step.
+
+    Args:
+        objective: module with `counts(batch) -> dict[str, int]` and `forward(batch, totals) -> dict` holding `loss`.
+        batches: has `steps` and `at(step) -> list` of micro-batches; their gradients accumulate into one step.
+        folder: where checkpoints go; None keeps none. A run that was stopped goes on from the newest one, and ends with
+            the same weights bit for bit, as everything random hangs on the step number.
+        after_step: called with the number of steps done (evaluation).
+
+    Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint.
+    """
+    accelerator = Accelerator(mixed_precision=recipe.precision)
+    objective.to(accelerator.device)
+    optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
+                                  betas=recipe.betas, fused=True)  # fmt: skip
+    model, optimizer = accelerator.prepare(objective, optimizer)
+    history, first, tokens, spent = _resume(model, optimizer, folder)
+    steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
+    progress, chart = Progress(steps, name, start=first), LiveChart(name)
+    began = saved = time.perf_counter()
+    model.train()
+    window: dict[str, float] = {}
+    for step in range(first, steps):
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout: the same in a resumed run
+        micros = [batch.to(accelerator.device) for batch in batches.at(step)]
+        totals: dict[str, int] = {}
+        for batch in micros:
+            for key, count in objective.counts(batch).items():
+                totals[key] = totals.get(key, 0) + count
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * rate_at(step, steps, recipe)
+        row: dict[str, float] = {}
+        for batch in micros:
+            with accelerator.autocast():
+                parts = model(batch, totals)
+            accelerator.backward(parts["loss"])
+            for key, value in parts.items():
+                row[key] = row.get(key, 0.0) + float(value.detach())
+        if not math.isfinite(row["loss"]):
+            raise FloatingPointError(f"{name}: the loss is {row['loss']} at step {step + 1}; {_last(folder)}")
+        if recipe.clip:
+            accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+        tokens += totals.get("kept", 0)
+        for key, value in row.items():
+            window[key] = window.get(key, 0.0) + value
+        done = step + 1
+        elapsed = spent + time.perf_counter() - began
+        if done % log_every == 0 or done == steps:
+            since = done - (history[-1]["step"] if history else 0)
+            history.append({"step": done, **{key: value / since for key, value in window.items()},
+                            "rate": optimizer.param_groups[0]["lr"], "tokens": tokens, "seconds": elapsed})  # fmt: skip
+            window = {}
+        if not quiet:
+            progress.at(done, f"loss {row['loss']:.3f}  {tokens / max(elapsed, 1e-9):,.0f} tokens/s")
+            chart.draw(history, final=done == steps)
+        if after_step:
+            after_step(done)
+        if folder and done < steps and time.perf_counter() - saved > recipe.checkpoint_seconds and not window:
+            _save(accelerator, model, optimizer, folder, done, history, tokens, elapsed)
+            saved = time.perf_counter()
+    model.eval()
+    if folder:
+        checkpoints.remove(folder)
+    return history
+
+
+def _save(accelerator, model, optimizer, folder, step, history, tokens, seconds) -> None:
+    assert accelerator.distributed_type == DistributedType.NO, "one process for now"
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "tokens": tokens,
+             "seconds": seconds}  # fmt: skip
+    checkpoints.save(folder, step, state)
+
+
+def _resume(model, optimizer, folder: Path | None) -> tuple[list[dict], int, int, float]:
+    """Load the newest checkpoint into model and optimizer: history, steps done, tokens seen, seconds spent."""
+    state = checkpoints.newest(folder) if folder else None
+    if state is None:
+        return [], 0, 0, 0.0
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    print(f"resumed after step {state['step']}", flush=True)
+    return state["history"], state["step"], state["tokens"], state["seconds"]
+
+
+def _last(folder: Path | None) -> str:
+    found = sorted(folder.glob("step-*.pt")) if folder else []
+    return f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written yet"
