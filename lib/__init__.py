@@ -4,3 +4,4 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout. Every relative path in a parameter file is relative to it, wherever a notebook was started."""
+OUTPUTS = ROOT / "outputs"

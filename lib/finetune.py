@@ -1,13 +1,21 @@
 """Fine-tuning for sequence classification: dropout and a linear layer on an encoder (000 section 4)."""
 
+import copy
+import json
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from lib import models
 from lib.batches import Batch, Schedule, pad
-from lib.tasks import Examples
+from lib.pretraining import beside, local
+from lib.progress import Progress
+from lib.stage import write_json
+from lib.tasks import TASKS, Examples, TaskSource
+from lib.tasks import load as load_task
+from lib.tokenizer import load as load_tokenizer
 from lib.train import Recipe, train
 
 
@@ -98,24 +106,82 @@ def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
     return 100.0 * float((predicted == labels).mean())
 
 
-def finetune(trunk: nn.Module, training: Encoded, validation: Encoded, *, classes: int, epochs: int, batch: int,
-             dropout: float, pooling: str, recipe: Recipe) -> list[dict]:  # fmt: skip
-    """Fine-tune `trunk` in place; one dict(epoch, accuracy, loss) after every epoch.
+def finetune(trunk: nn.Module, training: Encoded, validations: dict[str, Encoded], *, classes: int, epochs: int,
+             batch: int, dropout: float, pooling: str, recipe: Recipe) -> list[dict]:  # fmt: skip
+    """Fine-tune `trunk` in place; one dict(task, epoch, accuracy, loss) for every epoch and validation set.
 
-    The paper reports the largest accuracy of these (protocol `best_epoch`), which is chosen on the data it is measured
+    The paper reports the largest accuracy over epochs (protocol `best_epoch`), which is chosen on the data it is measured
     on; the last one (`final`) is not.
     """
     classifier = Classifier(trunk, classes, dropout, pooling, recipe.seed)
     schedule = Schedule(np.array([len(row) for row in training.rows]), batch=batch, micro=batch, epochs=epochs, seed=recipe.seed)
-    history: list[dict] = []
+    found: list[dict] = []
     epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in range(1, epochs + 1)}
 
     def after_step(done: int) -> None:
         if done in epoch_ends:
             device = next(classifier.parameters()).device
-            value = accuracy(predict(classifier, validation, device), validation.labels)
-            history.append({"epoch": epoch_ends[done], "accuracy": value})
+            for task, data in validations.items():
+                value = accuracy(predict(classifier, data, device), data.labels)
+                found.append({"task": task, "epoch": epoch_ends[done], "accuracy": value})
 
     losses = train(Classification(classifier), TaskBatches(training, schedule), recipe, after_step=after_step,
                    log_every=schedule.steps_per_epoch, quiet=True)  # fmt: skip
-    return [{**row, "loss": loss["loss"]} for row, loss in zip(history, losses)]
+    return [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
+
+
+def finetune_tasks(p, folder) -> list[dict]:
+    """Fine-tune `p.model` on every task with every seed; one row per task, seed and epoch.
+
+    Tasks that share their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for
+    bit. Each finished run is kept in `folder`/runs, so a stage that was stopped goes on with the next one. The model is
+    loaded and the text tokenised once for all seeds.
+    """
+    trunk = models.load(local(p.model), p.model_revision).bert
+    tokenizer = load_tokenizer(local(p.tokenizer) if p.tokenizer else beside(p.model))
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    groups = shared_training(p)
+    progress = Progress(len(groups) * len(p.seeds), "fine-tuning")
+    rows, done = [], 0
+    for owner, names in groups.items():
+        data = None
+        for seed in p.seeds:
+            kept = folder / "runs" / f"{owner}-{seed}.json"
+            if not kept.is_file():
+                data = data or encoded(p, names, tokenizer)
+                recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, clip=p.clip_norm,
+                                precision=p.precision, seed=seed)  # fmt: skip
+                found = finetune(copy.deepcopy(trunk), *data, classes=len(TASKS[owner].labels), epochs=p.epochs,
+                                 batch=p.batch_size, dropout=p.dropout, pooling=p.pooling, recipe=recipe)  # fmt: skip
+                write_json(kept, found)
+            found = json.loads(kept.read_text(encoding="utf-8"))
+            rows += [{"seed": seed, **row} for row in found]
+            done += 1
+            last = {row["task"]: row["accuracy"] for row in found}
+            progress.at(done, f"seed {seed}: " + ", ".join(f"{task} {value:.1f} %" for task, value in last.items()))
+    return rows
+
+
+def shared_training(p) -> dict[str, list[str]]:
+    """Tasks by the task whose training data they use."""
+    groups: dict[str, list[str]] = {}
+    for name in p.tasks:
+        groups.setdefault(TASKS[name].trains_on or name, []).append(name)
+    return groups
+
+
+def encoded(p, names: list[str], tokenizer) -> tuple[Encoded, dict[str, Encoded]]:
+    """The training examples that the tasks `names` share, and the validation examples of each."""
+    source = TaskSource(p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions)
+
+    def read(name: str, split: str, limit) -> Encoded:
+        limit = limit if isinstance(limit, int) else limit.get(TASKS[name].trains_on or name, 0)
+        return encode(load_task(name, split, source, limit), tokenizer, p.max_length)
+
+    return read(names[0], "train", p.train_examples), {name: read(name, "validation", p.validation_examples) for name in names}
+
+
+def size(p) -> dict:
+    """Layers, parameters and size of the model that was fine-tuned (its encoder with the MLM head)."""
+    model = models.load(local(p.model), p.model_revision)
+    return {"layers": model.config.num_hidden_layers, "parameters": models.parameter_count(model), "size_mib": models.size_mib(model)}

@@ -32,6 +32,13 @@ WIDTH = 6.8
 PROTOCOLS = {"final": "after the last epoch", "best_epoch": "maximum over epochs on the development split"}
 
 
+NOTE = (
+    "The report's scores are the maximum over epochs on the development split; its T1 is the leaderboard's test score, which is "
+    "not comparable with them."
+)
+PAPER_SIZES = ["paper: parameters (M)", "paper: size (MB)", "paper: share (%)"]
+
+
 def table1(scenarios: Mapping[str, Mapping]) -> pd.DataFrame:
     """What each scenario is made of: 000's Table 1 with our control and the weights of the losses.
 
@@ -115,6 +122,13 @@ def sizes(efficiency: pd.DataFrame) -> pd.DataFrame:
             "paper: share (%)": f"{fact['student_share']:.0f}" if who == "student" else "100",
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def describe(results: pd.DataFrame, protocol: str = "final") -> str:
+    """The figure of scores in words, for readers who do not see it: every scenario's mean of the tasks."""
+    means = {name: herbert_scores(results, name, protocol)[MEAN].mean() for name in SCENARIOS}
+    spoken = ", ".join(f"{name} {value:.1f}" for name, value in means.items() if value == value)
+    return f"Accuracy by scenario and task. Mean of the tasks in percent: {spoken}."
 
 
 # --- findings --------------------------------------------------------------------------------------------------------

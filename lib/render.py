@@ -26,6 +26,9 @@ from lib.errors import InputError
 
 TEMPLATE = Path(__file__).parent / "report"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync")
+"""Chromium's options for a box without a desktop, a user or a network."""
 
 
 def render(notebook: Path, html: Path, title: str) -> None:
@@ -36,12 +39,12 @@ def render(notebook: Path, html: Path, title: str) -> None:
     )
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     nb = nbformat.read(notebook, as_version=4)
-    titled = any(c.cell_type == "markdown" and re.search(r"^# ", c.source, re.M) for c in nb.cells)
+    titled = any(c.cell_type == "markdown" and re.search(r"^# ", c.source, re.MULTILINE) for c in nb.cells)
     page, _ = exporter.from_notebook_node(nb, resources={
         "title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}})
     page = re.sub(r"<style data-for=.lab.>.*?</style>", "", page, flags=re.DOTALL)
     page = _numbered(_anchored(page))
-    page = page.replace("<!--contents-->", contents(page))
+    page = _with_contents(page)
     problems = [f"refers to {reference}" for reference in external_references(page)]
     problems += [f"links to #{target}, which nothing is called" for target in dangling_anchors(page)]
     if problems:
@@ -97,14 +100,20 @@ class _Renderer(IPythonRenderer):
 def mathml(latex: str, display: str = "inline") -> str:
     """The formula as MathML. Raises InputError for a command that the converter does not know."""
     try:
-        text = convert(latex.strip(), display=display)
+        # Upright letters as \text: in a script the converter would set \mathrm in italics.
+        text = convert(re.sub(r"\\mathrm\{([A-Za-z]+)\}", r"\\text{\1}", latex.strip()), display=display)
     except Exception as error:  # the converter raises a different type for every kind of mistake
         raise InputError(f"formula {latex.strip()!r}: {type(error).__name__} {error}".rstrip()) from error
+    braces = re.sub(r"\\[{}]", "", latex)
+    if braces.count("{") != braces.count("}"):
+        raise InputError(f"formula {latex.strip()!r}: its braces do not pair")
     unknown = re.search(r"\\\w*|<m[io]>&</m[io]>", text)
     if unknown:
         what = unknown[0] if unknown[0].startswith("\\") else "& (use align* or cases, not aligned)"
         raise InputError(f"formula {latex.strip()!r}: {what} has no MathML")
     text = text.replace(' xmlns="http://www.w3.org/1998/Math/MathML"', "")
+    # Bars that the writer did not ask to grow stay as tall as a letter, left and right alike.
+    text = re.sub(r"<mo>(&#x02016;|&#x0007C;)</mo>", r'<mo stretchy="false">\1</mo>', text)
     # Named functions are identifiers, not operators, and stand a thin space off what they apply to.
     text = re.sub(r"<mo>([A-Za-z]{2,})</mo>", r"<mi>\1</mi>", text)
     return re.sub(r"(<mi>(?:ln|log|exp|min|max)</mi>)(?=<m(?!o\b))", r'\1<mspace width="0.17em"></mspace>', text)
@@ -117,7 +126,8 @@ def _anchored(page: str) -> str:
     seen: dict[str, int] = {}
 
     def heading(match):
-        slug = re.sub(r"\s+", "-", re.sub(r"[\"'<>&#%¶]", "", entities.unescape(_plain(match[2])).strip())) or "section"
+        plain = re.sub(r"<[^>]*>", "", match[2])
+        slug = re.sub(r"\s+", "-", re.sub(r"[\"'<>&#%¶]", "", entities.unescape(plain).strip())) or "section"
         seen[slug] = seen.get(slug, 0) + 1
         slug += f"-{seen[slug]}" if seen[slug] > 1 else ""
         return f'<h{match[1]} id="{slug}">{match[2]}</h{match[1]}>'
@@ -125,15 +135,19 @@ def _anchored(page: str) -> str:
     return re.sub(r"<h([1-4])>(.*?)</h\1>", heading, page, flags=re.DOTALL)
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"<[^>]*>", "", text)
-
-
 def contents(page: str) -> str:
     """The list of contents: every h2 and h3 of the page that has an id."""
     items = re.findall(r'<h([23]) id="([^"]*)">(.*?)</h\1>', page, flags=re.DOTALL)
     return "<ol>" + "".join(f'<li class="level{level}"><a href="#{anchor}">{re.sub(r"</?a[^>]*>", "", text)}</a></li>'
                             for level, anchor, text in items) + "</ol>"
+
+
+def _with_contents(page: str) -> str:
+    """The contents twice: beside the text on a wide screen, folded under the title on a narrow one; CSS shows one."""
+    folded = '<details class="contents"><summary>Contents</summary><nav aria-label="Contents">'
+    listed = contents(page)
+    page = page.replace("<!--contents-->", listed, 1)
+    return page.replace("</h1>", f"</h1>{folded}{listed}</nav></details>", 1)
 
 
 def _numbered(page: str) -> str:
@@ -153,7 +167,7 @@ def _numbered(page: str) -> str:
                   number, page, flags=re.DOTALL)
     page = re.sub(r'(<p class="note">)(.*?)(</p>)', lambda m: m[1] + _with_math(m[2]) + m[3], page, flags=re.DOTALL)
     return re.sub(r'(<a href="#([^"]*)">)(?:Table|Figure)</a>',
-                  lambda m: f"{m[1]}{numbers[m[2]]}</a>" if m[2] in numbers else m[0], page)
+                  lambda m: f"{m[1]}{numbers[m[2]].replace(' ', '&nbsp;')}</a>" if m[2] in numbers else m[0], page)
 
 
 def _with_math(text: str) -> str:
@@ -165,8 +179,8 @@ def _with_math(text: str) -> str:
 class _Page(HTMLParser):
     """Collects what a page would fetch or run, its ids and its own links."""
 
-    LOADS = {"src", "href", "xlink:href", "srcset", "data", "poster", "action", "formaction", "background", "cite"}
-    TAGS = {"script", "link", "iframe", "object", "embed", "base", "frame"}
+    LOADS = ("src", "href", "xlink:href", "srcset", "data", "poster", "action", "formaction", "background", "cite")
+    TAGS = ("script", "link", "iframe", "object", "embed", "base", "frame")
 
     def __init__(self, text: str):
         super().__init__()
@@ -230,10 +244,8 @@ def pdf(html: Path, pdf: Path) -> None:
         raise InputError(f"printing needs Chromium on the PATH (one of: {', '.join(CHROMIUM)})")
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
-            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync",
-             f"--user-data-dir={profile}", "--no-pdf-header-footer", f"--print-to-pdf={Path(pdf).resolve()}",
-             Path(html).resolve().as_uri()],
+            [browser, "--headless", *QUIET, f"--user-data-dir={profile}", "--no-pdf-header-footer",
+             f"--print-to-pdf={Path(pdf).resolve()}", Path(html).resolve().as_uri()],
             check=True, capture_output=True, timeout=120)
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ INK = "#010203"
 GREY = "#808080"
 """The papers' own numbers, legible on white and on black."""
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's colours, told apart by every kind of colour vision; without black and yellow, lost on one background."""
+"""Okabe and Ito's colours, for every kind of colour vision; without black and yellow, each lost on one background."""
 
 OURS = {"marker": "o", "markersize": 5.5, "linewidth": 1.6}
 """Keywords of `Axes.plot` for what was measured here; the colour is the series' own."""
@@ -37,7 +38,7 @@ THEIRS_BAR = {"facecolor": "none", "edgecolor": GREY, "hatch": "////", "linewidt
 
 STYLESHEET = Path(__file__).parent / "report" / "figures.css"
 
-_NUMBER = re.compile(r"[<>≤≥≈~±+\-−]?\s*\d[\d\s.,:×x/%e±+\-–−()\[\]]*$")
+_NUMBER = re.compile(r"[\[(]?[<>≤≥≈~±+\-−]?\s*(?!0\d)\d[\d\s.,:×x/%e±+\-–−()\[\]]*$")  # 002 is a name, not a number
 
 
 def style() -> HTML:
@@ -82,17 +83,26 @@ def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note:
 
     marked = [column in theirs or (isinstance(column, tuple) and column[0] in theirs) for column in frame.columns]
     columns = [_texts(frame.iloc[:, i]) for i in range(frame.shape[1])]
-    numeric = [all(_NUMBER.match(text) or text in "–✓✗" for text in texts) for texts in columns]
+    kinds = [_kind(texts) for texts in columns]
     levels = [i for i, level in enumerate(frame.index.names) if level is not None]
     labels = [[str(value) for value in frame.index.get_level_values(i)] for i in levels]
 
-    head = _head(frame, marked, numeric, levels)
-    body = _body(columns, marked, numeric, labels)
+    head = _head(frame, marked, kinds, levels)
+    body = _body(columns, marked, kinds, labels)
     footer = f'<p class="note">{escape(note)}</p>' if note else ""
     return HTML(
         f'<figure class="table"{_id(name)}><figcaption>{escape(caption)}</figcaption>'
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{footer}</figure>'
     )
+
+
+def _kind(texts: list[str]) -> str:
+    """How a column is set: numbers right, ticks in the middle, sentences with room to breathe, words left."""
+    if all(text in "–✓✗" for text in texts):
+        return "mid"
+    if all(_NUMBER.match(text) or text in "–✓✗" for text in texts):
+        return "num"
+    return "long" if max(map(len, texts), default=0) > 36 else ""
 
 
 def _id(name: str) -> str:
@@ -104,7 +114,7 @@ def _class(*names: str) -> str:
     return f' class="{" ".join(names)}"' if names else ""
 
 
-def _head(frame, marked, numeric, levels) -> str:
+def _head(frame, marked, kinds, levels) -> str:
     """Header rows, one per column level; neighbours under the same heading share one cell."""
     depth, said, rows = frame.columns.nlevels, [False] * len(marked), []
     paths = [column if isinstance(column, tuple) else (column,) for column in frame.columns]
@@ -116,25 +126,27 @@ def _head(frame, marked, numeric, levels) -> str:
         for (path, _), run in groupby(range(len(paths)), key=lambda i: (paths[i][:level + 1], last and i)):
             run = list(run)
             inside = all(marked[i] for i in run)
-            mark = ' <small class="mark">paper</small>' if inside and not said[run[0]] else ""
+            needed = inside and not said[run[0]] and "paper" not in str(path[-1]).lower()
+            mark = ' <small class="mark">paper</small>' if needed else ""
             for i in run:
                 said[i] = said[i] or inside
             scope = f'scope="colgroup" colspan="{len(run)}"' if len(run) > 1 else 'scope="col"'
-            kind = _class("num" if last and numeric[run[0]] else "" if last else "group", "theirs" * inside)
+            kind = _class(kinds[run[0]] if last else "group", "theirs" * inside)
             cells.append(f"<th {scope}{kind}>{escape(str(path[-1]))}{mark}</th>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return "".join(rows)
 
 
-def _body(columns, marked, numeric, labels) -> str:
+def _body(columns, marked, kinds, labels) -> str:
     rows, previous = [], None
     for r in range(len(columns[0]) if columns else 0):
         group = labels[0][r] if len(labels) > 1 else None
-        new = group is not None and previous is not None and group != previous
-        names = [f'<th scope="row">{"" if i == 0 and group is not None and group == previous else escape(column[r])}</th>'
+        again = group is not None and group == previous
+        new = group is not None and previous is not None and not again
+        names = [f'<th scope="row">{"" if again and i == 0 else escape(column[r])}</th>'
                  for i, column in enumerate(labels)]
-        cells = [f"<td{_class('num' * number, 'theirs' * mark)}>{_cell(texts[r], mark)}</td>"
-                 for texts, mark, number in zip(columns, marked, numeric)]
+        cells = [f"<td{_class(kind, 'theirs' * mark)}>{_cell(texts[r], mark)}</td>"
+                 for texts, mark, kind in zip(columns, marked, kinds)]
         rows.append(f"<tr{_class('new' * new)}>{''.join(names + cells)}</tr>")
         previous = group
     return "".join(rows)
@@ -147,11 +159,13 @@ def _cell(text: str, mark: bool) -> str:
 
 def _texts(column: pandas.Series) -> list[str]:
     """The column's cells as text; floats of one column with as many decimals as its largest value can bear."""
-    floats = [abs(v) for v in column if isinstance(v, float) and v == v and abs(v) != float("inf")]
+    values = [None if missing else value.item() if hasattr(value, "item") else value
+              for value, missing in zip(column, column.isna())]
+    floats = [abs(value) for value in values if isinstance(value, float) and isfinite(value)]
     decimals = _decimals(max(floats, default=0.0))
     # A column that mixes scales (0.002 beside 1,000,000) is better off with significant digits.
-    mixed = any(0 < v < 0.5 * 10 ** -decimals for v in floats)
-    return [_text(value, None if mixed else decimals) for value in column]
+    mixed = any(0 < value < 0.5 * 10 ** -decimals for value in floats)
+    return [_text(value, None if mixed else decimals) for value in values]
 
 
 def _decimals(largest: float) -> int:
@@ -159,14 +173,14 @@ def _decimals(largest: float) -> int:
 
 
 def _text(value, decimals: int | None) -> str:
-    if isinstance(value, bool) or type(value).__name__ == "bool":
-        return "✓" if value else "✗"
-    if value is None or value != value:
+    if value is None:
         return "–"
+    if isinstance(value, bool):
+        return "✓" if value else "✗"
     if isinstance(value, float):
         return f"{value:.3g}" if decimals is None else f"{value:,.{decimals}f}"
-    if hasattr(value, "__index__"):
-        return f"{int(value):,}"
+    if isinstance(value, int):
+        return f"{value:,}"
     return str(value)
 
 
@@ -203,9 +217,10 @@ def _svg(fig, salt: str) -> str:
         (r'\sxmlns(:\w+)?="[^"]*"', ""),
         (r"xlink:href", "href"),
         (r"font-family: [^;\"]*;? ?", ""),
-        (r"(font: [^'\";]*?px) [^;\"]*", r"\1 inherit"),
-        (re.escape(INK) + "|#000000", "currentColor"),
-        (r"#ffffff", "var(--paper, var(--jp-layout-color0, #fff))"),
+        # Seaborn draws outlines in its own dark greys; letters keep theirs, they may lie on a coloured cell.
+        (rf"{INK}|#000000|(?<=stroke: )#([0-5][0-9a-f])\1\1\b", "currentColor"),
+        (r"(<(?!text|tspan)[^>]*)#ffffff", r"\1var(--paper, var(--jp-layout-color0, #fff))"),
+        *((colour, f"var(--series-{i}, {colour})") for i, colour in enumerate(PALETTE, start=1)),
         (r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1"),  # hundredths of a point; only inside tags, never in the labels
         (r"\s*\n\s*", "\n"),
     ):

@@ -21,6 +21,7 @@ class Task:
     text: tuple[str, ...]
     label: str
     labels: tuple[str, ...]
+    language: str = "pl"
     metric: str = "accuracy"
     trains_on: str = ""
 

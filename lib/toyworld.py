@@ -125,7 +125,7 @@ class Corpus:
 
 CORPORA = {
     "books": Corpus(reviews=0.55, topics=(3, 3, 2, 2)),
-    "web": Corpus(reviews=0.55, topics=(1, 1, 2, 2), turn=20, telling=0.7, rated=0.5, stray=0.1),
+    "web": Corpus(reviews=0.55, topics=(2, 2, 3, 3), turn=20, telling=0.7, rated=0.9),
 }
 """`books` is what the teacher was pretrained on; `web` plays CC-100: the same language, another distribution."""
 

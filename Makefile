@@ -1,0 +1,45 @@
+# make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] · make test · make lab · make plan · make clean
+# Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
+
+SCALE ?= tiny
+STUDIES ?=
+DATA_DIR ?=
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+PYTHON ?= python3.11
+PYTHON := $(shell command -v $(PYTHON) 2>/dev/null || echo python3)
+
+BIN := .venv/bin
+READY := .venv/ready
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/.venv
+export HF_HUB_DISABLE_TELEMETRY := 1
+export TOKENIZERS_PARALLELISM := true
+
+.PHONY: report test lab plan clean environment
+
+report: $(READY)
+	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
+	@snakemake --cores $(CORES) --quiet rules progress host --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	    --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)"
+	@echo "the report: outputs/$(SCALE)/report.html"
+
+plan: $(READY)
+	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
+
+test: $(READY)
+	@python -m pytest
+
+lab: $(READY)
+	@jupyter lab notebooks
+
+clean:
+	rm -rf outputs/smoke outputs/tiny outputs/local outputs/paper outputs/lab .snakemake
+
+environment: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@echo "setting up the environment in .venv (once; a few minutes)"
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"error: Python 3.11 or newer is needed, this is {v[0]}.{v[1]}")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(READY)

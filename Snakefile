@@ -1,0 +1,40 @@
+# One generic rule: a stage is one papermill call with one flat parameter file. Snakemake owns order, parallelism and resume.
+# make report runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert"
+
+from lib import plan
+
+SCALE = str(config.get("scale", "tiny"))
+STUDIES = str(config.get("studies", "")).split()
+STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir", "")))}
+PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
+ANALYSIS = plan.analysis(SCALE, STUDIES)
+ANALYSIS_PARAMETERS = plan.write_parameters(ANALYSIS)
+
+
+rule report:
+    input:
+        f"outputs/{SCALE}/report.html",
+
+
+rule stage:
+    input:
+        parameters=lambda wildcards: PARAMETERS[f"outputs/{SCALE}/{wildcards.stage}/result.json"],
+        needs=lambda wildcards: [f"{folder}/result.json" for folder in STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].needs],
+    output:
+        f"outputs/{SCALE}/{{stage}}/result.json",
+    wildcard_constraints:
+        stage="(?!analysis).+",
+    threads: lambda wildcards: STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].threads
+    shell:
+        "python -m lib.run {input.parameters}"
+
+
+rule analysis:
+    input:
+        parameters=ANALYSIS_PARAMETERS,
+        results=list(STEPS),
+    output:
+        f"outputs/{SCALE}/report.html",
+    threads: 2
+    shell:
+        "python -m lib.run {input.parameters} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output}"

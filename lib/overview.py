@@ -1,0 +1,111 @@
+"""The parts of the report that belong to no single study: the opening, the claims, cost, parameters, machine."""
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from lib import ROOT, papers
+from lib.progress import clock
+from lib.results import Gathered
+from lib.stage import machine, versions
+
+COST_NOTE = (
+    "Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of the encoder alone on one sequence of "
+    "64 tokens, one CPU thread, the models taking turns."
+)
+DATA = {
+    "smoke": "toy languages, a few steps: these numbers mean nothing",
+    "tiny": "toy languages, teachers trained on the spot",
+    "local": "text and tasks from a folder",
+    "paper": "the papers' own models, text and tasks",
+}
+
+
+def models(found: Gathered) -> dict[tuple[str, str], Path]:
+    """The folder of every model that was trained, by (study, scenario)."""
+    return {
+        (study, scenario): ROOT / stage["parameters"]["output_dir"] / "model"
+        for (study, scenario, kind), stage in found.stages.items()
+        if kind in ("teacher_continuation", "distillation")
+    }
+
+
+def opening(found: Gathered, scores: pd.DataFrame, ledger: pd.DataFrame) -> str:
+    """What was run, on what, when, at what cost, and how the claims came out, as Markdown."""
+    box, spent = machine(), found.cost()
+    counts = ledger["verdict"].value_counts()
+    verdicts = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("holds", "contradicted", "unresolved"))
+    scale = found.folder.name
+    return (
+        f"Scale **{scale}** ({DATA.get(scale, 'a scale of your own')}) · {date.today().isoformat()} · {box['cores']} cores of "
+        f"{box['cpu']}{', ' + box['gpu'] if box['gpu'] else ''} · PyTorch {versions()['torch']}, transformers "
+        f"{versions()['transformers']}.\n\n"
+        f"{len(models(found))} models were made and fine-tuned {scores.groupby(['study', 'scenario', 'task', 'seed']).ngroups} "
+        f"times on {scores['task'].nunique()} tasks; all stages together took {clock(sum(spent.values()))} of computing time. Of "
+        f"{len(ledger)} claims of the sources: {verdicts}. Intervals are 95 % t intervals over fine-tuning seeds: they say how far "
+        "another fine-tuning of the same model would move, not another pretraining."
+    )
+
+
+def claims_table(ledger: pd.DataFrame) -> pd.DataFrame:
+    """The ledger for readers: the claim, the paper's value, ours with its interval, and the verdict."""
+    rows = []
+    for claim in ledger.itertuples():
+        ours = "not measured" if pd.isna(claim.measured) else f"{claim.measured:.2f}"
+        if not pd.isna(claim.ci_low) and claim.ci_low != claim.ci_high:
+            ours += f" [{claim.ci_low:.2f}, {claim.ci_high:.2f}]"
+        printed = "–" if pd.isna(claim.paper_value) else f"{claim.paper_value:.2f}"
+        rows.append({"claim": claim.claim, "place": claim.source, "printed": printed, "measured [95 %]": ours,
+                     "n": claim.n, "verdict": claim.verdict})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def cost_table(efficiency: pd.DataFrame, study: str) -> pd.DataFrame:
+    """efficiency.csv of one study for readers."""
+    rows = {}
+    for model in efficiency[efficiency["study"] == study].itertuples():
+        trained = model.tokens_seen > 0
+        rows[model.scenario] = {
+            "parameters (M)": f"{model.parameters / 1e6:.3f}",
+            "size (MiB)": f"{model.size_mib:.2f}",
+            "latency (ms)": f"{1000 * model.latency_s:.2f}",
+            "tokens seen": f"{model.tokens_seen:,}" if trained else "–",
+            "per parameter": f"{model.tokens_per_parameter:.2f}" if trained else "–",
+            "training": clock(model.train_seconds) if trained else "–",
+            "tokens/s": f"{model.tokens_per_second:,.0f}" if trained else "–",
+            "peak memory (MiB)": f"{model.peak_memory_mib:,.0f}",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def tokens_table(found: Gathered, study: str) -> pd.DataFrame:
+    """Tokens of the transfer set over parameters of teacher and student, beside 000's section 6 (two and three times)."""
+    transfer = found.of("data_prep", study).get("corpus_transfer")
+    rows = {}
+    for who, kind in (("teacher", "teacher_continuation"), ("student", "distillation")):
+        sizes = [stage["summary"]["parameters"] for stage in found.of(kind, study).values()]
+        if transfer and sizes:
+            tokens = transfer["statistics"]["tokens"]
+            printed = papers.fact("000", f"tokens_per_{who}_parameter")
+            rows[who] = {"tokens": f"{tokens:,}", "parameters": f"{sizes[0]:,}", "tokens a parameter": f"{tokens / sizes[0]:.2f}",
+                         "printed": f"{printed:g}"}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def parameter_table(found: Gathered) -> pd.DataFrame:
+    """Every parameter of every kind of stage. A parameter that differs between scenarios lists each value once."""
+    values: dict[tuple[str, str], list[str]] = {}
+    for (_, _, kind), stage in found.stages.items():
+        for name, value in stage["parameters"].items():
+            if name != "output_dir":
+                values.setdefault((kind.replace("_", " "), name), []).append(str(value).replace(f"{ROOT}/", ""))
+    rows = [{"stage": kind, "parameter": name, "value": " · ".join(dict.fromkeys(given))} for (kind, name), given in values.items()]
+    return pd.DataFrame(rows)
+
+
+def machine_table(found: Gathered) -> pd.DataFrame:
+    """The machine and the versions, and the computing time by kind of stage."""
+    rows = {**{name: str(value) for name, value in machine().items() if value}, **versions()}
+    rows |= {f"time in {kind.replace('_', ' ')}": clock(seconds) for kind, seconds in found.cost().items()}
+    return pd.DataFrame({"value": list(rows.values())}, index=pd.Index(list(rows), name="item"))

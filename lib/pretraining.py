@@ -1,0 +1,207 @@
+"""What notebooks 2 and 3 do: start a teacher or a student, train it on a prepared corpus, look at what it knows."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import checkpoints, models
+from lib.batches import MaskedBatches, Schedule
+from lib.errors import InputError
+from lib.masking import IGNORE
+from lib.objectives import Distillation, hidden_states
+from lib.parameters import Distillation as DistillationParameters
+from lib.parameters import TeacherContinuation, Training
+from lib.sequences import Corpus
+from lib.tokenizer import load as load_tokenizer
+from lib.tokenizer import require_same
+from lib.train import Recipe, train
+
+
+def recipe(p: Training) -> Recipe:
+    """How the parameters of a stage say to optimise."""
+    return Recipe(
+        learning_rate=p.learning_rate, schedule=p.schedule, warmup=p.warmup, weight_decay=p.weight_decay,
+        epsilon=p.adam_epsilon, betas=(p.adam_beta1, p.adam_beta2), clip=p.clip_norm, precision=p.precision,
+        seed=p.seed, checkpoint_seconds=p.checkpoint_seconds,
+    )  # fmt: skip
+
+
+def batches(p: Training, corpus: Corpus, *, steps: int = 0, seed: int | None = None) -> MaskedBatches:
+    """Masked batches of a prepared corpus, as the parameters of a stage say; `steps` and `seed` override theirs."""
+    if not len(corpus):
+        raise InputError(f"{corpus.folder}: the prepared corpus holds no sequence")
+    tokenizer = corpus.tokenizer()
+    schedule = Schedule(corpus.lengths, batch=p.batch_size, micro=p.micro_batch_size, epochs=p.epochs,
+                        steps=steps or p.steps, seed=p.seed if seed is None else seed)  # fmt: skip
+    return MaskedBatches(
+        corpus, schedule, specials=[tokenizer.cls_token_id, tokenizer.sep_token_id], pad_id=tokenizer.pad_token_id,
+        mask_id=tokenizer.mask_token_id, vocab_size=len(tokenizer), probability=p.mask_probability,
+        whole_words=p.whole_words,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------- teachers
+
+
+def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMaskedLM:
+    """The teacher as it is before this stage: a checkpoint, or random weights in the shape the parameters give."""
+    tokenizer = corpus.tokenizer()
+    if p.teacher:
+        require_same(load_tokenizer(beside(p.teacher), p.teacher_revision), tokenizer, f"teacher {p.teacher}", f"corpus {p.corpus}")
+        return models.load(local(p.teacher), p.teacher_revision)
+    return models.new_encoder(
+        vocab_size=len(tokenizer), layers=p.grow_from_layers or p.layers, hidden=p.hidden, heads=p.heads,
+        intermediate=p.intermediate, max_length=max(int(corpus.lengths.max()), 512), pad_id=tokenizer.pad_token_id,
+        initializer_range=p.initializer_range, dropout=p.dropout, seed=p.seed,
+    )  # fmt: skip
+
+
+def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpus: Corpus, folder: Path):
+    """MLM training; returns the teacher and its history.
+
+    With `grow_from_layers`, a shallow teacher is trained first and stacked onto itself: a narrow deep encoder trained
+    from nothing can stay on a plateau that its shallow half leaves within a few hundred steps.
+    """
+    history: list[dict] = []
+    if p.grow_from_layers and not p.teacher:
+        grown = checkpoints.newest(folder / "grown")
+        if grown is None:
+            first = recipe(p.model_copy(update={"learning_rate": p.grow_learning_rate}))
+            history = train(Distillation(teacher), batches(p, corpus, steps=p.grow_steps, seed=p.seed + 1), first,
+                            name=f"{p.grow_from_layers} layers", folder=folder / "shallow")  # fmt: skip
+            checkpoints.save(folder / "grown", 0, {"model": teacher.state_dict(), "history": history})
+        else:
+            teacher.load_state_dict(grown["model"])
+            history = grown["history"]
+        teacher = models.stack(teacher, p.layers)
+    more = train(Distillation(teacher), batches(p, corpus), recipe(p), name=f"{p.layers if not p.teacher else teacher.config.num_hidden_layers} layers",
+                 folder=folder / "whole")  # fmt: skip
+    checkpoints.remove(folder)
+    return teacher, continued(history, more)
+
+
+def continued(before: list[dict], after: list[dict]) -> list[dict]:
+    """One history from two trainings in a row: steps, tokens and seconds run on."""
+    if not before:
+        return after
+    last = before[-1]
+    return before + [{**row, **{key: row[key] + last[key] for key in ("step", "tokens", "seconds")}} for row in after]
+
+
+# ---------------------------------------------------------------------------------------------- students
+
+
+def starting_student(p: DistillationParameters, teacher: models.BertForMaskedLM) -> models.BertForMaskedLM:
+    """The student before training: the teacher's layers `student_layers`, or so many random ones (000 section 3.2)."""
+    if p.init == "truncated":
+        return models.truncate(teacher, p.student_layers)
+    models.truncate(teacher, p.student_layers)  # the same indices must exist: scenarios differ in weights, not in shape
+    return models.random_encoder(teacher.config, len(p.student_layers), p.seed)
+
+
+def load_teacher(p: DistillationParameters, corpus: Corpus) -> models.BertForMaskedLM:
+    """The teacher, which must read the corpus's token ids as the tokenizer that made them meant them."""
+    require_same(load_tokenizer(beside(p.teacher), p.teacher_revision), corpus.tokenizer(), f"teacher {p.teacher}", f"corpus {p.corpus}")
+    return models.load(local(p.teacher), p.teacher_revision)
+
+
+def pretrained(p: DistillationParameters) -> bool:
+    """Whether the scenario trains its student at all."""
+    return bool(p.weight_mlm or p.weight_soft or p.weight_cosine)
+
+
+def distil(p: DistillationParameters, student, teacher, corpus: Corpus, folder: Path) -> list[dict]:
+    """Train the student by the losses that have a weight; returns the history (empty where none has)."""
+    if not pretrained(p):
+        return []
+    needs_teacher = p.weight_soft or p.weight_cosine
+    objective = Distillation(student, teacher if needs_teacher else None, mlm=p.weight_mlm, soft=p.weight_soft,
+                             cosine=p.weight_cosine, temperature=p.temperature, positions=p.positions)  # fmt: skip
+    return train(objective, batches(p, corpus), recipe(p), name="distillation", folder=folder)
+
+
+# ---------------------------------------------------------------------------------------------- any model
+
+
+def local(name: str) -> str:
+    """A model folder relative to the checkout as an absolute path; a hub id as it is."""
+    from lib import ROOT
+
+    return str(ROOT / name) if (ROOT / name).is_dir() else name
+
+
+def beside(model: str) -> str:
+    """Where a model's tokenizer is: in its folder. Raises InputError for a path that looks local and is not there."""
+    from lib import ROOT
+
+    if model.startswith(("outputs/", "/", "./", "../")) and not (ROOT / model / "config.json").is_file():
+        raise InputError(f"{model}: no model there; run the stage that makes it first (make report runs them all)")
+    return local(model)
+
+
+def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
+    """A complete checkpoint: weights (safetensors), configuration, tokenizer."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+@torch.inference_mode()
+def probe(model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: int = 512) -> dict[str, float]:
+    """What the model knows: MLM loss (nats) and accuracy (percent) on masked positions of held-out text."""
+    model.eval()
+    known = {"masked": 0, "right": 0, "loss": 0.0}
+    size = min(64, len(held_out))
+    data = batches(p.model_copy(update={"batch_size": size, "micro_batch_size": size}), held_out, seed=12345,
+                   steps=max(1, min(limit, len(held_out)) // size))  # fmt: skip
+    for step in range(data.steps):
+        for batch in data.at(step):
+            masked = batch.labels != IGNORE
+            logits = model.cls(hidden_states(model, batch)[masked])
+            labels = batch.labels[masked]
+            known["loss"] += float(torch.nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            known["right"] += int((logits.argmax(-1) == labels).sum())
+            known["masked"] += len(labels)
+    masked = max(1, known["masked"])
+    return {"mlm_loss": known["loss"] / masked, "mlm_accuracy": 100 * known["right"] / masked, "positions": known["masked"]}
+
+
+@torch.inference_mode()
+def fill_mask(model: models.BertForMaskedLM, tokenizer, corpus: Corpus, examples: int = 5, top: int = 5, seed: int = 0) -> pd.DataFrame:
+    """Held-out sequences with one token hidden: what stood there, and the model's `top` guesses with probabilities."""
+    model.eval()
+    rng = np.random.default_rng(seed)
+    rows = []
+    for index in rng.choice(len(corpus), size=min(examples, len(corpus)), replace=False):
+        ids = torch.from_numpy(corpus.rows([index])[0][0].astype(np.int64))[None, :40]
+        inside = [place for place in range(1, ids.shape[1] - 1)]
+        if not inside:
+            continue
+        place = int(rng.choice(inside))
+        truth = int(ids[0, place])
+        ids[0, place] = tokenizer.mask_token_id
+        chances, found = model(input_ids=ids).logits[0, place].softmax(-1).topk(top)
+        guesses = "  ".join(f"{_token(tokenizer, int(i))} {float(c):.2f}" for c, i in zip(chances, found))
+        rows.append({"text": tokenizer.decode(ids[0, 1:-1]), "hidden": _token(tokenizer, truth), "guesses": guesses})
+    return pd.DataFrame(rows)
+
+
+def _token(tokenizer, index: int) -> str:
+    return tokenizer.convert_ids_to_tokens(index).removesuffix("</w>")
+
+
+def summary(model: models.BertForMaskedLM, history: list[dict]) -> dict:
+    """What a training cost and what came out: the figures of efficiency.csv."""
+    last = history[-1] if history else {"tokens": 0, "seconds": 0.0, "step": 0}
+    count = models.parameter_count(model)
+    return {
+        "layers": model.config.num_hidden_layers,
+        "parameters": count,
+        "size_mib": models.size_mib(model),
+        "steps": last["step"],
+        "tokens_seen": last["tokens"],
+        "tokens_per_parameter": last["tokens"] / count,
+        "train_seconds": last["seconds"],
+        "tokens_per_second": last["tokens"] / last["seconds"] if last["seconds"] else 0.0,
+    }

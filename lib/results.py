@@ -1,0 +1,151 @@
+"""Everything a scale has produced, gathered into the contract files: results.csv, efficiency.csv, claims.csv."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from lib import OUTPUTS
+from lib.plan import Study
+
+RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
+EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen", "tokens_per_parameter",
+              "train_seconds", "tokens_per_second", "peak_memory_mib"]  # fmt: skip
+TRAINED = ("teacher_continuation", "distillation")
+
+
+class Gathered:
+    """The results of a scale: `stages[(study, scenario, kind)]` is the content of a result.json."""
+
+    def __init__(self, scale: str, studies: list[str]):
+        self.folder, self.studies, self.stages = OUTPUTS / scale, studies, {}
+        for study in studies:
+            wanted = _names(study, scale)
+            for path in sorted((self.folder / study).glob("*/*/result.json")):
+                scenario, kind = path.parent.parent.name, path.parent.name
+                if scenario in wanted:
+                    self.stages[study, scenario, kind] = json.loads(path.read_text(encoding="utf-8"))
+
+    def of(self, kind: str, study: str | None = None) -> dict[str, dict]:
+        """scenario -> result, of one kind of stage."""
+        return {name: found for (its, name, what), found in self.stages.items() if what == kind and study in (None, its)}
+
+    def results(self) -> pd.DataFrame:
+        """results.csv: one row a task, seed and protocol. `final` is the last epoch, `best_epoch` the largest accuracy."""
+        rows = []
+        for (study, scenario, kind), found in self.stages.items():
+            if kind != "finetune":
+                continue
+            runs = pd.DataFrame(found["scores"])
+            common = {"study": study, "scenario": scenario, "layers": found["model"]["layers"],
+                      "language": found["parameters"]["task_language"] or _language(found)}  # fmt: skip
+            for (task, seed), run in runs.groupby(["task", "seed"], sort=False):
+                chosen = {"final": run.loc[run["epoch"].idxmax()], "best_epoch": run.loc[run["accuracy"].idxmax()]}
+                rows += [
+                    {**common, "seed": seed, "task": task, "metric": "accuracy", "protocol": protocol,
+                     "epoch": int(row["epoch"]), "value": float(row["accuracy"])}
+                    for protocol, row in chosen.items()
+                ]  # fmt: skip
+        return pd.DataFrame(rows, columns=RESULTS)
+
+    def epochs(self, study: str) -> pd.DataFrame:
+        """Accuracy after every epoch of every fine-tuning: scenario, task, seed, epoch, value."""
+        frames = [pd.DataFrame(found["scores"]).assign(scenario=name) for name, found in self.of("finetune", study).items()]
+        return pd.concat(frames).rename(columns={"accuracy": "value"})[["scenario", "task", "seed", "epoch", "value"]]
+
+    def curves(self, study: str) -> pd.DataFrame:
+        """Loss curves of every training: scenario, step, component, value."""
+        frames = []
+        for kind in TRAINED:
+            for name, found in self.of(kind, study).items():
+                if found["history"]:
+                    long = pd.DataFrame(found["history"]).drop(columns=["rate", "tokens", "seconds"])
+                    frames.append(long.melt("step", var_name="component").dropna().assign(scenario=name))
+        return pd.concat(frames)[["scenario", "step", "component", "value"]]
+
+    def efficiency(self, latency: dict[tuple[str, str], float] | None = None) -> pd.DataFrame:
+        """efficiency.csv: what every trained model cost and how big it is. `latency`: (study, scenario) -> seconds."""
+        rows = []
+        for (study, scenario, kind), found in self.stages.items():
+            if kind in TRAINED:
+                row = {"study": study, "scenario": scenario, "model": found["parameters"]["output_dir"] + "/model",
+                       **found["summary"], "peak_memory_mib": found["peak_memory_mib"],
+                       "latency_s": (latency or {}).get((study, scenario))}  # fmt: skip
+                rows.append({key: row[key] for key in EFFICIENCY})
+        return pd.DataFrame(rows, columns=EFFICIENCY)
+
+    def corpora(self, study: str) -> pd.DataFrame:
+        """Lines, words, tokens and bytes of every prepared corpus of a study, one column each."""
+        from lib.views import statistics
+
+        frames = {name.removeprefix("corpus_"): statistics(found["statistics"])["value"]
+                  for name, found in self.of("data_prep", study).items()}  # fmt: skip
+        return pd.DataFrame(frames).fillna("0")
+
+    def knowledge(self, study: str) -> pd.DataFrame:
+        """What every trained model knows about held-out text of its own corpus."""
+        from lib.views import knowledge
+
+        return knowledge(**{name: found["after"] for kind in TRAINED for name, found in self.of(kind, study).items()})
+
+    def cost(self) -> dict[str, float]:
+        """Seconds spent in every kind of stage, summed over stages (stages may have run side by side)."""
+        spent: dict[str, float] = {}
+        for (_, _, kind), found in self.stages.items():
+            spent[kind] = spent.get(kind, 0.0) + found["stage_seconds"]
+        return spent
+
+    def write(self, **frames: pd.DataFrame) -> None:
+        """Write the contract files beside the report, each aside first and then renamed."""
+        for name, frame in frames.items():
+            aside = self.folder / f"{name}.csv.writing"
+            frame.to_csv(aside, index=False)
+            aside.rename(self.folder / f"{name}.csv")
+
+
+def scenarios(study: str, scale: str) -> dict[str, dict]:
+    """The scenarios of a study as its file has them."""
+    return Study(study, scale).scenarios["scenarios"]
+
+
+def _names(study: str, scale: str) -> set[str]:
+    """Scenarios, teachers and corpora that the study has today: what an earlier version of params/ left is not gathered."""
+    plan = Study(study, scale)
+    corpora = {f"corpus_{name}" for name in plan.sizes.get("corpora") or {}}
+    return corpora | set(plan.sizes.get("teachers") or {}) | set(plan.scenarios["scenarios"])
+
+
+def _language(found: dict) -> str:
+    """KLEJ is Polish."""
+    from lib.tasks import TASKS
+
+    return TASKS[found["parameters"]["tasks"][0]].language
+
+
+def latency(models: dict[tuple[str, str], Path], *, batch: int = 1, length: int = 64, repeats: int = 30) -> dict:
+    """Median seconds of one forward pass of the encoder on CPU, the models taking turns, so that all see the same machine.
+
+    `batch` sequences of `length` random tokens, no padding, one thread.
+    """
+    import time
+
+    import torch
+
+    from lib.models import load
+
+    loaded = {key: load(path).bert.eval() for key, path in models.items()}
+    if not loaded:
+        return {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times: dict[tuple[str, str], list[float]] = {key: [] for key in loaded}
+    ids = torch.randint(5, min(m.config.vocab_size for m in loaded.values()), (batch, length))
+    with torch.inference_mode():
+        for turn in range(repeats + 3):  # three warm-up turns
+            for key, model in loaded.items():
+                began = time.perf_counter()
+                model(input_ids=ids)
+                if turn >= 3:
+                    times[key].append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    return {key: float(pd.Series(taken).median()) for key, taken in times.items()}

@@ -1,0 +1,127 @@
+"""How a notebook begins and ends a stage: parameters checked, a scratch folder, publishing by rename."""
+
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lib import ROOT
+from lib.parameters import NOTEBOOKS, Stage, validate
+
+_NOT_PARAMETERS = {"In", "Out", "exit", "quit", "get_ipython", "open"}
+
+
+@dataclass
+class Run:
+    """A stage under way: its checked parameters `p`, and `folder`, the scratch folder to write into."""
+
+    kind: str
+    p: Any
+    folder: Path
+    target: Path
+    began: float
+
+
+def notebook_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
+    """The plain values a notebook's parameter cells defined. A misspelt parameter is among them, and is refused later."""
+    return {
+        name: value
+        for name, value in namespace.items()
+        if not name.startswith("_") and name not in _NOT_PARAMETERS
+        and not isinstance(value, (ModuleType, type)) and not callable(value)
+    }  # fmt: skip
+
+
+def begin(kind: str, namespace: dict[str, Any]) -> Run:
+    """Check the parameters in `namespace` (a notebook's globals()) and open the stage's scratch folder.
+
+    The scratch folder of an earlier run with the same parameters is kept, checkpoints included; any other is cleared.
+    Raises InputError.
+    """
+    p: Stage = validate(kind, notebook_parameters(namespace), lambda key: f"notebooks/{NOTEBOOKS[kind]}.ipynb")
+    if p.threads:
+        os.environ.update(OMP_NUM_THREADS=str(p.threads), MKL_NUM_THREADS=str(p.threads))
+        if "torch" in sys.modules:  # imported before this call: the variables come too late
+            sys.modules["torch"].set_num_threads(p.threads)
+    values = p.model_dump(mode="json")
+    if not p.output_dir:
+        values["output_dir"] = f"outputs/lab/{kind}-{sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]}"
+        p = p.model_copy(update={"output_dir": values["output_dir"]})
+    target = ROOT / p.output_dir
+    folder, note = target / "scratch", target / "scratch" / "parameters.json"
+    text = json.dumps(values, indent=1, ensure_ascii=False)
+    if not (note.is_file() and note.read_text(encoding="utf-8") == text):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        note.write_text(text, encoding="utf-8")
+    return Run(kind, p, folder, target, time.time())
+
+
+def finish(run: Run, result: dict[str, Any]) -> Path:
+    """Publish: everything in the scratch folder takes its place by renaming, `result.json` last. Returns its path.
+
+    A result that is there is a stage that is whole.
+    """
+    (run.target / "result.json").unlink(missing_ok=True)
+    for path in sorted(run.folder.iterdir()):
+        if path.name in ("checkpoints", "parameters.json"):
+            continue
+        place = run.target / path.name
+        if place.is_dir():
+            shutil.rmtree(place)
+        path.rename(place)
+    shutil.rmtree(run.folder)
+    whole = {
+        "stage": run.kind,
+        "parameters": run.p.model_dump(mode="json"),
+        **result,
+        "stage_seconds": round(time.time() - run.began, 1),
+        "peak_memory_mib": round(peak_memory_mib(), 1),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    return write_json(run.target / "result.json", whole)
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write aside and rename: a reader sees the old file or the new one."""
+    aside = path.with_name(path.name + ".writing")
+    aside.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
+    aside.rename(path)
+    return path
+
+
+def peak_memory_mib() -> float:
+    """The most memory this process has held so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def machine() -> dict[str, Any]:
+    """What this ran on."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = models[0] if models else name
+    return {"cpu": name, "cores": os.cpu_count(), "system": platform.system(), "gpu": _gpu()}
+
+
+def _gpu() -> str:
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else ""
+
+
+def versions() -> dict[str, str]:
+    """Python and the libraries results depend on."""
+    from importlib.metadata import version
+
+    names = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

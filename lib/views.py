@@ -1,0 +1,161 @@
+"""What the notebooks show of one stage: samples, statistics, curves. Frames and figures, to be passed to lib.show."""
+
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+
+from lib.cleaning import clean, damage
+from lib.corpus import read
+
+COMPONENTS = {"loss": "weighted sum", "mlm": "MLM", "soft": "soft target", "cosine": "cosine"}
+
+
+def samples(p, count: int = 4, width: int = 160) -> pd.DataFrame:
+    """The first passages of the first source, as they are and as `p.cleaning` leaves them."""
+    lines = [line for line in islice(read(p.sources[0], p.seed), count)]
+    cut = [(line[:width], clean(line, p.cleaning)[:width]) for line in lines]
+    return pd.DataFrame(cut, columns=["as it is", f"cleaned: {p.cleaning}"])
+
+
+def cleaning_damage(p, count: int = 2000) -> pd.DataFrame:
+    """What each kind of cleaning would do to the first passages: percent of words removed and changed, of characters lost."""
+    lines = list(islice(read(p.sources[0], p.seed), count))
+    rows = {}
+    for how in ("none", "careful", "neattext"):
+        did = damage(lines, how)
+        rows[how] = {
+            "words removed, %": 100 * did["words_removed"],
+            "words changed, %": 100 * did["words_changed"],
+            "characters lost, %": 100 * did["characters_lost"],
+            "lines lowercased, %": 100 * did["lines_lowercased"],
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cleaning")
+
+
+def statistics(found: dict) -> pd.DataFrame:
+    """The statistics of a prepared corpus as one column."""
+    rows = {
+        "lines read": found["lines_in"],
+        **{f"dropped: {reason.replace('_', ' ')}": count for reason, count in found["dropped"].items() if count},
+        "lines held out": found["held_out"]["lines"],
+        "lines kept": found["lines"],
+        "sequences": found["sequences"],
+        "words": found["words"],
+        "tokens": found["tokens"],
+        "bytes of text": found["bytes"],
+        "tokens a word": round(found["tokens_per_word"], 2),
+        "unknown tokens, %": round(100 * found["unknown_share"], 3),
+        "tokens a sequence, mean": round(found["tokens_per_sequence"]["mean"], 1),
+        "tokens a sequence, median": found["tokens_per_sequence"]["median"],
+        "tokens a sequence, most": found["tokens_per_sequence"]["max"],
+        "words a line, mean": round(found["words_per_line"]["mean"], 1),
+        "words a line, median": found["words_per_line"]["median"],
+        "vocabulary": found["vocabulary"],
+        "tokens prepared a second": round(found["tokens_per_second"]),
+    }
+    return pd.DataFrame({"value": [f"{value:,}" for value in rows.values()]}, index=pd.Index(rows, name="statistic"))
+
+
+def lengths(found: dict):
+    """Histogram of sequence lengths in tokens."""
+    from matplotlib.figure import Figure
+
+    edges, counts = np.asarray(found["length_histogram"]["edges"]), np.asarray(found["length_histogram"]["counts"])
+    figure = Figure(figsize=(6.2, 2.4), layout="constrained")
+    axis = figure.subplots()
+    axis.bar(edges[:-1], counts, width=np.diff(edges), align="edge", color="#0072B2", edgecolor="none")
+    axis.set(xlabel="tokens in a sequence, special tokens included", ylabel="sequences")
+    axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def curves(history: list[dict]):
+    """Every loss component of a training, and its learning rate, against the step."""
+    from matplotlib.figure import Figure
+
+    frame = pd.DataFrame(history)
+    names = [name for name in COMPONENTS if name in frame]
+    if len(names) == 2:
+        names = names[1:]  # a single component is the sum
+    figure = Figure(figsize=(2.4 * (len(names) + 1), 2.2), layout="constrained")
+    axes = figure.subplots(1, len(names) + 1, squeeze=False)[0]
+    for axis, name in zip(axes, [*names, "rate"]):
+        axis.plot(frame["step"], frame[name], color="#0072B2" if name != "rate" else "#D55E00", lw=1.2)
+        axis.set(title=COMPONENTS.get(name, "learning rate"), xlabel="step")
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def knowledge(**probes: dict) -> pd.DataFrame:
+    """Probes beside each other: held-out MLM loss in nats, perplexity, accuracy in percent."""
+    rows = {
+        name.replace("_", " "): {
+            "MLM loss, nats": found["mlm_loss"],
+            "perplexity": float(np.exp(min(found["mlm_loss"], 50))),
+            "MLM accuracy, %": found["mlm_accuracy"],
+            "masked positions": found["positions"],
+        }
+        for name, found in probes.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def sizes(**models) -> pd.DataFrame:
+    """Layers, parameters and size of models beside each other, and the ratio to the first."""
+    from lib.models import parameter_count, size_mib
+
+    first = parameter_count(next(iter(models.values())))
+    rows = {
+        name: {
+            "layers": model.config.num_hidden_layers,
+            "parameters": f"{parameter_count(model):,}",
+            "size, MiB": size_mib(model),
+            "share of the teacher, %": 100 * parameter_count(model) / first,
+        }
+        for name, model in models.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def scores(rows: list[dict]) -> pd.DataFrame:
+    """Fine-tuning results per task under both protocols: mean ± half the 95 % interval over seeds, accuracy in percent."""
+    from lib.statistics import pm
+
+    frame = pd.DataFrame(rows)
+    out = {}
+    for task, group in frame.groupby("task", sort=False):
+        by_seed = group.sort_values("epoch").groupby("seed")["accuracy"]
+        out[task] = {"last epoch": pm(by_seed.last()), "best epoch": pm(by_seed.max()), "seeds": by_seed.ngroups}
+    return pd.DataFrame.from_dict(out, orient="index").rename_axis("task")
+
+
+def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
+    """A few training examples of every task with their labels."""
+    from lib.tasks import TASKS, TaskSource, load
+
+    source = TaskSource(p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions)
+    rows = []
+    for name in p.tasks:
+        found = load(name, "train", source, count)
+        rows += [
+            {"task": name, "text": " ⏎ ".join(text)[:width], "label": TASKS[name].labels[label]}
+            for text, label in zip(found.texts, found.labels)
+        ]
+    return pd.DataFrame(rows)
+
+
+def finetuning(rows: list[dict]):
+    """Accuracy after every epoch, one line a seed, one panel a task."""
+    from matplotlib.figure import Figure
+
+    frame = pd.DataFrame(rows)
+    tasks = list(dict.fromkeys(frame["task"]))
+    figure = Figure(figsize=(2.4 * len(tasks), 2.2), layout="constrained")
+    for axis, task in zip(figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0], tasks):
+        for _, group in frame[frame["task"] == task].groupby("seed"):
+            axis.plot(group["epoch"], group["accuracy"], color="#0072B2", lw=1, alpha=0.7)
+        axis.set(title=task, xlabel="epoch")
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("accuracy, %")
+    return figure
