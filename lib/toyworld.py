@@ -119,13 +119,13 @@ class Corpus:
     turn: int = 0
     telling: float = 0.9
     stray: float = 0.05
-    rated: float = 0.7
+    rated: float = 0.9
     moods: dict[str, float] = field(default_factory=lambda: {"plus": 4, "minus": 4, "amb": 1, "zero": 1})
 
 
 CORPORA = {
     "books": Corpus(reviews=0.55, topics=(3, 3, 2, 2)),
-    "web": Corpus(reviews=0.55, topics=(2, 2, 3, 3), turn=20, telling=0.7, rated=0.9),
+    "web": Corpus(reviews=0.55, topics=(2, 2, 3, 3), turn=20, telling=0.7),
 }
 """`books` is what the teacher was pretrained on; `web` plays CC-100: the same language, another distribution."""
 

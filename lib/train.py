@@ -8,6 +8,7 @@ from typing import Callable
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from lib import checkpoints
@@ -68,6 +69,7 @@ def train(
 
     Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint.
     """
+    AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
     accelerator = Accelerator(mixed_precision=recipe.precision)
     objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,

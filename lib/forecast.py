@@ -1,0 +1,38 @@
+"""What a plan would run: `make plan`. Printed from the parameters alone; nothing is loaded and no network touched."""
+
+from lib.plan import Step
+
+
+def table(steps: list[Step]) -> str:
+    """One line a stage: where it publishes, its notebook, and what it does."""
+    rows = [("stage", "notebook", "does")]
+    for step in steps:
+        rows.append((step.folder.split("/", 2)[2], step.notebook.split("/")[1], does(step)))
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    lines = ["  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2]]) for row in rows]
+    return "\n".join([*lines, f"{len(steps)} stages, and the analysis"])
+
+
+def does(step: Step) -> str:
+    """A stage in a few words: its text, its optimizer steps, its tasks."""
+    p = step.parameters
+    if step.kind == "data_prep":
+        sources = " + ".join(source.get("dataset") or source.get("path") or f"{source['language']}/{source['corpus']}" for source in p["sources"])
+        size = "" if p["subset_unit"] == "none" else f", {p['subset_size']:,} {p['subset_unit']}"
+        return f"{sources}{size}; tokenizer {p['tokenizer']}"
+    if step.kind == "teacher_continuation":
+        start = p["teacher"] or f"nothing, {p['layers']} layers of {p['hidden']}"
+        return f"MLM from {start}; {_length(p)}"
+    if step.kind == "distillation":
+        weights = {name: p[f"weight_{name}"] for name in ("soft", "mlm", "cosine")}
+        losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
+        trained = f"{losses}; {_length(p)}" if losses else "not trained"
+        return f"{p['init']}, layers {p['student_layers']}; {trained}"
+    return f"{', '.join(p['tasks'])}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
+
+
+def _length(p: dict) -> str:
+    much = f"{p['steps']:,} steps" if p["steps"] else f"{p['epochs']:g} epochs"
+    if p.get("grow_steps"):
+        much = f"{p['grow_steps']:,} + {much}"
+    return f"{much} of {p['batch_size']} sequences, {p['precision']} mixed precision"

@@ -1,0 +1,110 @@
+"""Students by exact weights, and full-size parameter counts on the meta device."""
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertModel
+
+from lib import models
+from lib.errors import InputError
+
+
+@pytest.fixture
+def teacher():
+    return models.new_encoder(vocab_size=50, layers=4, hidden=16, heads=2, intermediate=32, max_length=24, pad_id=1, seed=1)
+
+
+def layer(model, index):
+    return model.bert.encoder.layer[index].state_dict()
+
+
+@pytest.mark.parametrize("chosen", [[0, 2], [3], [1, 0, 3], [0, 2, 3]])
+def test_truncated_students_have_their_teachers_layers(teacher, chosen):
+    student = models.truncate(teacher, chosen)
+    assert student.config.num_hidden_layers == len(chosen) and teacher.config.num_hidden_layers == 4
+    for place, source in enumerate(chosen):
+        for name, weight in layer(teacher, source).items():
+            assert torch.equal(layer(student, place)[name], weight), (place, source, name)
+    for part in ("embeddings",):
+        for a, b in zip(getattr(student.bert, part).parameters(), getattr(teacher.bert, part).parameters()):
+            assert torch.equal(a, b)
+    for a, b in zip(student.cls.parameters(), teacher.cls.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_layer_one_is_not_layer_ten():
+    """A prefix match on `layer.1` would take layers 10 and 11 too."""
+    teacher = models.new_encoder(vocab_size=20, layers=12, hidden=8, heads=2, intermediate=8, max_length=16, pad_id=0)
+    student = models.truncate(teacher, [1, 10])
+    assert torch.equal(layer(student, 0)["attention.self.query.weight"], layer(teacher, 1)["attention.self.query.weight"])
+    assert torch.equal(layer(student, 1)["attention.self.query.weight"], layer(teacher, 10)["attention.self.query.weight"])
+
+
+def test_student_shares_no_memory_with_its_teacher_and_stays_tied(teacher):
+    student = models.truncate(teacher, [0, 2])
+    before = teacher.bert.embeddings.word_embeddings.weight.clone()
+    with torch.no_grad():
+        student.bert.embeddings.word_embeddings.weight.add_(1)
+    assert torch.equal(teacher.bert.embeddings.word_embeddings.weight, before)
+    assert student.cls.predictions.decoder.weight is student.bert.embeddings.word_embeddings.weight
+
+
+def test_round_trip_through_disk(teacher, tmp_path):
+    student = models.truncate(teacher, [0, 2]).eval()
+    student.save_pretrained(tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+    ids = torch.arange(5, 15)[None]
+    assert torch.equal(models.load(tmp_path).eval()(input_ids=ids).logits, student(input_ids=ids).logits)
+
+
+def test_a_low_precision_checkpoint_loads_in_fp32(teacher, tmp_path):
+    teacher.to(torch.bfloat16).save_pretrained(tmp_path)
+    assert models.load(tmp_path).dtype == torch.float32
+
+
+def test_stacking_copies_layers_in_order(teacher):
+    deep = models.stack(models.truncate(teacher, [0, 1]), 4)
+    for place, source in enumerate([0, 1, 0, 1]):
+        assert torch.equal(layer(deep, place)["output.dense.weight"], layer(teacher, source)["output.dense.weight"])
+
+
+def test_random_students_differ_by_seed_only(teacher):
+    a, b, c = (models.random_encoder(teacher.config, 2, seed) for seed in (1, 1, 2))
+    same = [torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters())]
+    other = [torch.equal(x, y) for x, y in zip(a.parameters(), c.parameters()) if x.ndim > 1]
+    assert all(same) and not any(other)
+    assert a.bert.encoder.layer[0].output.dense.weight.std().item() == pytest.approx(0.02, rel=0.3)
+
+
+@pytest.mark.parametrize("chosen", [[0, 4], [-1], []])
+def test_layers_the_teacher_lacks(teacher, chosen):
+    with pytest.raises(InputError, match=r"student_layers: .* layers 0 … 3"):
+        models.truncate(teacher, chosen)
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(InputError, match="cannot be loaded as a BERT masked language model"):
+        models.load(tmp_path)
+
+
+def full_size(cls, layers, vocabulary, positions, types=2, **kwargs):
+    config = BertConfig(vocab_size=vocabulary, num_hidden_layers=layers, max_position_embeddings=positions, type_vocab_size=types)
+    with torch.device("meta"):
+        return cls(config, **kwargs)
+
+
+def test_herbert_and_its_student_at_full_size():
+    """HerBERT base: 50,000 BPE tokens, 514 positions. 000 section 3 prints 124M / 475 MB and 81M / 325.34 MB (10^6 bytes)."""
+    teacher = full_size(BertModel, 12, 50000, 514)
+    assert models.parameter_count(teacher) / 1e6 == pytest.approx(124.443, abs=5e-4)
+    assert models.size_mib(teacher) == pytest.approx(474.7, abs=0.05)
+    student = full_size(BertModel, 6, 50000, 514, add_pooling_layer=False)
+    assert models.parameter_count(student) / 1e6 == pytest.approx(81.325, abs=5e-4)
+    assert models.size_mib(student) * 2**20 / 1e6 == pytest.approx(325.30, abs=0.01)
+    assert models.parameter_count(student) / models.parameter_count(teacher) == pytest.approx(0.65, abs=0.005)
+
+
+def test_tied_head_is_counted_once():
+    model = full_size(BertForMaskedLM, 1, 1000, 32)
+    model.tie_weights()
+    decoder = 1000 * 768
+    assert models.parameter_count(model) < models.parameter_count(full_size(BertModel, 1, 1000, 32)) + decoder

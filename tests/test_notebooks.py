@@ -1,0 +1,146 @@
+"""The whole herbert study at smoke scale: every notebook through papermill, by the same commands as `make report`."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+import yaml
+
+from lib import ROOT, claims, plan
+from lib.render import external_references
+
+
+
+def copy_of_the_project(folder):
+    """The project elsewhere, so that a test may change its parameters and never meets outputs of the user's."""
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    shutil.copy(ROOT / "Snakefile", folder)
+    return folder
+
+
+def snakemake(folder):
+    """The whole herbert study at smoke scale, as `make report` runs it; what it printed."""
+    command = ["snakemake", "--cores", "2", "--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nolock",
+               "--config", "scale=smoke", "studies=herbert"]  # fmt: skip
+    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def results_in(outputs):
+    return {path.parent.relative_to(outputs).as_posix(): path for path in outputs.glob("**/result.json")}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """outputs/smoke of a finished run from nothing."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    snakemake(folder)
+    return folder / "outputs" / "smoke"
+
+
+@pytest.fixture(scope="module")
+def smoke(outputs):
+    """Every result.json of the run, by the folder of its stage."""
+    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in results_in(outputs).items()}
+
+
+def test_every_stage_left_a_result(smoke):
+    steps = plan.resolve("smoke", ["herbert"])
+    assert {step.folder.split("/", 2)[2] for step in steps} | {"analysis"} == set(smoke)
+
+
+def test_data_prep(smoke):
+    found = smoke["herbert/corpus_teacher/data_prep"]["statistics"]
+    assert found["lines_in"] == 600 and found["lines"] + found["held_out"]["lines"] == 600
+    assert found["tokens_with_specials"] == found["tokens"] + 2 * found["sequences"]
+    transfer = smoke["herbert/corpus_transfer/data_prep"]["statistics"]
+    assert transfer["tokenizer_fingerprint"] == found["tokenizer_fingerprint"]
+
+
+def test_teachers(smoke):
+    t1, t2 = (smoke[f"herbert/{name}/teacher_continuation"] for name in ("T1", "T2"))
+    assert t1["summary"]["layers"] == t2["summary"]["layers"] == 2
+    assert t1["summary"]["steps"] == 8 and t2["summary"]["steps"] == 3  # 4 shallow + 4 whole; 3
+    assert [row["step"] for row in t1["history"]] == list(range(1, 9))
+    assert t2["before"]["mlm_loss"] > 0 and t1["after"]["mlm_loss"] < t1["before"]["mlm_loss"]
+
+
+def test_students(smoke):
+    found = {name: smoke[f"herbert/{name}/distillation"] for name in ("S0", "S1", "S2", "S3", "S4", "truncated")}
+    components = {name: set(result["history"][-1]) & {"mlm", "soft", "cosine"} if result["history"] else set() for name, result in found.items()}
+    triple = {"mlm", "soft", "cosine"}
+    assert components == {"S0": set(), "S1": {"mlm"}, "S2": {"mlm"}, "S3": triple, "S4": triple, "truncated": set()}
+    for row in found["S3"]["history"]:
+        assert row["loss"] == pytest.approx(5 * row["soft"] + 2 * row["mlm"] + row["cosine"], rel=1e-5)
+    assert found["S2"]["before"] == found["truncated"]["before"] == found["truncated"]["after"]
+    assert found["S0"]["before"] == found["S1"]["before"] != found["S2"]["before"]
+    assert {result["summary"]["layers"] for result in found.values()} == {1}
+    assert found["S3"]["summary"]["tokens_seen"] == found["S3"]["history"][-1]["tokens"] > 0
+
+
+def test_models_load_in_a_plain_library(outputs):
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    folder = outputs / "herbert/S3/distillation/model"
+    model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model(**tokenizer("ala ma kota", return_tensors="pt")).logits.shape[-1] == len(tokenizer)
+
+
+def test_finetuning(smoke):
+    found = smoke["herbert/S3/finetune"]["scores"]
+    assert len(found) == 3 * 2 * 2  # tasks, seeds, epochs
+    assert all(0 <= row["accuracy"] <= 100 for row in found)
+    assert smoke["herbert/T1/finetune"]["model"]["layers"] == 2
+
+
+def test_contract_files(smoke, outputs):
+    results = pd.read_csv(outputs / "results.csv")
+    assert list(results) == ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
+    assert len(results) == 8 * 3 * 2 * 2  # models, tasks, seeds, protocols
+    wide = results.pivot_table(index=["scenario", "task", "seed"], columns="protocol", values="value")
+    assert (wide["best_epoch"] >= wide["final"]).all()
+    scores = pd.DataFrame(smoke["herbert/S4/finetune"]["scores"])
+    one = scores[(scores["task"] == "nkjp-ner") & (scores["seed"] == 2)]
+    row = results.query("scenario == 'S4' and task == 'nkjp-ner' and seed == 2").set_index("protocol")["value"]
+    assert row["final"] == one["accuracy"].iloc[-1] and row["best_epoch"] == one["accuracy"].max()
+
+    ledger = pd.read_csv(outputs / "claims.csv")
+    assert list(ledger) == claims.COLUMNS and set(ledger["verdict"]) <= {"holds", "contradicted", "unresolved"}
+    efficiency = pd.read_csv(outputs / "efficiency.csv")
+    assert list(efficiency) == ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen", "tokens_per_parameter",
+                                "train_seconds", "tokens_per_second", "peak_memory_mib"]  # fmt: skip
+    assert set(efficiency["scenario"]) == {"S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"}
+    assert (efficiency["latency_s"] > 0).all()
+
+
+def test_the_report(outputs):
+    page = (outputs / "report.html").read_text(encoding="utf-8")
+    assert external_references(page) == [] and len(page) < 5_000_000
+    for text in ("Claims at a glance", "Table 1", "Figure 1", "<math", "NKJP", "truncated"):
+        assert text in page, text
+    assert "Traceback" not in page and "<script" not in page
+
+
+def test_a_second_run_runs_nothing_and_a_change_reruns_what_depends_on_it(outputs):
+    def dates():
+        return {name: path.stat().st_mtime_ns for name, path in results_in(outputs).items()}
+
+    project, before = outputs.parent.parent, dates()
+    (project / "notebooks/3_distillation.ipynb").touch()  # touched is not changed
+    snakemake(project)
+    assert dates() == before
+    scenarios = project / "params/herbert/scenarios.yaml"
+    changed = yaml.safe_load(scenarios.read_text(encoding="utf-8"))
+    changed["scenarios"]["S3"]["temperature"] = 4
+    scenarios.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+    snakemake(project)
+    after = dates()
+    assert {name for name in after if after[name] != before[name]} == {"herbert/S3/distillation", "herbert/S3/finetune", "analysis"}
+    assert json.loads((outputs / "herbert/S3/distillation/result.json").read_text())["parameters"]["temperature"] == 4
