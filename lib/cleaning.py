@@ -122,9 +122,16 @@ def damage(lines: Iterable[str], how: How) -> dict:
         capital = line != line.lower()
         characters, left = sum(map(len, before)), sum(map(len, after))
         total.update(
-            lines=1, words=len(before), words_removed=removed, words_changed=unmatched - removed, characters=characters,
-            characters_lost=max(0, characters - left), lines_changed=line != cleaned, capitals=capital,
-            lines_lowercased=capital and cleaned == cleaned.lower(), lines_emptied=bool(before) and not after,
+            lines=1,
+            words=len(before),
+            words_removed=removed,
+            words_changed=unmatched - removed,
+            characters=characters,
+            characters_lost=max(0, characters - left),
+            lines_changed=line != cleaned,
+            capitals=capital,
+            lines_lowercased=capital and cleaned == cleaned.lower(),
+            lines_emptied=bool(before) and not after,
         )
         if removed:
             gone.update(Counter(map(str.lower, before)) - Counter(map(str.lower, after)))

@@ -191,8 +191,10 @@ def check(source: Source) -> None:
             if value not in known:
                 raise InputError(f"sources.{key}: {value!r} is no toy {key}; allowed: {', '.join(known)}")
         return
-    lines = hub_lines(source, streaming=True) if source.kind == "hub" else chain.from_iterable(
-        file_lines(path, source.column) for path in files(source)
+    lines = (
+        hub_lines(source, streaming=True)
+        if source.kind == "hub"
+        else chain.from_iterable(file_lines(path, source.column) for path in files(source))
     )
     if not any(line.strip() for line in lines):  # stops at the first passage that is not blank
         raise InputError(f"sources: {source.path if source.kind == 'files' else source.dataset} is empty")
@@ -209,8 +211,16 @@ def size(source: Source) -> tuple[str, int] | None:
 
 
 def passages(
-    sources: Iterable[Source], *, cleaning: How, deduplicate: bool, min_words: int, max_words: int, subset_unit: str,
-    subset_size: int, seed: int, counts: Counter | None = None,
+    sources: Iterable[Source],
+    *,
+    cleaning: How,
+    deduplicate: bool,
+    min_words: int,
+    max_words: int,
+    subset_unit: str,
+    subset_size: int,
+    seed: int,
+    counts: Counter | None = None,
 ) -> Iterator[str]:
     """The passages of all sources, one source after the other, cleaned, without those that are dropped.
 

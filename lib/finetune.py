@@ -75,7 +75,9 @@ def encode(examples: Examples, tokenizer, max_length: int) -> Encoded:
     """Tokenise once; every seed and every epoch uses the result."""
     columns = [list(column) for column in zip(*examples.texts)]
     ids = tokenizer(*columns, truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
-    return Encoded([np.asarray(row, dtype=np.int64) for row in ids], np.asarray(examples.labels), tokenizer.pad_token_id)
+    return Encoded(
+        [np.asarray(row, dtype=np.int64) for row in ids], np.asarray(examples.labels), tokenizer.pad_token_id
+    )
 
 
 class TaskBatches:
@@ -114,7 +116,9 @@ def finetune(trunk: nn.Module, training: Encoded, validations: dict[str, Encoded
     on; the last one (`final`) is not.
     """
     classifier = Classifier(trunk, classes, dropout, pooling, recipe.seed)
-    schedule = Schedule(np.array([len(row) for row in training.rows]), batch=batch, micro=batch, epochs=epochs, seed=recipe.seed)
+    schedule = Schedule(
+        np.array([len(row) for row in training.rows]), batch=batch, micro=batch, epochs=epochs, seed=recipe.seed
+    )
     found: list[dict] = []
     epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in range(1, epochs + 1)}
 
@@ -178,10 +182,16 @@ def encoded(p, names: list[str], tokenizer) -> tuple[Encoded, dict[str, Encoded]
         limit = limit if isinstance(limit, int) else limit.get(TASKS[name].trains_on or name, 0)
         return encode(load_task(name, split, source, limit), tokenizer, p.max_length)
 
-    return read(names[0], "train", p.train_examples), {name: read(name, "validation", p.validation_examples) for name in names}
+    return read(names[0], "train", p.train_examples), {
+        name: read(name, "validation", p.validation_examples) for name in names
+    }
 
 
 def size(p) -> dict:
     """Layers, parameters and size of the model that was fine-tuned (its encoder with the MLM head)."""
     model = models.load(local(p.model), p.model_revision)
-    return {"layers": model.config.num_hidden_layers, "parameters": models.parameter_count(model), "size_mib": models.size_mib(model)}
+    return {
+        "layers": model.config.num_hidden_layers,
+        "parameters": models.parameter_count(model),
+        "size_mib": models.size_mib(model),
+    }

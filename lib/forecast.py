@@ -17,7 +17,10 @@ def does(step: Step) -> str:
     """A stage in a few words: its text, its optimizer steps, its tasks."""
     p = step.parameters
     if step.kind == "data_prep":
-        sources = " + ".join(source.get("dataset") or source.get("path") or f"{source['language']}/{source['corpus']}" for source in p["sources"])
+        sources = " + ".join(
+            source.get("dataset") or source.get("path") or f"{source['language']}/{source['corpus']}"
+            for source in p["sources"]
+        )
         size = "" if p["subset_unit"] == "none" else f", {p['subset_size']:,} {p['subset_unit']}"
         return f"{sources}{size}; tokenizer {p['tokenizer']}"
     if step.kind == "teacher_continuation":

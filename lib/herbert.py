@@ -1,7 +1,7 @@
 """The herbert study's part of the report: six students of one teacher, three tasks (000_…: Distillation of HerBERT).
 
-Pure functions from the contract tables to frames, figures and prose: tables first, then findings, then figures.
-Scores are percent. Figures take their ink from matplotlib's settings, so that they follow the page's light or dark.
+Pure functions from the contract tables to frames and prose: tables first, then findings. Scores are percent. The figures are in
+`lib.herbert_figures`.
 """
 
 from collections.abc import Mapping
@@ -17,18 +17,15 @@ from lib.statistics import interval, paired_difference, paired_differences, pm, 
 SCENARIOS = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
 TASKS = {"polemo2-in": "PolEmo2.0-IN", "polemo2-out": "PolEmo2.0-OUT", "nkjp-ner": "NKJP-NER"}
 ABOUT = {
-    "S0": "random, not pretrained", "S1": "random, MLM", "S2": "truncated, MLM", "S3": "truncated, MLM + distillation",
-    "S4": "as S3, teacher is T2", "truncated": "truncated, not pretrained", "T1": "teacher", "T2": "teacher, continued",
+    "S0": "random, not pretrained",
+    "S1": "random, MLM",
+    "S2": "truncated, MLM",
+    "S3": "truncated, MLM + distillation",
+    "S4": "as S3, teacher is T2",
+    "truncated": "truncated, not pretrained",
+    "T1": "teacher",
+    "T2": "teacher, continued",
 }
-COLOURS = {  # Okabe and Ito's; T1 is drawn in the ink of the page
-    "S0": "#e69f00", "S1": "#d55e00", "S2": "#56b4e9", "S3": "#0072b2", "S4": "#009e73", "truncated": "#cc79a7",
-    "T2": "#a0845c",
-}
-PAPER = "#808080"
-COMPONENTS = {"loss": "total loss", "total": "total loss", "soft": "soft-target loss", "mlm": "MLM loss",
-              "hard": "MLM loss", "cosine": "cosine loss"}
-WIDTH = 6.8
-"""Inches: the report's width, so that letters keep their size there."""
 PROTOCOLS = {"final": "after the last epoch", "best_epoch": "maximum over epochs on the development split"}
 
 
@@ -36,7 +33,10 @@ NOTE = (
     "The report's scores are the maximum over epochs on the development split; its T1 is the leaderboard's test score, which is "
     "not comparable with them."
 )
-PAPER_SIZES = ["paper: parameters (M)", "paper: size (MB)", "paper: share (%)"]
+PAPER_SIZES = ["printed: M", "printed: MB", "printed: %"]
+"""The columns of `sizes` that hold the paper's own numbers."""
+PAPER_SCORES = [(TASKS.get(task, task), "paper") for task in [*HERBERT_TASKS, MEAN]]
+"""The columns of `table2` that do."""
 
 
 def table1(scenarios: Mapping[str, Mapping]) -> pd.DataFrame:
@@ -108,20 +108,22 @@ def sizes(efficiency: pd.DataFrame) -> pd.DataFrame:
     ours = efficiency[efficiency["study"] == "herbert"].groupby("scenario")[["parameters", "size_mib"]].max()
     ours = ours.reindex([name for name in SCENARIOS if name in ours.index]).dropna()
     teacher = ours["parameters"].get("T1", np.nan)
-    fact = {name: papers.fact("000", name) for name in
-            ("teacher_parameters", "student_parameters", "teacher_size", "student_size", "student_share")}
+    fact = {
+        name: papers.fact("000", name)
+        for name in ("teacher_parameters", "student_parameters", "teacher_size", "student_size", "student_share")
+    }
     rows = {}
     for (parameters, mib), group in sorted(ours.groupby(["parameters", "size_mib"]), reverse=True):
         who = "teacher" if set(group.index) & {"T1", "T2"} else "student"
         rows[f"{who} ({', '.join(group.index)})"] = {
             "parameters (M)": f"{parameters / 1e6:.3f}",
             "size (MiB)": f"{mib:.1f}",
-            "share of the teacher (%)": "–" if np.isnan(teacher) else f"{100 * parameters / teacher:.1f}",
-            "paper: parameters (M)": f"{fact[f'{who}_parameters'] / 1e6:.0f}",
-            "paper: size (MB)": f"{fact[f'{who}_size']:g}",
-            "paper: share (%)": f"{fact['student_share']:.0f}" if who == "student" else "100",
+            "share (%)": "–" if np.isnan(teacher) else f"{100 * parameters / teacher:.1f}",
+            "printed: M": f"{fact[f'{who}_parameters'] / 1e6:.0f}",
+            "printed: MB": f"{fact[f'{who}_size']:g}",
+            "printed: %": f"{fact['student_share']:.0f}" if who == "student" else "100",
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
 def describe(results: pd.DataFrame, protocol: str = "final") -> str:
@@ -160,20 +162,27 @@ def gain_paragraph(results: pd.DataFrame, question: str, a: str, b: str, protoco
     gain = interval(d)
     means = f"{ours[a].loc[d.index, MEAN].mean():.1f} against {ours[b].loc[d.index, MEAN].mean():.1f}"
     if len(d) == 1:
-        return (f"{head} One seed: {means} on the mean of the three tasks, {_signed(gain.mean)} points. "
-                f"One seed has no interval, so nothing is concluded. {_paper_gain(a, b)}".rstrip())
-    tasks = [f"{TASKS[task]} {_with_interval(paired_difference(ours[a][task], ours[b][task]))}"
-             for task in HERBERT_TASKS]
-    return " ".join(part for part in (
-        head,
-        f"On the mean of the three tasks {means}: a difference of {_with_interval(gain)} points over {len(d)} "
-        f"seeds (95 % intervals in brackets). "
-        f"{_conclusion(gain, a, b)}",
-        f"By task: {'; '.join(tasks)}.",
-        f"An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
-        f"{smallest_p(len(d)):.3g}.",
-        _paper_gain(a, b),
-    ) if part)
+        return (
+            f"{head} One seed: {means} on the mean of the three tasks, {_signed(gain.mean)} points. "
+            f"One seed has no interval, so nothing is concluded. {_paper_gain(a, b)}".rstrip()
+        )
+    tasks = [
+        f"{TASKS[task]} {_with_interval(paired_difference(ours[a][task], ours[b][task]))}" for task in HERBERT_TASKS
+    ]
+    return " ".join(
+        part
+        for part in (
+            head,
+            f"On the mean of the three tasks {means}: a difference of {_with_interval(gain)} points over {len(d)} "
+            f"seeds (95 % intervals in brackets). "
+            f"{_conclusion(gain, a, b)}",
+            f"By task: {'; '.join(tasks)}.",
+            f"An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
+            f"{smallest_p(len(d)):.3g}.",
+            _paper_gain(a, b),
+        )
+        if part
+    )
 
 
 def _conclusion(gain, a: str, b: str) -> str:
@@ -204,10 +213,12 @@ def kept_paragraph(results: pd.DataFrame, efficiency: pd.DataFrame, protocol: st
         return f"{head} Not measured: no student has a seed in common with T1."
     theirs = paper_scores()[MEAN]
     seeds = " to ".join(str(count) for count in sorted({min(n), max(n)})) + (" seed" if max(n) == 1 else " seeds")
-    text = (f"{head} Of T1's score on the mean of the three tasks, per seed ({seeds}), the students "
-            f"keep: {', '.join(parts)}. From the paper's table it would be "
-            f"{100 * theirs['S3'] / theirs['T1']:.1f} % for S3 and {100 * theirs['S4'] / theirs['T1']:.1f} % for S4, "
-            "but there a maximum on the development split is divided by a test score.")
+    text = (
+        f"{head} Of T1's score on the mean of the three tasks, per seed ({seeds}), the students "
+        f"keep: {', '.join(parts)}. From the paper's table it would be "
+        f"{100 * theirs['S3'] / theirs['T1']:.1f} % for S3 and {100 * theirs['S4'] / theirs['T1']:.1f} % for S4, "
+        "but there a maximum on the development split is divided by a test score."
+    )
     count = efficiency[efficiency["study"] == "herbert"].groupby("scenario")["parameters"].max()
     if {"S3", "T1"} <= set(count.index) and not count[["S3", "T1"]].isna().any():
         text += f" S3 has {100 * count['S3'] / count['T1']:.1f} % of T1's parameters (the paper: 65 %)."
@@ -229,10 +240,12 @@ def optimism_paragraph(results: pd.DataFrame) -> str:
         size = f"{_signed(np.mean([d.mean() for d in per_scenario.values()]))} points"
     else:
         size = f"{_with_interval(interval(by_seed.mean(axis=1)))} points ({len(by_seed)} seed(s))"
-    return (f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} over its last "
-            f"epoch, on the mean of the tasks and of {len(per_scenario)} scenario(s); most for {most} "
-            f"({_signed(per_scenario[most].mean())}). The maximum cannot be lower than the last epoch: this is a size, "
-            "not a test.")
+    return (
+        f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} over its last "
+        f"epoch, on the mean of the tasks and of {len(per_scenario)} scenario(s); most for {most} "
+        f"({_signed(per_scenario[most].mean())}). The maximum cannot be lower than the last epoch: this is a size, "
+        "not a test."
+    )
 
 
 def _signed(value: float) -> str:
@@ -241,151 +254,3 @@ def _signed(value: float) -> str:
 
 def _with_interval(i) -> str:
     return _signed(i.mean) if np.isnan(i.low) else f"{_signed(i.mean)} [{_signed(i.low)}, {_signed(i.high)}]"
-
-
-# --- figures ---------------------------------------------------------------------------------------------------------
-
-def figure_tasks(results: pd.DataFrame, protocol: str = "final"):
-    """Accuracy by scenario: a panel per task and one for their mean. Dots are seeds, bars mean and 95 % interval.
-
-    Hollow grey diamonds are the paper's single runs (at T1 a test score). The numbers are mean ± half-width.
-    """
-    from matplotlib.lines import Line2D
-
-    theirs, tasks = paper_scores(), [*HERBERT_TASKS, MEAN]
-    ours = {name: herbert_scores(results, name, protocol) for name in SCENARIOS}
-    shown = [name for name in SCENARIOS if len(ours[name])]
-    figure, axes = _panels(len(tasks), row_height=0.55 + 0.36 * max(len(shown), 1), sharey=True)
-    for ax, task in zip(axes, tasks):
-        for row, name in enumerate(shown):
-            values, mark = ours[name][task], {"color": _colour(name)}
-            mean, low, high = interval(values)
-            ax.plot(values, np.full(len(values), row - 0.2), "o", ms=4, alpha=0.6, mec="none", **mark)
-            ax.plot([low, high], [row + 0.1] * 2, lw=2, solid_capstyle="butt", **mark)
-            ax.plot([mean] * 2, [row - 0.03, row + 0.23], lw=2.4, solid_capstyle="butt", **mark)
-            if name in theirs.index:
-                ax.plot(theirs.loc[name, task], row + 0.1, "D", ms=5.5, mfc="none", mec=PAPER, mew=1.3)
-            ax.text(1.0, row, pm(values), transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=8)
-        _leave_room_for_numbers(ax)
-        _plain(ax, TASKS.get(task, task), grid="x")
-        ax.spines["left"].set_visible(False)
-    axes[0].set_yticks(range(len(shown)), [f"{name}\n{ABOUT[name]}" for name in shown])
-    axes[0].set_ylim(max(len(shown), 1) - 0.5, -0.5)
-    for ax in axes:
-        ax.tick_params(axis="y", labelsize=7.5)
-    figure.supxlabel(f"accuracy in percent, {PROTOCOLS[protocol]}", fontsize=9)
-    ink = {"color": _colour("T1")}
-    figure.legend(
-        [Line2D([], [], ls="", marker="o", mec="none", alpha=0.6, ms=4.5, **ink), Line2D([], [], lw=2, marker="|", ms=8,
-         mew=2.4, **ink), Line2D([], [], ls="", marker="D", mfc="none", mec=PAPER, mew=1.3, ms=5.5)],
-        ["a seed", "mean, 95 % interval", "the paper: best epoch on dev; at T1 a test score"],
-        loc="outside upper left", ncols=3, frameon=False, fontsize=8, columnspacing=1.4, handletextpad=0.5)
-    return figure
-
-
-def figure_curves(curves: pd.DataFrame):
-    """Training curves: a panel per loss component, a line per scenario. Columns: scenario, step, component, value."""
-    components = list(dict.fromkeys(curves["component"]))
-    figure, axes = _panels(len(components), row_height=2.2)
-    for ax, component in zip(axes, components):
-        lines = curves[curves["component"] == component].groupby(["step", "scenario"])["value"].mean().unstack()
-        _draw_lines(ax, lines, width=1.2, gap=0.083)
-        _plain(ax, COMPONENTS.get(component, component), grid="y")
-    figure.supxlabel("optimizer step", fontsize=9)
-    return figure
-
-
-def figure_finetuning(epochs: pd.DataFrame):
-    """Accuracy after each fine-tuning epoch, per task and for their mean. Thin lines are seeds, thick ones their mean.
-
-    Columns: scenario, task, seed, epoch (from 1), value (percent).
-    """
-    from matplotlib.ticker import MaxNLocator
-
-    wide = epochs.pivot_table(index=["scenario", "seed", "epoch"], columns="task", values="value")
-    wide = wide.reindex(columns=HERBERT_TASKS)
-    wide[MEAN] = wide.mean(axis=1, skipna=False)
-    figure, axes = _panels(4, row_height=2.7)
-    for ax, task in zip(axes, wide.columns):
-        runs = wide[task].dropna()
-        for (name, _), run in runs.groupby(["scenario", "seed"]):
-            ax.plot(run.index.get_level_values("epoch"), run, color=_colour(name), lw=0.6, alpha=0.3)
-        _draw_lines(ax, runs.groupby(["epoch", "scenario"]).mean().unstack(), width=1.8, gap=0.063)
-        _plain(ax, TASKS.get(task, task), grid="y")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.supylabel("accuracy in percent", fontsize=9)
-    figure.supxlabel("fine-tuning epoch", fontsize=9)
-    return figure
-
-
-def _colour(name: str) -> str:
-    from matplotlib import rcParams
-
-    return rcParams["text.color"] if name == "T1" else COLOURS.get(name, PAPER)
-
-
-def _panels(count: int, row_height: float, sharey: bool = False):
-    """A figure at the report's width and its `count` axes, two to a row; `row_height` in inches."""
-    import matplotlib.pyplot as plt
-
-    across, down = min(max(count, 1), 2), max(1, -(-count // 2))
-    figure, axes = plt.subplots(down, across, figsize=(WIDTH, row_height * down + 0.4), sharey=sharey, squeeze=False,
-                                layout="constrained")
-    plt.close(figure)  # the caller shows it; left open, a notebook would show it twice
-    for ax in axes.flat[count:]:
-        ax.set_visible(False)
-    return figure, list(axes.flat)[:count]
-
-
-def _plain(ax, title: str, grid: str) -> None:
-    ax.set_title(title, fontsize=9.5, loc="left")
-    ax.grid(False)
-    ax.grid(axis=grid, alpha=0.16, lw=0.7, color=_colour("T1"))
-    ax.set_axisbelow(True)
-    ax.tick_params(length=0, labelsize=8.5)
-    ax.spines[["top", "right"]].set_visible(False)
-
-
-def _leave_room_for_numbers(ax) -> None:
-    """Widen the axis to the right for a column of numbers, and keep ticks below the data only."""
-    from matplotlib.ticker import MaxNLocator
-
-    low, high = ax.dataLim.intervalx if np.isfinite(ax.dataLim.intervalx).all() else (0, 100)
-    span = max(high - low, 1.0)
-    low, high = low - 0.05 * span, high + 0.05 * span
-    ax.set_xticks([tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high) if low <= tick <= high])
-    ax.set_xlim(low, low + (high - low) / 0.66)
-
-
-def _draw_lines(ax, lines: pd.DataFrame, width: float, gap: float) -> None:
-    """A line per scenario, named at its end. `lines`: index x, a column per scenario; `gap`: between names, in axes."""
-    lines = lines.dropna(axis="columns", how="all")
-    if lines.empty:
-        return
-    order = [name for name in SCENARIOS if name in lines] + [name for name in lines if name not in SCENARIOS]
-    for name in order:
-        line = lines[name].dropna()
-        ax.plot(line.index, line, color=_colour(name), lw=width, solid_capstyle="round")
-    (first, last), (low, high) = ax.dataLim.intervalx, ax.get_ylim()
-    reach = max(last - first, 1)
-    ends = sorted(((name, lines[name].dropna().index[-1], lines[name].dropna().iloc[-1]) for name in order),
-                  key=lambda end: end[2])
-    heights = spread([y for _, _, y in ends], gap * (high - low), low, high)
-    for (name, x, y), height in zip(ends, heights):
-        thread = {"arrowstyle": "-", "color": _colour(name), "lw": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 1,
-                  "relpos": (0, 0.5)}
-        ax.annotate(name, (x, y), xytext=(last + 0.08 * reach, height), va="center", fontsize=8, color=_colour(name),
-                    annotation_clip=False, arrowprops=thread)
-    ax.set_ylim(low, high)
-    ax.set_xlim(first - 0.02 * reach, last + 0.02 * reach)
-
-
-def spread(values: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions for labels: at least `gap` apart, near to the ascending `values`, within [low, high] if they fit."""
-    placed = []
-    for value in values:
-        placed.append(max(value, placed[-1] + gap) if placed else value)
-    for i in reversed(range(len(placed))):  # what was pushed above the top comes down, and pushes in turn
-        placed[i] = min(placed[i], placed[i + 1] - gap if i + 1 < len(placed) else high)
-    shift = max(0.0, low - placed[0]) if placed else 0.0
-    return [position + shift for position in placed]

@@ -40,7 +40,9 @@ def load(name: str | Path, revision: str | None = None) -> BertForMaskedLM:
     Raises InputError where there is no such model or it is not a BERT encoder.
     """
     try:
-        return BertForMaskedLM.from_pretrained(name, revision=revision or "main", use_safetensors=True, dtype=torch.float32)
+        return BertForMaskedLM.from_pretrained(
+            name, revision=revision or "main", use_safetensors=True, dtype=torch.float32
+        )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model {str(name)!r} cannot be loaded as a BERT masked language model: {reason}") from error
@@ -56,7 +58,9 @@ def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM
     have = teacher.config.num_hidden_layers
     wrong = [layer for layer in layers if not 0 <= layer < have]
     if wrong or not layers:
-        raise InputError(f"student_layers: {list(layers)}, but the teacher has layers 0 … {have - 1}; name at least one of them")
+        raise InputError(
+            f"student_layers: {list(layers)}, but the teacher has layers 0 … {have - 1}; name at least one of them"
+        )
     student = copy.deepcopy(teacher)
     encoder = student.bert.encoder
     encoder.layer = torch.nn.ModuleList(copy.deepcopy(encoder.layer[index]) for index in layers)

@@ -29,7 +29,9 @@ class Distillation(nn.Module):
                  cosine: float = 0.0, temperature: float = 2.0, positions: str = "all"):  # fmt: skip
         super().__init__()
         self.student = student
-        self._teacher = [] if teacher is None else [teacher.eval()]  # in a list, so that it is no submodule and is not trained
+        self._teacher = (
+            [] if teacher is None else [teacher.eval()]
+        )  # in a list, so that it is no submodule and is not trained
         self.weights = {"mlm": mlm, "soft": soft, "cosine": cosine}
         self.temperature, self.positions = temperature, positions
 

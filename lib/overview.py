@@ -100,7 +100,10 @@ def parameter_table(found: Gathered) -> pd.DataFrame:
         for name, value in stage["parameters"].items():
             if name != "output_dir":
                 values.setdefault((kind.replace("_", " "), name), []).append(str(value).replace(f"{ROOT}/", ""))
-    rows = [{"stage": kind, "parameter": name, "value": " · ".join(dict.fromkeys(given))} for (kind, name), given in values.items()]
+    rows = [
+        {"stage": kind, "parameter": name, "value": " · ".join(dict.fromkeys(given))}
+        for (kind, name), given in values.items()
+    ]
     return pd.DataFrame(rows)
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from lib import ROOT, corpus, tasks
 from lib.errors import InputError
-from lib.parameters import KINDS, NOTEBOOKS, Stage, validate
+from lib.parameters import NOTEBOOKS, Stage, validate
 
 PARAMS = ROOT / "params"
 SECTIONS = {"corpora", "teachers", "distillation", "finetune"}
@@ -90,7 +90,9 @@ class Study:
         self.sizes = read_yaml(ROOT / self.scale_file)
         unknown = sorted(set(self.sizes) - SECTIONS)
         if unknown:
-            raise InputError(f"{self.scale_file}: unknown section {unknown[0]!r}; allowed are {', '.join(sorted(SECTIONS))}")
+            raise InputError(
+                f"{self.scale_file}: unknown section {unknown[0]!r}; allowed are {', '.join(sorted(SECTIONS))}"
+            )
         unknown = sorted(set(self.scenarios) - {"title", "source", "scenarios"})
         if unknown:
             raise InputError(f"{self.scenario_file}: unknown key {unknown[0]!r}; allowed are title, source, scenarios")
@@ -114,7 +116,9 @@ class Study:
         if "hub" in values:  # used as it is: no stage of ours
             extra = sorted(set(values) - {"hub", "revision", "layers"})
             if extra:
-                raise InputError(f"{self.scale_file}: teachers.{name}.{extra[0]}: a hub teacher has only hub, revision, layers")
+                raise InputError(
+                    f"{self.scale_file}: teachers.{name}.{extra[0]}: a hub teacher has only hub, revision, layers"
+                )
             return values["hub"], values.get("revision"), []
         needs = []
         if "start" in values:
@@ -152,7 +156,9 @@ class Study:
             self.finetuning(name, model, revision, needs)
         for name in self.scenarios["scenarios"]:
             if name in (self.sizes.get("teachers") or {}):
-                raise InputError(f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}")
+                raise InputError(
+                    f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}"
+                )
             model, needs = self.student(name)
             self.finetuning(name, model, None, needs)
         return list(self.steps.values())
@@ -176,10 +182,14 @@ class Study:
     def _entry(self, section: str, name: str) -> dict:
         entries = self.sizes.get(section) or {}
         if name not in entries:
-            raise InputError(f"{self.scale_file}: {section}: there is no {name!r}; there are {', '.join(entries) or 'none'}")
+            raise InputError(
+                f"{self.scale_file}: {section}: there is no {name!r}; there are {', '.join(entries) or 'none'}"
+            )
         return entries[name] or {}
 
-    def _add(self, kind: str, scenario: str, values: dict, needs: list[str], origins: list[tuple[str, str, dict]]) -> str:
+    def _add(
+        self, kind: str, scenario: str, values: dict, needs: list[str], origins: list[tuple[str, str, dict]]
+    ) -> str:
         folder = f"outputs/{self.scale}/{self.name}/{scenario}/{kind}"
         if folder not in self.steps:
             values = self._filled({**values, "output_dir": folder})

@@ -113,8 +113,15 @@ def gather(params, path: Path, counts: Counter, say: Callable[[str], None]):
     limit = READ_AHEAD * params.subset_size
     subset = ("words", limit) if params.subset_unit == "tokens" else (params.subset_unit, params.subset_size)
     lines = corpus.passages(
-        params.sources, cleaning=params.cleaning, deduplicate=params.deduplicate, min_words=params.min_words,
-        max_words=params.max_words, subset_unit=subset[0], subset_size=subset[1], seed=params.seed, counts=counts,
+        params.sources,
+        cleaning=params.cleaning,
+        deduplicate=params.deduplicate,
+        min_words=params.min_words,
+        max_words=params.max_words,
+        subset_unit=subset[0],
+        subset_size=subset[1],
+        seed=params.seed,
+        counts=counts,
     )
     totals = expected(params.sources) + ([subset] if subset[0] != "none" else [])
     report = reporter("reading", say)
@@ -228,8 +235,12 @@ def tokenise(
     kept = {name: [] for name in ("lengths", *PER_LINE)}
     dropped, used = Counter(), 0
     settings = dict(
-        file=str(folder / "tokenizer" / "tokenizer.json"), unknown=unknown, max_length=params.max_length,
-        min_tokens=params.min_tokens, max_unknown_share=params.max_unknown_share, split=params.long_lines == "split",
+        file=str(folder / "tokenizer" / "tokenizer.json"),
+        unknown=unknown,
+        max_length=params.max_length,
+        min_tokens=params.min_tokens,
+        max_unknown_share=params.max_unknown_share,
+        split=params.long_lines == "split",
     )
     schema, arrow = features.arrow_schema, scratch / f"{part}.arrow"
     with pa.OSFile(str(arrow), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
@@ -237,10 +248,19 @@ def tokenise(
             stop = min(start + SLICE, len(text))
             workers = min(params.processes, -(-(stop - start) // BLOCK))
             with one_thread_each(workers):
-                rows = text.select(range(start, stop)).with_format("arrow").map(
-                    cut_lines, batched=True, batch_size=BLOCK, remove_columns=text.column_names, fn_kwargs=settings,
-                    num_proc=workers if workers > 1 else None, new_fingerprint=f"{part}{start}",
-                    features=row_features,
+                rows = (
+                    text.select(range(start, stop))
+                    .with_format("arrow")
+                    .map(
+                        cut_lines,
+                        batched=True,
+                        batch_size=BLOCK,
+                        remove_columns=text.column_names,
+                        fn_kwargs=settings,
+                        num_proc=workers if workers > 1 else None,
+                        new_fingerprint=f"{part}{start}",
+                        features=row_features,
+                    )
                 )
             table = rows.data.table
             column = {name: table.column(name).to_numpy() for name in ("reason", "first", *PER_LINE)}

@@ -49,7 +49,12 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMa
     """The teacher as it is before this stage: a checkpoint, or random weights in the shape the parameters give."""
     tokenizer = corpus.tokenizer()
     if p.teacher:
-        require_same(load_tokenizer(beside(p.teacher), p.teacher_revision), tokenizer, f"teacher {p.teacher}", f"corpus {p.corpus}")
+        require_same(
+            load_tokenizer(beside(p.teacher), p.teacher_revision),
+            tokenizer,
+            f"teacher {p.teacher}",
+            f"corpus {p.corpus}",
+        )
         return models.load(local(p.teacher), p.teacher_revision)
     return models.new_encoder(
         vocab_size=len(tokenizer), layers=p.grow_from_layers or p.layers, hidden=p.hidden, heads=p.heads,
@@ -76,8 +81,8 @@ def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpu
             teacher.load_state_dict(grown["model"])
             history = grown["history"]
         teacher = models.stack(teacher, p.layers)
-    more = train(Distillation(teacher), batches(p, corpus), recipe(p), name=f"{p.layers if not p.teacher else teacher.config.num_hidden_layers} layers",
-                 folder=folder / "whole")  # fmt: skip
+    name = f"{teacher.config.num_hidden_layers} layers"
+    more = train(Distillation(teacher), batches(p, corpus), recipe(p), name=name, folder=folder / "whole")
     checkpoints.remove(folder)
     return teacher, continued(history, more)
 
@@ -103,7 +108,12 @@ def starting_student(p: DistillationParameters, teacher: models.BertForMaskedLM)
 
 def load_teacher(p: DistillationParameters, corpus: Corpus) -> models.BertForMaskedLM:
     """The teacher, which must read the corpus's token ids as the tokenizer that made them meant them."""
-    require_same(load_tokenizer(beside(p.teacher), p.teacher_revision), corpus.tokenizer(), f"teacher {p.teacher}", f"corpus {p.corpus}")
+    require_same(
+        load_tokenizer(beside(p.teacher), p.teacher_revision),
+        corpus.tokenizer(),
+        f"teacher {p.teacher}",
+        f"corpus {p.corpus}",
+    )
     return models.load(local(p.teacher), p.teacher_revision)
 
 
@@ -164,11 +174,17 @@ def probe(model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: i
             known["right"] += int((logits.argmax(-1) == labels).sum())
             known["masked"] += len(labels)
     masked = max(1, known["masked"])
-    return {"mlm_loss": known["loss"] / masked, "mlm_accuracy": 100 * known["right"] / masked, "positions": known["masked"]}
+    return {
+        "mlm_loss": known["loss"] / masked,
+        "mlm_accuracy": 100 * known["right"] / masked,
+        "positions": known["masked"],
+    }
 
 
 @torch.inference_mode()
-def fill_mask(model: models.BertForMaskedLM, tokenizer, corpus: Corpus, examples: int = 5, top: int = 5, seed: int = 0) -> pd.DataFrame:
+def fill_mask(
+    model: models.BertForMaskedLM, tokenizer, corpus: Corpus, examples: int = 5, top: int = 5, seed: int = 0
+) -> pd.DataFrame:
     """Held-out sequences with one token hidden: what stood there, and the model's `top` guesses with probabilities."""
     model.eval()
     rng = np.random.default_rng(seed)

@@ -19,7 +19,9 @@ class Progress:
     it to the terminal and to the log).
     """
 
-    def __init__(self, total: int, name: str, *, start: int = 0, every: float = 8.0, say: Callable[[str], None] | None = None):
+    def __init__(
+        self, total: int, name: str, *, start: int = 0, every: float = 8.0, say: Callable[[str], None] | None = None
+    ):
         self.total, self.name, self.start, self.every = total, name, start, every
         self.say = say or (lambda line: print(line, flush=True))
         self.began = self.last = time.perf_counter()
@@ -65,5 +67,7 @@ class LiveChart:
             self.handle = display(figure, display_id=True)
         else:
             self.handle.update(figure)
-        self.every = max(self.every, 15 * (time.perf_counter() - now))  # never spend over a fifteenth of the time drawing
+        self.every = max(
+            self.every, 15 * (time.perf_counter() - now)
+        )  # never spend over a fifteenth of the time drawing
         self.last = time.perf_counter()

@@ -26,22 +26,34 @@ from lib.errors import InputError
 
 TEMPLATE = Path(__file__).parent / "report"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync")
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 """Chromium's options for a box without a desktop, a user or a network."""
 
 
 def render(notebook: Path, html: Path, title: str) -> None:
     """Write the executed `notebook` as one self-contained page; raise InputError rather than a page that is not."""
     exporter = _Exporter(
-        template_name=TEMPLATE.name, extra_template_basedirs=[str(TEMPLATE.parent)],
-        exclude_input_prompt=True, exclude_output_prompt=True, exclude_anchor_links=True, embed_images=True,
+        template_name=TEMPLATE.name,
+        extra_template_basedirs=[str(TEMPLATE.parent)],
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+        embed_images=True,
     )
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     nb = nbformat.read(notebook, as_version=4)
     titled = any(c.cell_type == "markdown" and re.search(r"^# ", c.source, re.MULTILINE) for c in nb.cells)
-    page, _ = exporter.from_notebook_node(nb, resources={
-        "title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}})
+    page, _ = exporter.from_notebook_node(
+        nb, resources={"title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}}
+    )
     page = re.sub(r"<style data-for=.lab.>.*?</style>", "", page, flags=re.DOTALL)
     page = _numbered(_anchored(page))
     page = _with_contents(page)
@@ -62,6 +74,7 @@ def _write(path: Path, text: str) -> None:
 
 # ------------------------------------------------------------------------------------- markdown and formulas
 
+
 class _Exporter(HTMLExporter):
     """nbconvert's HTML exporter, with formulas typeset here instead of by a script in the reader's browser."""
 
@@ -69,8 +82,13 @@ class _Exporter(HTMLExporter):
     def markdown2html(self, context, source):
         cell = context.get("cell", {})
         path = context.get("resources", {}).get("metadata", {}).get("path", "")
-        renderer = _Renderer(escape=False, exclude_anchor_links=True, embed_images=True, path=path,
-                             attachments=cell.get("attachments", {}))
+        renderer = _Renderer(
+            escape=False,
+            exclude_anchor_links=True,
+            embed_images=True,
+            path=path,
+            attachments=cell.get("attachments", {}),
+        )
         return MarkdownWithMath(renderer=renderer).render(source)
 
 
@@ -121,6 +139,7 @@ def mathml(latex: str, display: str = "inline") -> str:
 
 # ------------------------------------------------------------------------------- headings, numbers, contents
 
+
 def _anchored(page: str) -> str:
     """Give every heading the id that JupyterLab gives it, made unique, so that one link works in both."""
     seen: dict[str, int] = {}
@@ -138,8 +157,14 @@ def _anchored(page: str) -> str:
 def contents(page: str) -> str:
     """The list of contents: every h2 and h3 of the page that has an id."""
     items = re.findall(r'<h([23]) id="([^"]*)">(.*?)</h\1>', page, flags=re.DOTALL)
-    return "<ol>" + "".join(f'<li class="level{level}"><a href="#{anchor}">{re.sub(r"</?a[^>]*>", "", text)}</a></li>'
-                            for level, anchor, text in items) + "</ol>"
+    return (
+        "<ol>"
+        + "".join(
+            f'<li class="level{level}"><a href="#{anchor}">{re.sub(r"</?a[^>]*>", "", text)}</a></li>'
+            for level, anchor, text in items
+        )
+        + "</ol>"
+    )
 
 
 def _with_contents(page: str) -> str:
@@ -160,14 +185,23 @@ def _numbered(page: str) -> str:
         label = f"{kind.capitalize()} {counts[kind]}"
         name = name or label.lower().replace(" ", "-")
         numbers[name] = label
-        return (f'<figure class="{kind}" id="{name}">{inside}<figcaption><b>{label}.</b> {_with_math(caption)}'
-                f"</figcaption>{_with_math(note) if kind == 'figure' else note}</figure>")
+        return (
+            f'<figure class="{kind}" id="{name}">{inside}<figcaption><b>{label}.</b> {_with_math(caption)}'
+            f"</figcaption>{_with_math(note) if kind == 'figure' else note}</figure>"
+        )
 
-    page = re.sub(r'<figure class="(table|figure)"(?: id="([^"]*)")?>(.*?)<figcaption>(.*?)</figcaption>(.*?)</figure>',
-                  number, page, flags=re.DOTALL)
+    page = re.sub(
+        r'<figure class="(table|figure)"(?: id="([^"]*)")?>(.*?)<figcaption>(.*?)</figcaption>(.*?)</figure>',
+        number,
+        page,
+        flags=re.DOTALL,
+    )
     page = re.sub(r'(<p class="note">)(.*?)(</p>)', lambda m: m[1] + _with_math(m[2]) + m[3], page, flags=re.DOTALL)
-    return re.sub(r'(<a href="#([^"]*)">)(?:Table|Figure)</a>',
-                  lambda m: f"{m[1]}{numbers[m[2]].replace(' ', '&nbsp;')}</a>" if m[2] in numbers else m[0], page)
+    return re.sub(
+        r'(<a href="#([^"]*)">)(?:Table|Figure)</a>',
+        lambda m: f"{m[1]}{numbers[m[2]].replace(' ', '&nbsp;')}</a>" if m[2] in numbers else m[0],
+        page,
+    )
 
 
 def _with_math(text: str) -> str:
@@ -175,6 +209,7 @@ def _with_math(text: str) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------- checks
+
 
 class _Page(HTMLParser):
     """Collects what a page would fetch or run, its ids and its own links."""
@@ -232,6 +267,7 @@ def dangling_anchors(html_text: str) -> list[str]:
 
 # ------------------------------------------------------------------------------------------------------- PDF
 
+
 def chromium() -> str | None:
     """The headless browser to print with, if there is one."""
     return next((path for path in map(shutil.which, CHROMIUM) if path), None)
@@ -244,9 +280,19 @@ def pdf(html: Path, pdf: Path) -> None:
         raise InputError(f"printing needs Chromium on the PATH (one of: {', '.join(CHROMIUM)})")
     with tempfile.TemporaryDirectory() as profile:
         subprocess.run(
-            [browser, "--headless", *QUIET, f"--user-data-dir={profile}", "--no-pdf-header-footer",
-             f"--print-to-pdf={Path(pdf).resolve()}", Path(html).resolve().as_uri()],
-            check=True, capture_output=True, timeout=120)
+            [
+                browser,
+                "--headless",
+                *QUIET,
+                f"--user-data-dir={profile}",
+                "--no-pdf-header-footer",
+                f"--print-to-pdf={Path(pdf).resolve()}",
+                Path(html).resolve().as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
 
 
 if __name__ == "__main__":

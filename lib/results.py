@@ -28,7 +28,9 @@ class Gathered:
 
     def of(self, kind: str, study: str | None = None) -> dict[str, dict]:
         """scenario -> result, of one kind of stage."""
-        return {name: found for (its, name, what), found in self.stages.items() if what == kind and study in (None, its)}
+        return {
+            name: found for (its, name, what), found in self.stages.items() if what == kind and study in (None, its)
+        }
 
     def results(self) -> pd.DataFrame:
         """results.csv: one row a task, seed and protocol. `final` is the last epoch, `best_epoch` the largest accuracy."""
@@ -50,7 +52,9 @@ class Gathered:
 
     def epochs(self, study: str) -> pd.DataFrame:
         """Accuracy after every epoch of every fine-tuning: scenario, task, seed, epoch, value."""
-        frames = [pd.DataFrame(found["scores"]).assign(scenario=name) for name, found in self.of("finetune", study).items()]
+        frames = [
+            pd.DataFrame(found["scores"]).assign(scenario=name) for name, found in self.of("finetune", study).items()
+        ]
         return pd.concat(frames).rename(columns={"accuracy": "value"})[["scenario", "task", "seed", "epoch", "value"]]
 
     def curves(self, study: str) -> pd.DataFrame:

@@ -29,29 +29,37 @@ def run(parameters: Path) -> int:
     notebook = ROOT / "notebooks" / f"{NOTEBOOKS[folder.name]}.ipynb"
     values = yaml.safe_load(parameters.read_text(encoding="utf-8"))
     log = folder / "log.txt"
+    asked = time.time()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process, however it ends
+        result = folder / "result.json"
+        if result.is_file() and result.stat().st_mtime > asked:
+            _tell(f"[{name}] was finished by another run meanwhile")
+            return 0
         handlers = _handlers(name, log)
         began = time.time()
         _tell(f"[{name}] starts")
-        (folder / "result.json").unlink(missing_ok=True)
+        result.unlink(missing_ok=True)
         try:
             papermill.execute_notebook(
                 str(notebook), str(folder / "notebook.ipynb"), parameters=values, cwd=str(ROOT), kernel_name="python3",
-                log_output=True, progress_bar=False, extra_arguments=["--IPKernelApp.log_level=50"], request_save_on_cell_execute=False, autosave_cell_every=60,
+                log_output=True, progress_bar=False, autosave_cell_every=60,
+                extra_arguments=["--IPKernelApp.log_level=50"],  # its words about transports and interrupts help nobody
             )  # fmt: skip
         except PapermillExecutionError as error:
             log.open("a", encoding="utf-8").write("\n".join(error.traceback))
             _tell(f"[{name}] failed: {error.ename}: {error.evalue}\n[{name}] more in {folder / 'notebook.ipynb'}")
             return 1
         except Exception as error:  # a kernel that died, a full disk: nothing of ours to show but what it says
-            _tell(f"[{name}] failed: {type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}")
+            _tell(
+                f"[{name}] failed: {type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}"
+            )
             return 1
         finally:
             for handler in handlers:
                 logging.getLogger(KERNEL_LOGGER).removeHandler(handler)
         # A kernel killed by a signal leaves a notebook that looks complete: the result is the truth.
-        if not (folder / "result.json").is_file():
+        if not result.is_file():
             _tell(f"[{name}] failed: the notebook ended without a result; its kernel was killed, perhaps for memory")
             return 1
         _tell(f"[{name}] done in {clock(time.time() - began)}")

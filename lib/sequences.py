@@ -53,7 +53,8 @@ def cut_lines(batch, *, file, unknown, max_length, min_tokens, max_unknown_share
     ids, starts, lengths, about = [], [], [], []
     for encoding, n_words, n_bytes in zip(
         words.encode_batch(texts, add_special_tokens=False),
-        batch.column("words").to_pylist(), batch.column("bytes").to_pylist(),
+        batch.column("words").to_pylist(),
+        batch.column("bytes").to_pylist(),
     ):
         line, word = encoding.ids, encoding.word_ids
         full, strange = len(line), line.count(unknown)

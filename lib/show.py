@@ -28,8 +28,15 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 OURS = {"marker": "o", "markersize": 5.5, "linewidth": 1.6}
 """Keywords of `Axes.plot` for what was measured here; the colour is the series' own."""
-THEIRS = {"marker": "D", "markersize": 6.5, "markerfacecolor": "none", "markeredgecolor": GREY,
-          "markeredgewidth": 1.3, "color": GREY, "linestyle": "none"}
+THEIRS = {
+    "marker": "D",
+    "markersize": 6.5,
+    "markerfacecolor": "none",
+    "markeredgecolor": GREY,
+    "markeredgewidth": 1.3,
+    "color": GREY,
+    "linestyle": "none",
+}
 """Keywords of `Axes.plot` for a paper's own numbers: always hollow grey diamonds."""
 OURS_BAR = {"edgecolor": "none"}
 """Keywords of `Axes.bar` for what was measured here."""
@@ -46,20 +53,51 @@ def style() -> HTML:
     import matplotlib as mpl
     from IPython.display import HTML
 
-    mpl.rcParams.update({
-        "figure.figsize": (6.8, 3.6), "figure.facecolor": "none", "figure.constrained_layout.use": True,
-        "savefig.facecolor": "none", "axes.facecolor": "none", "legend.frameon": False,
-        "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK, "axes.titlecolor": INK,
-        "xtick.color": INK, "ytick.color": INK, "grid.color": INK, "hatch.color": GREY,
-        "font.family": "sans-serif", "font.size": 9.5, "axes.titlesize": 10, "axes.labelsize": 9.5,
-        "xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "axes.titlelocation": "left",
-        "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.7, "axes.axisbelow": True,
-        "axes.grid": True, "axes.grid.axis": "y", "grid.alpha": 0.16, "grid.linewidth": 0.7,
-        "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.major.size": 3, "ytick.major.size": 0,
-        "lines.linewidth": 1.6, "lines.markersize": 5.5, "patch.edgecolor": "none", "patch.linewidth": 0,
-        "errorbar.capsize": 0, "hatch.linewidth": 0.8,
-        "axes.prop_cycle": mpl.cycler(color=PALETTE),
-    })
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (6.8, 3.6),
+            "figure.facecolor": "none",
+            "figure.constrained_layout.use": True,
+            "savefig.facecolor": "none",
+            "axes.facecolor": "none",
+            "legend.frameon": False,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "axes.titlecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": INK,
+            "hatch.color": GREY,
+            "font.family": "sans-serif",
+            "font.size": 9.5,
+            "axes.titlesize": 10,
+            "axes.labelsize": 9.5,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.linewidth": 0.7,
+            "axes.axisbelow": True,
+            "axes.grid": True,
+            "axes.grid.axis": "y",
+            "grid.alpha": 0.16,
+            "grid.linewidth": 0.7,
+            "xtick.major.width": 0.7,
+            "ytick.major.width": 0.7,
+            "xtick.major.size": 3,
+            "ytick.major.size": 0,
+            "lines.linewidth": 1.6,
+            "lines.markersize": 5.5,
+            "patch.edgecolor": "none",
+            "patch.linewidth": 0,
+            "errorbar.capsize": 0,
+            "hatch.linewidth": 0.8,
+            "axes.prop_cycle": mpl.cycler(color=PALETTE),
+        }
+    )
     return HTML(f"<style data-for='lab'>{STYLESHEET.read_text(encoding='utf-8')}</style>")
 
 
@@ -71,6 +109,7 @@ def prose(markdown: str) -> Markdown:
 
 
 # ---------------------------------------------------------------------------------------------------- tables
+
 
 def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note: str = "", name: str = "") -> HTML:
     """`frame` as a captioned table. Every cell is shown as text, never as markup.
@@ -123,7 +162,7 @@ def _head(frame, marked, kinds, levels) -> str:
         if level == 0:
             cells = [f'<th scope="col" rowspan="{depth}">{escape(str(frame.index.names[i]))}</th>' for i in levels]
         # On the lowest level every column has its own cell, even beside a namesake.
-        for (path, _), run in groupby(range(len(paths)), key=lambda i: (paths[i][:level + 1], last and i)):
+        for (path, _), run in groupby(range(len(paths)), key=lambda i: (paths[i][: level + 1], last and i)):
             run = list(run)
             inside = all(marked[i] for i in run)
             needed = inside and not said[run[0]] and "paper" not in str(path[-1]).lower()
@@ -143,10 +182,13 @@ def _body(columns, marked, kinds, labels) -> str:
         group = labels[0][r] if len(labels) > 1 else None
         again = group is not None and group == previous
         new = group is not None and previous is not None and not again
-        names = [f'<th scope="row">{"" if again and i == 0 else escape(column[r])}</th>'
-                 for i, column in enumerate(labels)]
-        cells = [f"<td{_class(kind, 'theirs' * mark)}>{_cell(texts[r], mark)}</td>"
-                 for texts, mark, kind in zip(columns, marked, kinds)]
+        names = [
+            f'<th scope="row">{"" if again and i == 0 else escape(column[r])}</th>' for i, column in enumerate(labels)
+        ]
+        cells = [
+            f"<td{_class(kind, 'theirs' * mark)}>{_cell(texts[r], mark)}</td>"
+            for texts, mark, kind in zip(columns, marked, kinds)
+        ]
         rows.append(f"<tr{_class('new' * new)}>{''.join(names + cells)}</tr>")
         previous = group
     return "".join(rows)
@@ -159,12 +201,14 @@ def _cell(text: str, mark: bool) -> str:
 
 def _texts(column: pandas.Series) -> list[str]:
     """The column's cells as text; floats of one column with as many decimals as its largest value can bear."""
-    values = [None if missing else value.item() if hasattr(value, "item") else value
-              for value, missing in zip(column, column.isna())]
+    values = [
+        None if missing else value.item() if hasattr(value, "item") else value
+        for value, missing in zip(column, column.isna())
+    ]
     floats = [abs(value) for value in values if isinstance(value, float) and isfinite(value)]
     decimals = _decimals(max(floats, default=0.0))
     # A column that mixes scales (0.002 beside 1,000,000) is better off with significant digits.
-    mixed = any(0 < value < 0.5 * 10 ** -decimals for value in floats)
+    mixed = any(0 < value < 0.5 * 10**-decimals for value in floats)
     return [_text(value, None if mixed else decimals) for value in values]
 
 
@@ -185,6 +229,7 @@ def _text(value, decimals: int | None) -> str:
 
 
 # --------------------------------------------------------------------------------------------------- figures
+
 
 def figure(fig: matplotlib.figure.Figure, caption: str, alt: str, *, name: str = "") -> HTML:
     """`fig` as inline SVG with a caption; closes it. `alt` says in words what the picture shows."""
@@ -211,7 +256,7 @@ def _svg(fig, salt: str) -> str:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         fig.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     svg = text.getvalue()
-    svg = svg[svg.index("<svg"):]
+    svg = svg[svg.index("<svg") :]
     for pattern, instead in (
         (r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<defs>\s*</defs>", ""),
         (r'\sxmlns(:\w+)?="[^"]*"', ""),
@@ -228,8 +273,10 @@ def _svg(fig, salt: str) -> str:
     svg = _own_ids(svg, prefix="f" + hashlib.sha256(salt.encode()).hexdigest()[:8])
     width, height = (72 * inches * 4 / 3 for inches in fig.get_size_inches())
     # Strokes' ends are the root's to say; fills that matplotlib leaves out mean black.
-    root = (f'<svg fill="currentColor" stroke-linejoin="round" style="max-width:{width:.0f}px" '
-            f'width="{width:.0f}" height="{height:.0f}"')
+    root = (
+        f'<svg fill="currentColor" stroke-linejoin="round" style="max-width:{width:.0f}px" '
+        f'width="{width:.0f}" height="{height:.0f}"'
+    )
     return re.sub(r'<svg(?=[^>]*?(viewBox="[^"]*"))[^>]*>', rf"{root} \1>", svg, count=1)
 
 

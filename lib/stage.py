@@ -53,7 +53,9 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
             sys.modules["torch"].set_num_threads(p.threads)
     values = p.model_dump(mode="json")
     if not p.output_dir:
-        values["output_dir"] = f"outputs/lab/{kind}-{sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]}"
+        values["output_dir"] = (
+            f"outputs/lab/{kind}-{sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]}"
+        )
         p = p.model_copy(update={"output_dir": values["output_dir"]})
     target = ROOT / p.output_dir
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
@@ -109,7 +111,9 @@ def machine() -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         name = models[0] if models else name
     return {"cpu": name, "cores": os.cpu_count(), "system": platform.system(), "gpu": _gpu()}
 

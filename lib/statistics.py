@@ -53,8 +53,9 @@ def paired_differences(a: Mapping[int, float] | pd.Series, b: Mapping[int, float
     return (a - b).dropna().sort_index()
 
 
-def paired_difference(a: Mapping[int, float] | pd.Series, b: Mapping[int, float] | pd.Series,
-                      confidence: float = 0.95) -> Interval:
+def paired_difference(
+    a: Mapping[int, float] | pd.Series, b: Mapping[int, float] | pd.Series, confidence: float = 0.95
+) -> Interval:
     """Mean and t interval of a_s - b_s over the seeds both have.
 
     Pairing takes out what a seed does to both (data order, the head's initial weights).

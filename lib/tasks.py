@@ -73,7 +73,9 @@ def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
                 raise InputError(f"{where}, record {number}: no column {column!r}; {name} needs "
                                  f"{', '.join((*task.text, task.label))}, found {found}")  # fmt: skip
         if record[task.label] not in ids:
-            raise InputError(f"{where}, record {number}: label {record[task.label]!r} is not one of {', '.join(task.labels)}")
+            raise InputError(
+                f"{where}, record {number}: label {record[task.label]!r} is not one of {', '.join(task.labels)}"
+            )
         texts.append(tuple(str(record[column]) for column in task.text))
         labels.append(ids[record[task.label]])
     return Examples(texts, labels)

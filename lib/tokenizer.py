@@ -47,8 +47,13 @@ def train(lines: Iterable[str], kind: str, vocab_size: int):
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         trainer = trainers.BpeTrainer(
-            vocab_size=size, min_frequency=2, show_progress=False, special_tokens=first, initial_alphabet=alphabet,
-            limit_alphabet=len(alphabet), **affix,
+            vocab_size=size,
+            min_frequency=2,
+            show_progress=False,
+            special_tokens=first,
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            **affix,
         )
         tokenizer.train_from_iterator(lines, trainer)
         return tokenizer
@@ -144,5 +149,3 @@ def require_same(a, b, what_a: str, what_b: str) -> None:
     else:
         why = "one vocabulary, but text is cut differently"
     raise InputError(f"tokenizers of {what_a} and {what_b} differ: {why}; allowed: one tokenizer for both")
-
-

@@ -39,8 +39,10 @@ def test_none_changes_nothing():
     ("line", "cleaned"),
     [
         # the package's own published example
-        ("This is the mail example@gmail.com ,our WEBSITE is https://example.com 😊.",
-         "mail example@gmail.com ,our website https://example.com ."),
+        (
+            "This is the mail example@gmail.com ,our WEBSITE is https://example.com 😊.",
+            "mail example@gmail.com ,our website https://example.com .",
+        ),
         (POLISH, "wójt z gdańska mówił: „jadę łodzi proszę, ty?” – poszedł."),
         ("to, to to. I ty", "to, to. ty"),
         ("北京 jest stolicą", " jest stolicą"),  # its emoji pattern swallows Han characters

@@ -82,7 +82,8 @@ def test_share_is_the_same_on_every_machine():
 def test_toy_source(monkeypatch):
     toy = SimpleNamespace(
         corpus_lines=lambda language, name, lines, seed: (f"{language} {name} {seed} {n}" for n in range(lines)),
-        LANGUAGES={"toy-pl": 0}, CORPORA={"general": 0},
+        LANGUAGES={"toy-pl": 0},
+        CORPORA={"general": 0},
     )
     monkeypatch.setitem(sys.modules, "lib.toyworld", toy)
     monkeypatch.setattr("lib.toyworld", toy, raising=False)
@@ -208,8 +209,15 @@ def test_passages_drop_and_say_why(tmp_path):
     kept = run(path, counts, deduplicate=True, min_words=2, max_words=5)
     assert kept == ["Raz dwa trzy", "Cztery pięć"]
     assert counts == dict(
-        lines_in=7, bytes_in=path.stat().st_size, blank=2, duplicate=1, too_few_words=1, too_many_words=1, lines=2,
-        words=5, bytes=len("Raz dwa trzy\nCztery pięć\n".encode()),
+        lines_in=7,
+        bytes_in=path.stat().st_size,
+        blank=2,
+        duplicate=1,
+        too_few_words=1,
+        too_many_words=1,
+        lines=2,
+        words=5,
+        bytes=len("Raz dwa trzy\nCztery pięć\n".encode()),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from lib import herbert, papers
+from lib import herbert, herbert_figures, papers
 from lib.claims import HERBERT_TASKS, MEAN
 from lib.errors import InputError
 
@@ -40,8 +40,13 @@ def made_up(levels=LEVEL, seeds=5, noise=1.0) -> tuple[pd.DataFrame, pd.DataFram
 
 
 def efficiency(scenarios=LEVEL) -> pd.DataFrame:
-    return pd.DataFrame([("herbert", s, 124_443_000 if s[0] == "T" else 81_325_000, 474.7 if s[0] == "T" else 310.2)
-                         for s in scenarios], columns=["study", "scenario", "parameters", "size_mib"])
+    return pd.DataFrame(
+        [
+            ("herbert", s, 124_443_000 if s[0] == "T" else 81_325_000, 474.7 if s[0] == "T" else 310.2)
+            for s in scenarios
+        ],
+        columns=["study", "scenario", "parameters", "size_mib"],
+    )
 
 
 def texts(figure) -> list[str]:
@@ -52,23 +57,37 @@ def overlaps(figure) -> list[tuple[str, str]]:
     """Pairs of texts whose boxes share more than a sliver when the figure is drawn."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    ticks = [(tick, axis.get_view_interval()) for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)
-             for tick in axis.get_major_ticks()]
+    ticks = [
+        (tick, axis.get_view_interval())
+        for ax in figure.axes
+        for axis in (ax.xaxis, ax.yaxis)
+        for tick in axis.get_major_ticks()
+    ]
     out_of_view = {id(tick.label1) for tick, ends in ticks if not min(ends) <= tick.get_loc() <= max(ends)}
-    drawn = [t for t in figure.findobj(Text) if t.get_text().strip() and id(t) not in out_of_view
-             and (t.axes is None or t.axes.get_visible())]
+    drawn = [
+        t
+        for t in figure.findobj(Text)
+        if t.get_text().strip() and id(t) not in out_of_view and (t.axes is None or t.axes.get_visible())
+    ]
     # The box of an annotation holds its thread too: ask for the letters only.
     boxes = [(t.get_text(), Text.get_window_extent(t, canvas.get_renderer())) for t in drawn if t.get_visible()]
-    return [(a, b) for i, (a, x) in enumerate(boxes) for b, y in boxes[i + 1:]
-            if min(x.x1, y.x1) - max(x.x0, y.x0) > 1 and min(x.y1, y.y1) - max(x.y0, y.y0) > 2]
+    return [
+        (a, b)
+        for i, (a, x) in enumerate(boxes)
+        for b, y in boxes[i + 1 :]
+        if min(x.x1, y.x1) - max(x.x0, y.x0) > 1 and min(x.y1, y.y1) - max(x.y0, y.y0) > 2
+    ]
 
 
 def test_table1_agrees_with_the_papers():
     table, theirs = herbert.table1(SCENARIOS), papers.table("000", "scenarios")
     for name, row in theirs.iterrows():
         assert table.loc[name, "init"] == row["init"]
-        for ours, column in (("MLM loss", "mlm_loss"), ("distillation loss", "distillation_loss"),
-                             ("pretrained teacher", "pretrained_teacher")):
+        for ours, column in (
+            ("MLM loss", "mlm_loss"),
+            ("distillation loss", "distillation_loss"),
+            ("pretrained teacher", "pretrained_teacher"),
+        ):
             assert table.loc[name, ours] == ("✓" if row[column] else "✗"), (name, ours)
     assert table.loc["S3", "loss weights"] == "5 / 2 / 1"
     assert table.loc["truncated"].tolist() == ["truncated", "✗", "✗", "✗", "T1", "–"]
@@ -141,7 +160,7 @@ def test_optimism_is_the_mean_gap_of_the_protocols():
 
 def test_figure_of_the_tasks_shows_every_seed_and_the_papers_runs():
     results, _ = made_up()
-    figure = herbert.figure_tasks(results)
+    figure = herbert_figures.figure_tasks(results)
     assert len(figure.axes) == 4
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
@@ -153,23 +172,31 @@ def test_figure_of_the_tasks_shows_every_seed_and_the_papers_runs():
 
 def test_figure_of_the_tasks_with_one_seed_or_nothing():
     for results in (made_up(seeds=1)[0], made_up({"S3": 80, "T1": 88})[0], made_up()[0].iloc[:0]):
-        figure = herbert.figure_tasks(results)
+        figure = herbert_figures.figure_tasks(results)
         assert overlaps(figure) == []
 
 
 def test_figures_of_the_curves():
     _, epochs = made_up()
-    curves = pd.DataFrame([(s, step, c, np.exp(-step / 50) + k) for k, s in enumerate(["S1", "S2", "S3"])
-                           for step in range(0, 200, 10) for c in ("loss", "mlm", "soft")],
-                          columns=["scenario", "step", "component", "value"])
-    for figure, titles in ((herbert.figure_finetuning(epochs), [*herbert.TASKS.values(), MEAN]),
-                           (herbert.figure_curves(curves), ["total loss", "MLM loss", "soft-target loss"])):
+    curves = pd.DataFrame(
+        [
+            (s, step, c, np.exp(-step / 50) + k)
+            for k, s in enumerate(["S1", "S2", "S3"])
+            for step in range(0, 200, 10)
+            for c in ("loss", "mlm", "soft")
+        ],
+        columns=["scenario", "step", "component", "value"],
+    )
+    for figure, titles in (
+        (herbert_figures.figure_finetuning(epochs), [*herbert.TASKS.values(), MEAN]),
+        (herbert_figures.figure_curves(curves), ["total loss", "MLM loss", "soft-target loss"]),
+    ):
         assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()] == titles
         assert overlaps(figure) == []
-    assert {"S1", "S2", "S3"} <= set(texts(herbert.figure_curves(curves)))
+    assert {"S1", "S2", "S3"} <= set(texts(herbert_figures.figure_curves(curves)))
 
 
 def test_labels_keep_their_distance():
-    placed = herbert.spread([1.0, 1.1, 1.2, 9.9, 10.0], gap=0.5, low=0, high=10)
+    placed = herbert_figures.spread([1.0, 1.1, 1.2, 9.9, 10.0], gap=0.5, low=0, high=10)
     assert min(np.diff(placed)) >= 0.5 - 1e-9 and placed[-1] <= 10 and placed[0] >= 0
-    assert herbert.spread([], 1, 0, 1) == []
+    assert herbert_figures.spread([], 1, 0, 1) == []

@@ -37,13 +37,17 @@ def test_soft_target_is_forward_divergence_times_t_squared(logits, temperature):
 
 def test_soft_target_is_not_the_reverse_divergence(logits):
     student, teacher = map(torch.tensor, logits)
-    assert float(soft_target_loss(student, teacher, 2.0)) != pytest.approx(float(soft_target_loss(teacher, student, 2.0)), rel=1e-3)
+    assert float(soft_target_loss(student, teacher, 2.0)) != pytest.approx(
+        float(soft_target_loss(teacher, student, 2.0)), rel=1e-3
+    )
 
 
 def test_soft_target_is_zero_for_equal_logits_and_never_negative(logits):
     student, teacher = map(torch.tensor, logits)
     assert float(soft_target_loss(student, student, 2.0)) == pytest.approx(0, abs=1e-6)
-    assert float(soft_target_loss(student, student + 5.0, 2.0)) == pytest.approx(0, abs=1e-5)  # a shift changes no softmax
+    assert float(soft_target_loss(student, student + 5.0, 2.0)) == pytest.approx(
+        0, abs=1e-5
+    )  # a shift changes no softmax
     assert float(soft_target_loss(student, teacher, 2.0)) > 0
 
 

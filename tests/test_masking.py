@@ -93,7 +93,9 @@ class Rows:
         self.ids = [np.r_[0, rng.integers(5, 99, n - 2), 2].astype(np.int32) for n in lengths]
 
     def rows(self, indices):
-        return [self.ids[i] for i in indices], [np.r_[False, np.ones(len(self.ids[i]) - 2, bool), False] for i in indices]
+        return [self.ids[i] for i in indices], [
+            np.r_[False, np.ones(len(self.ids[i]) - 2, bool), False] for i in indices
+        ]
 
 
 def make(corpus, seed=0, **kwargs):

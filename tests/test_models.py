@@ -10,7 +10,9 @@ from lib.errors import InputError
 
 @pytest.fixture
 def teacher():
-    return models.new_encoder(vocab_size=50, layers=4, hidden=16, heads=2, intermediate=32, max_length=24, pad_id=1, seed=1)
+    return models.new_encoder(
+        vocab_size=50, layers=4, hidden=16, heads=2, intermediate=32, max_length=24, pad_id=1, seed=1
+    )
 
 
 def layer(model, index):
@@ -35,8 +37,12 @@ def test_layer_one_is_not_layer_ten():
     """A prefix match on `layer.1` would take layers 10 and 11 too."""
     teacher = models.new_encoder(vocab_size=20, layers=12, hidden=8, heads=2, intermediate=8, max_length=16, pad_id=0)
     student = models.truncate(teacher, [1, 10])
-    assert torch.equal(layer(student, 0)["attention.self.query.weight"], layer(teacher, 1)["attention.self.query.weight"])
-    assert torch.equal(layer(student, 1)["attention.self.query.weight"], layer(teacher, 10)["attention.self.query.weight"])
+    assert torch.equal(
+        layer(student, 0)["attention.self.query.weight"], layer(teacher, 1)["attention.self.query.weight"]
+    )
+    assert torch.equal(
+        layer(student, 1)["attention.self.query.weight"], layer(teacher, 10)["attention.self.query.weight"]
+    )
 
 
 def test_student_shares_no_memory_with_its_teacher_and_stays_tied(teacher):
@@ -87,7 +93,9 @@ def test_a_folder_without_a_model(tmp_path):
 
 
 def full_size(cls, layers, vocabulary, positions, types=2, **kwargs):
-    config = BertConfig(vocab_size=vocabulary, num_hidden_layers=layers, max_position_embeddings=positions, type_vocab_size=types)
+    config = BertConfig(
+        vocab_size=vocabulary, num_hidden_layers=layers, max_position_embeddings=positions, type_vocab_size=types
+    )
     with torch.device("meta"):
         return cls(config, **kwargs)
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
@@ -13,22 +12,28 @@ import yaml
 from lib import ROOT, claims, plan
 from lib.render import external_references
 
+# Contract files: other tools read these columns.
+RESULTS = "study scenario layers seed task language metric protocol epoch value".split()
+EFFICIENCY = (
+    "study scenario model parameters size_mib latency_s tokens_seen tokens_per_parameter train_seconds "
+    "tokens_per_second peak_memory_mib"
+).split()
 
 
 def copy_of_the_project(folder):
     """The project elsewhere, so that a test may change its parameters and never meets outputs of the user's."""
     for name in ("lib", "notebooks", "params"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
-    shutil.copy(ROOT / "Snakefile", folder)
+    for name in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy2(ROOT / name, folder)  # with their dates: the environment is not older than they are
+    (folder / ".venv").symlink_to(ROOT / ".venv")
     return folder
 
 
-def snakemake(folder):
-    """The whole herbert study at smoke scale, as `make report` runs it; what it printed."""
-    command = ["snakemake", "--cores", "2", "--rerun-triggers", "mtime", "input", "--rerun-incomplete", "--nolock",
-               "--config", "scale=smoke", "studies=herbert"]  # fmt: skip
-    environment = os.environ | {"PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}", "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+def make(folder, *words):
+    """Run make in a copy of the project, with its own lib; what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -41,7 +46,7 @@ def results_in(outputs):
 def outputs(tmp_path_factory):
     """outputs/smoke of a finished run from nothing."""
     folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
-    snakemake(folder)
+    make(folder, "report", "SCALE=smoke", "STUDIES=herbert")
     return folder / "outputs" / "smoke"
 
 
@@ -74,7 +79,10 @@ def test_teachers(smoke):
 
 def test_students(smoke):
     found = {name: smoke[f"herbert/{name}/distillation"] for name in ("S0", "S1", "S2", "S3", "S4", "truncated")}
-    components = {name: set(result["history"][-1]) & {"mlm", "soft", "cosine"} if result["history"] else set() for name, result in found.items()}
+    components = {
+        name: set(result["history"][-1]) & {"mlm", "soft", "cosine"} if result["history"] else set()
+        for name, result in found.items()
+    }
     triple = {"mlm", "soft", "cosine"}
     assert components == {"S0": set(), "S1": {"mlm"}, "S2": {"mlm"}, "S3": triple, "S4": triple, "truncated": set()}
     for row in found["S3"]["history"]:
@@ -102,7 +110,7 @@ def test_finetuning(smoke):
 
 def test_contract_files(smoke, outputs):
     results = pd.read_csv(outputs / "results.csv")
-    assert list(results) == ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
+    assert list(results) == RESULTS
     assert len(results) == 8 * 3 * 2 * 2  # models, tasks, seeds, protocols
     wide = results.pivot_table(index=["scenario", "task", "seed"], columns="protocol", values="value")
     assert (wide["best_epoch"] >= wide["final"]).all()
@@ -114,8 +122,7 @@ def test_contract_files(smoke, outputs):
     ledger = pd.read_csv(outputs / "claims.csv")
     assert list(ledger) == claims.COLUMNS and set(ledger["verdict"]) <= {"holds", "contradicted", "unresolved"}
     efficiency = pd.read_csv(outputs / "efficiency.csv")
-    assert list(efficiency) == ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen", "tokens_per_parameter",
-                                "train_seconds", "tokens_per_second", "peak_memory_mib"]  # fmt: skip
+    assert list(efficiency) == EFFICIENCY
     assert set(efficiency["scenario"]) == {"S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"}
     assert (efficiency["latency_s"] > 0).all()
 
@@ -134,13 +141,17 @@ def test_a_second_run_runs_nothing_and_a_change_reruns_what_depends_on_it(output
 
     project, before = outputs.parent.parent, dates()
     (project / "notebooks/3_distillation.ipynb").touch()  # touched is not changed
-    snakemake(project)
+    make(project, "report", "SCALE=smoke", "STUDIES=herbert")
     assert dates() == before
     scenarios = project / "params/herbert/scenarios.yaml"
     changed = yaml.safe_load(scenarios.read_text(encoding="utf-8"))
     changed["scenarios"]["S3"]["temperature"] = 4
     scenarios.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
-    snakemake(project)
+    make(project, "report", "SCALE=smoke", "STUDIES=herbert")
     after = dates()
-    assert {name for name in after if after[name] != before[name]} == {"herbert/S3/distillation", "herbert/S3/finetune", "analysis"}
+    assert {name for name in after if after[name] != before[name]} == {
+        "herbert/S3/distillation",
+        "herbert/S3/finetune",
+        "analysis",
+    }
     assert json.loads((outputs / "herbert/S3/distillation/result.json").read_text())["parameters"]["temperature"] == 4

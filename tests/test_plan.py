@@ -41,10 +41,15 @@ def test_the_herbert_study():
     found = steps()
     models = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
     assert {name for name in found if name.endswith("finetune")} == {f"{model}/finetune" for model in models}
-    assert [name for name in found if name.endswith("data_prep")] == ["corpus_teacher/data_prep", "corpus_transfer/data_prep"]
+    assert [name for name in found if name.endswith("data_prep")] == [
+        "corpus_teacher/data_prep",
+        "corpus_transfer/data_prep",
+    ]
     assert len(found) == 2 + 2 + 6 + 8
     s3, s4 = found["S3/distillation"].parameters, found["S4/distillation"].parameters
-    assert s3["teacher"].endswith("T1/teacher_continuation/model") and s4["teacher"].endswith("T2/teacher_continuation/model")
+    assert s3["teacher"].endswith("T1/teacher_continuation/model") and s4["teacher"].endswith(
+        "T2/teacher_continuation/model"
+    )
     different = {key for key in s3 if s3[key] != s4[key]}
     assert different == {"teacher", "output_dir"}
     assert (s3["weight_soft"], s3["weight_mlm"], s3["weight_cosine"]) == (5, 2, 1)
@@ -84,7 +89,13 @@ def test_paper_values():
     transfer, s4 = found["corpus_transfer/data_prep"].parameters, found["S4/distillation"].parameters
     assert transfer["sources"][0]["dataset"] == "statmt/cc100" and transfer["sources"][0]["config"] == "pl"
     assert (transfer["subset_unit"], transfer["subset_size"], transfer["cleaning"]) == ("bytes", 10**9, "neattext")
-    assert (s4["batch_size"], s4["epochs"], s4["warmup"], s4["schedule"], s4["precision"]) == (1600, 2, 0.02, "cosine", "fp16")
+    assert (s4["batch_size"], s4["epochs"], s4["warmup"], s4["schedule"], s4["precision"]) == (
+        1600,
+        2,
+        0.02,
+        "cosine",
+        "fp16",
+    )
     assert s4["student_layers"] == [0, 2, 4, 6, 8, 10] and s4["whole_words"]
     assert found["S3/distillation"].parameters["teacher"] == "allegro/herbert-base-cased"
     assert found["T1/finetune"].parameters["epochs"] == 8
@@ -143,7 +154,9 @@ def test_unknown_names(scale, studies, message):
 
 
 def test_the_data_folder(tmp_path):
-    with pytest.raises(InputError, match="reads your own data: name its folder, as in make report SCALE=local DATA_DIR="):
+    with pytest.raises(
+        InputError, match="reads your own data: name its folder, as in make report SCALE=local DATA_DIR="
+    ):
         steps("local")
     with pytest.raises(InputError, match="DATA_DIR: there is no folder /no/such"):
         steps("local", data_dir="/no/such")
@@ -152,12 +165,27 @@ def test_the_data_folder(tmp_path):
 
 
 def test_command_line_says_one_line_and_stops():
-    done = subprocess.run([sys.executable, "-m", "lib.plan", "--scale", "local", "--studies", "herbert"], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1 and done.stderr.startswith("error: ")
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.plan", "--scale", "local", "--studies", "herbert"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (
+        done.returncode == 2
+        and done.stdout == ""
+        and done.stderr.count("\n") == 1
+        and done.stderr.startswith("error: ")
+    )
 
 
 def test_the_plan_is_printed_without_the_network():
-    done = subprocess.run([sys.executable, "-m", "lib.plan", "--scale", "paper", "--studies", "herbert"], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.plan", "--scale", "paper", "--studies", "herbert"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
     assert done.returncode == 0, done.stderr
     assert "statmt/cc100" in done.stdout and "S4/distillation" in done.stdout
 

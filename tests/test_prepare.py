@@ -34,9 +34,23 @@ def book(tmp_path_factory):
 
 def settings(path, **changes):
     values = dict(
-        sources=[FileSource(path=str(path))], cleaning="careful", deduplicate=True, min_words=0, max_words=0,
-        max_unknown_share=0.5, subset_unit="none", subset_size=0, tokenizer="train:wordpiece", tokenizer_revision=None,
-        vocab_size=200, max_length=32, min_tokens=0, long_lines="split", processes=1, seed=0, held_out_lines=0,
+        sources=[FileSource(path=str(path))],
+        cleaning="careful",
+        deduplicate=True,
+        min_words=0,
+        max_words=0,
+        max_unknown_share=0.5,
+        subset_unit="none",
+        subset_size=0,
+        tokenizer="train:wordpiece",
+        tokenizer_revision=None,
+        vocab_size=200,
+        max_length=32,
+        min_tokens=0,
+        long_lines="split",
+        processes=1,
+        seed=0,
+        held_out_lines=0,
     )
     return SimpleNamespace(**(values | changes))
 
@@ -228,7 +242,12 @@ def test_the_same_on_one_process_and_on_two(book, tmp_path, monkeypatch):
     found = []
     for processes in (1, 2):
         statistics, corpus = make(
-            book, tmp_path / str(processes), processes=processes, held_out_lines=30, min_tokens=6, subset_unit="tokens",
+            book,
+            tmp_path / str(processes),
+            processes=processes,
+            held_out_lines=30,
+            min_tokens=6,
+            subset_unit="tokens",
             subset_size=9_000,
         )
         held = prepare.open_corpus(tmp_path / str(processes), "held_out")
@@ -259,7 +278,8 @@ def test_progress_tells_the_time_left(monkeypatch):
     for lines, share in ((100, 0.1), (1000, 0.25), (1100, 0.3), (4000, 1.0)):
         report(lines, share)
     assert said == [
-        "reading  1,000 lines  100 lines/s  25%  0:30 left", "reading  4,000 lines  100 lines/s  done in 0:40"
+        "reading  1,000 lines  100 lines/s  25%  0:30 left",
+        "reading  4,000 lines  100 lines/s  done in 0:40",
     ]
 
 
@@ -299,8 +319,15 @@ def test_opening_what_is_not_there(plain, tmp_path):
 def test_novels(tmp_path):
     source = [FileSource(path=str(DATA / "text/pl/books.txt"))]
     statistics, corpus = make(
-        None, tmp_path, sources=source, subset_unit="lines", subset_size=600, vocab_size=2000, max_length=128,
-        tokenizer="train:herbert_bpe", min_tokens=12,
+        None,
+        tmp_path,
+        sources=source,
+        subset_unit="lines",
+        subset_size=600,
+        vocab_size=2000,
+        max_length=128,
+        tokenizer="train:herbert_bpe",
+        min_tokens=12,
     )
     assert statistics["lines"] > 450 and statistics["unknown_share"] < 0.001
     assert 1.3 < statistics["tokens_per_word"] < 3 and corpus.lengths.max() <= 128

@@ -58,22 +58,31 @@ def sample():
     frame = pd.DataFrame({"text": ["<script>alert(1)</script> & <b>"], "paper": [84.7]})
     wide = pd.DataFrame({f"column {i}": [1234567.0] for i in range(30)})
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "m", "version_major": 2, "version_minor": 0}}
-    return new_notebook(cells=[
-        cell("scale = 'tiny'  # costs $5 or $6", tags=["parameters"]),
-        cell("scale = 'smoke'", tags=["injected-parameters"]),
-        cell("show.style()", [result(sheet)]),
-        new_markdown_cell(FORMULAS),
-        cell(outputs=[result(show.table(frame, "Scores at $T = 2$", theirs=["paper"], name="scores").data)]),
-        cell(outputs=[result(frame.to_html())]),
-        cell(outputs=[result(drawings[0]), result(drawings[1])]),
-        cell(outputs=[result(show.table(wide, "Wide").data)]),
-        cell("df[['a']]", [new_output("stream", name="stdout", text="printed <b>\r"),
-                           new_output("stream", name="stderr", text="a warning")]),
-        cell(outputs=[result(**{"text/markdown": "A gap of **3** at $T$"})]),
-        cell(outputs=[result(**widget)]),
-        cell("print('aside')", [new_output("stream", name="stdout", text="aside")], tags=["hide"]),
-        cell(outputs=[new_output("error", ename="InputError", evalue="bad", traceback=["InputError: T must be > 0"])]),
-    ])
+    return new_notebook(
+        cells=[
+            cell("scale = 'tiny'  # costs $5 or $6", tags=["parameters"]),
+            cell("scale = 'smoke'", tags=["injected-parameters"]),
+            cell("show.style()", [result(sheet)]),
+            new_markdown_cell(FORMULAS),
+            cell(outputs=[result(show.table(frame, "Scores at $T = 2$", theirs=["paper"], name="scores").data)]),
+            cell(outputs=[result(frame.to_html())]),
+            cell(outputs=[result(drawings[0]), result(drawings[1])]),
+            cell(outputs=[result(show.table(wide, "Wide").data)]),
+            cell(
+                "df[['a']]",
+                [
+                    new_output("stream", name="stdout", text="printed <b>\r"),
+                    new_output("stream", name="stderr", text="a warning"),
+                ],
+            ),
+            cell(outputs=[result(**{"text/markdown": "A gap of **3** at $T$"})]),
+            cell(outputs=[result(**widget)]),
+            cell("print('aside')", [new_output("stream", name="stdout", text="aside")], tags=["hide"]),
+            cell(
+                outputs=[new_output("error", ename="InputError", evalue="bad", traceback=["InputError: T must be > 0"])]
+            ),
+        ]
+    )
 
 
 def page_of(folder: Path, nb) -> str:
@@ -106,10 +115,15 @@ def test_formulas_are_mathml(page):
     assert "A gap of <strong>3</strong> at <math" in page and "Scores at <math" in page
 
 
-@pytest.mark.parametrize("formula, said", [
-    (r"\label{a} x", r"\label"), (r"\foo", r"\foo"), (r"\frac{a", "formula"),
-    (r"\begin{aligned}a&=b\end{aligned}", "aligned"),
-])
+@pytest.mark.parametrize(
+    "formula, said",
+    [
+        (r"\label{a} x", r"\label"),
+        (r"\foo", r"\foo"),
+        (r"\frac{a", "formula"),
+        (r"\begin{aligned}a&=b\end{aligned}", "aligned"),
+    ],
+)
 def test_a_formula_that_cannot_be_typeset_is_an_error(formula, said):
     with pytest.raises(InputError, match=re.escape(said)):
         render.mathml(formula)
@@ -134,8 +148,14 @@ def test_cells_stay_text(page):
 
 
 def test_code_and_print_are_folded_and_errors_are_not(page):
-    for summary in ("code", "parameters and their defaults", "parameters of this run", "printed output", "log",
-                    "details"):
+    for summary in (
+        "code",
+        "parameters and their defaults",
+        "parameters of this run",
+        "printed output",
+        "log",
+        "details",
+    ):
         assert f"<summary>{summary}</summary>" in page
     assert "open" not in re.findall(r"<details[^>]*>", page)
     assert '<pre class="error">InputError: T must be &gt; 0</pre>' in page
@@ -146,13 +166,22 @@ def test_a_widget_shows_its_plain_text(page):
     assert '<pre class="plain">plain</pre>' in page and "widget" not in page
 
 
-@pytest.mark.parametrize("html, found", [
-    ('<img src="https://a.b/c.png">', "https://a.b/c.png"), ('<img src="//a.b/c.png">', "//a.b"),
-    ('<img src="beside.png">', "beside.png"), ('<a href="https://a.b">x</a>', "https://a.b"),
-    ("<script>1</script>", "<script>"), ('<link rel="x">', "<link>"), ("<iframe></iframe>", "<iframe>"),
-    ("<style>@import 'x.css';</style>", "@import"), ("<style>a{b:url( 'http://x')}</style>", "http://x"),
-    ('<p style="background:url(//x)">', "//x"), ('<p onclick="f()">', "onclick"),
-])
+@pytest.mark.parametrize(
+    "html, found",
+    [
+        ('<img src="https://a.b/c.png">', "https://a.b/c.png"),
+        ('<img src="//a.b/c.png">', "//a.b"),
+        ('<img src="beside.png">', "beside.png"),
+        ('<a href="https://a.b">x</a>', "https://a.b"),
+        ("<script>1</script>", "<script>"),
+        ('<link rel="x">', "<link>"),
+        ("<iframe></iframe>", "<iframe>"),
+        ("<style>@import 'x.css';</style>", "@import"),
+        ("<style>a{b:url( 'http://x')}</style>", "http://x"),
+        ('<p style="background:url(//x)">', "//x"),
+        ('<p onclick="f()">', "onclick"),
+    ],
+)
 def test_what_leads_outside_is_found_and_refused(html, found, tmp_path):
     assert any(found in reference for reference in render.external_references(html))
     with pytest.raises(InputError, match="stand alone"):
@@ -161,8 +190,10 @@ def test_what_leads_outside_is_found_and_refused(html, found, tmp_path):
 
 
 def test_what_stays_inside_is_not(page):
-    assert not render.external_references('<a href="#x"></a><img src="data:image/png;base64,AA"><p>http://x.y</p>'
-                                          '<style>a{b:url(#c)}</style><pre>&lt;script src="http://x"&gt;</pre>')
+    assert not render.external_references(
+        '<a href="#x"></a><img src="data:image/png;base64,AA"><p>http://x.y</p>'
+        '<style>a{b:url(#c)}</style><pre>&lt;script src="http://x"&gt;</pre>'
+    )
 
 
 def test_a_link_to_nowhere_is_refused(tmp_path):
@@ -183,7 +214,8 @@ def test_no_width_overflows_and_nothing_complains(page, folder):
             view.on("request", lambda request: complaints.append(request.url) if "file:" not in request.url else None)
             view.goto((folder / "out" / "report.html").as_uri())
             scroll, client = view.evaluate(
-                "[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]")
+                "[document.scrollingElement.scrollWidth, document.scrollingElement.clientWidth]"
+            )
             assert scroll <= client == width
             assert view.locator("nav.beside").is_visible() == (width == 1400)
             assert view.locator("details.contents").is_visible() == (width == 420)

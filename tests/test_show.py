@@ -26,8 +26,11 @@ def styled():
 
 def scores():
     columns = pd.MultiIndex.from_product([["IN", "OUT"], ["ours", "printed"]])
-    return pd.DataFrame([[81.23, 80.8, 58.0, 59.7], [82.9, 81.3, None, 60.0]],
-                        index=pd.Index(["S0", "S1"], name="scenario"), columns=columns)
+    return pd.DataFrame(
+        [[81.23, 80.8, 58.0, 59.7], [82.9, 81.3, None, 60.0]],
+        index=pd.Index(["S0", "S1"], name="scenario"),
+        columns=columns,
+    )
 
 
 def drawing(label="NKJP-NER", values=(1, 2, 3)):
@@ -65,17 +68,21 @@ def test_an_index_without_a_name_stays_hidden():
 
 
 def test_a_repeated_outer_index_label_is_shown_once():
-    frame = pd.DataFrame({"a": [1, 2, 3]},
-                         index=pd.MultiIndex.from_tuples([("h", "x"), ("h", "y"), ("t", "z")], names=["study", "run"]))
+    frame = pd.DataFrame(
+        {"a": [1, 2, 3]}, index=pd.MultiIndex.from_tuples([("h", "x"), ("h", "y"), ("t", "z")], names=["study", "run"])
+    )
     html = show.table(frame, "c").data
     assert html.count('<th scope="row">h</th>') == 1 and html.count('<tr class="new">') == 1
 
 
-@pytest.mark.parametrize("theirs, cells, marks", [
-    ([("IN", "printed")], 2, 1),  # one column
-    (["OUT"], 4, 1),              # a whole group says "paper" once, on top
-    ([], 0, 0),
-])
+@pytest.mark.parametrize(
+    "theirs, cells, marks",
+    [
+        ([("IN", "printed")], 2, 1),  # one column
+        (["OUT"], 4, 1),  # a whole group says "paper" once, on top
+        ([], 0, 0),
+    ],
+)
 def test_the_papers_numbers_are_italic_tinted_and_marked(theirs, cells, marks):
     html = show.table(scores(), "c", theirs=theirs).data
     assert len(re.findall(r'<td class="[^"]*theirs"><i>', html)) == cells
@@ -86,24 +93,35 @@ def test_a_heading_that_says_paper_is_not_marked_twice():
     assert "<small" not in show.table(pd.DataFrame({"paper": [1.0]}), "c", theirs=["paper"]).data
 
 
-@pytest.mark.parametrize("values, texts", [
-    ([81.234, 9.0], ["81.2", "9.0"]),
-    ([0.51234, None], ["0.512", "–"]),
-    ([np.int64(124443000)], ["124,443,000"]),
-    ([1e-5, 5e-4], ["1e-05", "0.0005"]),
-    ([True, False], ["✓", "✗"]),
-    ([np.float32(2.5), -2.96], ["2.50", "-2.96"]),
-    ([np.float32(2.5), "two", pd.NA, np.True_, 7], ["2.50", "two", "–", "✓", "7"]),
-])
+@pytest.mark.parametrize(
+    "values, texts",
+    [
+        ([81.234, 9.0], ["81.2", "9.0"]),
+        ([0.51234, None], ["0.512", "–"]),
+        ([np.int64(124443000)], ["124,443,000"]),
+        ([1e-5, 5e-4], ["1e-05", "0.0005"]),
+        ([True, False], ["✓", "✗"]),
+        ([np.float32(2.5), -2.96], ["2.50", "-2.96"]),
+        ([np.float32(2.5), "two", pd.NA, np.True_, 7], ["2.50", "two", "–", "✓", "7"]),
+    ],
+)
 def test_numbers(values, texts):
     html = show.table(pd.DataFrame({"x": pd.Series(values, dtype=None)}), "c").data
     assert re.findall(r"<td[^>]*>([^<]*)</td>", html) == texts
 
 
-@pytest.mark.parametrize("text, kind", [
-    ("84.7 ± 0.3", "num"), ("[−1.2, 3.4]", "num"), ("002", ""), ("S0", ""), ("12", "num"), ("✓", "mid"),
-    ("x" * 40, "long"),
-])
+@pytest.mark.parametrize(
+    "text, kind",
+    [
+        ("84.7 ± 0.3", "num"),
+        ("[−1.2, 3.4]", "num"),
+        ("002", ""),
+        ("S0", ""),
+        ("12", "num"),
+        ("✓", "mid"),
+        ("x" * 40, "long"),
+    ],
+)
 def test_how_a_column_is_set(text, kind):
     html = show.table(pd.DataFrame({"x": [text]}), "c").data
     assert re.search(r"<td(?: class=\"(\w*)\")?>", html)[1] == (kind or None)

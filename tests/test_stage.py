@@ -39,7 +39,14 @@ def test_notebook_defaults_are_the_tiny_run(kind):
     found = defaults(kind)
     checked = stage.validate(kind, found).model_dump(mode="json")
     assert found.keys() == resolved.keys()
-    shape = {"layers", "hidden", "heads", "intermediate", "dropout", "initializer_range"}  # of no effect when a teacher is given
+    shape = {
+        "layers",
+        "hidden",
+        "heads",
+        "intermediate",
+        "dropout",
+        "initializer_range",
+    }  # of no effect when a teacher is given
     for name in resolved.keys() - {"output_dir"} - (shape if kind == "teacher_continuation" else set()):
         assert checked[name] == resolved[name], name
 
@@ -58,7 +65,9 @@ def minimal(tmp_path, **more):
 
 
 def test_a_misspelt_parameter_is_refused(tmp_path):
-    with pytest.raises(InputError, match="3_distillation.ipynb: unknown key 'temprature' for distillation; allowed are"):
+    with pytest.raises(
+        InputError, match="3_distillation.ipynb: unknown key 'temprature' for distillation; allowed are"
+    ):
         stage.begin("distillation", minimal(tmp_path, temprature=4))
 
 
@@ -88,7 +97,10 @@ def test_publishing(tmp_path):
 
 
 def test_without_an_output_folder_a_run_gets_one_of_its_own():
-    runs = [stage.begin("distillation", {**defaults("distillation"), "threads": 0, "temperature": t}) for t in (2.5, 3.5, 2.5)]
+    runs = [
+        stage.begin("distillation", {**defaults("distillation"), "threads": 0, "temperature": t})
+        for t in (2.5, 3.5, 2.5)
+    ]
     try:
         assert runs[0].target == runs[2].target != runs[1].target
         assert runs[0].p.output_dir.startswith("outputs/lab/distillation-")

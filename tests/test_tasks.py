@@ -20,7 +20,10 @@ def folder(tmp_path, rows, task="nkjp-ner", split="train", ending="jsonl"):
 
 
 def test_records_and_label_ids(tmp_path):
-    source = folder(tmp_path, [{"sentence": "Agata wypadła słabo .", "target": "persName"}, {"sentence": "nic", "target": "noEntity"}])
+    source = folder(
+        tmp_path,
+        [{"sentence": "Agata wypadła słabo .", "target": "persName"}, {"sentence": "nic", "target": "noEntity"}],
+    )
     found = tasks.load("nkjp-ner", "train", source)
     assert found.texts == [("Agata wypadła słabo .",), ("nic",)] and found.labels == [3, 1]
     assert tasks.load("nkjp-ner", "train", source, limit=1).labels == [3]
@@ -97,14 +100,26 @@ def test_out_reviews_talk_of_unseen_topics():
 
 
 def test_most_test_names_are_unknown_to_the_labelled_data():
-    names = {toyworld.LANGUAGES["toy-pl"].word(f"{kind}.{i}") for kind in toyworld.ENTITIES for i in range(toyworld.NAMES[kind])}
-    seen = {w for r in toyworld.task_records("toy-pl", "nkjp-ner", "train", 2000, 0) for w in r["sentence"].split()} & names
-    tested = [w for r in toyworld.task_records("toy-pl", "nkjp-ner", "validation", 1000, 0) for w in r["sentence"].split() if w in names]
+    names = {
+        toyworld.LANGUAGES["toy-pl"].word(f"{kind}.{i}")
+        for kind in toyworld.ENTITIES
+        for i in range(toyworld.NAMES[kind])
+    }
+    seen = {
+        w for r in toyworld.task_records("toy-pl", "nkjp-ner", "train", 2000, 0) for w in r["sentence"].split()
+    } & names
+    tested = [
+        w
+        for r in toyworld.task_records("toy-pl", "nkjp-ner", "validation", 1000, 0)
+        for w in r["sentence"].split()
+        if w in names
+    ]
     assert 0.5 < sum(w not in seen for w in tested) / len(tested) < 0.9
 
 
 def test_the_two_raw_corpora_differ():
     """The shift between them: total variation of their unigrams, against that of two halves of one."""
+
     def counts(corpus, seed):
         words = [w for line in toyworld.corpus_lines("toy-pl", corpus, 3000, seed) for w in line.split()]
         return {w: words.count(w) / len(words) for w in set(words)}

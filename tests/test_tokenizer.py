@@ -12,7 +12,10 @@ NOUNS = "żółw gęś łódź źrebię mąka wójt król księga miasto pani".s
 VERBS = "pełznie śpi wraca mówi czyta rośnie".split()
 LINES = [
     f"{a.capitalize()} {verb}, a {b} nie {verb}; {n} razy!"
-    for n in range(20) for a in NOUNS for b in NOUNS for verb in VERBS
+    for n in range(20)
+    for a in NOUNS
+    for b in NOUNS
+    for verb in VERBS
 ]
 SIZE = 150  # the lines would fill 156 and 167
 KINDS = list(tokenizer.SPECIAL_TOKENS)

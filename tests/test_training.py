@@ -61,15 +61,19 @@ def test_k_micro_batches_equal_one_batch(teacher, positions):
     assert torch.allclose(gradient_a, gradient_b, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("mlm, soft, cosine, positions, temperature",
-                         [*itertools.product([0, 2], [0, 5], [1], ["all", "masked"], [1.0, 4.0]), (1, 0, 0, "all", 2.0)])
+@pytest.mark.parametrize(
+    "mlm, soft, cosine, positions, temperature",
+    [*itertools.product([0, 2], [0, 5], [1], ["all", "masked"], [1.0, 4.0]), (1, 0, 0, "all", 2.0)],
+)
 def test_objective_equals_the_equations_on_full_logits(teacher, mlm, soft, cosine, positions, temperature):
     """Every combination of losses against the sum written out over all logits, padding left out by hand."""
     student = models.truncate(teacher, [0, 2])
     with torch.no_grad():
         student.bert.encoder.layer[0].output.dense.weight.add_(0.05)
     batch = batches().at(0)[0]
-    objective = Distillation(student, teacher, mlm=mlm, soft=soft, cosine=cosine, temperature=temperature, positions=positions)
+    objective = Distillation(
+        student, teacher, mlm=mlm, soft=soft, cosine=cosine, temperature=temperature, positions=positions
+    )
     found = objective(batch, objective.counts(batch))
     with torch.no_grad():
         s, t = hidden_states(student, batch), hidden_states(teacher.eval(), batch)
