@@ -37,16 +37,21 @@ class Schedule:
         return self._order[within]
 
     def _plan(self, epoch: int) -> list[list[np.ndarray]]:
+        """All steps of an epoch. Sequences of similar length share a micro-batch; which ones meet in a step is random."""
         rng = np.random.default_rng([self.seed, epoch])
         order = rng.permutation(len(self.lengths))[: self.steps_per_epoch * self.batch]
-        micros: list[np.ndarray] = []
+        whole, rest = divmod(self.batch, self.micro)
+        sizes = [self.micro] * whole + [rest] * (rest > 0)
+        steps: list[list[np.ndarray]] = []
         for start in range(0, len(order), POOL * self.batch):
             pool = order[start : start + POOL * self.batch]
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
-            cut = [pool[i : i + self.micro] for i in range(0, len(pool), self.micro)]
-            micros += [cut[i] for i in rng.permutation(len(cut))]
-        per_step = -(-self.batch // self.micro)
-        return [micros[i : i + per_step] for i in range(0, len(micros), per_step)]
+            count = len(pool) // self.batch
+            pieces = np.split(pool, np.cumsum(sizes * count)[:-1])
+            full, short = ([piece for piece in pieces if (len(piece) == self.micro) is want] for want in (True, False))
+            full, short = ([group[i] for i in rng.permutation(len(group))] for group in (full, short))
+            steps += [full[whole * k : whole * (k + 1)] + short[k : k + 1] for k in range(count)]
+        return steps
 
 
 @dataclass

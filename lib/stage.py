@@ -1,5 +1,6 @@
 """How a notebook begins and ends a stage: parameters checked, a scratch folder, publishing by rename."""
 
+import ast
 import json
 import os
 import platform
@@ -16,8 +17,6 @@ from typing import Any
 from lib import ROOT
 from lib.parameters import NOTEBOOKS, Stage, validate
 
-_NOT_PARAMETERS = {"In", "Out", "exit", "quit", "get_ipython", "open"}
-
 
 @dataclass
 class Run:
@@ -31,13 +30,29 @@ class Run:
 
 
 def notebook_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
-    """The plain values a notebook's parameter cells defined. A misspelt parameter is among them, and is refused later."""
+    """What the parameter cells of a notebook define. A misspelt parameter is among them, and is refused later.
+
+    In a notebook those are the cells that hold nothing but assignments of constants: the parameter cell and the one that
+    papermill injects. So a cell may be run again when later ones have filled the namespace. Elsewhere, every plain value.
+    """
+    if "In" in namespace:
+        return {name: namespace[name] for cell in namespace["In"] for name in constants(cell) if name in namespace}
     return {
         name: value
         for name, value in namespace.items()
-        if not name.startswith("_") and name not in _NOT_PARAMETERS
-        and not isinstance(value, (ModuleType, type)) and not callable(value)
-    }  # fmt: skip
+        if not name.startswith("_") and not isinstance(value, (ModuleType, type)) and not callable(value)
+    }
+
+
+def constants(cell: str) -> list[str]:
+    """The names a cell assigns, if all it does is to assign constants; else none."""
+    try:
+        body = ast.parse(cell).body
+        for node in body:
+            ast.literal_eval(node.value if isinstance(node, ast.Assign) else None)
+        return [target.id for node in body for target in node.targets]
+    except (SyntaxError, ValueError, TypeError, AttributeError):
+        return []
 
 
 def begin(kind: str, namespace: dict[str, Any]) -> Run:

@@ -20,9 +20,7 @@ IN_TOPICS, OUT_TOPICS = TOPICS[:2], TOPICS[2:]
 """PolEmo2.0-IN is labelled and tested on hotels and medicine; -OUT is tested on products and school (Rybak et al. 2020)."""
 
 NOUNS, ADJECTIVES, NEUTRAL, COMMON = 6, 6, 4, 40
-EVERYWHERE = (
-    2  # adjectives of each polarity that every topic uses: the bridge a model can cross to an unseen topic
-)
+EVERYWHERE = 2  # adjectives of each polarity that every topic uses: the bridge a model can cross to an unseen topic
 NAMES = {"persName": 40, "placeName": 40, "orgName": 40, "geogName": 40, "time": 24}
 ENTITIES = tuple(NAMES)
 NO_ENTITY = "noEntity"

@@ -120,6 +120,18 @@ def test_masks_are_fresh_every_epoch_and_the_same_for_a_step():
     assert len(same) == 16 and sum(same) < 4
 
 
+@pytest.mark.parametrize("batch, micro", [(32, 32), (10, 4), (7, 3), (1600, 32)])
+def test_every_step_has_its_sequences_each_once(batch, micro):
+    lengths = np.random.default_rng(0).integers(8, 128, 500)
+    schedule = Schedule(lengths, batch=batch, micro=micro, epochs=2, seed=5)
+    size = min(batch, 500)
+    for epoch in range(2):
+        steps = [schedule.indices(epoch * schedule.steps_per_epoch + k) for k in range(500 // size)]
+        assert all(sum(map(len, micros)) == size and max(map(len, micros)) <= micro for micros in steps)
+        seen = np.concatenate([piece for micros in steps for piece in micros])
+        assert len(set(seen.tolist())) == len(seen) == 500 // size * size
+
+
 def test_every_sequence_once_an_epoch_and_little_padding():
     lengths = np.random.default_rng(0).integers(8, 128, 640)
     schedule = Schedule(lengths, batch=32, micro=8, epochs=1, seed=5)

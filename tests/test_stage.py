@@ -72,7 +72,29 @@ def test_a_misspelt_parameter_is_refused(tmp_path):
 
 
 def test_modules_functions_and_hidden_names_are_no_parameters(tmp_path):
-    stage.begin("distillation", minimal(tmp_path, math=math, _private=1, In=[], helper=lambda: 0, Kind=dict))
+    stage.begin("distillation", minimal(tmp_path, math=math, _private=1, helper=lambda: 0, Kind=dict))
+
+
+def test_in_a_notebook_the_cells_of_constants_are_the_parameters():
+    """So the cell that begins a stage can be run again after the others, and a misspelt name is still seen."""
+    cells = [
+        "",
+        "# comment\ntemperature = 2.0  # warm\nstudent_layers = [0, -1]",
+        "temprature = 4",
+        "rows = run()",
+        "history = []; x()",
+        "1 +",
+    ]
+    namespace = {
+        "In": cells,
+        "temperature": 2.0,
+        "student_layers": [0, -1],
+        "temprature": 4,
+        "rows": [1],
+        "history": [],
+        "p": object(),
+    }
+    assert stage.notebook_parameters(namespace) == {"temperature": 2.0, "student_layers": [0, -1], "temprature": 4}
 
 
 def test_scratch_survives_the_same_parameters_and_no_others(tmp_path):
