@@ -33,7 +33,7 @@ NOTE = (
     "The report's scores are the maximum over epochs on the development split; its T1 is the leaderboard's test score, which is "
     "not comparable with them."
 )
-PAPER_SIZES = ["printed: M", "printed: MB", "printed: %"]
+PAPER_SIZES = ["M", "MB", "%"]
 """The columns of `sizes` that hold the paper's own numbers."""
 PAPER_SCORES = [(TASKS.get(task, task), "paper") for task in [*HERBERT_TASKS, MEAN]]
 """The columns of `table2` that do."""
@@ -103,7 +103,8 @@ def table2(results: pd.DataFrame, protocol: str = "final") -> pd.DataFrame:
 def sizes(efficiency: pd.DataFrame) -> pd.DataFrame:
     """Parameters and size of teacher and student, and their share of the teacher (T1), beside 000's section 3.
 
-    Scenarios of the same size share a row. The paper's "MB" are MiB for the teacher and 10^6 bytes for the student.
+    Scenarios of the same size share a row; M, MB and % are the paper's, whose "MB" are MiB for the teacher and 10^6
+    bytes for the student.
     """
     ours = efficiency[efficiency["study"] == "herbert"].groupby("scenario")[["parameters", "size_mib"]].max()
     ours = ours.reindex([name for name in SCENARIOS if name in ours.index]).dropna()
@@ -115,13 +116,14 @@ def sizes(efficiency: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for (parameters, mib), group in sorted(ours.groupby(["parameters", "size_mib"]), reverse=True):
         who = "teacher" if set(group.index) & {"T1", "T2"} else "student"
-        rows[f"{who} ({', '.join(group.index)})"] = {
-            "parameters (M)": f"{parameters / 1e6:.3f}",
-            "size (MiB)": f"{mib:.1f}",
-            "share (%)": "–" if np.isnan(teacher) else f"{100 * parameters / teacher:.1f}",
-            "printed: M": f"{fact[f'{who}_parameters'] / 1e6:.0f}",
-            "printed: MB": f"{fact[f'{who}_size']:g}",
-            "printed: %": f"{fact['student_share']:.0f}" if who == "student" else "100",
+        rows[who] = {
+            "models": ", ".join(group.index),
+            "M parameters": f"{parameters / 1e6:.3f}",
+            "MiB": f"{mib:.1f}",
+            "share, %": "–" if np.isnan(teacher) else f"{100 * parameters / teacher:.1f}",
+            "M": f"{fact[f'{who}_parameters'] / 1e6:.0f}",
+            "MB": f"{fact[f'{who}_size']:g}",
+            "%": f"{fact['student_share']:.0f}" if who == "student" else "100",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -239,13 +241,17 @@ def optimism_paragraph(results: pd.DataFrame) -> str:
     if by_seed.empty:
         size = f"{_signed(np.mean([d.mean() for d in per_scenario.values()]))} points"
     else:
-        size = f"{_with_interval(interval(by_seed.mean(axis=1)))} points ({len(by_seed)} seed(s))"
+        size = f"{_with_interval(interval(by_seed.mean(axis=1)))} points ({_count(len(by_seed), 'seed')})"
     return (
         f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} over its last "
-        f"epoch, on the mean of the tasks and of {len(per_scenario)} scenario(s); most for {most} "
+        f"epoch, on the mean of the tasks and of {_count(len(per_scenario), 'scenario')}; most for {most} "
         f"({_signed(per_scenario[most].mean())}). The maximum cannot be lower than the last epoch: this is a size, "
         "not a test."
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _signed(value: float) -> str:

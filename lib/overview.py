@@ -12,7 +12,12 @@ from lib.stage import machine, versions
 
 COST_NOTE = (
     "Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of the encoder alone on one sequence of "
-    "64 tokens, one CPU thread, the models taking turns."
+    "64 tokens, one CPU thread, the models taking turns. Peak memory is the whole process's, libraries included."
+)
+TOY = (
+    "Text and tasks are those of a toy language made for this report: a task named NKJP-NER or PolEmo2.0 is its analogue there, "
+    "with the same columns and labels. Its scores are not comparable with the papers' in size; what can be compared is which "
+    "scenario does better than which."
 )
 DATA = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
@@ -41,6 +46,7 @@ def opening(found: Gathered, scores: pd.DataFrame, ledger: pd.DataFrame) -> str:
         f"Scale **{scale}** ({DATA.get(scale, 'a scale of your own')}) · {date.today().isoformat()} · {box['cores']} cores of "
         f"{box['cpu']}{', ' + box['gpu'] if box['gpu'] else ''} · PyTorch {versions()['torch']}, transformers "
         f"{versions()['transformers']}.\n\n"
+        f"{TOY + chr(10) * 2 if scale in ('smoke', 'tiny') else ''}"
         f"{len(models(found))} models were made and fine-tuned {scores.groupby(['study', 'scenario', 'task', 'seed']).ngroups} "
         f"times on {scores['task'].nunique()} tasks; all stages together took {clock(sum(spent.values()))} of computing time. Of "
         f"{len(ledger)} claims of the sources: {verdicts}. Intervals are 95 % t intervals over fine-tuning seeds: they say how far "
@@ -67,14 +73,12 @@ def cost_table(efficiency: pd.DataFrame, study: str) -> pd.DataFrame:
     for model in efficiency[efficiency["study"] == study].itertuples():
         trained = model.tokens_seen > 0
         rows[model.scenario] = {
-            "parameters (M)": f"{model.parameters / 1e6:.3f}",
-            "size (MiB)": f"{model.size_mib:.2f}",
-            "latency (ms)": f"{1000 * model.latency_s:.2f}",
+            "latency, ms": f"{1000 * model.latency_s:.2f}",
             "tokens seen": f"{model.tokens_seen:,}" if trained else "–",
-            "per parameter": f"{model.tokens_per_parameter:.2f}" if trained else "–",
+            "a parameter": f"{model.tokens_per_parameter:.2f}" if trained else "–",
             "training": clock(model.train_seconds) if trained else "–",
             "tokens/s": f"{model.tokens_per_second:,.0f}" if trained else "–",
-            "peak memory (MiB)": f"{model.peak_memory_mib:,.0f}",
+            "peak MiB": f"{model.peak_memory_mib:,.0f}",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 

@@ -84,7 +84,8 @@ class Gathered:
 
         frames = {name.removeprefix("corpus_"): statistics(found["statistics"])["value"]
                   for name, found in self.of("data_prep", study).items()}  # fmt: skip
-        return pd.DataFrame(frames).fillna("0")
+        order = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
+        return pd.DataFrame(frames).reindex(order).fillna("0")
 
     def knowledge(self, study: str) -> pd.DataFrame:
         """What every trained model knows about held-out text of its own corpus."""

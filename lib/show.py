@@ -130,7 +130,7 @@ def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note:
     body = _body(columns, marked, kinds, labels)
     footer = f'<p class="note">{escape(note)}</p>' if note else ""
     return HTML(
-        f'<figure class="table"{_id(name)}><figcaption>{escape(caption)}</figcaption>'
+        f'<figure class="table"{_id(name)}><figcaption>{_caption(caption)}</figcaption>'
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{footer}</figure>'
     )
 
@@ -241,8 +241,13 @@ def figure(fig: matplotlib.figure.Figure, caption: str, alt: str, *, name: str =
     return HTML(
         f'<figure class="figure"{_id(name)}><div class="scroll">'
         f'{svg.replace("<svg", f"""<svg role="img" aria-label="{escape(alt)}" """.rstrip(), 1)}</div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        f"<figcaption>{_caption(caption)}</figcaption></figure>"
     )
+
+
+def _caption(text: str) -> str:
+    """Escaped, and no line breaks between a number and its percent sign."""
+    return escape(text).replace(" %", "\u00a0%")
 
 
 def _svg(fig, salt: str) -> str:

@@ -37,7 +37,7 @@ def statistics(found: dict) -> pd.DataFrame:
     """The statistics of a prepared corpus as one column."""
     rows = {
         "lines read": found["lines_in"],
-        **{f"dropped: {reason.replace('_', ' ')}": count for reason, count in found["dropped"].items() if count},
+        **{f"dropped: {reason.replace('_', ' ')}": count for reason, count in found["dropped"].items()},
         "lines held out": found["held_out"]["lines"],
         "lines kept": found["lines"],
         "sequences": found["sequences"],
@@ -91,9 +91,9 @@ def knowledge(**probes: dict) -> pd.DataFrame:
     """Probes beside each other: held-out MLM loss in nats, perplexity, accuracy in percent."""
     rows = {
         name.replace("_", " "): {
-            "MLM loss, nats": found["mlm_loss"],
-            "perplexity": float(np.exp(min(found["mlm_loss"], 50))),
-            "MLM accuracy, %": found["mlm_accuracy"],
+            "MLM loss, nats": f"{found['mlm_loss']:.3f}",
+            "perplexity": f"{np.exp(min(found['mlm_loss'], 50)):,.1f}",
+            "MLM accuracy, %": f"{found['mlm_accuracy']:.1f}",
             "masked positions": found["positions"],
         }
         for name, found in probes.items()

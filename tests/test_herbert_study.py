@@ -116,9 +116,10 @@ def test_table2_of_a_scenario_that_was_not_run():
 
 def test_sizes():
     table = herbert.sizes(efficiency())
-    assert list(table.index) == ["teacher (T1, T2)", "student (S0, S1, S2, S3, S4, truncated)"]
-    assert table.iloc[1].tolist() == ["81.325", "310.2", "65.4", "81", "325.34", "65"]
-    assert table.iloc[0, 3:].tolist() == ["124", "475", "100"]
+    assert list(table.index) == ["teacher", "student"]
+    assert list(table["models"]) == ["T1, T2", "S0, S1, S2, S3, S4, truncated"]
+    assert table.iloc[1, 1:].tolist() == ["81.325", "310.2", "65.4", "81", "325.34", "65"]
+    assert table.iloc[0, 4:].tolist() == ["124", "475", "100"]
     assert herbert.sizes(efficiency([])).empty
 
 
