@@ -19,7 +19,7 @@ export TOKENIZERS_PARALLELISM := true
 
 report: $(READY)
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
-	@snakemake --cores $(CORES) --quiet rules progress host --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	@snakemake --cores $(CORES) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)"
 	@echo "the report: outputs/$(SCALE)/report.html"
 

@@ -1,6 +1,6 @@
 """What a plan would run: `make plan`. Printed from the parameters alone; nothing is loaded and no network touched."""
 
-from lib.plan import Step
+from lib.study import Step
 
 
 def table(steps: list[Step]) -> str:

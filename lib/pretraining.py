@@ -167,6 +167,7 @@ def probe(model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: i
                    steps=max(1, min(limit, len(held_out)) // size))  # fmt: skip
     for step in range(data.steps):
         for batch in data.at(step):
+            batch = batch.to(model.device)
             masked = batch.labels != IGNORE
             logits = model.cls(hidden_states(model, batch)[masked])
             labels = batch.labels[masked]
@@ -197,7 +198,7 @@ def fill_mask(
         place = int(rng.choice(inside))
         truth = int(ids[0, place])
         ids[0, place] = tokenizer.mask_token_id
-        chances, found = model(input_ids=ids).logits[0, place].softmax(-1).topk(top)
+        chances, found = model(input_ids=ids.to(model.device)).logits[0, place].softmax(-1).topk(top)
         guesses = "  ".join(f"{_token(tokenizer, int(i))} {float(c):.2f}" for c, i in zip(chances, found))
         rows.append({"text": tokenizer.decode(ids[0, 1:-1]), "hidden": _token(tokenizer, truth), "guesses": guesses})
     return pd.DataFrame(rows)

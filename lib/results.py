@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import OUTPUTS
-from lib.plan import Study
+from lib.study import Study
 
 RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
 EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen", "tokens_per_parameter",

@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from lib import checkpoints
+from lib.errors import InputError
 from lib.progress import LiveChart, Progress
 
 
@@ -69,6 +70,8 @@ def train(
 
     Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint.
     """
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise InputError("precision: fp16 needs a GPU, and there is none; allowed here are no and bf16")
     AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
     accelerator = Accelerator(mixed_precision=recipe.precision)
     objective.to(accelerator.device)

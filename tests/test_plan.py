@@ -7,7 +7,7 @@ import sys
 import pytest
 import yaml
 
-from lib import ROOT, plan
+from lib import ROOT, plan, study
 from lib.errors import InputError
 from lib.parameters import KINDS, validate
 
@@ -16,8 +16,9 @@ from lib.parameters import KINDS, validate
 def params(tmp_path, monkeypatch):
     """A copy of params/ that a test may spoil: params("tiny", key=value) sets a dotted key in a file."""
     shutil.copytree(ROOT / "params", tmp_path / "params")
-    monkeypatch.setattr(plan, "PARAMS", tmp_path / "params")
-    monkeypatch.setattr(plan, "ROOT", tmp_path)
+    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
+    for module in (plan, study):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def put(file, key, value):
         path = tmp_path / "params/herbert" / f"{file}.yaml"
@@ -117,6 +118,8 @@ def test_paper_values():
     ("tiny", "corpora.transfer.sources", [], "corpora.transfer: sources = .*at least 1 item"),
     ("tiny", "corpora.transfer.sources", [{"kind": "web"}], "sources.0.*'web'|sources.0"),
     ("tiny", "corpora.transfer.subset_unit", "tokens", "subset_unit tokens does not go with subset_size 0"),
+    ("tiny", "corpora.transfer.tokenizer", "train:wordpiece", "teachers.T2: teacher and student tokenizers differ"),
+    ("tiny", "corpora.transfer.tokenizer", "bert-base-cased", "teacher and student tokenizers differ"),
     ("tiny", "finetune.tasks", ["cola2"], "unknown task 'cola2'; known are nkjp-ner"),
     ("tiny", "finetune.seeds", [1, 1], r"seeds \[1, 1\] repeat one"),
     ("tiny", "teachers.T1.grow_from_layers", 3, "grow_from_layers must divide layers"),

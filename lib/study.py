@@ -1,0 +1,242 @@
+"""A study of params/ at a scale: its two files read, checked, and resolved into stages."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lib import ROOT, corpus, tasks
+from lib.errors import InputError
+from lib.parameters import NOTEBOOKS, Stage, validate
+
+PARAMS = ROOT / "params"
+SECTIONS = {"corpora", "teachers", "distillation", "finetune"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage of the plan. `folder` is where it publishes, `needs` are the folders of the stages it reads."""
+
+    kind: str
+    study: str
+    scenario: str
+    folder: str
+    parameters: dict[str, Any]
+    needs: tuple[str, ...]
+
+    @property
+    def result(self) -> str:
+        return f"{self.folder}/result.json"
+
+    @property
+    def notebook(self) -> str:
+        return f"notebooks/{NOTEBOOKS[self.kind]}.ipynb"
+
+    @property
+    def threads(self) -> int:
+        return self.parameters["threads"] or 2
+
+
+def studies() -> list[str]:
+    """The studies there are: every folder of params/ with scenarios."""
+    return sorted(path.parent.name for path in PARAMS.glob("*/scenarios.yaml"))
+
+
+def scales(study: str) -> list[str]:
+    """The scales a study can run at."""
+    return sorted(path.stem for path in (PARAMS / study).glob("*.yaml") if path.stem != "scenarios")
+
+
+def read_yaml(path: Path) -> dict:
+    """A mapping from a YAML file, with safe loading. A key given twice is an error: one of them would be lost."""
+    try:
+        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoRepeats)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.relative_to(ROOT)}: {' '.join(str(error).split())}") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path.relative_to(ROOT)}: must hold keys and values")
+    return loaded
+
+
+class _NoRepeats(yaml.SafeLoader):
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.YAMLError(f"{key.value!r} stands twice, again at line {key.start_mark.line + 1}")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+class Study:
+    """A study at a scale: its two files, read and resolved into steps."""
+
+    def __init__(self, name: str, scale: str, data_dir: str = ""):
+        if name not in studies():
+            raise InputError(f"STUDIES: there is no study {name!r}; there are {', '.join(studies())}")
+        if scale not in scales(name):
+            raise InputError(f"SCALE: the study {name} has no scale {scale!r}; it has {', '.join(scales(name))}")
+        self.name, self.scale, self.data_dir = name, scale, data_dir
+        self.scenario_file, self.scale_file = f"params/{name}/scenarios.yaml", f"params/{name}/{scale}.yaml"
+        self.scenarios = read_yaml(ROOT / self.scenario_file)
+        self.sizes = read_yaml(ROOT / self.scale_file)
+        unknown = sorted(set(self.sizes) - SECTIONS)
+        if unknown:
+            raise InputError(
+                f"{self.scale_file}: unknown section {unknown[0]!r}; allowed are {', '.join(sorted(SECTIONS))}"
+            )
+        unknown = sorted(set(self.scenarios) - {"title", "source", "scenarios"})
+        if unknown:
+            raise InputError(f"{self.scenario_file}: unknown key {unknown[0]!r}; allowed are title, source, scenarios")
+        self.steps: dict[str, Step] = {}
+
+    # ------------------------------------------------------------------ the stages of each kind
+
+    def corpus(self, name: str) -> str:
+        """The folder of a prepared corpus; its tokenizer is its own or, as `same-as:<corpus>`, another corpus's."""
+        values = dict(self._entry("corpora", name))
+        needs = []
+        tokenizer = str(values.get("tokenizer", ""))
+        if tokenizer.startswith("same-as:"):
+            other = self.corpus(tokenizer.removeprefix("same-as:"))
+            values["tokenizer"], needs = f"{other}/tokenizer", [other]
+        return self._add("data_prep", f"corpus_{name}", values, needs, [(f"corpora.{name}", self.scale_file, values)])
+
+    def teacher(self, name: str) -> tuple[str, str | None, list[str]]:
+        """A teacher's model folder or hub id, its revision, and the stages it needs."""
+        values = dict(self._entry("teachers", name))
+        if "hub" in values:  # used as it is: no stage of ours
+            extra = sorted(set(values) - {"hub", "revision", "layers"})
+            if extra:
+                raise InputError(
+                    f"{self.scale_file}: teachers.{name}.{extra[0]}: a hub teacher has only hub, revision, layers"
+                )
+            return values["hub"], values.get("revision"), []
+        needs = []
+        if "start" in values:
+            start, revision, before = self.teacher(values.pop("start"))
+            values |= {"teacher": start, "teacher_revision": revision}
+            needs += before
+        text = self.corpus(values.get("corpus", ""))
+        if values.get("teacher"):
+            self._one_tokenizer(f"teachers.{name}", values["teacher"], text)
+        values["corpus"] = text
+        folder = self._add("teacher_continuation", name, values, [*needs, text],
+                           [(f"teachers.{name}", self.scale_file, values)])  # fmt: skip
+        return f"{folder}/model", None, [folder]
+
+    def student(self, name: str) -> tuple[str, list[str]]:
+        """A distilled student's model folder and the stages it needs."""
+        scenario, shared = dict(self.scenarios["scenarios"][name] or {}), dict(self.sizes.get("distillation") or {})
+        own = dict(scenario)
+        teacher, revision, needs = self.teacher(str(scenario.pop("teacher", "T1")))
+        text = self.corpus(str({**shared, **scenario}.pop("corpus", "transfer")))
+        self._one_tokenizer(f"scenarios.{name}", teacher, text)
+        values = {**shared, **scenario, "teacher": teacher, "teacher_revision": revision, "corpus": text}
+        folder = self._add("distillation", name, values, [*needs, text],
+                           [(f"scenarios.{name}", self.scenario_file, own), ("distillation", self.scale_file, shared)])  # fmt: skip
+        self._check_layers(str(own.get("teacher", "T1")), folder)
+        return f"{folder}/model", [folder]
+
+    def finetuning(self, scenario: str, model: str, revision: str | None, needs: list[str]) -> None:
+        values = {**(self.sizes.get("finetune") or {}), "model": model, "model_revision": revision}
+        self._add("finetune", scenario, values, needs, [("finetune", self.scale_file, values)])
+
+    def resolve(self) -> list[Step]:
+        """Every step of the study, each after what it needs. Raises InputError for the first thing wrong."""
+        if not self.scenarios.get("scenarios"):
+            raise InputError(f"{self.scenario_file}: scenarios: name at least one")
+        for name in self.sizes.get("teachers") or {}:
+            model, revision, needs = self.teacher(name)
+            self.finetuning(name, model, revision, needs)
+        for name in self.scenarios["scenarios"]:
+            if name in (self.sizes.get("teachers") or {}):
+                raise InputError(
+                    f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}"
+                )
+            model, needs = self.student(name)
+            self.finetuning(name, model, None, needs)
+        return list(self.steps.values())
+
+    def check(self, online: bool) -> None:
+        """What can be known before any compute: text and task files exist and read well; hub text too if `online`."""
+        for step in self.steps.values():
+            parameters = validate(step.kind, step.parameters)
+            if step.kind == "data_prep":
+                for source in parameters.sources:
+                    if online or source.kind != "hub":
+                        corpus.check(source)
+        for step in self.steps.values():
+            if step.kind == "finetune":
+                for task in step.parameters["tasks"]:
+                    tasks.check(task, tasks.TaskSource(step.parameters["task_source"], step.parameters["task_folder"]))
+                break  # the same tasks for all
+
+    # ------------------------------------------------------------------ helpers
+
+    def _entry(self, section: str, name: str) -> dict:
+        entries = self.sizes.get(section) or {}
+        if name not in entries:
+            raise InputError(
+                f"{self.scale_file}: {section}: there is no {name!r}; there are {', '.join(entries) or 'none'}"
+            )
+        return entries[name] or {}
+
+    def _add(
+        self, kind: str, scenario: str, values: dict, needs: list[str], origins: list[tuple[str, str, dict]]
+    ) -> str:
+        folder = f"outputs/{self.scale}/{self.name}/{scenario}/{kind}"
+        if folder not in self.steps:
+            values = self._filled({**values, "output_dir": folder})
+
+            def where(key: str) -> str:
+                for section, file, own in origins:
+                    if key in own:
+                        return f"{file}: {section}"
+                return f"{origins[-1][1]}: {origins[-1][0]}"
+
+            checked: Stage = validate(kind, values, where)
+            self.steps[folder] = Step(kind, self.name, scenario, folder, checked.model_dump(mode="json"),
+                                      tuple(dict.fromkeys(needs)))  # fmt: skip
+        return folder
+
+    def _filled(self, value: Any) -> Any:
+        """`{data_dir}` in any string becomes the folder the user named."""
+        if isinstance(value, dict):
+            return {key: self._filled(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._filled(inner) for inner in value]
+        if isinstance(value, str) and "{data_dir}" in value:
+            if not self.data_dir:
+                raise InputError(f"{self.scale_file} reads your own data: name its folder, as in "
+                                 f"make report SCALE={self.scale} DATA_DIR=/path/to/folder")  # fmt: skip
+            folder = Path(self.data_dir).expanduser()
+            folder = folder if folder.is_absolute() else (ROOT / folder).resolve()
+            if not folder.is_dir():
+                raise InputError(f"DATA_DIR: there is no folder {folder}")
+            return value.replace("{data_dir}", str(folder))
+        return value
+
+    def _one_tokenizer(self, what: str, teacher: str, text: str) -> None:
+        """Token ids mean the same to teacher and corpus only if one tokenizer made both."""
+
+        def of(corpus: str) -> str:
+            given = self.steps[corpus].parameters["tokenizer"]
+            return f"{corpus}/tokenizer" if given.startswith("train:") else given
+
+        made = self.steps.get(teacher.removesuffix("/model"))
+        theirs = of(made.parameters["corpus"]) if made else teacher
+        if theirs != of(text):
+            name = text.split("/")[-2].removeprefix("corpus_")
+            raise InputError(
+                f"{self.scale_file}: {what}: teacher and student tokenizers differ: the teacher reads {theirs}, its text "
+                f"{of(text)}; give corpora.{name} the teacher's (same-as:<its corpus>, or its hub id)"
+            )
+
+    def _check_layers(self, teacher: str, folder: str) -> None:
+        layers = self._entry("teachers", teacher).get("layers") or self._entry("teachers", "T1").get("layers")
+        wanted = self.steps[folder].parameters["student_layers"]
+        if layers and max(wanted) >= int(layers):
+            raise InputError(f"{self.scale_file}: distillation.student_layers: layer {max(wanted)} is not there; "
+                             f"the teacher {teacher} has layers 0 … {int(layers) - 1}")  # fmt: skip
