@@ -10,6 +10,7 @@ from torch import nn
 
 from lib import models
 from lib.batches import Batch, Schedule, pad
+from lib.metrics import accuracy
 from lib.pretraining import beside, local
 from lib.progress import Progress
 from lib.stage import write_json
@@ -101,11 +102,6 @@ def predict(classifier: Classifier, data: Encoded, device: torch.device, size: i
         out[indices] = classifier(data.batch(indices).to(device)).argmax(-1).cpu().numpy()
     classifier.train()
     return out
-
-
-def accuracy(predicted: np.ndarray, labels: np.ndarray) -> float:
-    """Share of right predictions, in percent."""
-    return 100.0 * float((predicted == labels).mean())
 
 
 def finetune(trunk: nn.Module, training: Encoded, validations: dict[str, Encoded], *, classes: int, epochs: int,

@@ -69,10 +69,6 @@ def test_mean_pooling_ignores_padding(trunk):
     assert torch.allclose(alone[0], padded[0], atol=1e-5)
 
 
-def test_accuracy_in_percent():
-    assert ft.accuracy(np.array([1, 0, 1, 1]), np.array([1, 1, 1, 1])) == 75.0
-
-
 def test_tasks_that_share_training_data_are_one_group():
     p = validate("finetune", {"model": "m", "tasks": ["nkjp-ner", "polemo2-in", "polemo2-out"], "task_source": "toy",
                               "task_language": "toy-pl", "seeds": [1], "learning_rate": 1e-3})  # fmt: skip
