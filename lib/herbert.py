@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from lib import papers
-from lib.claims import HERBERT_TASKS, MEAN, scores
+from lib.claims import MEAN, scores
 from lib.errors import InputError
+from lib.ledger import HERBERT_TASKS
 from lib.statistics import interval, paired_difference, paired_differences, pm, sign_flip_p, smallest_p
 
 SCENARIOS = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from lib.claims import HERBERT_TASKS, MEAN
+from lib.claims import MEAN
 from lib.herbert import ABOUT, PROTOCOLS, SCENARIOS, TASKS, herbert_scores, paper_scores
+from lib.ledger import HERBERT_TASKS
 from lib.statistics import interval, pm
 
 COLOURS = {  # Okabe and Ito's; T1 is drawn in the ink of the page

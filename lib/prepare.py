@@ -16,7 +16,7 @@ import numpy as np
 from lib import ROOT, corpus, tokenizer
 from lib.errors import InputError
 from lib.progress import clock
-from lib.sequences import Corpus, cut_lines, one_thread_each, open_corpus
+from lib.sequences import Corpus, cut_lines, describe, one_thread_each, open_corpus
 
 __all__ = ["Corpus", "open_corpus", "prepare", "tokens_per_parameter"]
 
@@ -287,25 +287,3 @@ def tokenise(
         raise InputError(f"{part}: no line of {len(text)} is left after tokenising ({dict(dropped)})")
     Dataset.from_file(str(arrow)).save_to_disk(folder / part)
     return {name: np.concatenate(parts) for name, parts in kept.items()}, dropped
-
-
-def describe(kept: dict) -> dict:
-    """The statistics of what was kept; see `tokenise`. Bytes count one line end per line."""
-    lengths, tokens = kept["lengths"], int(kept["tokens"].sum())
-    top = int(lengths.max())
-    edges = list(range(0, top + 1, max(1, -(-top // 32)))) + [top + 1]
-    return {
-        "lines": len(kept["words"]),
-        "bytes": int(kept["bytes"].sum()),
-        "words": int(kept["words"].sum()),
-        "tokens": tokens,
-        "tokens_with_specials": int(lengths.sum()),
-        "sequences": len(lengths),
-        "lines_cut": int(((kept["pieces"] > 1) | (kept["lost"] > 0)).sum()),
-        "tokens_lost": int(kept["lost"].sum()),
-        "unknown_share": int(kept["unknown"].sum()) / tokens,
-        "tokens_per_word": tokens / int(kept["words"].sum()),
-        "tokens_per_sequence": {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "max": top},
-        "words_per_line": {"mean": float(kept["words"].mean()), "median": float(np.median(kept["words"]))},
-        "length_histogram": {"edges": edges, "counts": np.histogram(lengths, edges)[0].tolist()},
-    }

@@ -103,6 +103,28 @@ def cuts(start: list[bool], room: int, least: int) -> list[int]:
     return [*edges, end]
 
 
+def describe(kept: dict) -> dict:
+    """The statistics of what was kept; see `lib.prepare.tokenise`. Bytes count one line end per line."""
+    lengths, tokens = kept["lengths"], int(kept["tokens"].sum())
+    top = int(lengths.max())
+    edges = list(range(0, top + 1, max(1, -(-top // 32)))) + [top + 1]
+    return {
+        "lines": len(kept["words"]),
+        "bytes": int(kept["bytes"].sum()),
+        "words": int(kept["words"].sum()),
+        "tokens": tokens,
+        "tokens_with_specials": int(lengths.sum()),
+        "sequences": len(lengths),
+        "lines_cut": int(((kept["pieces"] > 1) | (kept["lost"] > 0)).sum()),
+        "tokens_lost": int(kept["lost"].sum()),
+        "unknown_share": int(kept["unknown"].sum()) / tokens,
+        "tokens_per_word": tokens / int(kept["words"].sum()),
+        "tokens_per_sequence": {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "max": top},
+        "words_per_line": {"mean": float(kept["words"].mean()), "median": float(np.median(kept["words"]))},
+        "length_histogram": {"edges": edges, "counts": np.histogram(lengths, edges)[0].tolist()},
+    }
+
+
 class Corpus:
     """A prepared corpus, read from disk as needed: rows come from memory-mapped Arrow files.
 

@@ -5,8 +5,9 @@ import math
 import pandas as pd
 import pytest
 
-from lib import claims
-from lib.claims import COLUMNS, HERBERT, HERBERT_TASKS, IN, NER, OUT, Evidence, about, above, below, evaluate, verdict
+from lib import claims, ledger
+from lib.claims import COLUMNS, Evidence, about, above, below, evaluate, verdict
+from lib.ledger import HERBERT, HERBERT_TASKS, IN, NER, OUT
 from lib.statistics import paired_difference
 
 RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
@@ -85,7 +86,7 @@ def verdicts(*tables) -> dict:
 def test_the_columns_are_the_contracts():
     table = evaluate(results(PAPER), HERBERT_SIZE)
     assert list(table.columns) == COLUMNS
-    assert table["id"].is_unique and len(table) == len(claims.CLAIMS) >= 18
+    assert table["id"].is_unique and len(table) == len(ledger.CLAIMS) >= 18
     assert set(table["verdict"]) <= {"holds", "contradicted", "unresolved"}
     assert table["source"].str.match(r"00[0124], ").all()
 

@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from lib import herbert, herbert_figures, papers
-from lib.claims import HERBERT_TASKS, MEAN
+from lib.claims import MEAN
 from lib.errors import InputError
+from lib.ledger import HERBERT_TASKS
 
 LEVEL = {"S0": 56, "S1": 62, "S2": 82, "S3": 84, "S4": 84.1, "truncated": 79, "T1": 88, "T2": 89}
 SCENARIOS = {
