@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lib.batches import Batch
-from lib.losses import cosine_loss, mlm_loss, soft_target_loss
+from lib.head import fused_losses
+from lib.losses import cosine_loss
 from lib.masking import IGNORE
 
 
@@ -48,21 +49,25 @@ class Distillation(nn.Module):
         """Components and their weighted sum `loss`, each a share of the step's mean."""
         mlm, soft, cosine = (self.weights[name] for name in ("mlm", "soft", "cosine"))
         masked, kept = batch.labels != IGNORE, batch.kept
-        rows = kept if soft and self.positions == "all" else masked  # the only rows whose logits anybody needs
+        everywhere = bool(soft) and self.positions == "all"
+        rows = kept if everywhere else masked  # the only rows whose logits anybody needs
+        per_masked, per_kept = 1 / max(1, totals["masked"]), 1 / max(1, totals["kept"])
+        per_row = per_kept if everywhere else per_masked
         student = hidden_states(self.student, batch)
-        logits = self.student.cls(student[rows])
-        out = {}
-        if mlm:
-            out["mlm"] = mlm_loss(logits[masked[rows]], batch.labels[masked]) / max(1, totals["masked"])
         if soft or cosine:
             with torch.no_grad():
                 teacher = hidden_states(self._teacher[0], batch)
-            if soft:
-                with torch.no_grad():
-                    targets = self._teacher[0].cls(teacher[rows])
-                compared = totals["kept"] if self.positions == "all" else totals["masked"]
-                out["soft"] = soft_target_loss(logits, targets, self.temperature) / max(1, compared)
-            if cosine:
-                out["cosine"] = cosine_loss(student[kept], teacher[kept]) / max(1, totals["kept"])
-        out["loss"] = sum(self.weights[name] * value for name, value in out.items())
-        return out
+        out = {}
+        loss = student.new_zeros(())
+        if mlm or soft:
+            distilled = {"teacher": self._teacher[0], "teacher_hidden": teacher[rows]} if soft else {}
+            loss, cross_entropy, divergence = fused_losses(
+                self.student, student[rows], batch.labels[rows], mlm=mlm * per_masked, soft=soft * per_row,
+                temperature=self.temperature, **distilled,
+            )  # fmt: skip
+            out |= {"mlm": cross_entropy * per_masked} if mlm else {}
+            out |= {"soft": divergence * per_row} if soft else {}
+        if cosine:
+            out["cosine"] = cosine_loss(student[kept], teacher[kept]) * per_kept
+            loss = loss + cosine * out["cosine"]
+        return {**out, "loss": loss}

@@ -1,0 +1,109 @@
+"""The fused head against the plain losses on full logits: values and every gradient."""
+
+import pytest
+import torch
+
+from lib import head, models
+from lib.head import fused_losses
+from lib.losses import mlm_loss, soft_target_loss
+
+ROWS, VOCABULARY = 3 * head.BLOCK // 2 + 5, 301  # more than one block, the last one not full
+
+
+@pytest.fixture(scope="module")
+def both():
+    """Student and teacher of different widths; hidden rows of each; labels on a third of the rows."""
+    make = dict(
+        vocab_size=VOCABULARY, layers=1, heads=2, intermediate=16, max_length=16, pad_id=0, initializer_range=0.5
+    )
+    student, teacher = (models.new_encoder(hidden=width, seed=width, **make) for width in (16, 24))
+    with torch.no_grad():
+        for model in (student, teacher):
+            model.cls.predictions.decoder.bias.normal_()
+    generator = torch.Generator().manual_seed(0)
+    hidden, theirs = (torch.randn(ROWS, width, generator=generator) for width in (16, 24))
+    labels = torch.randint(VOCABULARY, (ROWS,), generator=generator)
+    return student, teacher, hidden, theirs, torch.where(torch.rand(ROWS, generator=generator) < 0.33, labels, -100)
+
+
+def plain(student, teacher, hidden, theirs, labels, mlm, soft, temperature):
+    logits, here = student.cls(hidden), labels >= 0
+    with torch.no_grad():
+        targets = teacher.cls(theirs)
+    return mlm * mlm_loss(logits[here], labels[here]) + soft * soft_target_loss(logits, targets, temperature)
+
+
+def gradients(student, hidden, loss):
+    student.zero_grad()
+    hidden.grad = None
+    loss.backward()
+    return {name: p.grad.clone() for name, p in student.named_parameters() if p.grad is not None} | {
+        "rows": hidden.grad.clone()
+    }
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
+@pytest.mark.parametrize("mlm, soft", [(0.3, 0.0), (0.0, 0.7), (0.3, 0.7)])
+def test_values_and_gradients_are_the_plain_ones(both, mlm, soft, temperature):
+    student, teacher, hidden, theirs, labels = both
+    if not soft:  # the objective then sends labelled rows alone
+        hidden, theirs, labels = hidden[labels >= 0], theirs[labels >= 0], labels[labels >= 0]
+    hidden = hidden.clone().requires_grad_()
+    expected = plain(student, teacher, hidden, theirs, labels, mlm, soft, temperature)
+    found, ce, kl = fused_losses(student, hidden, labels, mlm=mlm, soft=soft, temperature=temperature, teacher=teacher,
+                                 teacher_hidden=theirs)  # fmt: skip
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert mlm * ce.item() + soft * kl.item() == pytest.approx(found.item(), rel=1e-5)
+    ours, reference = gradients(student, hidden, 3.0 * found), gradients(student, hidden, 3.0 * expected)
+    assert ours.keys() == reference.keys() and "bert.embeddings.word_embeddings.weight" in ours  # tied: it moves too
+    for name, value in reference.items():
+        assert torch.allclose(ours[name], value, rtol=1e-4, atol=1e-5 * value.abs().max()), name
+
+
+def test_the_teacher_gets_no_gradient(both):
+    student, teacher, hidden, theirs, labels = both
+    teacher.zero_grad()
+    loss, *_ = fused_losses(
+        student, hidden, labels, mlm=1, soft=1, temperature=2.0, teacher=teacher, teacher_hidden=theirs
+    )
+    loss.backward()
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+def test_under_autocast_it_does_what_the_plain_path_does(both):
+    student, teacher, hidden, theirs, labels = both
+    hidden = hidden.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        expected = plain(student, teacher, hidden, theirs, labels, 0.3, 0.7, 2.0)
+        found, *_ = fused_losses(student, hidden, labels, mlm=0.3, soft=0.7, temperature=2.0, teacher=teacher,
+                                 teacher_hidden=theirs)  # fmt: skip
+    assert found.item() == pytest.approx(expected.item(), rel=2e-3)
+    ours, reference = gradients(student, hidden, found), gradients(student, hidden, expected)
+    for name, value in reference.items():
+        assert (ours[name] - value).norm() < 0.02 * value.norm(), name
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_hardly_any_rows(both, rows):
+    student, teacher, hidden, theirs, labels = both
+    hidden = hidden[:rows].clone().requires_grad_()
+    loss, *_ = fused_losses(student, hidden, torch.full((rows,), 5), mlm=1.0, soft=1.0, temperature=2.0, teacher=teacher,
+                            teacher_hidden=theirs[:rows])  # fmt: skip
+    loss.backward()
+    assert torch.isfinite(loss) and (rows or loss == 0)
+
+
+def test_no_tensor_as_large_as_all_logits_is_ever_made(both, monkeypatch):
+    """The largest tensor the head makes has a block of rows, whatever the number of rows."""
+    student, teacher, hidden, theirs, labels = both
+    largest = []
+    real = torch.nn.functional.linear
+
+    def watched(*args):
+        out = real(*args)
+        largest.append(out.shape[0] if out.shape[-1] == VOCABULARY else 0)
+        return out
+
+    monkeypatch.setattr(head.F, "linear", watched)
+    fused_losses(student, hidden, labels, mlm=1.0, soft=1.0, temperature=2.0, teacher=teacher, teacher_hidden=theirs)
+    assert max(largest) == head.BLOCK < ROWS
