@@ -138,7 +138,7 @@ def finetune_tasks(p, folder) -> list[dict]:
     loaded and the text tokenised once for all seeds.
     """
     trunk = models.load(local(p.model), p.model_revision).bert
-    tokenizer = load_tokenizer(local(p.tokenizer) if p.tokenizer else beside(p.model))
+    tokenizer = load_tokenizer(local(p.tokenizer)) if p.tokenizer else load_tokenizer(beside(p.model), p.model_revision)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     groups = shared_training(p)
     progress = Progress(len(groups) * len(p.seeds), "fine-tuning")

@@ -144,6 +144,9 @@ class Finetune(Stage):
             raise ValueError("task_source files needs task_folder, the folder that holds <suite>/<task>/<split>.jsonl")
         if self.task_source == "toy" and not self.task_language:
             raise ValueError("task_source toy needs task_language")
+        if isinstance(self.train_examples, dict) and not set(self.train_examples) <= set(self.tasks):
+            unknown = sorted(set(self.train_examples) - set(self.tasks))[0]
+            raise ValueError(f"train_examples names {unknown!r}, which is not among tasks ({', '.join(self.tasks)})")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat one")
         return self

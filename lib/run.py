@@ -38,7 +38,7 @@ def run(parameters: Path) -> int:
             return 0
         handlers = _handlers(name, log)
         began = time.time()
-        _tell(f"[{name}] starts")
+        _tell(f"[{name}] starts, {_place(folder)}")
         result.unlink(missing_ok=True)
         try:
             papermill.execute_notebook(
@@ -64,6 +64,13 @@ def run(parameters: Path) -> int:
             return 1
         _tell(f"[{name}] done in {clock(time.time() - began)}")
     return 0
+
+
+def _place(folder: Path) -> str:
+    """How many stages of the scale are done: every stage of a plan has its parameters, a finished one its result."""
+    scale = ROOT / "outputs" / folder.relative_to(ROOT / "outputs").parts[0]
+    every = [path.parent for path in scale.glob("**/parameters.yaml")]
+    return f"{sum((stage / 'result.json').is_file() for stage in every)} of {len(every)} stages done"
 
 
 def _tell(line: str) -> None:
