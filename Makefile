@@ -4,6 +4,7 @@
 SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
+GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
 PYTHON := $(shell command -v $(PYTHON) 2>/dev/null || echo python3)
@@ -20,7 +21,7 @@ export TOKENIZERS_PARALLELISM := true
 report: $(READY)
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
 	@snakemake --cores $(CORES) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
-	    --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)"
+	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)"
 	@echo "the report: outputs/$(SCALE)/report.html"
 
 plan: $(READY)
@@ -33,7 +34,7 @@ lab: $(READY)
 	@jupyter lab notebooks
 
 clean:
-	rm -rf outputs/smoke outputs/tiny outputs/local outputs/paper outputs/lab .snakemake
+	rm -rf outputs/* .snakemake
 
 environment: $(READY)
 

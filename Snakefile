@@ -5,6 +5,7 @@ from lib import plan
 
 SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies", "")).split()
+GPUS = int(config.get("gpus", 0))
 STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir", "")))}
 PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
 ANALYSIS = plan.analysis(SCALE, STUDIES)
@@ -24,7 +25,10 @@ rule stage:
         f"outputs/{SCALE}/{{stage}}/result.json",
     wildcard_constraints:
         stage="(?!analysis).+",
-    threads: lambda wildcards: STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].threads
+    threads: lambda wildcards: STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].threads or workflow.cores
+    resources:
+        # One stage a GPU where there are GPUs; the limit comes with --resources gpu=<how many>.
+        gpu=lambda wildcards: int(GPUS > 0 and not wildcards.stage.endswith("data_prep")),
     shell:
         "python -m lib.run {input.parameters}"
 

@@ -1,7 +1,6 @@
 """Training checkpoints: written aside and renamed, the last two kept, a damaged one passed over."""
 
 import pickle
-import shutil
 from pathlib import Path
 
 import torch
@@ -29,8 +28,3 @@ def newest(folder: Path) -> dict | None:
         except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError):
             print(f"{path} is damaged; trying the checkpoint before it", flush=True)
     return None
-
-
-def remove(folder: Path) -> None:
-    """Forget every checkpoint: the run is finished."""
-    shutil.rmtree(folder, ignore_errors=True)

@@ -137,8 +137,9 @@ def finetune_tasks(p, folder) -> list[dict]:
     bit. Each finished run is kept in `folder`/runs, so a stage that was stopped goes on with the next one. The model is
     loaded and the text tokenised once for all seeds.
     """
-    trunk = models.load(local(p.model), p.model_revision).bert
-    tokenizer = load_tokenizer(local(p.tokenizer)) if p.tokenizer else load_tokenizer(beside(p.model), p.model_revision)
+    place = beside(p.model)
+    trunk = models.load(place, p.model_revision, head=False).bert
+    tokenizer = load_tokenizer(local(p.tokenizer)) if p.tokenizer else load_tokenizer(place, p.model_revision)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     groups = shared_training(p)
     progress = Progress(len(groups) * len(p.seeds), "fine-tuning")
@@ -185,7 +186,7 @@ def encoded(p, names: list[str], tokenizer) -> tuple[Encoded, dict[str, Encoded]
 
 def size(p) -> dict:
     """Layers, parameters and size of the model that was fine-tuned (its encoder with the MLM head)."""
-    model = models.load(local(p.model), p.model_revision)
+    model = models.load(local(p.model), p.model_revision, head=False)
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": models.parameter_count(model),

@@ -33,6 +33,9 @@ class _Fused(torch.autograd.Function):
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if need else None
         d_bias = torch.zeros_like(bias, dtype=torch.float32) if need else None
         sum_mlm, sum_soft = torch.zeros(2, device=hidden.device).unbind()
+        # The weights are divided by thousands of positions: too small for fp16. Gradients are formed as if the larger were
+        # 1, and get their size in `backward`, in fp32.
+        scale = max(mlm, soft * temperature) or 1.0
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(hidden), BLOCK):
                 rows = slice(start, start + BLOCK)
@@ -40,11 +43,13 @@ class _Fused(torch.autograd.Function):
                 logits = F.linear(h, w, b).float()
                 here = (labels[rows] >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
                 if len(here):
-                    by_label, loss = _mlm(logits if len(here) == len(logits) else logits[here], labels[rows][here], mlm)
+                    by_label, loss = _mlm(
+                        logits if len(here) == len(logits) else logits[here], labels[rows][here], mlm / scale
+                    )
                     sum_mlm += loss
                 if soft:
                     targets = F.linear(teacher[rows].to(low), *theirs).float()
-                    gradient, loss = _soft(logits, targets, soft, temperature)
+                    gradient, loss = _soft(logits, targets, soft / scale, temperature)
                     sum_soft += loss
                     if len(here):
                         gradient.index_add_(0, here, by_label)
@@ -55,14 +60,16 @@ class _Fused(torch.autograd.Function):
                     d_hidden[rows] = g @ w
                     d_weight.addmm_(g.T, h) if low == torch.float32 else d_weight.add_(g.T @ h)
                     d_bias += gradient.sum(0)
+        ctx.scale = scale
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         ctx.mark_non_differentiable(sum_mlm, sum_soft)
         return mlm * sum_mlm + soft * sum_soft, sum_mlm, sum_soft
 
     @staticmethod
     def backward(ctx, by, *_):
+        by = by.float() * ctx.scale
         d_hidden, d_weight, d_bias = ctx.saved_tensors
-        return (d_hidden * by.to(d_hidden.dtype), d_weight * by, d_bias * by, *[None] * 7)
+        return ((d_hidden.float() * by).to(d_hidden.dtype), d_weight * by, d_bias * by, *[None] * 7)
 
 
 def _mlm(logits: torch.Tensor, labels: torch.Tensor, weight: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Sequence
 
 import torch
+from safetensors import SafetensorError
 from transformers import BertConfig, BertForMaskedLM
 
 from lib.errors import InputError
@@ -34,23 +35,27 @@ def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedL
     return BertForMaskedLM(config)
 
 
-def load(name: str | Path, revision: str | None = None) -> BertForMaskedLM:
+def load(name: str | Path, revision: str | None = None, *, head: bool = True) -> BertForMaskedLM:
     """A masked language model in fp32 from a folder or the hub, safetensors only, no remote code.
 
-    Raises InputError where there is no such model or it is not a BERT encoder.
+    Raises InputError where there is no such model, it is not a BERT encoder, or weights are missing: a head that is not in
+    the checkpoint would be random, so only those who do not use it may say `head=False`.
     """
     try:
-        return BertForMaskedLM.from_pretrained(
-            name, revision=revision or "main", use_safetensors=True, dtype=torch.float32
+        model, about = BertForMaskedLM.from_pretrained(
+            name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model {str(name)!r} cannot be loaded as a BERT masked language model: {reason}") from error
-
-
-def every_second(layers: int) -> list[int]:
-    """0, 2, 4, …: the seeds' choice (000 section 3.2). Of 12 layers: [0, 2, 4, 6, 8, 10]."""
-    return list(range(0, layers, 2))
+    tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
+    missing = sorted(
+        key for key in about["missing_keys"] if not key.startswith(tied) and (head or not key.startswith("cls."))
+    )
+    if missing:
+        raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; it needs an "
+                         "encoder and a masked-language-model head")  # fmt: skip
+    return model
 
 
 def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:

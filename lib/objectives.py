@@ -1,7 +1,7 @@
 """What a training step minimises. Each objective is a module, so that one process and many call it alike.
 
 An objective has `counts(batch)`, the positions its means run over, and `forward(batch, totals)`, which returns every
-component *divided by the totals of the whole step*, weighted and summed under `loss`. A new loss is one line in `forward`.
+component *divided by the totals of the whole step*, weighted and summed under `loss`. Losses on logits come from `lib.head`.
 """
 
 import torch

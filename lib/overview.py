@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import ROOT, papers
+from lib.prepare import tokens_per_parameter
 from lib.progress import clock
 from lib.results import Gathered
 from lib.stage import machine, versions
@@ -19,6 +20,8 @@ TOY = (
     "with the same columns and labels. Its scores are not comparable with the papers' in size; what can be compared is which "
     "scenario does better than which."
 )
+SHAPE = ("layers", "hidden", "heads", "intermediate", "dropout", "initializer_range")
+"""Parameters of a teacher trained from nothing; without effect when one is given."""
 DATA = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
     "tiny": "toy languages, teachers trained on the spot",
@@ -73,12 +76,12 @@ def cost_table(efficiency: pd.DataFrame, study: str) -> pd.DataFrame:
     for model in efficiency[efficiency["study"] == study].itertuples():
         trained = model.tokens_seen > 0
         rows[model.scenario] = {
-            "latency, ms": f"{1000 * model.latency_s:.2f}",
+            "latency, ms": f"{1000 * model.latency_s:.2f}" if pd.notna(model.latency_s) else "–",
             "tokens seen": f"{model.tokens_seen:,}" if trained else "–",
             "a parameter": f"{model.tokens_per_parameter:.2f}" if trained else "–",
             "training": clock(model.train_seconds) if trained else "–",
             "tokens/s": f"{model.tokens_per_second:,.0f}" if trained else "–",
-            "peak MiB": f"{model.peak_memory_mib:,.0f}",
+            "peak MiB": f"{model.peak_memory_mib:,.0f}" if pd.notna(model.peak_memory_mib) else "–",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -91,8 +94,9 @@ def tokens_table(found: Gathered, study: str) -> pd.DataFrame:
         sizes = [stage["summary"]["parameters"] for stage in found.of(kind, study).values()]
         if transfer and sizes:
             tokens = transfer["statistics"]["tokens"]
+            ratio = tokens_per_parameter(transfer["statistics"], sizes[0])
             printed = papers.fact("000", f"tokens_per_{who}_parameter")
-            rows[who] = {"tokens": f"{tokens:,}", "parameters": f"{sizes[0]:,}", "tokens a parameter": f"{tokens / sizes[0]:.2f}",
+            rows[who] = {"tokens": f"{tokens:,}", "parameters": f"{sizes[0]:,}", "tokens a parameter": f"{ratio:.2f}",
                          "printed": f"{printed:g}"}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
@@ -102,7 +106,8 @@ def parameter_table(found: Gathered) -> pd.DataFrame:
     values: dict[tuple[str, str], list[str]] = {}
     for (_, _, kind), stage in found.stages.items():
         for name, value in stage["parameters"].items():
-            if name != "output_dir":
+            shape_of_nothing = stage["parameters"].get("teacher") and name in SHAPE and kind == "teacher_continuation"
+            if name != "output_dir" and not shape_of_nothing:
                 values.setdefault((kind.replace("_", " "), name), []).append(str(value).replace(f"{ROOT}/", ""))
     rows = [
         {"stage": kind, "parameter": name, "value": " · ".join(dict.fromkeys(given))}

@@ -39,11 +39,11 @@ class DataPrep(Stage):
     max_unknown_share: Share = 1.0
     subset_unit: Literal["none", "lines", "bytes", "tokens"] = "none"
     subset_size: CountOrNone = 0
-    held_out_lines: CountOrNone = 500
+    held_out_lines: Count = 500
     tokenizer: str
     tokenizer_revision: str | None = None
     vocab_size: Count = 30000
-    max_length: Annotated[int, Field(ge=8)] = 128
+    max_length: Annotated[int, Field(ge=8, le=512)] = 128
     long_lines: Literal["split", "truncate"] = "split"
     processes: Count = 1
 
@@ -128,7 +128,7 @@ class Finetune(Stage):
     seeds: list[int] = Field(min_length=1)
     epochs: Count = 8
     batch_size: Count = 32
-    max_length: Annotated[int, Field(ge=8)] = 256
+    max_length: Annotated[int, Field(ge=8, le=512)] = 256
     learning_rate: Positive
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1

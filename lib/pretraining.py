@@ -83,7 +83,6 @@ def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpu
         teacher = models.stack(teacher, p.layers)
     name = f"{teacher.config.num_hidden_layers} layers"
     more = train(Distillation(teacher), batches(p, corpus), recipe(p), name=name, folder=folder / "whole")
-    checkpoints.remove(folder)
     return teacher, continued(history, more)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import OUTPUTS
+from lib import OUTPUTS, ROOT
+from lib.errors import InputError
 from lib.study import Study
 
 RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
@@ -25,6 +26,11 @@ class Gathered:
                 scenario, kind = path.parent.parent.name, path.parent.name
                 if scenario in wanted:
                     self.stages[study, scenario, kind] = json.loads(path.read_text(encoding="utf-8"))
+
+        if not any(kind == "finetune" for _, _, kind in self.stages):
+            raise InputError(
+                f"no results of {', '.join(studies)} at scale {scale}; run make report SCALE={scale} first"
+            )
 
     def of(self, kind: str, study: str | None = None) -> dict[str, dict]:
         """scenario -> result, of one kind of stage."""
@@ -76,6 +82,11 @@ class Gathered:
                        **found["summary"], "peak_memory_mib": found["peak_memory_mib"],
                        "latency_s": (latency or {}).get((study, scenario))}  # fmt: skip
                 rows.append({key: row[key] for key in EFFICIENCY})
+            elif kind == "finetune" and not any((study, scenario, trained) in self.stages for trained in TRAINED):
+                used = {"study": study, "scenario": scenario, "model": found["parameters"]["model"], **found["model"]}
+                rows.append(
+                    {key: used.get(key) for key in EFFICIENCY} | {"tokens_seen": 0}
+                )  # taken as it is from a hub
         return pd.DataFrame(rows, columns=EFFICIENCY)
 
     def corpora(self, study: str) -> pd.DataFrame:
@@ -100,12 +111,14 @@ class Gathered:
             spent[kind] = spent.get(kind, 0.0) + found["stage_seconds"]
         return spent
 
-    def write(self, **frames: pd.DataFrame) -> None:
-        """Write the contract files beside the report, each aside first and then renamed."""
+    def write(self, analysis: str, scratch: Path, **frames: pd.DataFrame) -> None:
+        """Write the contract files, each aside first and then renamed: beside the report if `analysis`, the folder the
+        notebook publishes to, is the scale's own; else (a notebook run by hand) into its `scratch` folder."""
+        folder = self.folder if ROOT / analysis == self.folder / "analysis" else scratch
         for name, frame in frames.items():
-            aside = self.folder / f"{name}.csv.writing"
+            aside = folder / f"{name}.csv.writing"
             frame.to_csv(aside, index=False)
-            aside.rename(self.folder / f"{name}.csv")
+            aside.rename(folder / f"{name}.csv")
 
 
 def scenarios(study: str, scale: str) -> dict[str, dict]:

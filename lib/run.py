@@ -24,7 +24,7 @@ def run(parameters: Path) -> int:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    folder = parameters.resolve().parent
+    folder = (ROOT / parameters).parent  # not resolved: outputs may be a link to a larger disk
     name = " ".join(folder.relative_to(ROOT / "outputs").parts[1:])
     notebook = ROOT / "notebooks" / f"{NOTEBOOKS[folder.name]}.ipynb"
     values = yaml.safe_load(parameters.read_text(encoding="utf-8"))
@@ -50,6 +50,9 @@ def run(parameters: Path) -> int:
             log.open("a", encoding="utf-8").write("\n".join(error.traceback))
             _tell(f"[{name}] failed: {error.ename}: {error.evalue}\n[{name}] more in {folder / 'notebook.ipynb'}")
             return 1
+        except KeyboardInterrupt:
+            _tell(f"[{name}] stopped; it goes on from its last checkpoint when it is started again")
+            return 130
         except Exception as error:  # a kernel that died, a full disk: nothing of ours to show but what it says
             _tell(
                 f"[{name}] failed: {type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}"

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from lib import ROOT
+from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, Stage, validate
 
 
@@ -74,7 +75,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
         p = p.model_copy(update={"output_dir": values["output_dir"]})
     target = ROOT / p.output_dir
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
-    text = json.dumps(values, indent=1, ensure_ascii=False)
+    text = json.dumps({"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}, indent=1, ensure_ascii=False)
     if not (note.is_file() and note.read_text(encoding="utf-8") == text):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -82,11 +83,22 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     return Run(kind, p, folder, target, time.time())
 
 
+def inputs(p: Stage, notebook: str) -> dict[str, str]:
+    """What a stage reads besides its parameters, by content: work half done on other inputs is not gone on with."""
+    paths = {"notebook": ROOT / "notebooks" / f"{notebook}.ipynb"}
+    for name in ("teacher", "corpus", "model", "tokenizer"):
+        place = ROOT / str(getattr(p, name, "") or "none")
+        paths |= {name: result for result in (place / "result.json", place.parent / "result.json") if result.is_file()}
+    return {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
+
+
 def finish(run: Run, result: dict[str, Any]) -> Path:
     """Publish: everything in the scratch folder takes its place by renaming, `result.json` last. Returns its path.
 
     A result that is there is a stage that is whole.
     """
+    if not run.folder.is_dir():
+        raise InputError(f"{run.p.output_dir} is published already; to make it again, run the notebook from its top")
     (run.target / "result.json").unlink(missing_ok=True)
     for path in sorted(run.folder.iterdir()):
         if path.name in ("checkpoints", "parameters.json"):

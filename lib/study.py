@@ -35,7 +35,8 @@ class Step:
 
     @property
     def threads(self) -> int:
-        return self.parameters["threads"] or 2
+        """CPU cores to book; 0 stands for all there are."""
+        return max(self.parameters["threads"], self.parameters.get("processes", 0))
 
 
 def studies() -> list[str]:
@@ -170,7 +171,14 @@ class Study:
         for step in self.steps.values():
             if step.kind == "finetune":
                 for task in step.parameters["tasks"]:
-                    tasks.check(task, tasks.TaskSource(step.parameters["task_source"], step.parameters["task_folder"]))
+                    tasks.check(
+                        task,
+                        tasks.TaskSource(
+                            step.parameters["task_source"],
+                            step.parameters["task_folder"],
+                            step.parameters["task_language"],
+                        ),
+                    )
                 break  # the same tasks for all
 
     # ------------------------------------------------------------------ helpers

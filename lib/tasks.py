@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib import ROOT
 from lib.errors import InputError
 
 
@@ -85,6 +86,13 @@ def check(name: str, source: TaskSource) -> None:
     """Before any compute: the task exists, and its files can be read, with their columns and labels."""
     if name not in TASKS:
         raise InputError(f"tasks: unknown task {name!r}; known are {', '.join(TASKS)}")
+    if source.kind == "toy":
+        from lib import toyworld
+
+        if source.language not in toyworld.LANGUAGES:
+            raise InputError(
+                f"task_language: unknown toy language {source.language!r}; known are {', '.join(toyworld.LANGUAGES)}"
+            )
     if source.kind == "files":
         for split in ("train", "validation"):
             load(name, split, source)
@@ -98,7 +106,7 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
         size = limit or 1000
         return list(toyworld.task_records(source.language, name, split, size, source.seed)), f"toy task {name}"
     if source.kind == "files":
-        path = _file(Path(source.folder) / TASKS[owner].suite / owner, split)
+        path = _file(ROOT / Path(source.folder).expanduser() / TASKS[owner].suite / owner, split)
         return _read(path, limit), str(path)
     from datasets import load_dataset
 

@@ -78,14 +78,15 @@ def train(
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
     model, optimizer = accelerator.prepare(objective, optimizer)
-    history, first, tokens, spent = _resume(model, optimizer, folder)
+    history, first, tokens, spent, window = _resume(accelerator, model, optimizer, folder)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
     began = saved = time.perf_counter()
     model.train()
-    window: dict[str, float] = {}
     for step in range(first, steps):
-        torch.manual_seed(recipe.seed * 1_000_003 + step)  # dropout: the same in a resumed run
+        torch.manual_seed(
+            recipe.seed * 1_000_003 + step + 2**40
+        )  # dropout: the same in a resumed run, and not the masks' stream
         micros = [batch.to(accelerator.device) for batch in batches.at(step)]
         totals: dict[str, int] = {}
         for batch in micros:
@@ -122,31 +123,34 @@ def train(
             chart.draw(history, final=done == steps)
         if after_step:
             after_step(done)
-        if folder and done < steps and time.perf_counter() - saved > recipe.checkpoint_seconds and not window:
-            _save(accelerator, model, optimizer, folder, done, history, tokens, elapsed)
+        # The last step is kept too: what follows a training (probes, saving) may fail, and must not cost the training.
+        if folder and (done == steps or time.perf_counter() - saved > recipe.checkpoint_seconds):
+            _save(accelerator, model, optimizer, folder, done, history, tokens, elapsed, window)
             saved = time.perf_counter()
     model.eval()
-    if folder:
-        checkpoints.remove(folder)
     return history
 
 
-def _save(accelerator, model, optimizer, folder, step, history, tokens, seconds) -> None:
+def _save(accelerator, model, optimizer, folder, step, history, tokens, seconds, window) -> None:
     assert accelerator.distributed_type == DistributedType.NO, "one process for now"
-    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "tokens": tokens,
-             "seconds": seconds}  # fmt: skip
+    state = {
+        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "tokens": tokens,
+        "seconds": seconds, "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
+    }  # fmt: skip
     checkpoints.save(folder, step, state)
 
 
-def _resume(model, optimizer, folder: Path | None) -> tuple[list[dict], int, int, float]:
-    """Load the newest checkpoint into model and optimizer: history, steps done, tokens seen, seconds spent."""
+def _resume(accelerator, model, optimizer, folder: Path | None) -> tuple[list[dict], int, int, float, dict]:
+    """Load the newest checkpoint: history, steps done, tokens seen, seconds spent, and sums not yet in the history."""
     state = checkpoints.newest(folder) if folder else None
     if state is None:
-        return [], 0, 0, 0.0
+        return [], 0, 0, 0.0, {}
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
+    if accelerator.scaler and state["scaler"]:
+        accelerator.scaler.load_state_dict(state["scaler"])
     print(f"resumed after step {state['step']}", flush=True)
-    return state["history"], state["step"], state["tokens"], state["seconds"]
+    return state["history"], state["step"], state["tokens"], state["seconds"], state["window"]
 
 
 def _last(folder: Path | None) -> str:

@@ -107,3 +107,18 @@ def test_no_tensor_as_large_as_all_logits_is_ever_made(both, monkeypatch):
     monkeypatch.setattr(head.F, "linear", watched)
     fused_losses(student, hidden, labels, mlm=1.0, soft=1.0, temperature=2.0, teacher=teacher, teacher_hidden=theirs)
     assert max(largest) == head.BLOCK < ROWS
+
+
+def test_gradients_survive_fp16_at_a_large_batch(both):
+    """Weights divided by 72,000 positions times small differences of probabilities: in fp16 they would all be zero."""
+    student, _, hidden, _, labels = both
+    teacher, hidden = student, hidden.clone().requires_grad_()
+    theirs = hidden.detach() + 0.05 * torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
+    norms = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.float16, enabled=enabled):
+            loss, *_ = fused_losses(student, hidden, labels, mlm=0.0, soft=5 / 72_000, temperature=2.0, teacher=teacher,
+                                    teacher_hidden=theirs)  # fmt: skip
+        norms.append({name: value.norm() for name, value in gradients(student, hidden, 65536.0 * loss).items()})
+    for name in ("rows", "bert.embeddings.word_embeddings.weight"):
+        assert norms[1][name] == pytest.approx(norms[0][name].item(), rel=0.1), name

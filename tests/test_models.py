@@ -116,3 +116,11 @@ def test_tied_head_is_counted_once():
     model.tie_weights()
     decoder = 1000 * 768
     assert models.parameter_count(model) < models.parameter_count(full_size(BertModel, 1, 1000, 32)) + decoder
+
+
+def test_a_checkpoint_without_a_head_is_no_teacher(teacher, tmp_path):
+    teacher.bert.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="the checkpoint lacks cls.predictions"):
+        models.load(tmp_path)
+    assert torch.equal(models.load(tmp_path, head=False).bert.embeddings.word_embeddings.weight,
+                       teacher.bert.embeddings.word_embeddings.weight)  # fmt: skip

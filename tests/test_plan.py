@@ -116,7 +116,7 @@ def test_paper_values():
     ("tiny", "distill", {}, "unknown section 'distill'; allowed are corpora, distillation, finetune, teachers"),
     ("tiny", "corpora.transfer.tokenizer", "same-as:techer", "corpora: there is no 'techer'; there are teacher, transfer"),
     ("tiny", "corpora.transfer.sources", [], "corpora.transfer: sources = .*at least 1 item"),
-    ("tiny", "corpora.transfer.sources", [{"kind": "web"}], "sources.0.*'web'|sources.0"),
+    ("tiny", "corpora.transfer.sources", [{"kind": "web"}], r"corpora.transfer: sources.0"),
     ("tiny", "corpora.transfer.subset_unit", "tokens", "subset_unit tokens does not go with subset_size 0"),
     ("tiny", "corpora.transfer.tokenizer", "train:wordpiece", "teachers.T2: teacher and student tokenizers differ"),
     ("tiny", "corpora.transfer.tokenizer", "bert-base-cased", "teacher and student tokenizers differ"),
@@ -133,7 +133,8 @@ def test_bad_parameters_in_one_line(params, file, key, value, message):
     params(file, key, value)
     with pytest.raises(InputError, match=message) as error:
         plan.resolve("tiny", ["herbert"])
-    assert "\n" not in str(error.value) and "params/herbert/" in str(error.value) or "tasks:" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert "params/herbert/" in str(error.value) or "tasks:" in str(error.value)
 
 
 def test_a_number_with_an_exponent_is_a_number(params):
@@ -197,7 +198,7 @@ def test_the_plan_is_printed_without_the_network():
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_names_an_unknown_key(kind):
     with pytest.raises(InputError, match=f"parameters: unknown key 'nonsense' for {kind}"):
-        validate(kind, {"nonsense": 1} | {name: 1 for name in ()} | _complete(kind))
+        validate(kind, {"nonsense": 1} | _complete(kind))
 
 
 def _complete(kind):

@@ -133,3 +133,23 @@ def test_without_an_output_folder_a_run_gets_one_of_its_own():
 
 def test_an_input_error_shows_as_one_line():
     assert InputError("temperature = 0").__getattribute__("_render_traceback_")() == ["InputError: temperature = 0"]
+
+
+def test_scratch_of_other_inputs_is_not_gone_on_with(tmp_path):
+    """A teacher trained anew under the same path: what was half done on the old one is dropped."""
+    (tmp_path / "T1/model").mkdir(parents=True)
+    (tmp_path / "T1/result.json").write_text("first")
+    given = minimal(tmp_path, teacher=str(tmp_path / "T1/model"))
+    run = stage.begin("distillation", given)
+    (run.folder / "checkpoint").write_text("half done")
+    assert (stage.begin("distillation", given).folder / "checkpoint").is_file()
+    (tmp_path / "T1/result.json").write_text("second")
+    assert not (stage.begin("distillation", given).folder / "checkpoint").exists()
+
+
+def test_the_last_cell_run_twice_harms_nothing(tmp_path):
+    run = stage.begin("distillation", minimal(tmp_path))
+    path = stage.finish(run, {})
+    with pytest.raises(InputError, match="is published already"):
+        stage.finish(run, {})
+    assert path.is_file()

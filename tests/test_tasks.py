@@ -117,6 +117,13 @@ def test_most_test_names_are_unknown_to_the_labelled_data():
     assert 0.5 < sum(w not in seen for w in tested) / len(tested) < 0.9
 
 
+def test_no_validation_sentence_stands_in_the_training_data():
+    for name in toyworld.TASKS:
+        train, asked = ({r["sentence"] for r in toyworld.task_records("toy-pl", name, split, size, 0)}
+                        for split, size in (("train", 300), ("validation", 500)))  # fmt: skip
+        assert not train & asked, name
+
+
 def test_the_two_raw_corpora_differ():
     """The shift between them: total variation of their unigrams, against that of two halves of one."""
 

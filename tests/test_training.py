@@ -160,7 +160,10 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     drop = ("seconds",)
     assert [{k: v for k, v in r.items() if k not in drop} for r in history] == \
            [{k: v for k, v in r.items() if k not in drop} for r in again]  # fmt: skip
-    assert not tmp_path.exists()
+    assert checkpoints.newest(tmp_path)["step"] == 12  # kept until the stage has published
+    finished = student()
+    train(Distillation(finished), batches(steps=12), recipe, quiet=True, folder=tmp_path)
+    assert torch.equal(weights(undisturbed), weights(finished))
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
