@@ -4,9 +4,9 @@
 from lib import plan
 
 SCALE = str(config.get("scale", "tiny"))
-STUDIES = str(config.get("studies", "")).split()
+STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
 GPUS = int(config.get("gpus", 0))
-STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir", "")))}
+STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir") or ""))}
 PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
 ANALYSIS = plan.analysis(SCALE, STUDIES)
 ANALYSIS_PARAMETERS = plan.write_parameters(ANALYSIS)
