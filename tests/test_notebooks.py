@@ -32,10 +32,18 @@ def copy_of_the_project(folder):
 
 def make(folder, *words):
     """Run make in a copy of the project, with its own lib; what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    done = subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, env=environment)
+    done = run_make(folder, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def run_make(folder, *words):
+    """make as a person would start it: not as the child of the make that runs these tests."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
+    }
+    environment |= {"PYTHONPATH": str(folder)}
+    return subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, env=environment)
 
 
 def results_in(outputs):

@@ -11,7 +11,7 @@ import yaml
 
 from lib import ROOT, toyworld
 from lib.tasks import TASKS
-from tests.test_notebooks import copy_of_the_project, make
+from tests.test_notebooks import copy_of_the_project, make, run_make
 
 pytestmark = pytest.mark.skipif(not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up")
 
@@ -94,17 +94,14 @@ def test_a_folder_of_your_own(tmp_path):
     ]
     assert sum(found["lines"] + found["held_out"]["lines"] for found in statistics) <= 800  # the two parts are disjoint
     (folder / "klej/nkjp-ner/train.jsonl").write_text('{"sentence": "a"}\n')
-    done = subprocess.run(["make", "report", "SCALE=local", f"DATA_DIR={folder}"], cwd=project, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(project)})  # fmt: skip
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("make: ")]
+    done = run_make(project, "report", "SCALE=local", f"DATA_DIR={folder}")
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode and len(lines) == 1 and "no column 'target'" in lines[0], done.stderr
 
 
 def test_the_lab_opens():
-    """The Makefile's command, without a browser: JupyterLab finds its settings and lists the notebooks."""
-    recipe = (
-        subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True).stdout.strip().splitlines()[-1]
-    )
+    """The Makefile starts a JupyterLab that is installed. (No browser opens here.)"""
+    recipe = run_make(ROOT, "-n", "lab").stdout.strip().splitlines()[-1]
     assert recipe == "jupyter lab notebooks"
     words = shlex.split(recipe)
     done = subprocess.run(
