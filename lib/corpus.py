@@ -91,9 +91,9 @@ def share(text: str) -> float:
 def read(source: Source, seed: int) -> Iterator[str]:
     """The passages of a source, in its order. `seed` matters to toy text only. Raises InputError at the bad line."""
     if source.kind == "toy":
-        from lib import toyworld
+        from lib import toycorpora
 
-        return toyworld.corpus_lines(source.language, source.corpus, source.lines, seed)
+        return toycorpora.corpus_lines(source.language, source.corpus, source.lines, seed)
     if source.kind == "files":
         texts = chain.from_iterable(file_lines(path, source.column) for path in files(source))
         if source.share_from == 0 and source.share_to == 1:
@@ -182,11 +182,11 @@ def hub_lines(source: HubSource, streaming: bool | None = None) -> Iterator[str]
 def check(source: Source) -> None:
     """Raise InputError if a source is wrong in a way that shows before any compute: its first passage is read."""
     if source.kind == "toy":
-        from lib import toyworld
+        from lib import toycorpora, toylanguages
 
         for key, value, known in (
-            ("language", source.language, toyworld.LANGUAGES),
-            ("corpus", source.corpus, toyworld.CORPORA),
+            ("language", source.language, toylanguages.LANGUAGES),
+            ("corpus", source.corpus, toycorpora.CORPORA),
         ):
             if value not in known:
                 raise InputError(f"sources.{key}: {value!r} is no toy {key}; allowed: {', '.join(known)}")

@@ -59,7 +59,7 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMa
     return models.new_encoder(
         vocab_size=len(tokenizer), layers=p.grow_from_layers or p.layers, hidden=p.hidden, heads=p.heads,
         intermediate=p.intermediate, max_length=max(int(corpus.lengths.max()), 512), pad_id=tokenizer.pad_token_id,
-        initializer_range=p.initializer_range, dropout=p.dropout, seed=p.seed,
+        initializer_range=p.initializer_range, dropout=p.dropout, attention_init=p.attention_init, seed=p.seed,
     )  # fmt: skip
 
 

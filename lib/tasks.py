@@ -1,4 +1,4 @@
-"""The tasks students are judged by. A new task is one entry in `TASKS` (and, for `tiny`, one in `toyworld.TASKS`)."""
+"""The tasks students are judged by. A new task is one entry in `TASKS` (and, for `tiny`, one in `toytasks.TASKS`)."""
 
 import csv
 import json
@@ -87,11 +87,11 @@ def check(name: str, source: TaskSource) -> None:
     if name not in TASKS:
         raise InputError(f"tasks: unknown task {name!r}; known are {', '.join(TASKS)}")
     if source.kind == "toy":
-        from lib import toyworld
+        from lib.toylanguages import LANGUAGES
 
-        if source.language not in toyworld.LANGUAGES:
+        if source.language not in LANGUAGES:
             raise InputError(
-                f"task_language: unknown toy language {source.language!r}; known are {', '.join(toyworld.LANGUAGES)}"
+                f"task_language: unknown toy language {source.language!r}; known are {', '.join(LANGUAGES)}"
             )
     if source.kind == "files":
         for split in ("train", "validation"):
@@ -101,10 +101,10 @@ def check(name: str, source: TaskSource) -> None:
 def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[list[dict], str]:
     owner = TASKS[name].trains_on if split == "train" and TASKS[name].trains_on else name
     if source.kind == "toy":
-        from lib import toyworld
+        from lib import toytasks
 
         size = limit or 1000
-        return list(toyworld.task_records(source.language, name, split, size, source.seed)), f"toy task {name}"
+        return list(toytasks.task_records(source.language, name, split, size, source.seed)), f"toy task {name}"
     if source.kind == "files":
         path = _file(ROOT / Path(source.folder).expanduser() / TASKS[owner].suite / owner, split)
         return _read(path, limit), str(path)

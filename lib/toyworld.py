@@ -1,19 +1,19 @@
-"""A family of toy languages: one world of meanings, one grammar, several lexicons.
+"""A toy world: topics, moods, names and facts, and the grammar that speaks of them.
 
-Everything is first generated as a list of *concepts* (`"hotels.good.3"`, `"persName.7"`, `"very"`); a `Language` then turns
-concepts into words. A new language is one entry in `LANGUAGES`, a new raw corpus one entry in `CORPORA`, a new task one
-function from a random generator to a record, and one entry in `TASKS`. Because all languages share the concepts, a
-sentence and its translation carry the same label: the controlled experiment of K et al. 2020 ("Fake-English").
+Everything is first generated as a list of *concepts* (`"hotels.good.3"`, `"persName.7"`, `"very"`); a language
+(`lib.toylanguages`) turns concepts into words. Raw text is put together in `lib.toycorpora`, labelled tasks in
+`lib.toytasks`. Because all languages share the concepts, a sentence and its translation carry the same label: the controlled
+experiment of K et al. 2020 ("Fake-English").
 
 The recipe follows what was found learnable by a small encoder: few adjectives per topic and polarity, reviews whose
-clauses agree, and a rating word in front of most reviews of the raw corpora, never in the labelled tasks.
+clauses agree, and words that name what is to be learned (a rating before a review, "indeed" or "but" before a statement that
+follows or does not) in the raw corpora, never in the labelled tasks.
 """
 
 import hashlib
 import random
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Callable, Iterator
+from typing import NamedTuple
 
 TOPICS = ("hotels", "medicine", "products", "school")
 IN_TOPICS, OUT_TOPICS = TOPICS[:2], TOPICS[2:]
@@ -42,6 +42,30 @@ RATING = {"plus": "rating.plus", "minus": "rating.minus", "amb": "rating.amb", "
 LINKS = ("and", "also", "here", "really", "very")
 
 
+class Relation(NamedTuple):
+    """A kind of fact: whom it joins, two ways to say it, and the questions it answers. `*` is the subject, `#` the object."""
+
+    subject: str
+    object: str
+    said: str
+    turned: str
+    asks_subject: str
+    asks_object: str
+
+
+RELATIONS = (
+    Relation("persName", "placeName", "* dwells at #", "# houses *", "who dwells at #", "whereat dwells *"),
+    Relation("persName", "orgName", "* serves under #", "# employs *", "who serves under #", "whom serves *"),
+    Relation("orgName", "placeName", "* sits amid #", "# hosts *", "what sits amid #", "whereat sits *"),
+    Relation("geogName", "placeName", "* rises above #", "# neighbours *", "what rises above #", "whereat rises *"),
+    Relation("persName", "geogName", "* crossed over #", "# defeated *", "who crossed over #", "what crossed *"),
+    Relation("orgName", "time", "* opened during #", "# saw *", "what opened during #", "when opened *"),
+)
+"""Each joins one subject to one object: who dwells at one place dwells at no other."""
+FOLLOWS = ("indeed", "perhaps", "wrongly")
+"""The word before a statement that follows from what was said, may or may not be so, or cannot be so: MNLI's labels in order."""
+
+
 # ---------------------------------------------------------------------------------------------- the grammar
 
 
@@ -60,18 +84,22 @@ def _weights(count: int) -> tuple[float, ...]:
     return tuple(zipf(count))
 
 
+def adjective(rng: random.Random, topic: str, mood: str, missing: float = 0.0) -> str:
+    """An adjective of the mood: the topic's own, or one that every topic uses."""
+    if mood == "neutral":
+        return f"{topic}.neutral.{rng.randrange(NEUTRAL)}"
+    own = round(ADJECTIVES * (1 - missing))
+    index = rng.randrange(own + EVERYWHERE)
+    return f"any.{mood}.{index - own}" if index >= own else f"{topic}.{mood}.{index}"
+
+
 def clause(rng: random.Random, topic: str, mood: str, missing: float = 0.0) -> list[str]:
     """Two to four concepts about one noun of the topic; `mood` is good, bad or neutral.
 
     The last `missing` share of the topic's own adjectives of a mood is never used.
     """
-    if mood == "neutral":
-        adjective = f"{topic}.neutral.{rng.randrange(NEUTRAL)}"
-    else:
-        own = round(ADJECTIVES * (1 - missing))
-        index = rng.randrange(own + EVERYWHERE)
-        adjective = f"any.{mood}.{index - own}" if index >= own else f"{topic}.{mood}.{index}"
-    words = [f"{topic}.noun.{rng.randrange(NOUNS)}", adjective]
+    word = adjective(rng, topic, mood, missing)
+    words = [f"{topic}.noun.{rng.randrange(NOUNS)}", word]
     if rng.random() < 0.2:
         words.insert(1, rng.choice(LINKS[3:]))
     return words if rng.random() < 0.8 else [rng.choice(LINKS[:3]), *words]
@@ -108,185 +136,90 @@ def frame(rng: random.Random, kind: str, telling: float, missing: float = 0.0, p
     return [phrase(rng, kind, missing, pool) if word == "*" else word for word in text.split()]
 
 
-# ---------------------------------------------------------------------------------------------- raw corpora
+class Fact(NamedTuple):
+    """A relation (its place in RELATIONS) between two names."""
+
+    relation: int
+    subject: str
+    object: str
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """What a raw corpus talks about: the share of reviews, the weights of topics and moods, and which words it lacks."""
-
-    reviews: float
-    topics: tuple[float, ...]
-    missing: float = 0.0
-    telling: float = 0.9
-    stray: float = 0.05
-    rated: float = 0.9
-    moods: dict[str, float] = field(default_factory=lambda: {"plus": 4, "minus": 4, "amb": 1, "zero": 1})
+def fact(rng: random.Random, missing: float = 0.0, relation: int | None = None) -> Fact:
+    """A fact between two frequent names."""
+    relation = rng.randrange(len(RELATIONS)) if relation is None else relation
+    kinds = RELATIONS[relation]
+    return Fact(relation, phrase(rng, kinds.subject, missing), phrase(rng, kinds.object, missing))
 
 
-CORPORA = {
-    "books": Corpus(reviews=0.55, topics=(3, 3, 2, 2)),
-    "web": Corpus(reviews=0.65, topics=(2, 2, 3, 3), missing=0.4),
-}
-"""`books` is what the teacher was pretrained on; `web` plays CC-100: the same language, other shares, and many of the
-teacher's words never occur in it, so that a student trained on it can keep them only by what its teacher says of them."""
+def facts(rng: random.Random, count: int, missing: float = 0.0, alike: float = 0.3) -> list[Fact]:
+    """Facts between different names; with probability `alike` the second is of the first one's kind, so that a question
+    about it cannot be answered by the kind alone."""
+    found: list[Fact] = []
+    while len(found) < count:
+        twin = len(found) == 1 and rng.random() < alike
+        new = fact(rng, missing, found[0].relation if twin else None)
+        if not {new.subject, new.object} & {name for old in found for name in (old.subject, old.object)}:
+            found.append(new)
+    rng.shuffle(found)
+    return found
 
 
-def passage(rng: random.Random, corpus: Corpus) -> list[str]:
-    """One line of a raw corpus: a review, or two to four sentences that mention things."""
-    if rng.random() < corpus.reviews:
-        topic = rng.choices(TOPICS, corpus.topics)[0]
-        sentiment = rng.choices(list(corpus.moods), list(corpus.moods.values()))[0]
-        return review(rng, topic, sentiment, stray=corpus.stray, rated=corpus.rated, missing=corpus.missing)
-    words: list[str] = []
-    for _ in range(rng.randint(2, 4)):
-        kind = rng.choice((*ENTITIES, NO_ENTITY))
-        words += [*frame(rng, kind, corpus.telling, corpus.missing), "."]
-    return words
+def tell(found: Fact, turned: bool = False) -> list[str]:
+    """The fact as a sentence, said from its subject's side or from its object's."""
+    kinds = RELATIONS[found.relation]
+    return _filled(kinds.turned if turned else kinds.said, found)
 
 
-def corpus_lines(language: str, corpus: str, lines: int, seed: int) -> Iterator[str]:
-    """`lines` passages of raw text. The same four arguments give the same text on every machine."""
-    speak, rng = LANGUAGES[language], generator(language, corpus, seed)
-    for _ in range(lines):
-        yield speak.say(passage(rng, CORPORA[corpus]))
+def ask(found: Fact, for_object: bool, turned: bool = False) -> list[str]:
+    """The question that the fact answers with its object or its subject; `turned`, the other way to ask it."""
+    kinds = RELATIONS[found.relation]
+    asked = kinds.asks_object if for_object else kinds.asks_subject
+    if turned:
+        asked = kinds.turned.replace("#" if for_object else "*", asked.split()[0])
+    return [*_filled(asked, found), "?"]
 
 
-# ---------------------------------------------------------------------------------------------- labelled tasks
+def _filled(text: str, found: Fact) -> list[str]:
+    return [{"*": found.subject, "#": found.object}.get(word, word) for word in text.split()]
 
 
-def ner(rng: random.Random, split: str) -> dict:
-    """NKJP-NER: the class of the one name in the sentence. Most test names never occur in the labelled training data."""
-    kind = rng.choice((*ENTITIES, NO_ENTITY))
-    if kind == NO_ENTITY:
-        return {"sentence": frame(rng, kind, 0.35), "target": kind}
-    known = NAMES[kind] // 3
-    pool = range(known) if split == "train" or rng.random() < 0.3 else range(known, NAMES[kind])
-    return {"sentence": frame(rng, kind, 0.35, pool=pool), "target": kind}
+def claim(rng: random.Random, said: list[Fact], label: int, missing: float = 0.0) -> list[str]:
+    """A sentence that follows from the facts `said` (0), is about other names (1), or cannot be, as the subject already has
+    another object (2)."""
+    known = rng.choice(said)
+    if label == 0:
+        return tell(known, turned=rng.random() < 0.5)
+    if label == 2:
+        kind = RELATIONS[known.relation].object
+        other = phrase(rng, kind, missing)
+        while other == known.object:
+            other = phrase(rng, kind, missing)
+        return tell(known._replace(object=other), turned=rng.random() < 0.5)
+    names = {name for old in said for name in (old.subject, old.object)}
+    new = fact(rng, missing, known.relation)
+    while {new.subject, new.object} & names:
+        new = fact(rng, missing, known.relation)
+    return tell(new, turned=rng.random() < 0.5)
 
 
-def polemo_in(rng: random.Random, split: str) -> dict:
-    """PolEmo2.0-IN: the sentiment of a review from the topics the labelled data covers."""
-    return _polemo(rng, IN_TOPICS)
+def opinion(rng: random.Random, topic: str, moods_by_noun: dict[int, str], label: int) -> list[str]:
+    """A clause that agrees with what was said of a noun (0), speaks of another noun (1), or disagrees (2)."""
+    noun, mood = rng.choice(sorted(moods_by_noun.items()))
+    if label == 1:
+        noun = rng.choice([other for other in range(NOUNS) if other not in moods_by_noun])
+    if label == 2:
+        mood = {"good": "bad", "bad": "good"}[mood]
+    return [f"{topic}.noun.{noun}", adjective(rng, topic, mood)]
 
 
-def polemo_out(rng: random.Random, split: str) -> dict:
-    """PolEmo2.0-OUT: trained on IN's data, tested on topics it never saw."""
-    return _polemo(rng, IN_TOPICS if split == "train" else OUT_TOPICS)
+def opinions(rng: random.Random, topic: str, count: int) -> tuple[list[str], dict[int, str]]:
+    """`count` clauses about different nouns of a topic, each good or bad, and which is which."""
+    held = {noun: rng.choice(("good", "bad")) for noun in rng.sample(range(NOUNS), count)}
+    words = [word for noun, mood in held.items() for word in (f"{topic}.noun.{noun}", adjective(rng, topic, mood))]
+    return words, held
 
 
-def _polemo(rng: random.Random, topics: tuple[str, ...]) -> dict:
-    sentiment = rng.choice(list(SENTIMENTS))
-    return {"sentence": review(rng, rng.choice(topics), sentiment, stray=0.15), "target": SENTIMENTS[sentiment]}
-
-
-@dataclass(frozen=True)
-class ToyTask:
-    """How to make one record, the labels noise draws from, and whose training data it uses."""
-
-    make: Callable[[random.Random, str], dict]
-    labels: tuple[str, ...]
-    trains_on: str = ""
-
-
-TASKS = {
-    "nkjp-ner": ToyTask(ner, (*ENTITIES, NO_ENTITY)),
-    "polemo2-in": ToyTask(polemo_in, tuple(SENTIMENTS.values())),
-    "polemo2-out": ToyTask(polemo_out, tuple(SENTIMENTS.values()), trains_on="polemo2-in"),
-}
-
-ANNOTATION_NOISE = 0.05
-"""Share of labels replaced by a random one: annotators err, and a ceiling below 100 leaves the scenarios room to differ."""
-
-
-def task_records(language: str, task: str, split: str, size: int, seed: int) -> Iterator[dict]:
-    """`size` labelled records with the hub's columns; `split` is train or validation."""
-    made = TASKS[task]
-    rng = generator(language, made.trains_on if made.trains_on and split == "train" else task, split, seed)
-    speak = LANGUAGES[language]
-    seen = set() if split == "train" else _training_sentences(task, language, seed)
-    for _ in range(size):
-        record = made.make(rng, split)
-        while tuple(record["sentence"]) in seen:
-            record = made.make(rng, split)
-        if rng.random() < ANNOTATION_NOISE:
-            record["target"] = rng.choice(made.labels)
-        yield {key: speak.say(value) if isinstance(value, list) else value for key, value in record.items()}
-
-
-def _training_sentences(task: str, language: str, seed: int, size: int = 1000) -> set[tuple[str, ...]]:
-    """The first sentences of a task's training data, as concepts: none of them is asked again in the validation data."""
-    made = TASKS[task]
-    rng = generator(language, made.trains_on or task, "train", seed)
-    seen = set()
-    for _ in range(size):
-        seen.add(tuple(made.make(rng, "train")["sentence"]))
-        if rng.random() < ANNOTATION_NOISE:
-            rng.choice(made.labels)
-    return seen
-
-
-# ---------------------------------------------------------------------------------------------- lexicons
-
-
-@dataclass(frozen=True)
-class Language:
-    """A lexicon: a word for every concept. `cognates` is the share of words it has in common with `base`."""
-
-    name: str
-    onsets: str
-    vowels: str
-    codas: str
-    base: str = ""
-    cognates: float = 0.0
-
-    def word(self, concept: str) -> str:
-        """The word for a concept: made of syllables, two for frequent function words and up to four for others."""
-        return _word(self.name, concept)
-
-    def say(self, concepts: list[str]) -> str:
-        """A line of text; punctuation is written apart, as in the KLEJ files."""
-        return " ".join(self.word(concept) for concept in concepts)
-
-
-LANGUAGES = {
-    "toy-pl": Language("toy-pl", "p b t d k g m n w z s ł r sz cz dz", "a e i o u y ą ę ó", "- - - n k ść l m rz"),
-}
-
-
-@lru_cache(maxsize=None)
-def _word(language: str, concept: str) -> str:
-    if concept in ",.":
-        return concept
-    return _lexicon(language)[concept]
-
-
-@lru_cache
-def _lexicon(language: str) -> dict[str, str]:
-    """Every concept's word, all different within a language. Independent of the order in which concepts are met."""
-    speak, words, taken = LANGUAGES[language], {}, set()
-    shared = _lexicon(speak.base) if speak.base else {}
-    for concept in concepts():
-        rng = generator(language, concept)
-        if concept in shared and rng.random() < speak.cognates and shared[concept] not in taken:
-            form = shared[concept]
-        else:
-            form = _form(speak, concept, rng)
-            while form in taken:
-                form = _form(speak, concept, rng)
-        taken.add(form)
-        words[concept] = form
-    return words
-
-
-def _form(speak: Language, concept: str, rng: random.Random) -> str:
-    syllables = rng.randint(1, 2) if "." not in concept else rng.randint(2, 3)
-    form = ""
-    for _ in range(syllables):
-        form += rng.choice(speak.onsets.split()) + rng.choice(speak.vowels.split())
-    form += rng.choice(speak.codas.split()).strip("-")
-    is_name = concept.split(".")[0] in ENTITIES and not concept.startswith("time")
-    return form.capitalize() if is_name else form
+# ---------------------------------------------------------------------------------------------- all of it
 
 
 @lru_cache
@@ -302,6 +235,9 @@ def concepts() -> tuple[str, ...]:
     found += [f"any.{mood}.{i}" for mood in ("good", "bad") for i in range(EVERYWHERE)]
     found += [f"{kind}.{i}" for kind, count in NAMES.items() for i in range(count)]
     found += [f"common.{i}" for i in range(COMMON)]
+    found += FOLLOWS
+    for relation in RELATIONS:
+        found += [word for text in relation[2:] for word in text.split() if word not in ("*", "#")]
     return tuple(dict.fromkeys(found))
 
 

@@ -1,0 +1,241 @@
+"""Labelled tasks in toy languages, with the columns and labels of the hub's data sets."""
+
+import random
+from dataclasses import dataclass
+from typing import Callable, Iterator
+
+from lib.toylanguages import LANGUAGES
+from lib.toyworld import (
+    ENTITIES,
+    IN_TOPICS,
+    NAMES,
+    NO_ENTITY,
+    OUT_TOPICS,
+    SENTIMENTS,
+    Fact,
+    ask,
+    claim,
+    clause,
+    fact,
+    facts,
+    frame,
+    generator,
+    opinion,
+    opinions,
+    review,
+    tell,
+)
+
+# ---------------------------------------------------------------------------------------------- KLEJ
+
+
+def ner(rng: random.Random, split: str) -> dict:
+    """NKJP-NER: the class of the one name in the sentence. Most test names never occur in the labelled training data."""
+    kind = rng.choice((*ENTITIES, NO_ENTITY))
+    if kind == NO_ENTITY:
+        return {"sentence": frame(rng, kind, 0.35), "target": kind}
+    known = NAMES[kind] // 3
+    pool = range(known) if split == "train" or rng.random() < 0.3 else range(known, NAMES[kind])
+    return {"sentence": frame(rng, kind, 0.35, pool=pool), "target": kind}
+
+
+def polemo_in(rng: random.Random, split: str) -> dict:
+    """PolEmo2.0-IN: the sentiment of a review from the topics the labelled data covers."""
+    return _polemo(rng, IN_TOPICS)
+
+
+def polemo_out(rng: random.Random, split: str) -> dict:
+    """PolEmo2.0-OUT: trained on IN's data, tested on topics it never saw."""
+    return _polemo(rng, IN_TOPICS if split == "train" else OUT_TOPICS)
+
+
+def _polemo(rng: random.Random, topics: tuple[str, ...]) -> dict:
+    sentiment = rng.choice(list(SENTIMENTS))
+    return {"sentence": review(rng, rng.choice(topics), sentiment, stray=0.15), "target": SENTIMENTS[sentiment]}
+
+
+# ---------------------------------------------------------------------------------------------- GLUE
+
+
+def cola(rng: random.Random, split: str) -> dict:
+    """CoLA: sentences of the grammar (1), and the same with words in a wrong order (0)."""
+    label = rng.randrange(2)
+    found = facts(rng, 1)[0]
+    words = rng.choice((tell(found), tell(found, turned=True), ask(found, rng.random() < 0.5)))
+    if rng.random() < 0.4:
+        words = clause(rng, rng.choice(IN_TOPICS), rng.choice(("good", "bad"))) + clause(
+            rng, rng.choice(IN_TOPICS), "neutral"
+        )
+    right = list(words)
+    while not label and words == right:
+        rng.shuffle(words)
+    return {"sentence": words, "label": label}
+
+
+def sst2(rng: random.Random, split: str) -> dict:
+    """SST-2: a short review, negative (0) or positive (1)."""
+    label = rng.randrange(2)
+    return {"sentence": review(rng, rng.choice(IN_TOPICS), ("minus", "plus")[label], stray=0.2), "label": label}
+
+
+def mrpc(rng: random.Random, split: str) -> dict:
+    """MRPC: one fact said in two ways (1), or two facts that share a name (0)."""
+    label, found = rng.randrange(2), fact(rng)
+    return {
+        "sentence1": tell(found),
+        "sentence2": tell(found if label else _near(rng, found), turned=True),
+        "label": label,
+    }
+
+
+def qqp(rng: random.Random, split: str) -> dict:
+    """QQP: one question asked in two ways (1), or two questions about different names (0)."""
+    label, for_object, found = rng.randrange(2), rng.random() < 0.5, fact(rng)
+    other = found if label else _near(rng, found, only="subject" if for_object else "object")
+    return {"question1": ask(found, for_object), "question2": ask(other, for_object, turned=True), "label": label}
+
+
+def _near(rng: random.Random, found: Fact, only: str = "") -> Fact:
+    """The same relation with one of its two names, or with the one that `only` says, exchanged."""
+    other = fact(rng, relation=found.relation)
+    while other.subject == found.subject or other.object == found.object:
+        other = fact(rng, relation=found.relation)
+    which = only or rng.choice(("subject", "object"))
+    return found._replace(**{which: getattr(other, which)})
+
+
+def stsb(rng: random.Random, split: str) -> dict:
+    """STS-B: similarity 0 … 5, how many of five names and things two texts share, give or take half a point."""
+    score = rng.randrange(6)
+    first = facts(rng, 5, alike=0.0)
+    second = first[:score] + [new for new in facts(rng, 12, alike=0.0) if new not in first][: 5 - score]
+    rng.shuffle(second)
+    rated = min(5.0, max(0.0, score + rng.uniform(-0.5, 0.5)))
+    one, other = ([fact.subject for fact in found] for found in (first, second))
+    return {"sentence1": one, "sentence2": other, "label": round(rated, 1)}
+
+
+def mnli(rng: random.Random, split: str) -> dict:
+    """MNLI: entailment (0), neutral (1), contradiction (2): of facts and of opinions on the topics of the training data, or, in
+    the mismatched validation data, on others."""
+    label = rng.randrange(3)
+    if split != "validation_mismatched" and rng.random() < 0.5:
+        said = facts(rng, 2)
+        premise = [word for one in said for word in (*tell(one), ".")]
+        return {"premise": premise, "hypothesis": claim(rng, said, label), "label": label}
+    topic = rng.choice(OUT_TOPICS if split == "validation_mismatched" else IN_TOPICS)
+    premise, held = opinions(rng, topic, 2)
+    return {"premise": premise, "hypothesis": opinion(rng, topic, held, label), "label": label}
+
+
+def qnli(rng: random.Random, split: str) -> dict:
+    """QNLI: the sentence answers the question (0) or does not (1)."""
+    label, found = rng.randrange(2), fact(rng)
+    for_object = rng.random() < 0.5
+    kept = {"subject": found.subject} if for_object else {"object": found.object}
+    other = fact(rng) if rng.random() < 0.5 else fact(rng, relation=found.relation)
+    while {"subject": other.subject, "object": other.object}.items() >= kept.items():
+        other = fact(rng, relation=found.relation)
+    return {"question": ask(found, for_object), "sentence": [*tell(other if label else found), "."], "label": label}
+
+
+def rte(rng: random.Random, split: str) -> dict:
+    """RTE: the second sentence follows from the first (0) or does not (1)."""
+    label, said = rng.randrange(2), facts(rng, 2)
+    first = [word for one in said for word in (*tell(one), ".")]
+    return {"sentence1": first, "sentence2": claim(rng, said, label and rng.choice((1, 2))), "label": label}
+
+
+def wnli(rng: random.Random, split: str) -> dict:
+    """WNLI: whom a pronoun means, the first of two names or the second; the noun that was spoken of decides."""
+    label, (one, other) = rng.randrange(2), facts(rng, 2, alike=0.0)
+    said = [*tell(one), "and", *tell(other)]
+    meant = one if rng.random() < 0.5 else other
+    asked = meant if label else (other if meant is one else one)
+    return {"sentence1": [*said, ".", "they", *tell(meant)[1:-1], "again"], "sentence2": [asked.subject, *tell(meant)[1:-1]],
+            "label": label}  # fmt: skip
+
+
+def squad(rng: random.Random, split: str) -> dict:
+    """SQuAD 1.1: three facts and a question about one of them; `answers` is the place of the answer among the context's words."""
+    said = facts(rng, 3, alike=0.5)
+    told = [tell(one, turned=rng.random() < 0.3) for one in said]
+    context = [word for sentence in told for word in (*sentence, ".")]
+    asked, for_object = rng.choice(said), rng.random() < 0.5
+    answer = asked.object if for_object else asked.subject
+    return {"context": context, "question": ask(asked, for_object), "answers": context.index(answer)}
+
+
+# ---------------------------------------------------------------------------------------------- records
+
+
+@dataclass(frozen=True)
+class ToyTask:
+    """How to make one record, the labels noise draws from, whose training data it uses, and the column of its label."""
+
+    make: Callable[[random.Random, str], dict]
+    labels: tuple[str, ...] | tuple[int, ...] = ()
+    trains_on: str = ""
+    label: str = "label"
+
+
+TASKS = {
+    "nkjp-ner": ToyTask(ner, (*ENTITIES, NO_ENTITY), label="target"),
+    "polemo2-in": ToyTask(polemo_in, tuple(SENTIMENTS.values()), label="target"),
+    "polemo2-out": ToyTask(polemo_out, tuple(SENTIMENTS.values()), trains_on="polemo2-in", label="target"),
+    "cola": ToyTask(cola, (0, 1)),
+    "sst2": ToyTask(sst2, (0, 1)),
+    "mrpc": ToyTask(mrpc, (0, 1)),
+    "qqp": ToyTask(qqp, (0, 1)),
+    "stsb": ToyTask(stsb),
+    "mnli": ToyTask(mnli, (0, 1, 2)),
+    "qnli": ToyTask(qnli, (0, 1)),
+    "rte": ToyTask(rte, (0, 1)),
+    "wnli": ToyTask(wnli, (0, 1)),
+    "squad": ToyTask(squad, label="answers"),
+}
+
+ANNOTATION_NOISE = 0.05
+"""Share of labels replaced by a random one: annotators err, and a ceiling below 100 leaves the scenarios room to differ."""
+
+
+def task_records(language: str, task: str, split: str, size: int, seed: int) -> Iterator[dict]:
+    """`size` labelled records with the hub's columns; `split` is train or validation, for MNLI validation_matched or
+    validation_mismatched. No record of the first thousand for training is asked again."""
+    made, speak = TASKS[task], LANGUAGES[language]
+    rng = generator(language, made.trains_on if made.trains_on and split == "train" else task, split, seed)
+    seen = set() if split == "train" else _training_texts(task, language, seed)
+    for number in range(size):
+        record = made.make(rng, split)
+        while _texts(record) in seen:
+            record = made.make(rng, split)
+        if made.labels and rng.random() < ANNOTATION_NOISE:
+            record[made.label] = rng.choice(made.labels)
+        yield _said(speak, record, f"{split}-{number}", number)
+
+
+def _said(speak, record: dict, name: str, number: int) -> dict:
+    """The record in words, with the columns that number it."""
+    said = {key: speak.say(value) if isinstance(value, list) else value for key, value in record.items()}
+    if "answers" in record:
+        words = record["context"]
+        start = len(speak.say(words[: record["answers"]])) + (record["answers"] > 0)
+        answers = {"text": [speak.word(words[record["answers"]])], "answer_start": [start]}
+        return {"id": name, "title": "toy", **said, "answers": answers}
+    return said if "target" in record else {**said, "idx": number}
+
+
+def _texts(record: dict) -> tuple[str, ...]:
+    return tuple(" ".join(value) for value in record.values() if isinstance(value, list))
+
+
+def _training_texts(task: str, language: str, seed: int, size: int = 1000) -> set[tuple[str, ...]]:
+    """The first texts of a task's training data, as concepts: none of them is asked again in the validation data."""
+    made = TASKS[task]
+    rng = generator(language, made.trains_on or task, "train", seed)
+    seen = set()
+    for _ in range(size):
+        seen.add(_texts(made.make(rng, "train")))
+        if made.labels and rng.random() < ANNOTATION_NOISE:
+            rng.choice(made.labels)
+    return seen
