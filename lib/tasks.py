@@ -75,7 +75,8 @@ TASKS = {
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Where records come from: `toy` (a toy language), `files` (a folder of <suite>/<task>/<split>.jsonl or .tsv), `hub`."""
+    """Where records come from: `toy` (a toy language), `files` (a folder of <suite>/<task>/<split>.jsonl or .tsv; of
+    squad/<split>.jsonl), `hub`."""
 
     kind: str
     folder: str = ""
@@ -214,7 +215,8 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
 
 
 def _folder(name: str, source: TaskSource) -> Path:
-    return ROOT / Path(source.folder).expanduser() / TASKS[name].suite / name
+    suite = ROOT / Path(source.folder).expanduser() / TASKS[name].suite
+    return suite if name == TASKS[name].suite else suite / name  # squad is a suite of one
 
 
 def _first(name: str, split: str) -> bool:
@@ -246,6 +248,8 @@ def _read(path: Path, limit: int) -> list[dict]:
                     records.append(row)
                 elif row.strip():
                     records.append(json.loads(row))
+                    if not isinstance(records[-1], dict):
+                        raise InputError(f"{path}, record {len(records)}: not a JSON object with columns")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 ({error.reason} near record {len(records) + 1})") from error
     except json.JSONDecodeError as error:

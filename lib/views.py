@@ -138,7 +138,7 @@ def scores(rows: list[dict]) -> pd.DataFrame:
         }
         out[task, metric] = {**{name: pm(values) for name, values in runs.items()}, "seeds": len(runs["last epoch"])}
     index = pd.MultiIndex.from_tuples(out, names=["task", "metric"])
-    return pd.DataFrame(list(out.values()), index=index).reset_index("metric")
+    return pd.DataFrame(list(out.values()), index=index)
 
 
 def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
