@@ -133,7 +133,7 @@ def scores(rows: list[dict]) -> pd.DataFrame:
     out = {}
     for task, metric in dict.fromkeys(zip(frame["task"], frame["metric"])):
         runs = {
-            name: found.query("task == @task and metric == @metric").sort_values("seed")["value"]
+            name: found[(found["task"] == task) & (found["metric"] == metric)]["value"]
             for name, found in chosen.items()
         }
         out[task, metric] = {**{name: pm(values) for name, values in runs.items()}, "seeds": len(runs["last epoch"])}

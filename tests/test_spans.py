@@ -155,7 +155,7 @@ def test_the_answer_is_taken_from_the_best_window_of_its_question(tokenizer):
     data = cut(examples, tokenizer)
     token = tokenizer("III", add_special_tokens=False)["input_ids"][0]
     found = spans.answers(Pointer(token), data, torch.device("cpu"), 30, size=3)
-    assert CONTEXT.index("III") == CONTEXT.index(found[1]) and "III".startswith(found[1])
+    assert found[1] and CONTEXT.index(found[1]) == CONTEXT.index("III")
     assert found[0] and found[0] in "the cat"
     assert spans.score(["a cat", "III"], data) == {"exact_match": 100, "f1": 100}
 
