@@ -80,7 +80,7 @@ def predict(classifier: Classifier, data: Encoded, device: torch.device, size: i
     out = np.empty(len(data.rows), dtype=np.float64 if number else np.int64)
     for indices in by_length(data.rows, size):
         logits = classifier(data.batch(indices).to(device))
-        out[indices] = (logits[:, 0] if number else logits.argmax(-1)).float().cpu().numpy()
+        out[indices] = (logits[:, 0].float() if number else logits.argmax(-1)).cpu().numpy()
     classifier.train()
     return out
 
@@ -209,8 +209,8 @@ def size(p) -> dict:
     """Layers, parameters and size of the model that was fine-tuned: a BERT's encoder with its MLM head, as it was
     pretrained; a DistilBERT's encoder."""
     place = local(p.model)
-    trunk = models.load_trunk(place, p.model_revision)
-    model = models.load(place, p.model_revision, head=False) if trunk.config.model_type == "bert" else trunk
+    bert = models.kind_of(place, p.model_revision) == "bert"
+    model = models.load(place, p.model_revision, head=False) if bert else models.load_trunk(place, p.model_revision)
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": models.parameter_count(model),

@@ -59,19 +59,24 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
     return model
 
 
+def kind_of(name: str | Path, revision: str | None = None) -> str:
+    """Which of the encoders that can be fine-tuned a folder or hub id holds: bert or distilbert. Raises InputError."""
+    try:
+        kind = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False).model_type
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {str(name)!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    if kind not in ("bert", "distilbert"):
+        raise InputError(f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert")
+    return kind
+
+
 def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module:
     """An encoder to fine-tune, in fp32 from a folder or the hub, safetensors only, no remote code: BERT or DistilBERT.
 
     Raises InputError where there is no such model, it is neither of the two, or weights are missing.
     """
-    try:
-        kind = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False).model_type
-    except (OSError, ValueError) as error:
-        raise InputError(f"model {str(name)!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-    if kind == "bert":
+    if kind_of(name, revision) == "bert":
         return load(name, revision, head=False).bert
-    if kind != "distilbert":
-        raise InputError(f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert")
     try:
         model, about = DistilBertModel.from_pretrained(
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True

@@ -33,6 +33,13 @@ def test_answers_come_back_letter_by_letter(tokenizer, answer):
     data = cut(asked(answer), tokenizer)
     held = [(w, *label) for w, label in enumerate(data.encoded.labels) if label[1]]
     assert held and all(data.text(*place) == answer for place in held)
+    start = CONTEXT.index(answer)
+    whole = [
+        window
+        for window, (begin, end, token) in enumerate(zip(data.begin, data.end, data.token))
+        if data.offsets[0][token][0] <= start and start + len(answer) <= data.offsets[0][token + end - begin - 1][1]
+    ]
+    assert [window for window, _, _ in held] == whole  # no window that holds a part of it only, and none is missed
 
 
 def test_windows_are_those_of_the_tokenizer_itself(tokenizer):
