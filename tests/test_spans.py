@@ -28,7 +28,9 @@ def cut(examples, tokenizer, max_length=24, doc_stride=6, max_question_length=5)
                          max_question_length=max_question_length, segments=True)  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", ["Zygmunt III", "cicho", "$3.50", "Zażółć", "1596 r.", "北京", "。"])
+@pytest.mark.parametrize(
+    "answer", ["Zygmunt III", "1596 r.! It cost", "cicho", "$3.50", "Zażółć", "1596 r.", "北京", "。"]
+)
 def test_answers_come_back_letter_by_letter(tokenizer, answer):
     data = cut(asked(answer), tokenizer)
     held = [(w, *label) for w, label in enumerate(data.encoded.labels) if label[1]]
