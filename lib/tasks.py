@@ -75,8 +75,8 @@ TASKS = {
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Where records come from: `toy` (a toy language), `files` (a folder of <suite>/<task>/<split>.jsonl or .tsv; of
-    squad/<split>.jsonl), `hub`."""
+    """Where records come from: `toy` (a toy language), `hub`, or `files`, a folder of <suite>/<task>/<split>.jsonl or .tsv;
+    squad is a suite of one task, with its files in squad/."""
 
     kind: str
     folder: str = ""
