@@ -56,14 +56,17 @@ class Schedule:
 
 @dataclass
 class Batch:
-    """One micro-batch: inputs, kept and labels are [sequences, length]; `kept` is bool, True on real tokens."""
+    """One micro-batch: inputs and kept are [sequences, length], so are the labels of a corpus; `kept` is bool, True on real
+    tokens; `segments`, [sequences, length], is 1 on the second text of a pair, where the model tells the two apart."""
 
     inputs: torch.Tensor
     kept: torch.Tensor
     labels: torch.Tensor
+    segments: torch.Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(*(t.to(device, non_blocking=True) for t in (self.inputs, self.kept, self.labels)))
+        parts = (self.inputs, self.kept, self.labels, self.segments)
+        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in parts))
 
 
 def pad(rows: list[np.ndarray], value: int, multiple: int = 8) -> torch.Tensor:

@@ -1,192 +1,216 @@
-"""Fine-tuning for sequence classification: dropout and a linear layer on an encoder (000 section 4)."""
+"""Fine-tuning: dropout and a linear layer on an encoder, for classes, numbers and spans of a text (000 section 4)."""
 
 import copy
 import json
-from dataclasses import dataclass
+from typing import Callable
 
 import numpy as np
 import torch
 from torch import nn
 
-from lib import models
-from lib.batches import Batch, Schedule, pad
-from lib.metrics import accuracy
+from lib import models, spans
+from lib.batches import Batch, Schedule
+from lib.encoding import Encoded, TaskBatches, by_length, encode
+from lib.metrics import METRICS
 from lib.pretraining import beside, local
 from lib.progress import Progress
 from lib.stage import write_json
-from lib.tasks import TASKS, Examples, TaskSource
+from lib.tasks import TASKS, TaskSource, validations
 from lib.tasks import load as load_task
 from lib.tokenizer import load as load_tokenizer
 from lib.train import Recipe, train
 
 
 class Classifier(nn.Module):
-    """Trunk, dropout, linear layer. `pooling`: the first token's hidden state, or the mean over real tokens."""
+    """Trunk, dropout, linear layer. `pooling`: what the layer sees, the first token's hidden state, the mean over real
+    tokens, or `every` token by itself."""
 
-    def __init__(self, trunk: nn.Module, classes: int, dropout: float, pooling: str = "first", seed: int = 0):
+    def __init__(self, trunk: nn.Module, outputs: int, dropout: float, pooling: str = "first", seed: int = 0):
         super().__init__()
         torch.manual_seed(seed)
         self.trunk, self.dropout, self.pooling = trunk, nn.Dropout(dropout), pooling
-        self.linear = nn.Linear(trunk.config.hidden_size, classes)
+        self.linear = nn.Linear(trunk.config.hidden_size, outputs)
         nn.init.normal_(self.linear.weight, std=trunk.config.initializer_range)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Logits, [sequences, classes]."""
-        hidden = self.trunk(input_ids=batch.inputs, attention_mask=batch.kept.long()).last_hidden_state
+        """Logits, [sequences, outputs]; [sequences, length, outputs] with pooling `every`."""
+        segments = {} if batch.segments is None else {"token_type_ids": batch.segments}
+        hidden = self.trunk(input_ids=batch.inputs, attention_mask=batch.kept.long(), **segments).last_hidden_state
         if self.pooling == "mean":
             weight = batch.kept[..., None].to(hidden.dtype)
-            pooled = (hidden * weight).sum(1) / weight.sum(1)
-        else:
-            pooled = hidden[:, 0]
-        return self.linear(self.dropout(pooled))
+            hidden = (hidden * weight).sum(1) / weight.sum(1)
+        elif self.pooling == "first":
+            hidden = hidden[:, 0]
+        return self.linear(self.dropout(hidden))
 
 
-class Classification(nn.Module):
-    """Cross-entropy of the right class, mean over the examples of a step."""
+def class_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Cross-entropy of the right class, summed over the examples of a micro-batch."""
+    return nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
 
-    def __init__(self, classifier: Classifier):
+
+def squared_error(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """Squared difference between the one output and the number wanted, summed over the examples of a micro-batch."""
+    return nn.functional.mse_loss(logits[:, 0], batch.labels, reduction="sum")
+
+
+LOSSES = {"classification": class_loss, "regression": squared_error, "span": spans.span_loss}
+
+
+class TaskLoss(nn.Module):
+    """The loss of a kind of task, mean over the examples of a step."""
+
+    def __init__(self, classifier: Classifier, kind: str):
         super().__init__()
-        self.classifier = classifier
+        self.classifier, self.loss = classifier, LOSSES[kind]
 
     def counts(self, batch: Batch) -> dict[str, int]:
         return {"examples": len(batch.labels), "kept": int(batch.kept.sum())}
 
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
-        logits = self.classifier(batch).float()
-        return {"loss": nn.functional.cross_entropy(logits, batch.labels, reduction="sum") / totals["examples"]}
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A task's examples as token ids: rows of different lengths, and label ids [examples]."""
-
-    rows: list[np.ndarray]
-    labels: np.ndarray
-    pad_id: int
-
-    def batch(self, indices: np.ndarray) -> Batch:
-        rows = [self.rows[i] for i in indices]
-        inputs = pad(rows, self.pad_id)
-        kept = torch.arange(inputs.shape[1]) < torch.tensor([len(row) for row in rows])[:, None]
-        return Batch(inputs, kept, torch.from_numpy(self.labels[indices]))
-
-
-def encode(examples: Examples, tokenizer, max_length: int) -> Encoded:
-    """Tokenise once; every seed and every epoch uses the result."""
-    columns = [list(column) for column in zip(*examples.texts)]
-    ids = tokenizer(*columns, truncation=True, max_length=max_length, add_special_tokens=True)["input_ids"]
-    return Encoded(
-        [np.asarray(row, dtype=np.int64) for row in ids], np.asarray(examples.labels), tokenizer.pad_token_id
-    )
-
-
-class TaskBatches:
-    """Batches of labelled examples, grouped by length; `at(step)` as in `lib.batches`."""
-
-    def __init__(self, data: Encoded, schedule: Schedule):
-        self.data, self.schedule, self.steps = data, schedule, schedule.steps
-
-    def at(self, step: int) -> list[Batch]:
-        return [self.data.batch(indices) for indices in self.schedule.indices(step)]
+        return {"loss": self.loss(self.classifier(batch).float(), batch) / totals["examples"]}
 
 
 @torch.inference_mode()
 def predict(classifier: Classifier, data: Encoded, device: torch.device, size: int = 256) -> np.ndarray:
-    """Predicted class of every example, [examples]. Similar lengths go together, which changes nothing but the time."""
+    """Predicted class of every example, or its number where the classifier has a single output: [examples]."""
     classifier.eval()
-    order = np.argsort([len(row) for row in data.rows], kind="stable")
-    out = np.empty(len(order), dtype=np.int64)
-    for start in range(0, len(order), size):
-        indices = order[start : start + size]
-        out[indices] = classifier(data.batch(indices).to(device)).argmax(-1).cpu().numpy()
+    number = classifier.linear.out_features == 1
+    out = np.empty(len(data.rows), dtype=np.float64 if number else np.int64)
+    for indices in by_length(data.rows, size):
+        logits = classifier(data.batch(indices).to(device))
+        out[indices] = (logits[:, 0].float() if number else logits.argmax(-1)).cpu().numpy()
     classifier.train()
     return out
 
 
-def finetune(trunk: nn.Module, training: Encoded, validations: dict[str, Encoded], *, classes: int, epochs: int,
-             batch: int, dropout: float, pooling: str, recipe: Recipe) -> list[dict]:  # fmt: skip
-    """Fine-tune `trunk` in place; one dict(task, epoch, accuracy, loss) for every epoch and validation set.
+def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Callable[[Classifier], list[dict]], *,
+             epochs: int, batch: int, recipe: Recipe, when: str = "every_epoch") -> list[dict]:  # fmt: skip
+    """Fine-tune `classifier` in place; the rows of `evaluate(classifier)` after every epoch, or after the last one only,
+    each with `epoch` and the mean training `loss` of that epoch added.
 
     The paper reports the largest accuracy over epochs (protocol `best_epoch`), which is chosen on the data it is measured
     on; the last one (`final`) is not.
     """
-    classifier = Classifier(trunk, classes, dropout, pooling, recipe.seed)
     schedule = Schedule(
         np.array([len(row) for row in training.rows]), batch=batch, micro=batch, epochs=epochs, seed=recipe.seed
     )
     found: list[dict] = []
-    epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in range(1, epochs + 1)}
+    evaluated = range(1, epochs + 1) if when == "every_epoch" else [epochs]
+    epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in evaluated}
 
     def after_step(done: int) -> None:
         if done in epoch_ends:
-            device = next(classifier.parameters()).device
-            for task, data in validations.items():
-                value = accuracy(predict(classifier, data, device), data.labels)
-                found.append({"task": task, "epoch": epoch_ends[done], "accuracy": value})
+            found.extend({"epoch": epoch_ends[done], **row} for row in evaluate(classifier))
 
-    losses = train(Classification(classifier), TaskBatches(training, schedule), recipe, after_step=after_step,
+    losses = train(TaskLoss(classifier, kind), TaskBatches(training, schedule), recipe, after_step=after_step,
                    log_every=schedule.steps_per_epoch, quiet=True)  # fmt: skip
     return [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
 
 
+def evaluation(validation: dict[str, dict[str, Encoded | spans.Windows]], max_answer_length: int) -> Callable:
+    """What measures a classifier on the validation sets, task -> {ending of the metrics' names: set}, in rows of task,
+    metric and value."""
+
+    def evaluate(classifier: Classifier) -> list[dict]:
+        device, rows = next(classifier.parameters()).device, []
+        for name, sets in validation.items():
+            for ending, data in sets.items():
+                if TASKS[name].kind == "span":
+                    values = spans.score(spans.answers(classifier, data, device, max_answer_length), data)
+                else:
+                    predicted = predict(classifier, data, device)
+                    values = {metric: METRICS[metric](predicted, data.labels) for metric in TASKS[name].metrics}
+                rows += [{"task": name, "metric": metric + ending, "value": value} for metric, value in values.items()]
+        return rows
+
+    return evaluate
+
+
 def finetune_tasks(p, folder) -> list[dict]:
-    """Fine-tune `p.model` on every task with every seed; one row per task, seed and epoch.
+    """Fine-tune `p.model` on every task with every seed; one row of seed, task, epoch, metric, value (in percent) and
+    training loss for each metric and each epoch that is evaluated.
 
     Tasks that share their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for
     bit. Each finished run is kept in `folder`/runs, so a stage that was stopped goes on with the next one. The model is
     loaded and the text tokenised once for all seeds.
     """
     place = beside(p.model)
-    trunk = models.load(place, p.model_revision, head=False).bert
+    trunk = models.load_trunk(place, p.model_revision)
     tokenizer = load_tokenizer(local(p.tokenizer)) if p.tokenizer else load_tokenizer(place, p.model_revision)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     groups = shared_training(p)
     progress = Progress(len(groups) * len(p.seeds), "fine-tuning")
     rows, done = [], 0
     for owner, names in groups.items():
-        data = None
+        data, own = None, settings(p, names[0])
         for seed in p.seeds:
             kept = folder / "runs" / f"{owner}-{seed}.json"
             if not kept.is_file():
-                data = data or encoded(p, names, tokenizer)
-                recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, clip=p.clip_norm,
-                                precision=p.precision, seed=seed)  # fmt: skip
-                found = finetune(copy.deepcopy(trunk), *data, classes=len(TASKS[owner].labels), epochs=p.epochs,
-                                 batch=p.batch_size, dropout=p.dropout, pooling=p.pooling, recipe=recipe)  # fmt: skip
-                write_json(kept, found)
+                data = data or encoded(own, names, tokenizer, models.tells_segments(trunk))
+                write_json(kept, one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed))
             found = json.loads(kept.read_text(encoding="utf-8"))
             rows += [{"seed": seed, **row} for row in found]
             done += 1
-            last = {row["task"]: row["accuracy"] for row in found}
-            progress.at(done, f"seed {seed}: " + ", ".join(f"{task} {value:.1f} %" for task, value in last.items()))
+            last = [row for row in found if row["epoch"] == own.epochs]
+            progress.at(done, f"seed {seed}: " + ", ".join(f"{r['task']} {r['metric']} {r['value']:.1f}" for r in last))
     return rows
 
 
+def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> list[dict]:
+    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task."""
+    outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
+    pooling = "every" if task.kind == "span" else p.pooling
+    recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, clip=p.clip_norm, precision=p.precision,
+                    seed=seed)  # fmt: skip
+    found = finetune(Classifier(trunk, outputs, p.dropout, pooling, seed), training, task.kind,
+                     evaluation(validation, p.max_answer_length), epochs=p.epochs, batch=p.batch_size, recipe=recipe,
+                     when=p.evaluate)  # fmt: skip
+    return [{key: row[key] for key in ("task", "epoch", "metric", "value", "loss")} for row in found]
+
+
+def settings(p, name: str):
+    """The parameters of one task: those of the stage, with its own in their place."""
+    return p.model_copy(update=p.per_task.get(name, {}))
+
+
 def shared_training(p) -> dict[str, list[str]]:
-    """Tasks by the task whose training data they use."""
+    """Tasks that are fine-tuned together, by the task whose training data they use. A task with values of its own in
+    `per_task` that its owner does not have is fine-tuned by itself, under its own name."""
     groups: dict[str, list[str]] = {}
     for name in p.tasks:
-        groups.setdefault(TASKS[name].trains_on or name, []).append(name)
+        owner = TASKS[name].trains_on or name
+        alike = p.per_task.get(name, {}) == p.per_task.get(owner, {})
+        groups.setdefault(owner if alike else name, []).append(name)
     return groups
 
 
-def encoded(p, names: list[str], tokenizer) -> tuple[Encoded, dict[str, Encoded]]:
-    """The training examples that the tasks `names` share, and the validation examples of each."""
+def encoded(p, names: list[str], tokenizer, segments: bool) -> tuple[Encoded, dict[str, dict]]:
+    """The training examples that the tasks `names` share, and each task's validation sets: ending of the metrics -> set."""
     source = TaskSource(p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions)
 
-    def read(name: str, split: str, limit) -> Encoded:
+    def read(name: str, split: str, limit):
         limit = limit if isinstance(limit, int) else limit.get(TASKS[name].trains_on or name, 0)
-        return encode(load_task(name, split, source, limit), tokenizer, p.max_length)
+        examples = load_task(name, split, source, limit)
+        if TASKS[name].kind == "span":
+            return spans.windows(examples, tokenizer, max_length=p.max_length, doc_stride=p.doc_stride,
+                                 max_question_length=p.max_question_length, segments=segments)  # fmt: skip
+        return encode(examples, tokenizer, p.max_length, segments)
 
-    return read(names[0], "train", p.train_examples), {
-        name: read(name, "validation", p.validation_examples) for name in names
+    training = read(names[0], "train", p.train_examples)
+    return training.encoded if isinstance(training, spans.Windows) else training, {
+        name: {ending: read(name, split, p.validation_examples) for split, ending in validations(name, source).items()}
+        for name in names
     }
 
 
 def size(p) -> dict:
-    """Layers, parameters and size of the model that was fine-tuned (its encoder with the MLM head)."""
-    model = models.load(local(p.model), p.model_revision, head=False)
+    """Layers, parameters and size of the model that was fine-tuned: a BERT's encoder with its MLM head, as it was
+    pretrained; a DistilBERT's encoder."""
+    place = local(p.model)
+    bert = models.kind_of(place, p.model_revision) == "bert"
+    model = models.load(place, p.model_revision, head=False) if bert else models.load_trunk(place, p.model_revision)
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": models.parameter_count(model),

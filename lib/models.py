@@ -1,4 +1,5 @@
-"""Teachers and students: made, loaded, cut, counted. All are BERT encoders with a tied MLM head."""
+"""Teachers and students: made, loaded, cut, counted. All are BERT encoders with a tied MLM head; a DistilBERT may be
+fine-tuned beside them."""
 
 import copy
 from pathlib import Path
@@ -6,7 +7,7 @@ from typing import Sequence
 
 import torch
 from safetensors import SafetensorError
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AutoConfig, BertConfig, BertForMaskedLM, DistilBertModel
 
 from lib.errors import InputError
 
@@ -83,6 +84,41 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
         raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; it needs an "
                          "encoder and a masked-language-model head")  # fmt: skip
     return model
+
+
+def kind_of(name: str | Path, revision: str | None = None) -> str:
+    """Which of the encoders that can be fine-tuned a folder or hub id holds: bert or distilbert. Raises InputError."""
+    try:
+        kind = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False).model_type
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {str(name)!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    if kind not in ("bert", "distilbert"):
+        raise InputError(f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert")
+    return kind
+
+
+def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module:
+    """An encoder to fine-tune, in fp32 from a folder or the hub, safetensors only, no remote code: BERT or DistilBERT.
+
+    Raises InputError where there is no such model, it is neither of the two, or weights are missing.
+    """
+    if kind_of(name, revision) == "bert":
+        return load(name, revision, head=False).bert
+    try:
+        model, about = DistilBertModel.from_pretrained(
+            name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"model {str(name)!r} cannot be loaded as a DistilBERT encoder: {reason}") from error
+    if missing := sorted(about["missing_keys"]):
+        raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more")
+    return model
+
+
+def tells_segments(trunk: torch.nn.Module) -> bool:
+    """Whether a trunk takes token_type_ids: BERT does, DistilBERT has dropped them (Sanh et al. 2019, section 3)."""
+    return getattr(trunk.config, "type_vocab_size", 0) > 1
 
 
 def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:

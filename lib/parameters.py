@@ -7,10 +7,12 @@ names are refused; numbers may be written as `1e-5`.
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import TypedDict  # pydantic refuses the standard library's before Python 3.12
 
 from lib.cleaning import How
 from lib.corpus import Source
 from lib.errors import InputError
+from lib.tasks import TASKS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -113,8 +115,23 @@ class Distillation(Training):
     positions: Literal["all", "masked"] = "all"
 
 
+SequenceLength = Annotated[int, Field(ge=8, le=512)]
+Pooling = Literal["first", "mean"]
+
+
+class OneTask(TypedDict, total=False):
+    """What a single task may have a value of its own for."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    learning_rate: Positive
+    epochs: Count
+    batch_size: Count
+    max_length: SequenceLength
+    pooling: Pooling
+
+
 class Finetune(Stage):
-    """5_finetune: every task with every seed."""
+    """5_finetune: every task with every seed. The windows and answers of spans (squad): see lib.spans."""
 
     model: str
     model_revision: str | None = None
@@ -128,14 +145,19 @@ class Finetune(Stage):
     validation_examples: CountOrNone = 0
     seeds: list[int] = Field(min_length=1)
     epochs: Count = 8
+    evaluate: Literal["every_epoch", "last"] = "every_epoch"  # last: saves time, and both protocols are the same then
     batch_size: Count = 32
-    max_length: Annotated[int, Field(ge=8, le=512)] = 256
+    max_length: SequenceLength = 256
+    doc_stride: Count = 128  # tokens of the context from the start of one window to the start of the next
+    max_question_length: Count = 64  # tokens
+    max_answer_length: Count = 30  # tokens
+    per_task: dict[str, OneTask] = {}
     learning_rate: Positive
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Share = 0.1
-    pooling: Literal["first", "mean"] = "first"
+    pooling: Pooling = "first"
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
     precision: Literal["no", "bf16", "fp16"] = "no"
 
@@ -145,11 +167,26 @@ class Finetune(Stage):
             raise ValueError("task_source files needs task_folder, the folder that holds <suite>/<task>/<split>.jsonl")
         if self.task_source == "toy" and not self.task_language:
             raise ValueError("task_source toy needs task_language")
-        if isinstance(self.train_examples, dict) and not set(self.train_examples) <= set(self.tasks):
-            unknown = sorted(set(self.train_examples) - set(self.tasks))[0]
-            raise ValueError(f"train_examples names {unknown!r}, which is not among tasks ({', '.join(self.tasks)})")
+        for key in ("train_examples", "per_task"):
+            named = getattr(self, key)
+            if isinstance(named, dict) and not set(named) <= set(self.tasks):
+                unknown = sorted(set(named) - set(self.tasks))[0]
+                raise ValueError(f"{key} names {unknown!r}, which is not among tasks ({', '.join(self.tasks)})")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat one")
+        return self
+
+    @model_validator(mode="after")
+    def _windows(self):
+        for name in self.tasks:
+            if name in TASKS and TASKS[name].kind == "span":
+                length = self.per_task.get(name, {}).get("max_length", self.max_length)
+                least = self.max_question_length + self.doc_stride + 4  # special tokens: BERT has 3 of them, RoBERTa 4
+                if length < least:
+                    raise ValueError(
+                        f"max_length {length} of {name} has no room for max_question_length {self.max_question_length} and "
+                        f"doc_stride {self.doc_stride}; allowed are {least} and more"
+                    )
         return self
 
 
@@ -186,7 +223,8 @@ def validate(kind: str, values: dict, where=lambda key: "parameters") -> Stage:
         key = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
             known = KINDS[kind].model_fields
-            names = ", ".join(known) if len(first["loc"]) == 1 else "see lib/parameters.py"
+            inner = ", ".join(OneTask.__annotations__) if key == "per_task" else "see lib/parameters.py"
+            names = ", ".join(known) if len(first["loc"]) == 1 else inner
             raise InputError(f"{where(key)}: unknown key {path!r} for {kind}; allowed are {names}") from None
         if first["type"] == "missing":
             raise InputError(f"{where(key)}: {path} is missing for {kind}") from None

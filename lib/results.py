@@ -39,7 +39,8 @@ class Gathered:
         }
 
     def results(self) -> pd.DataFrame:
-        """results.csv: one row a task, seed and protocol. `final` is the last epoch, `best_epoch` the largest accuracy."""
+        """results.csv: one row a task, metric, seed and protocol. `final` is the last epoch; `best_epoch` the one with the
+        largest mean over the task's metrics, all of which are that epoch's."""
         rows = []
         for (study, scenario, kind), found in self.stages.items():
             if kind != "finetune":
@@ -48,20 +49,22 @@ class Gathered:
             common = {"study": study, "scenario": scenario, "layers": found["model"]["layers"],
                       "language": found["parameters"]["task_language"] or _language(found)}  # fmt: skip
             for (task, seed), run in runs.groupby(["task", "seed"], sort=False):
-                chosen = {"final": run.loc[run["epoch"].idxmax()], "best_epoch": run.loc[run["accuracy"].idxmax()]}
+                chosen = {"final": run["epoch"].max(), "best_epoch": run.groupby("epoch")["value"].mean().idxmax()}
                 rows += [
-                    {**common, "seed": seed, "task": task, "metric": "accuracy", "protocol": protocol,
-                     "epoch": int(row["epoch"]), "value": float(row["accuracy"])}
-                    for protocol, row in chosen.items()
+                    {**common, "seed": seed, "task": task, "metric": row["metric"], "protocol": protocol,
+                     "epoch": int(epoch), "value": float(row["value"])}
+                    for protocol, epoch in chosen.items()
+                    for _, row in run[run["epoch"] == epoch].iterrows()
                 ]  # fmt: skip
         return pd.DataFrame(rows, columns=RESULTS)
 
     def epochs(self, study: str) -> pd.DataFrame:
-        """Accuracy after every epoch of every fine-tuning: scenario, task, seed, epoch, value."""
+        """The mean over a task's metrics after every epoch of every fine-tuning: scenario, task, seed, epoch, value."""
         frames = [
             pd.DataFrame(found["scores"]).assign(scenario=name) for name, found in self.of("finetune", study).items()
         ]
-        return pd.concat(frames).rename(columns={"accuracy": "value"})[["scenario", "task", "seed", "epoch", "value"]]
+        runs = pd.concat(frames).groupby(["scenario", "task", "seed", "epoch"], sort=False)
+        return runs["value"].mean().reset_index()
 
     def curves(self, study: str) -> pd.DataFrame:
         """Loss curves of every training: scenario, step, component, value."""

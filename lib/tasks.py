@@ -11,35 +11,72 @@ from lib.errors import InputError
 
 @dataclass(frozen=True)
 class Task:
-    """Where a task's records are and how they read.
+    """Where a task's records are, how they read, and how a model is scored.
 
     `text` names one or two columns; `labels` is the fixed order of the classes, so that a label's id is the same in every
-    process and for every subset; `trains_on` names the task whose training data it borrows.
+    process and for every subset; `kind` is classification, regression (a number in `range_of_label`) or span (an answer in
+    the second text); `trains_on` names the task whose training data it borrows; `validations` maps each validation split
+    to what its metrics' names end in.
     """
 
     suite: str
     hub: str
     text: tuple[str, ...]
     label: str
-    labels: tuple[str, ...]
-    language: str = "pl"
-    metric: str = "accuracy"
+    labels: tuple[str, ...] = ()
+    language: str = "en"
+    metrics: tuple[str, ...] = ("accuracy",)
+    kind: str = "classification"
+    config: str = ""  # which part of the hub's data set
     trains_on: str = ""
+    range_of_label: tuple[float, float] = (0.0, 5.0)  # of a regression
+    validations: tuple[tuple[str, str], ...] = (("validation", ""),)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The gold answers of a question: `texts[i]` stands in the context from character `starts[i]` on."""
+
+    texts: tuple[str, ...]
+    starts: tuple[int, ...]
+
+
+def _klej(name: str, labels: tuple[str, ...], trains_on: str = "") -> Task:
+    return Task("klej", f"allegro/klej-{name}", ("sentence",), "target", labels, language="pl", trains_on=trains_on)
+
+
+def _glue(name: str, text: tuple[str, ...], labels: tuple[str, ...], **more) -> Task:
+    return Task("glue", "nyu-mll/glue", text, "label", labels, config=name, **more)
 
 
 _POLEMO = ("__label__meta_amb", "__label__meta_minus_m", "__label__meta_plus_m", "__label__meta_zero")
+_PAIR = ("sentence1", "sentence2")
+_ENTAILED = ("entailment", "not_entailment")
+_MATCHED = (("validation_matched", ""), ("validation_mismatched", "_mismatched"))
 
 TASKS = {
-    "nkjp-ner": Task("klej", "allegro/klej-nkjp-ner", ("sentence",), "target",
-                     ("geogName", "noEntity", "orgName", "persName", "placeName", "time")),
-    "polemo2-in": Task("klej", "allegro/klej-polemo2-in", ("sentence",), "target", _POLEMO),
-    "polemo2-out": Task("klej", "allegro/klej-polemo2-out", ("sentence",), "target", _POLEMO, trains_on="polemo2-in"),
+    "nkjp-ner": _klej("nkjp-ner", ("geogName", "noEntity", "orgName", "persName", "placeName", "time")),
+    "polemo2-in": _klej("polemo2-in", _POLEMO),
+    "polemo2-out": _klej("polemo2-out", _POLEMO, trains_on="polemo2-in"),
+    # GLUE: classes in the order of the hub's label ids, metrics of Wang et al. 2019, Table 1.
+    "cola": _glue("cola", ("sentence",), ("unacceptable", "acceptable"), metrics=("matthews",)),
+    "sst2": _glue("sst2", ("sentence",), ("negative", "positive")),
+    "mrpc": _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), metrics=("accuracy", "f1")),
+    "qqp": _glue("qqp", ("question1", "question2"), ("not_duplicate", "duplicate"), metrics=("accuracy", "f1")),
+    "stsb": _glue("stsb", _PAIR, (), metrics=("pearson", "spearman"), kind="regression"),
+    "mnli": _glue("mnli", ("premise", "hypothesis"), ("entailment", "neutral", "contradiction"), validations=_MATCHED),
+    "qnli": _glue("qnli", ("question", "sentence"), _ENTAILED),
+    "rte": _glue("rte", _PAIR, _ENTAILED),
+    "wnli": _glue("wnli", _PAIR, ("not_entailment", "entailment")),
+    "squad": Task("squad", "rajpurkar/squad", ("question", "context"), "answers", kind="span",
+                  metrics=("exact_match", "f1")),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TaskSource:
-    """Where records come from: `toy` (a toy language), `files` (a folder of <suite>/<task>/<split>.jsonl or .tsv), `hub`."""
+    """Where records come from: `toy` (a toy language), `hub`, or `files`, a folder of <suite>/<task>/<split>.jsonl or .tsv;
+    squad is a suite of one task, with its files in squad/."""
 
     kind: str
     folder: str = ""
@@ -50,14 +87,15 @@ class TaskSource:
 
 @dataclass(frozen=True)
 class Examples:
-    """Texts, each a tuple of one or two strings, and their label ids."""
+    """Texts, each a tuple of one or two strings, and their labels: class ids, numbers (regression) or `Answers` (span)."""
 
     texts: list[tuple[str, ...]]
-    labels: list[int]
+    labels: list
 
 
 def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
-    """The labelled examples of a task; `split` is train or validation, `limit` > 0 keeps the first so many.
+    """The labelled examples of a task; `split` is train or one of `validations(name, source)`, `limit` > 0 keeps the
+    first so many.
 
     Raises InputError naming the file, the column or the label that is wrong.
     """
@@ -65,21 +103,26 @@ def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
     records, where = _records(name, split, source, limit)
     if not records:
         raise InputError(f"{where}: no records; the task {name} needs at least one")
-    ids = {label: index for index, label in enumerate(task.labels)}
     texts, labels = [], []
     for number, record in enumerate(records, 1):
+        at = f"{where}, record {number}"
         for column in (*task.text, task.label):
             if column not in record or record[column] is None:
                 found = ", ".join(map(str, record)) or "none"
-                raise InputError(f"{where}, record {number}: no column {column!r}; {name} needs "
+                raise InputError(f"{at}: no column {column!r}; {name} needs "
                                  f"{', '.join((*task.text, task.label))}, found {found}")  # fmt: skip
-        if record[task.label] not in ids:
-            raise InputError(
-                f"{where}, record {number}: label {record[task.label]!r} is not one of {', '.join(task.labels)}"
-            )
         texts.append(tuple(str(record[column]) for column in task.text))
-        labels.append(ids[record[task.label]])
+        labels.append(_label(task, record, at))
     return Examples(texts, labels)
+
+
+def validations(name: str, source: TaskSource) -> dict[str, str]:
+    """The validation splits of a task that its source has, each with what its metrics' names end in. The first always is
+    among them; of files, a further one only if its file is there."""
+    first, *further = TASKS[name].validations
+    if source.kind == "files":
+        further = [pair for pair in further if _found(_folder(name, source), pair[0])]
+    return dict([first, *further])
 
 
 def check(name: str, source: TaskSource) -> None:
@@ -93,9 +136,61 @@ def check(name: str, source: TaskSource) -> None:
             raise InputError(
                 f"task_language: unknown toy language {source.language!r}; known are {', '.join(LANGUAGES)}"
             )
+        if name not in toyworld.TASKS:
+            raise InputError(f"tasks: the toy languages have no task {name!r}; they have {', '.join(toyworld.TASKS)}")
     if source.kind == "files":
-        for split in ("train", "validation"):
+        for split in ("train", *validations(name, source)):
             load(name, split, source)
+
+
+# ---------------------------------------------------------------------------------------------- labels
+
+
+def _label(task: Task, record: dict, at: str):
+    """The label of a record: a class id, a number, or the answers. Files may give classes by name or by id."""
+    given = record[task.label]
+    if task.kind == "span":
+        return _answers(record["context"], given, at)
+    if str(given) in ("-1", "-1.0"):
+        raise InputError(
+            f"{at}: label -1 marks a record without a label, as in GLUE's test sets; put a labelled one there"
+        )
+    if task.kind == "regression":
+        return _number(task, given, at)
+    if given in task.labels:
+        return task.labels.index(given)
+    if str(given) in map(str, range(len(task.labels))):
+        return int(given)
+    allowed = f"one of {', '.join(task.labels)}" + f", or 0 … {len(task.labels) - 1}"
+    raise InputError(f"{at}: label {given!r} is not {allowed}")
+
+
+def _number(task: Task, given, at: str) -> float:
+    low, high = task.range_of_label
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not low <= value <= high:
+        raise InputError(f"{at}: label {given!r} is not a number from {low:g} to {high:g}")
+    return value
+
+
+def _answers(context: str, given, at: str) -> Answers:
+    """SQuAD's {text: [...], answer_start: [...]}, starts in characters of the context."""
+    shape = "answers need text and answer_start, two lists of one length, at least 1"
+    if not isinstance(given, dict) or not given.get("text"):
+        raise InputError(f"{at}: {shape}; found {str(given)[:60]!r}")
+    texts, starts = list(given["text"]), list(given.get("answer_start") or [])
+    if len(texts) != len(starts):
+        raise InputError(f"{at}: {shape}; found {len(texts)} and {len(starts)}")
+    for text, start in zip(texts, starts):
+        if not text or start < 0 or not context.startswith(text, start):
+            raise InputError(f"{at}: the answer {text!r} does not stand at character {start} of the context")
+    return Answers(tuple(texts), tuple(starts))
+
+
+# ---------------------------------------------------------------------------------------------- records
 
 
 def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[list[dict], str]:
@@ -106,23 +201,38 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
         size = limit or 1000
         return list(toytasks.task_records(source.language, name, split, size, source.seed)), f"toy task {name}"
     if source.kind == "files":
-        path = _file(ROOT / Path(source.folder).expanduser() / TASKS[owner].suite / owner, split)
+        path = _file(_folder(owner, source), split, _first(owner, split))
         return _read(path, limit), str(path)
     from datasets import load_dataset
 
-    dataset = TASKS[owner].hub
+    dataset, config = TASKS[owner].hub, TASKS[owner].config
     try:
-        rows = load_dataset(dataset, split=split, revision=(source.revisions or {}).get(owner))
+        rows = load_dataset(dataset, config or None, split=split, revision=(source.revisions or {}).get(owner))
     except Exception as error:  # the hub's client raises many kinds; all of them mean the same here
         raise InputError(f"task {name}: cannot load {dataset!r} from the hub: {str(error).splitlines()[0]}") from error
-    return list(rows.select(range(min(limit, len(rows))))) if limit else list(rows), dataset
+    where = f"{dataset} {config} {split}".replace("  ", " ")
+    return list(rows.select(range(min(limit, len(rows))))) if limit else list(rows), where
 
 
-def _file(folder: Path, split: str) -> Path:
-    for ending in ("jsonl", "tsv"):
-        if (folder / f"{split}.{ending}").is_file():
-            return folder / f"{split}.{ending}"
-    raise InputError(f"{folder}: no {split}.jsonl and no {split}.tsv; put the task's {split} records there")
+def _folder(name: str, source: TaskSource) -> Path:
+    suite = ROOT / Path(source.folder).expanduser() / TASKS[name].suite
+    return suite if name == TASKS[name].suite else suite / name  # squad is a suite of one
+
+
+def _first(name: str, split: str) -> bool:
+    return split == TASKS[name].validations[0][0]
+
+
+def _found(folder: Path, split: str) -> Path | None:
+    return next((path for end in ("jsonl", "tsv") if (path := folder / f"{split}.{end}").is_file()), None)
+
+
+def _file(folder: Path, split: str, first: bool) -> Path:
+    """The file of a split. A task's first validation split may simply be called validation."""
+    path = _found(folder, split) or (_found(folder, "validation") if first else None)
+    if path is None:
+        raise InputError(f"{folder}: no {split}.jsonl and no {split}.tsv; put the task's {split} records there")
+    return path
 
 
 def _read(path: Path, limit: int) -> list[dict]:
@@ -138,6 +248,8 @@ def _read(path: Path, limit: int) -> list[dict]:
                     records.append(row)
                 elif row.strip():
                     records.append(json.loads(row))
+                    if not isinstance(records[-1], dict):
+                        raise InputError(f"{path}, record {len(records)}: not a JSON object with columns")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 ({error.reason} near record {len(records) + 1})") from error
     except json.JSONDecodeError as error:

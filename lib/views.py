@@ -119,43 +119,63 @@ def sizes(**models) -> pd.DataFrame:
 
 
 def scores(rows: list[dict]) -> pd.DataFrame:
-    """Fine-tuning results per task under both protocols: mean ± half the 95 % interval over seeds, accuracy in percent."""
+    """Fine-tuning results per task and metric under both protocols, in percent: mean ± half the 95 % interval over seeds.
+
+    The best epoch of a run is the one with the largest mean over the task's metrics.
+    """
     from lib.statistics import pm
 
     frame = pd.DataFrame(rows)
+    mean = frame.groupby(["task", "seed", "epoch"], sort=False)["value"].mean().reset_index()
+    best = mean.loc[mean.groupby(["task", "seed"])["value"].idxmax(), ["task", "seed", "epoch"]]
+    last = frame.groupby(["task", "seed"], sort=False)["epoch"].max().reset_index()
+    chosen = {"last epoch": frame.merge(last), "best epoch": frame.merge(best)}
     out = {}
-    for task, group in frame.groupby("task", sort=False):
-        by_seed = group.sort_values("epoch").groupby("seed")["accuracy"]
-        out[task] = {"last epoch": pm(by_seed.last()), "best epoch": pm(by_seed.max()), "seeds": by_seed.ngroups}
-    return pd.DataFrame.from_dict(out, orient="index").rename_axis("task")
+    for task, metric in dict.fromkeys(zip(frame["task"], frame["metric"])):
+        runs = {
+            name: found[(found["task"] == task) & (found["metric"] == metric)]["value"]
+            for name, found in chosen.items()
+        }
+        out[task, metric] = {**{name: pm(values) for name, values in runs.items()}, "seeds": len(runs["last epoch"])}
+    index = pd.MultiIndex.from_tuples(out, names=["task", "metric"])
+    return pd.DataFrame(list(out.values()), index=index)
 
 
 def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
-    """A few training examples of every task with their labels."""
+    """A few training examples of every task with their labels: a class by its name, a number, an answer."""
     from lib.tasks import TASKS, TaskSource, load
+
+    def said(task, label) -> str:
+        if task.kind == "span":
+            return label.texts[0]
+        return task.labels[label] if task.labels else f"{label:g}"
 
     source = TaskSource(p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions)
     rows = []
     for name in p.tasks:
         found = load(name, "train", source, count)
         rows += [
-            {"task": name, "text": " ⏎ ".join(text)[:width], "label": TASKS[name].labels[label]}
+            {"task": name, "text": " ⏎ ".join(text)[:width], "label": said(TASKS[name], label)}
             for text, label in zip(found.texts, found.labels)
         ]
     return pd.DataFrame(rows)
 
 
 def finetuning(rows: list[dict]):
-    """Accuracy after every epoch, one line a seed, one panel a task."""
+    """Every metric after every epoch, one line a seed, one panel a task and metric, at most four panels beside each other."""
     from matplotlib.figure import Figure
 
     frame = pd.DataFrame(rows)
-    tasks = list(dict.fromkeys(frame["task"]))
-    figure = Figure(figsize=(2.4 * len(tasks), 2.2), layout="constrained")
-    for axis, task in zip(figure.subplots(1, len(tasks), squeeze=False, sharey=True)[0], tasks):
-        for _, group in frame[frame["task"] == task].groupby("seed"):
-            axis.plot(group["epoch"], group["accuracy"], color="#0072B2", lw=1, alpha=0.7)
-        axis.set(title=task, xlabel="epoch")
+    panels = list(dict.fromkeys(zip(frame["task"], frame["metric"])))
+    wide = min(4, len(panels))
+    deep = -(-len(panels) // wide)
+    figure = Figure(figsize=(2.4 * wide, 2.2 * deep), layout="constrained")
+    axes = figure.subplots(deep, wide, squeeze=False, sharey=frame["metric"].nunique() == 1).flatten()
+    for axis, (task, metric) in zip(axes, panels):
+        for _, group in frame[(frame["task"] == task) & (frame["metric"] == metric)].groupby("seed"):
+            axis.plot(group["epoch"], group["value"], color="#0072B2", lw=1, alpha=0.7)
+        axis.set(title=task, xlabel="epoch", ylabel=f"{metric.replace('_', ' ')}, %")
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("accuracy, %")
+    for axis in axes[len(panels) :]:
+        axis.remove()
     return figure

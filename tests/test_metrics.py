@@ -21,6 +21,20 @@ def test_against_the_libraries():
     assert METRICS["spearman"](SCORES, TRUE) == pytest.approx(100 * stats.spearmanr(SCORES, TRUE).statistic)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_against_the_libraries_on_lopsided_classes_and_ties(seed):
+    rng = np.random.default_rng(seed)
+    labels, guesses = rng.random(150) < 0.1 * (seed + 1), rng.random(150) < 0.3
+    assert METRICS["f1"](guesses.astype(int), labels.astype(int)) == pytest.approx(100 * sk.f1_score(labels, guesses))
+    three, asked = rng.integers(0, 3, 150), rng.integers(0, 3, 150)
+    assert METRICS["accuracy"](three, asked) == pytest.approx(100 * sk.accuracy_score(asked, three))
+    assert METRICS["matthews"](three, asked) == pytest.approx(100 * sk.matthews_corrcoef(asked, three))
+    rounded, scores = rng.integers(0, 6, 150).astype(float), rng.normal(size=150)
+    ranks = np.corrcoef(stats.rankdata(scores), stats.rankdata(rounded))[0, 1]  # ties share the mean of their ranks
+    assert METRICS["spearman"](scores, rounded) == pytest.approx(100 * ranks)
+    assert METRICS["pearson"](scores, rounded) == pytest.approx(100 * np.corrcoef(scores, rounded)[0, 1])
+
+
 def test_by_hand():
     """3 true positives, 1 false positive, 2 false negatives, 4 true negatives."""
     labels = np.array([1, 1, 1, 0, 1, 1, 0, 0, 0, 0])
@@ -44,6 +58,13 @@ def test_constant_predictions_score_zero_not_nan():
     ("北京大学", "北京大学"),
     ("«Łódź»", "«łódź»"),
     ("...", ""),
+    ("The", ""),
+    ("U.S.A.", "usa"),
+    ("well-known", "wellknown"),
+    ("a\tb\n c", "b c"),
+    ("$3.50 – “quoted”", "350 – “quoted”"),
+    ("the the anthem", "anthem"),
+    ("中国的首都。", "中国的首都。"),
 ])  # fmt: skip
 def test_normalisation(given, expected):
     assert normalised(given) == expected
@@ -61,6 +82,17 @@ def test_f1_is_word_overlap_with_the_best_gold():
     assert token_f1("to be or to be", ["to be"]) == pytest.approx(2 * (2 / 5) / (2 / 5 + 1))
     assert token_f1("", ["x"]) == 0 and token_f1("x", ["y"]) == 0
     assert token_f1("北京", ["北京大学"]) == 0  # one word each: characters are not compared
+
+
+def test_answers_that_are_nothing_but_articles():
+    """The official scorer compares what is left, even if nothing is; its word overlap of nothing is 0."""
+    assert exact_match("the", ["a"]) == 1 and token_f1("the", ["a"]) == 0
+    assert exact_match("", ["The"]) == 1
+
+
+def test_the_best_gold_answer_counts_for_each_metric_by_itself():
+    golds = ["in the year 1865", "1865"]
+    assert exact_match("1865.", golds) == 1 and token_f1("year 1865", golds) == pytest.approx(2 * 1 * (2 / 3) / (5 / 3))
 
 
 def test_a_data_set_in_percent():

@@ -2,7 +2,14 @@
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, BertModel
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertModel,
+)
 
 from lib import models
 from lib.errors import InputError
@@ -124,3 +131,58 @@ def test_a_checkpoint_without_a_head_is_no_teacher(teacher, tmp_path):
         models.load(tmp_path)
     assert torch.equal(models.load(tmp_path, head=False).bert.embeddings.word_embeddings.weight,
                        teacher.bert.embeddings.word_embeddings.weight)  # fmt: skip
+
+
+def test_bert_base_and_its_students_at_full_size():
+    """BERT base uncased: 30,522 WordPieces, 512 positions. Sanh et al. 2019, Table 3 print 110 and 66 million."""
+    teacher = full_size(BertModel, 12, 30522, 512)
+    assert models.parameter_count(teacher) == 109_482_240
+    assert models.size_mib(teacher) == pytest.approx(417.6, abs=0.05)
+    with torch.device("meta"):
+        distilbert = DistilBertModel(DistilBertConfig())
+    assert models.parameter_count(distilbert) == 66_362_880
+    assert models.size_mib(distilbert) == pytest.approx(253.2, abs=0.05)
+    student = full_size(BertModel, 6, 30522, 512, add_pooling_layer=False)
+    assert models.parameter_count(student) == 66_364_416  # two token types of 768 more
+    assert models.parameter_count(full_size(BertModel, 6, 30522, 512, types=1, add_pooling_layer=False)) == 66_363_648
+    assert models.parameter_count(student) - 2 * 768 == models.parameter_count(distilbert)
+    assert models.size_mib(student) == pytest.approx(253.16, abs=0.01)
+
+
+@pytest.fixture
+def distilbert():
+    torch.manual_seed(0)
+    config = DistilBertConfig(vocab_size=40, dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=24)
+    return DistilBertForMaskedLM(config)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_distilbert_can_be_a_trunk(distilbert, tmp_path, whole):
+    """With and without its masked-language-model head in the file, and in whatever precision it was saved."""
+    trunk = distilbert.distilbert
+    (distilbert if whole else trunk).to(torch.bfloat16).save_pretrained(tmp_path)
+    found = models.load_trunk(tmp_path)
+    assert found.dtype == torch.float32 and not models.tells_segments(found)
+    expected, weights = trunk.state_dict(), found.state_dict()
+    assert set(weights) == set(expected) and all(torch.equal(weights[key], expected[key].float()) for key in expected)
+    with pytest.raises(InputError):
+        models.load(tmp_path)  # neither a teacher nor a student
+
+
+def test_a_bert_trunk_is_its_encoder(teacher, tmp_path):
+    teacher.save_pretrained(tmp_path)
+    found = models.load_trunk(tmp_path)
+    assert models.tells_segments(found)
+    assert torch.equal(found.encoder.layer[3].output.dense.weight, teacher.bert.encoder.layer[3].output.dense.weight)
+
+
+def test_trunks_that_are_none(distilbert, tmp_path):
+    with pytest.raises(InputError, match="cannot be loaded"):
+        models.load_trunk(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
+    with pytest.raises(InputError, match="of the kind 'gpt2'; allowed are bert and distilbert"):
+        models.load_trunk(tmp_path)
+    lacking = {key: value for key, value in distilbert.state_dict().items() if "layer.1.ffn" not in key}
+    distilbert.save_pretrained(tmp_path / "part", state_dict=lacking)
+    with pytest.raises(InputError, match="the checkpoint lacks transformer.layer.1.ffn"):
+        models.load_trunk(tmp_path / "part")

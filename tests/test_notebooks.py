@@ -112,7 +112,7 @@ def test_models_load_in_a_plain_library(outputs):
 def test_finetuning(smoke):
     found = smoke["herbert/S3/finetune"]["scores"]
     assert len(found) == 3 * 2 * 2  # tasks, seeds, epochs
-    assert all(0 <= row["accuracy"] <= 100 for row in found)
+    assert all(row["metric"] == "accuracy" and 0 <= row["value"] <= 100 for row in found)
     assert smoke["herbert/T1/finetune"]["model"]["layers"] == 2
 
 
@@ -125,7 +125,7 @@ def test_contract_files(smoke, outputs):
     scores = pd.DataFrame(smoke["herbert/S4/finetune"]["scores"])
     one = scores[(scores["task"] == "nkjp-ner") & (scores["seed"] == 2)]
     row = results.query("scenario == 'S4' and task == 'nkjp-ner' and seed == 2").set_index("protocol")["value"]
-    assert row["final"] == one["accuracy"].iloc[-1] and row["best_epoch"] == one["accuracy"].max()
+    assert row["final"] == one["value"].iloc[-1] and row["best_epoch"] == one["value"].max()
 
     ledger = pd.read_csv(outputs / "claims.csv")
     assert list(ledger) == claims.COLUMNS and set(ledger["verdict"]) <= {"holds", "contradicted", "unresolved"}

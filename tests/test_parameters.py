@@ -1,0 +1,41 @@
+"""Parameters of fine-tuning: what one task may have for itself, and windows that have room."""
+
+import pytest
+
+from lib.errors import InputError
+from lib.finetune import settings
+from lib.parameters import validate
+
+GIVEN = {"model": "m", "tasks": ["rte", "squad"], "task_source": "hub", "seeds": [1], "learning_rate": 2e-5,
+         "max_length": 384}  # fmt: skip
+
+
+def test_one_task_has_its_own_values():
+    p = validate("finetune", GIVEN | {"per_task": {"squad": {"learning_rate": "3e-5", "epochs": 2}}})
+    assert p.per_task == {"squad": {"learning_rate": 3e-5, "epochs": 2}}
+    own = settings(p, "squad")
+    assert (own.learning_rate, own.epochs, own.max_length) == (3e-5, 2, 384)
+    assert settings(p, "rte").learning_rate == 2e-5
+    assert validate("finetune", p.model_dump(mode="json")) == p  # as the plan writes it
+
+
+@pytest.mark.parametrize("wrong, message", [
+    ({"per_task": {"cola": {"epochs": 2}}}, r"per_task names 'cola', which is not among tasks \(rte, squad\)"),
+    ({"per_task": {"rte": {"warmup": 0}}}, "unknown key 'per_task.rte.warmup' for finetune; allowed are learning_rate, "
+                                           "epochs, batch_size, max_length, pooling"),
+    ({"per_task": {"rte": {"max_length": 4}}}, "per_task.rte.max_length = 4: input should be greater than or equal to 8"),
+    ({"per_task": {"rte": {"learning_rate": 0}}}, "per_task.rte.learning_rate = 0: input should be greater than 0"),
+    ({"per_task": {"rte": {"pooling": "max"}}}, "per_task.rte.pooling = 'max'"),
+    ({"evaluate": "first"}, "evaluate = 'first': input should be 'every_epoch' or 'last'"),
+    ({"max_length": 128}, "max_length 128 of squad has no room for max_question_length 64 and doc_stride 128; "
+                          "allowed are 196 and more"),
+    ({"per_task": {"squad": {"max_length": 64}}}, "max_length 64 of squad has no room"),
+    ({"max_answer_length": 0}, "max_answer_length = 0"),
+])  # fmt: skip
+def test_wrong_parameters(wrong, message):
+    with pytest.raises(InputError, match=message):
+        validate("finetune", GIVEN | wrong)
+
+
+def test_windows_matter_to_spans_alone():
+    assert validate("finetune", GIVEN | {"tasks": ["rte"], "max_length": 64}).max_length == 64
