@@ -27,7 +27,12 @@ ABOUT = {
     "layers_to_top": "layers up to the top",
 }
 TEMPERATURES = {"temperature1": 1, "triple": 2, "temperature4": 4, "temperature8": 8}
-SETTINGS = {**ABOUT, **{name: f"temperature {t}" for name, t in TEMPERATURES.items() if name != "triple"}}
+EVERY = {
+    "teacher": "teacher",
+    **ABOUT,
+    **{name: f"temperature {t}" for name, t in TEMPERATURES.items() if name not in ABOUT},
+}
+"""All scenarios, for the table of every task."""
 PAPER_TASKS = [("teacher", "BERT-base"), ("student", "DistilBERT"), ("reference", "ELMo")]
 """The columns of `tasks_table` that hold the paper's own numbers."""
 PAPER_ABLATION = ["printed difference", "printed share, %"]
@@ -89,7 +94,7 @@ def ablation_table(results: pd.DataFrame) -> pd.DataFrame:
     changes, printed_share = papers.table("002", "ablation")["glue_change"], 100 * _printed_share()
     teacher, triple = macro(results, "teacher"), macro(results, "triple")
     rows = {}
-    for name, label in SETTINGS.items():
+    for name, label in ABOUT.items():
         ours = macro(results, name)
         if ours.empty and name not in changes.index and name != "triple":
             continue

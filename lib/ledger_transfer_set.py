@@ -24,7 +24,7 @@ from lib.claims import (
     shares,
     smallest,
 )
-from lib.transfer_set import STUDY, paper_suites, suites
+from lib.transfer_set_tables import STUDY, paper_suites, suites
 
 GLUE, SQUAD = ["glue"], ["exact_match", "f1"]
 ALL = GLUE + SQUAD

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from lib.figures import DIAMOND, PAPER, ink, legend, panels, plain, seeds_column, seeds_row
-from lib.transfer_set import COMPOSITIONS, SHARES, SUITES, paper_suites, suites, with_scores
+from lib.transfer_set_tables import COMPOSITIONS, SHARES, SUITES, paper_suites, suites, with_scores
 
 COLOURS = {  # Okabe and Ito's; the teacher, which is not here, is drawn in the ink of the page
     "corpus10pct": "#0072b2",

@@ -10,7 +10,7 @@ from functools import partial
 import pandas as pd
 
 from lib.statistics import interval, paired_differences, pm
-from lib.transfer_set import COMPOSITIONS, SIZES, SUITES, paper_suites, suites
+from lib.transfer_set_tables import COMPOSITIONS, SIZES, SUITES, paper_suites, suites
 from lib.wording import decided, number_of, signed, with_interval
 
 LARGE, MIDDLE, SMALL = SIZES

@@ -30,8 +30,13 @@ PAPER_SCORES = [(title, "paper") for title in SUITES.values()]
 PAPER_CORPORA = [("TBC", "paper"), ("TBC replica", "paper")]
 SET_COLUMNS = {"size_mb": "MB", "sequences": "sequences", "tokens": "tokens"}
 PAPER_SETS = [(title, "paper") for title in SET_COLUMNS.values()]
-NETWORK_COLUMNS = {"parameters_m": "M parameters", "size_mb": "MiB", "inference_s": "inference"}
-PAPER_NETWORKS = [(title, "paper") for title in NETWORK_COLUMNS.values()]
+NETWORK_COLUMNS = {
+    "M parameters": ("parameters", 1e-6, "{:.1f}"),
+    "MiB": ("size_mib", 1, "{:.0f}"),
+    "inference": ("latency_s", 1e3, "{:.2f} ms"),
+}
+"""Column -> where it stands in efficiency.csv, in which unit it is shown, and how."""
+PAPER_NETWORKS = [(title, "paper") for title in NETWORK_COLUMNS]
 
 GLUE_NOTE = (
     "GLUE: the mean of nine tasks, WNLI among them, MNLI as the mean of its matched and mismatched sets, a task with two "
@@ -102,37 +107,44 @@ def networks(efficiency: pd.DataFrame) -> pd.DataFrame:
     students = [
         name for name in {**SIZES, **COMPOSITIONS} if efficiency_value(efficiency, STUDY, name, "parameters") > 0
     ]
-    theirs = papers.table("001", "networks")
+    models = {"teacher": "teacher", "student": students[0] if students else "", "DistilBERT": "DistilBERT"}
     rows = {}
-    for label, name, printed in (
-        ("teacher", "teacher", "BERT-base"),
-        ("student", students[0] if students else "", "BERT-student"),
-        ("DistilBERT", "DistilBERT", ""),
-    ):
-        ours = {
-            column: (
-                efficiency_value(efficiency, STUDY, name, ours),
-                efficiency_value(efficiency, STUDY, "teacher", ours),
-            )
-            for column, ours in zip(NETWORK_COLUMNS, ("parameters", "size_mib", "latency_s"))
-        }
-        if printed or ours["parameters_m"][0] > 0:
-            rows[label] = {}
-            for (column, title), unit in zip(NETWORK_COLUMNS.items(), ("{:.2f}", "{:.1f}", "{:.2f} ms")):
-                scale = {"parameters_m": 1e-6, "size_mb": 1, "inference_s": 1e3}[column]
-                value, teacher = ours[column]
-                rows[label][title, "ours"] = _times(unit.format(value * scale), teacher / value)
-                if printed:
-                    value, teacher = theirs.loc[printed, column], theirs.loc["BERT-base", column]
-                    unit = {"parameters_m": "{:.1f}", "size_mb": "{:.0f}", "inference_s": "{:.2f} s"}[column]
-                    rows[label][title, "paper"] = _times(unit.format(value), teacher / value)
-                else:
-                    rows[label][title, "paper"] = "–"
+    for label, name in models.items():
+        theirs = _printed_network(label)
+        if theirs or efficiency_value(efficiency, STUDY, name, "parameters") > 0:
+            ours = _measured_network(efficiency, name)
+            rows[label] = {
+                (title, side): cells.get(title, "–")
+                for title in NETWORK_COLUMNS
+                for side, cells in (("ours", ours), ("paper", theirs))
+            }
     return _framed(rows, "network")
 
 
-def _times(text: str, ratio: float) -> str:
-    return "–" if "nan" in text else text if ratio != ratio else f"{text} ({ratio:.2f}×)"
+def _measured_network(efficiency: pd.DataFrame, name: str) -> dict[str, str]:
+    cells = {}
+    for title, (column, scale, form) in NETWORK_COLUMNS.items():
+        value, teacher = (efficiency_value(efficiency, STUDY, model, column) for model in (name, "teacher"))
+        ratio = "" if pd.isna(teacher) else f" ({teacher / value:.2f}×)"
+        cells[title] = "–" if pd.isna(value) else f"{form.format(value * scale)}{ratio}"
+    return cells
+
+
+def _printed_network(label: str) -> dict[str, str]:
+    """Table 3's cells with the ratios as printed: from the rounded cells the inference time would give 1.84."""
+    row = {"teacher": "BERT-base", "student": "BERT-student"}.get(label)
+    if row is None:
+        return {}
+    m, mib, seconds = papers.table("001", "networks").loc[row]
+    facts = ("parameter_ratio", "size_ratio", "speed_ratio")
+    ratios = [papers.fact("001", fact) if label == "student" else 1 for fact in facts]
+    cells = (f"{m:.1f}", f"{mib:.0f}", f"{seconds:.2f} s")
+    return {title: f"{cell} ({ratio:.2f}×)" for title, cell, ratio in zip(NETWORK_COLUMNS, cells, ratios)}
+
+
+def statistics(prepared: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """Corpus -> its statistics, from the results of data preparation (corpus_<name> -> result.json)."""
+    return {name.removeprefix("corpus_"): found["statistics"] for name, found in prepared.items()}
 
 
 def corpus_table(corpora: Mapping[str, Mapping]) -> pd.DataFrame:
