@@ -29,7 +29,7 @@ def figure_ablation(results: pd.DataFrame):
         seeds_row(ax, gone[name], row, COLOURS.get(name, ink()))
         if name in changes.index:
             ax.plot(changes[name], row + 0.1, **DIAMOND)
-        text = with_interval(interval(gone[name]))
+        text = with_interval(interval(gone[name]), 2)
         ax.text(1.0, row, text, transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=8)
     ax.plot([0], [-0.4], ls="")  # zero belongs on the axis, wherever the differences lie
     leave_room_for_numbers(ax)
