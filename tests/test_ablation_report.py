@@ -69,8 +69,13 @@ def test_findings_on_results_like_the_papers():
     assert losses.index("soft targets −") < losses.index("cosine −") < losses.index("MLM −")
     assert "random_init is worse" in random and "prints −3.69" in random
     assert "Triple loss 1 / 1 / 1: " in equal and "layers_to_top is worse" in layers
-    level = ablation.against_triple(made_up.ablation(MORE, noise=2), "Weights", "equal_weights")
-    assert "cannot be told apart" in level
+
+
+def test_equal_weights_that_neither_win_nor_lose():
+    results = made_up.ablation(MORE, noise=0)
+    either = results["seed"].map({0: -1.0, 1: 1.0, 2: 0.0, 3: 0.5, 4: -0.5})
+    results["value"] += either.where(results["scenario"] == "equal_weights", 0)
+    assert "cannot be told apart" in ablation.against_triple(results, "Weights", "equal_weights")
     assert re.search(r"T = 1 .*worse; T = 4 .*; T = 8 .*better", temperature)
 
 
