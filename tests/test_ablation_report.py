@@ -69,6 +69,7 @@ def test_findings_on_results_like_the_papers():
     assert losses.index("soft targets −") < losses.index("cosine −") < losses.index("MLM −")
     assert "random_init is worse" in random and "prints −3.69" in random
     assert "Triple loss 1 / 1 / 1: " in equal and "layers_to_top is worse" in layers
+    assert re.search(r"T = 1 .*worse; T = 4 .*; T = 8 .*better", temperature)
 
 
 def test_equal_weights_that_neither_win_nor_lose():
@@ -76,7 +77,6 @@ def test_equal_weights_that_neither_win_nor_lose():
     either = results["seed"].map({0: -1.0, 1: 1.0, 2: 0.0, 3: 0.5, 4: -0.5})
     results["value"] += either.where(results["scenario"] == "equal_weights", 0)
     assert "cannot be told apart" in ablation.against_triple(results, "Weights", "equal_weights")
-    assert re.search(r"T = 1 .*worse; T = 4 .*; T = 8 .*better", temperature)
 
 
 def test_overlapping_losses_are_not_ranked():
