@@ -1,5 +1,5 @@
 """The claims ledger: every empirical claim of the sources, tested against our own runs. Adding a claim is one entry in
-`lib.ledger_herbert` or its neighbours.
+`lib.ledger_herbert` and its neighbours, or in a new file that `lib.ledger` lists.
 
 The verdict rule, for all claims: an entry names the region in which its quantity lies if the claim is true.
 The verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole interval lies

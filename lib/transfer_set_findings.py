@@ -17,6 +17,9 @@ LARGE, MIDDLE, SMALL = SIZES
 NAMED = {LARGE: "10 %", MIDDLE: "1 %", SMALL: "0.1 %", **{k: v for k, v in COMPOSITIONS.items() if k != LARGE}}
 
 
+DIFFERENCES = "Differences in points, paired by fine-tuning seed, 95 % intervals in brackets."
+
+
 def findings(results: pd.DataFrame) -> list[str]:
     """The answers to RQ1 and RQ2, a paragraph each finding."""
     of = partial(suites, results)
@@ -46,7 +49,7 @@ def steps_paragraph(of: Callable) -> str:
     told = [_step(of, better, worse) for better, worse in ((LARGE, MIDDLE), (MIDDLE, SMALL), (LARGE, SMALL))]
     if not any(told):
         return f"{head} Not measured: no two sizes have a seed in common."
-    return f"{head} {' '.join(part for part in told if part)}"
+    return f"{head} {DIFFERENCES} {' '.join(part for part in told if part)}"
 
 
 def _step(of: Callable, better: str, worse: str) -> str:
@@ -120,7 +123,7 @@ def noise_paragraph(of: Callable) -> str:
     told = [_step(of, LARGE, noise) for noise in list(COMPOSITIONS)[1:]]
     if not any(told):
         return f"{head} Not measured: the natural sample has no seed in common with a noisy one."
-    return f"{head} {' '.join(part for part in told if part)}"
+    return f"{head} {DIFFERENCES} {' '.join(part for part in told if part)}"
 
 
 def anomaly_paragraph(of: Callable) -> str:

@@ -27,7 +27,7 @@ SHARES = {"corpus10pct": 10.0, "corpus1pct": 1.0, "corpus0.1pct": 0.1}
 SUITES = {"glue": "GLUE", "exact_match": "SQuAD EM", "f1": "SQuAD F1"}
 PAPER_SCORES = [(title, "paper") for title in SUITES.values()]
 """The columns of `scores_table` that hold the paper's own numbers."""
-PAPER_CORPORA = [("TBC", "paper"), ("TBC replica", "paper")]
+PAPER_CORPORA = [("paper", "TBC"), ("paper", "TBC replica")]
 SET_COLUMNS = {"size_mb": "MB", "sequences": "sequences", "tokens": "tokens"}
 PAPER_SETS = [(title, "paper") for title in SET_COLUMNS.values()]
 NETWORK_COLUMNS = {
@@ -154,9 +154,9 @@ def corpus_table(corpora: Mapping[str, Mapping]) -> pd.DataFrame:
     """
     whole = corpora.get("corpus", {})
     ours = {str(source["name"]): source for source in whole.get("sources", [])} | ({"whole": whole} if whole else {})
-    columns = {(name, "ours"): _described(found) for name, found in ours.items()}
+    columns = {("ours", name): _described(found) for name, found in ours.items()}
     for name, row in papers.table("001", "bookcorpus").iterrows():
-        columns[name, "paper"] = [
+        columns["paper", name] = [
             f"{row['size_gb']:g} GB",
             f"{row['sentences_m']:g} M",
             f"{row['words_m']:g} M",

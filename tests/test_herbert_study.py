@@ -165,9 +165,3 @@ def test_figures_of_the_curves():
         assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()] == titles
         assert overlaps(figure) == []
     assert {"S1", "S2", "S3"} <= set(texts(figures.figure_curves(curves, herbert_figures.COLOURS)))
-
-
-def test_labels_keep_their_distance():
-    placed = figures.spread([1.0, 1.1, 1.2, 9.9, 10.0], gap=0.5, low=0, high=10)
-    assert min(np.diff(placed)) >= 0.5 - 1e-9 and placed[-1] <= 10 and placed[0] >= 0
-    assert figures.spread([], 1, 0, 1) == []
