@@ -1,5 +1,5 @@
 """The claims ledger: every empirical claim of the sources, tested against our own runs. Adding a claim is one entry in
-`lib.ledger`.
+`lib.ledger_herbert` and its neighbours, or in a new file that `lib.ledger` lists.
 
 The verdict rule, for all claims: an entry names the region in which its quantity lies if the claim is true.
 The verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole interval lies
@@ -116,18 +116,41 @@ def smallest_gain(study: str, pairs: Sequence[Pair], tasks: Sequence[str], on: S
 
     def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
         found = {name: scores(results, study, name, tasks) for name in {name for pair in pairs for name in pair}}
-        parts = [paired_differences(found[better][task], found[worse][task]) for better, worse in pairs for task in on]
-        if any(part.empty for part in parts):
-            return MISSING
-        plain = [interval(part) for part in parts]
-        paid = [interval(part, confidence=1 - 0.05 / len(parts)) for part in parts]
-        if any(isnan(i.low) for i in plain):
-            low = high = nan
-        else:
-            low, high = min(i.low for i in plain), min(i.high for i in paid)
-        return Evidence(min(i.mean for i in plain), low, high, min(map(len, parts)))
+        return smallest(gains(pairs, on)(found.__getitem__))
 
     return evidence
+
+
+def gains(pairs: Sequence[Pair], on: Sequence[str]) -> Callable:
+    """Per-seed differences better - worse, in points, for each of `pairs` and each column of `on`.
+
+    What it returns takes `of`: scenario -> frame of scores by seed, ours or a paper's.
+    """
+    return lambda of: [paired_differences(of(better)[task], of(worse)[task]) for better, worse in pairs for task in on]
+
+
+def shares(students: Sequence[str], teacher: str, on: Sequence[str]) -> Callable:
+    """Per-seed share of the teacher's score that a student keeps, in percent; returns a function of `of`, as `gains`."""
+    return lambda of: [(100 * of(name)[task] / of(teacher)[task]).dropna() for name in students for task in on]
+
+
+def smallest(parts: Sequence[pd.Series]) -> Evidence:
+    """The smallest of several quantities, each a value per seed. Its interval is this module's third paragraph."""
+    if any(part.empty for part in parts):
+        return MISSING
+    plain = [interval(part) for part in parts]
+    paid = [interval(part, confidence=1 - 0.05 / len(parts)) for part in parts]
+    if any(isnan(i.low) for i in plain):
+        low = high = nan
+    else:
+        low, high = min(i.low for i in plain), min(i.high for i in paid)
+    return Evidence(min(i.mean for i in plain), low, high, min(map(len, parts)))
+
+
+def largest(parts: Sequence[pd.Series]) -> Evidence:
+    """The largest of several quantities: for a claim that all of them lie below a bound. The mirror of `smallest`."""
+    found = smallest([-part for part in parts])
+    return Evidence(-found.value, -found.high, -found.low, found.n)
 
 
 def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column: str) -> float:
@@ -141,12 +164,26 @@ def counted(value: float) -> Evidence:
     return MISSING if isnan(value) else Evidence(value, value, value, 1)
 
 
-def parameter_share(study: str, student: str, teacher: str) -> Callable:
-    """Evidence: the student's parameters in percent of the teacher's."""
+def ratio(study: str, a: str, b: str, column: str, scale: float = 1) -> Callable:
+    """Evidence: `scale` times a's over b's value of a column of efficiency.csv, say parameters or latency_s.
+
+    A latency is a median over many passes in turns and is taken as counted: only a wide region should judge it.
+    """
 
     def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
-        ours, whole = (efficiency_value(efficiency, study, name, "parameters") for name in (student, teacher))
-        return counted(100 * ours / whole)
+        ours, whole = (efficiency_value(efficiency, study, name, column) for name in (a, b))
+        return counted(scale * ours / whole)
+
+    return evidence
+
+
+def at_size(measure: Callable, study: str, teacher: str, parameters: float, tolerance: float = 0.05) -> Callable:
+    """`measure`, or MISSING unless the teacher has so many parameters, within the tolerance (a share): what a source says
+    of its own model's size is left open by models of other sizes."""
+
+    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
+        found = efficiency_value(efficiency, study, teacher, "parameters") / parameters
+        return measure(results, efficiency) if abs(found - 1) <= tolerance else MISSING
 
     return evidence
 

@@ -12,8 +12,9 @@ import pandas as pd
 from lib import papers
 from lib.claims import MEAN, scores
 from lib.errors import InputError
-from lib.ledger import HERBERT_TASKS
+from lib.ledger_herbert import HERBERT_TASKS
 from lib.statistics import interval, paired_difference, paired_differences, pm, sign_flip_p, smallest_p
+from lib.wording import conclusion, number_of, signed, with_interval
 
 SCENARIOS = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
 TASKS = {"polemo2-in": "PolEmo2.0-IN", "polemo2-out": "PolEmo2.0-OUT", "nkjp-ner": "NKJP-NER"}
@@ -166,19 +167,19 @@ def gain_paragraph(results: pd.DataFrame, question: str, a: str, b: str, protoco
     means = f"{ours[a].loc[d.index, MEAN].mean():.1f} against {ours[b].loc[d.index, MEAN].mean():.1f}"
     if len(d) == 1:
         return (
-            f"{head} One seed: {means} on the mean of the three tasks, {_signed(gain.mean)} points. "
+            f"{head} One seed: {means} on the mean of the three tasks, {signed(gain.mean)} points. "
             f"One seed has no interval, so nothing is concluded. {_paper_gain(a, b)}".rstrip()
         )
     tasks = [
-        f"{TASKS[task]} {_with_interval(paired_difference(ours[a][task], ours[b][task]))}" for task in HERBERT_TASKS
+        f"{TASKS[task]} {with_interval(paired_difference(ours[a][task], ours[b][task]))}" for task in HERBERT_TASKS
     ]
     return " ".join(
         part
         for part in (
             head,
-            f"On the mean of the three tasks {means}: a difference of {_with_interval(gain)} points over {len(d)} "
+            f"On the mean of the three tasks {means}: a difference of {with_interval(gain)} points over {len(d)} "
             f"seeds (95 % intervals in brackets). "
-            f"{_conclusion(gain, a, b)}",
+            f"{conclusion(gain, a, b)}",
             f"By task: {'; '.join(tasks)}.",
             f"An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
             f"{smallest_p(len(d)):.3g}.",
@@ -188,19 +189,9 @@ def gain_paragraph(results: pd.DataFrame, question: str, a: str, b: str, protoco
     )
 
 
-def _conclusion(gain, a: str, b: str) -> str:
-    if gain.high - gain.low < 1e-9:
-        return "Every seed gives the same difference: too few distinct values for an interval to mean anything."
-    if gain.low > 0:
-        return f"{a} is better; the whole 95 % interval is above zero."
-    if gain.high < 0:
-        return f"{a} is worse; the whole 95 % interval is below zero."
-    return f"The 95 % interval holds zero: {a} and {b} cannot be told apart."
-
-
 def _paper_gain(a: str, b: str) -> str:
     theirs = paper_scores()[MEAN]
-    return f"The paper's single run gave {_signed(theirs[a] - theirs[b])}." if {a, b} <= set(theirs.index) else ""
+    return f"The paper's single run gave {signed(theirs[a] - theirs[b])}." if {a, b} <= set(theirs.index) else ""
 
 
 def kept_paragraph(results: pd.DataFrame, efficiency: pd.DataFrame, protocol: str = "final") -> str:
@@ -240,24 +231,12 @@ def optimism_paragraph(results: pd.DataFrame) -> str:
     by_seed = pd.DataFrame(per_scenario).dropna()
     most = max(per_scenario, key=lambda name: per_scenario[name].mean())
     if by_seed.empty:
-        size = f"{_signed(np.mean([d.mean() for d in per_scenario.values()]))} points"
+        size = f"{signed(np.mean([d.mean() for d in per_scenario.values()]))} points"
     else:
-        size = f"{_with_interval(interval(by_seed.mean(axis=1)))} points ({_count(len(by_seed), 'seed')})"
+        size = f"{with_interval(interval(by_seed.mean(axis=1)))} points ({number_of(len(by_seed), 'seed')})"
     return (
         f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} over its last "
-        f"epoch, on the mean of the tasks and of {_count(len(per_scenario), 'scenario')}; most for {most} "
-        f"({_signed(per_scenario[most].mean())}). The maximum cannot be lower than the last epoch: this is a size, "
+        f"epoch, on the mean of the tasks and of {number_of(len(per_scenario), 'scenario')}; most for {most} "
+        f"({signed(per_scenario[most].mean())}). The maximum cannot be lower than the last epoch: this is a size, "
         "not a test."
     )
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−")
-
-
-def _with_interval(i) -> str:
-    return _signed(i.mean) if np.isnan(i.low) else f"{_signed(i.mean)} [{_signed(i.low)}, {_signed(i.high)}]"

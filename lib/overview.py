@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib import ROOT, papers
+from lib.ledger import BY_STUDY
 from lib.prepare import tokens_per_parameter
 from lib.progress import clock
 from lib.results import Gathered
@@ -55,6 +56,12 @@ def opening(found: Gathered, scores: pd.DataFrame, ledger: pd.DataFrame) -> str:
         f"{len(ledger)} claims of the sources: {verdicts}. Intervals are 95 % t intervals over fine-tuning seeds: they say how far "
         "another fine-tuning of the same model would move, not another pretraining."
     )
+
+
+def claims_of(ledger: pd.DataFrame, studies: list[str]) -> pd.DataFrame:
+    """The rows of the ledger whose sources these studies rerun; the others cannot be answered by this run."""
+    ids = [claim.id for study in studies for claim in BY_STUDY.get(study, [])]
+    return ledger[ledger["id"].isin(ids)]
 
 
 def claims_table(ledger: pd.DataFrame) -> pd.DataFrame:

@@ -49,6 +49,7 @@ def render(notebook: Path, html: Path, title: str) -> None:
     )
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     nb = nbformat.read(notebook, as_version=4)
+    nb.cells = _of_studies_that_ran(nb.cells)
     titled = any(c.cell_type == "markdown" and re.search(r"^# ", c.source, re.MULTILINE) for c in nb.cells)
     page, _ = exporter.from_notebook_node(
         nb, resources={"title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}}
@@ -61,6 +62,16 @@ def render(notebook: Path, html: Path, title: str) -> None:
     if problems:
         raise InputError(f"{notebook}: the report must stand alone, but it {'; '.join(problems[:5])}")
     _write(Path(html), page)
+
+
+def _of_studies_that_ran(cells: list) -> list:
+    """Without the cells tagged `study:<name>` where no code cell of that study showed anything: no section is left empty."""
+
+    def studies(cell) -> set[str]:
+        return {tag for tag in cell.metadata.get("tags", []) if tag.startswith("study:")}
+
+    ran = {study for cell in cells if cell.cell_type == "code" and cell.outputs for study in studies(cell)}
+    return [cell for cell in cells if studies(cell) <= ran]
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from lib import claims, ledger
 from lib.claims import COLUMNS, Evidence, about, above, below, evaluate, verdict
-from lib.ledger import HERBERT, HERBERT_TASKS, IN, NER, OUT
+from lib.ledger_herbert import HERBERT, HERBERT_TASKS, IN, NER, OUT
 from lib.statistics import paired_difference
 
 RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]

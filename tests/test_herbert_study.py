@@ -5,13 +5,12 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 
-from lib import herbert, herbert_figures, papers
+from lib import figures, herbert, herbert_figures, papers
 from lib.claims import MEAN
 from lib.errors import InputError
-from lib.ledger import HERBERT_TASKS
+from lib.ledger_herbert import HERBERT_TASKS
+from tests.drawn import overlaps, texts
 
 LEVEL = {"S0": 56, "S1": 62, "S2": 82, "S3": 84, "S4": 84.1, "truncated": 79, "T1": 88, "T2": 89}
 SCENARIOS = {
@@ -48,36 +47,6 @@ def efficiency(scenarios=LEVEL) -> pd.DataFrame:
         ],
         columns=["study", "scenario", "parameters", "size_mib"],
     )
-
-
-def texts(figure) -> list[str]:
-    return [t.get_text() for ax in figure.axes for t in [*ax.texts, *ax.get_yticklabels(), ax.title]]
-
-
-def overlaps(figure) -> list[tuple[str, str]]:
-    """Pairs of texts whose boxes share more than a sliver when the figure is drawn."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    ticks = [
-        (tick, axis.get_view_interval())
-        for ax in figure.axes
-        for axis in (ax.xaxis, ax.yaxis)
-        for tick in axis.get_major_ticks()
-    ]
-    out_of_view = {id(tick.label1) for tick, ends in ticks if not min(ends) <= tick.get_loc() <= max(ends)}
-    drawn = [
-        t
-        for t in figure.findobj(Text)
-        if t.get_text().strip() and id(t) not in out_of_view and (t.axes is None or t.axes.get_visible())
-    ]
-    # The box of an annotation holds its thread too: ask for the letters only.
-    boxes = [(t.get_text(), Text.get_window_extent(t, canvas.get_renderer())) for t in drawn if t.get_visible()]
-    return [
-        (a, b)
-        for i, (a, x) in enumerate(boxes)
-        for b, y in boxes[i + 1 :]
-        if min(x.x1, y.x1) - max(x.x0, y.x0) > 1 and min(x.y1, y.y1) - max(x.y0, y.y0) > 2
-    ]
 
 
 def test_table1_agrees_with_the_papers():
@@ -191,14 +160,8 @@ def test_figures_of_the_curves():
     )
     for figure, titles in (
         (herbert_figures.figure_finetuning(epochs), [*herbert.TASKS.values(), MEAN]),
-        (herbert_figures.figure_curves(curves), ["total loss", "MLM loss", "soft-target loss"]),
+        (figures.figure_curves(curves, herbert_figures.COLOURS), ["total loss", "MLM loss", "soft-target loss"]),
     ):
         assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()] == titles
         assert overlaps(figure) == []
-    assert {"S1", "S2", "S3"} <= set(texts(herbert_figures.figure_curves(curves)))
-
-
-def test_labels_keep_their_distance():
-    placed = herbert_figures.spread([1.0, 1.1, 1.2, 9.9, 10.0], gap=0.5, low=0, high=10)
-    assert min(np.diff(placed)) >= 0.5 - 1e-9 and placed[-1] <= 10 and placed[0] >= 0
-    assert herbert_figures.spread([], 1, 0, 1) == []
+    assert {"S1", "S2", "S3"} <= set(texts(figures.figure_curves(curves, herbert_figures.COLOURS)))

@@ -1,0 +1,152 @@
+"""Tables, figures and findings of the transfer_set study, on made-up results."""
+
+import re
+
+import pytest
+
+from lib import papers, transfer_set_figures, transfer_set_findings
+from lib import transfer_set_tables as sets
+from tests import made_up
+from tests.drawn import overlaps, texts
+
+TRANSFER = made_up.TRANSFER
+CORPORA = {
+    "corpus": {
+        "bytes": 20e9,
+        "lines": 109,
+        "words": 3000,
+        "words_per_line": {"mean": 20.12, "median": 18.0},
+        "sources": [
+            {"name": "books", "bytes": 5.1e6, "lines": 65, "words": 897, "words_per_line": {"mean": 13.7, "median": 11}}
+        ],
+    },
+    "corpus10pct": {"bytes": 2e9, "sequences": 10_900_000, "tokens": 402_600_000},
+    "corpus0.1pct": {"bytes": 2e7, "sequences": 109_000, "tokens": 950},
+}
+
+
+def test_scores_stand_beside_the_papers():
+    results = made_up.transfer_set()
+    table = sets.scores_table(results, sets.SIZES)
+    assert list(table.index) == [*sets.SIZES.values(), "teacher", "DistilBERT"]
+    assert [column for column in table.columns if column[1] == "paper"] == sets.PAPER_SCORES
+    rows = results[(results["scenario"] == "corpus1pct") & (results["task"] == "squad") & (results["metric"] == "f1")]
+    assert table.loc["1 %", ("SQuAD F1", "ours")].startswith(f"{rows['value'].mean():.1f} ± ")
+    assert table.loc["1 %", ("SQuAD F1", "paper")] == "66.4"
+    assert table.loc["teacher", ("GLUE", "paper")] == "74.9"
+    noisy = sets.scores_table(results, sets.COMPOSITIONS)
+    assert (
+        noisy.loc["generated", ("SQuAD EM", "paper")] == "27.0" and noisy.loc["randomised", ("GLUE", "paper")] == "64.8"
+    )
+    assert "generated, bigrams" not in noisy.index, "neither measured nor printed"
+
+
+def test_what_was_not_measured_is_a_dash():
+    table = sets.scores_table(made_up.transfer_set({"corpus1pct": (70, None)}), sets.SIZES)
+    assert table.loc["10 % of the corpus", ("GLUE", "ours")] == "–" == table.loc["1 %", ("SQuAD EM", "ours")]
+    assert table.loc["1 %", ("GLUE", "ours")].startswith("70.")
+
+
+def test_networks_with_the_ratios_as_printed():
+    table = sets.networks(made_up.efficiency("transfer_set", ["teacher", "corpus1pct"]))
+    assert table.loc["student"].tolist() == [
+        "66.4 (1.65×)", "66.4 (1.65×)", "253 (1.65×)", "253 (1.65×)", "8.00 ms (1.84×)", "0.80 s (1.83×)"
+    ]  # fmt: skip
+    assert list(table.index) == ["teacher", "student"]
+    nothing = sets.networks(made_up.NO_EFFICIENCY)
+    assert nothing.loc["student", ("MiB", "ours")] == "–" and nothing.loc["teacher", ("MiB", "paper")] == "417 (1.00×)"
+
+
+def test_corpora():
+    table = sets.corpus_table(CORPORA)
+    assert list(table.columns) == [("ours", "books"), ("ours", "whole"), *sets.PAPER_CORPORA]
+    assert table["ours", "books"].tolist() == ["5.10 MB", "65", "897", "13.7", "11.0"]
+    assert table["paper", "TBC"].tolist() == ["4.7 GB", "74 M", "984.8 M", "13.3", "11"]
+    assert list(sets.corpus_table({}).columns) == sets.PAPER_CORPORA
+    samples = sets.transfer_sets(CORPORA, sets.SIZES, "transfer_sets_size")
+    assert samples.loc["10 % of the corpus"].tolist() == [
+        "2,000", "2,000", "10,900,000", "10,900,000", "402,600,000", "402,600,000"
+    ]  # fmt: skip
+    assert samples.loc["1 %", ("tokens", "ours")] == "–"
+    prepared = {"corpus_corpus0.1pct": {"statistics": CORPORA["corpus0.1pct"], "stage": "data_prep"}}
+    assert sets.statistics(prepared) == {"corpus0.1pct": CORPORA["corpus0.1pct"]}
+
+
+def test_the_printed_facts_follow_from_the_printed_tables():
+    m, mib, seconds = (
+        papers.table("001", "networks").loc["BERT-base"] / papers.table("001", "networks").loc["BERT-student"]
+    )
+    assert m == pytest.approx(papers.fact("001", "parameter_ratio"), abs=0.005)
+    assert mib == pytest.approx(papers.fact("001", "size_ratio"), abs=0.005)
+    assert seconds == pytest.approx(papers.fact("001", "speed_ratio"), abs=0.01)
+    corpus = papers.table("001", "transfer_sets_size").loc["corpus"]
+    assert corpus["tokens"] == papers.fact("001", "corpus_tokens")
+    assert corpus["sequences"] == papers.fact("001", "corpus_sequences")
+
+
+def paragraph(results, start: str) -> str:
+    return next(text for text in transfer_set_findings.findings(results) if text.startswith(f"**{start}"))
+
+
+def test_findings_on_results_like_the_papers():
+    results = made_up.transfer_set()
+    assert "Yes, by exact match and by F1 alike" in paragraph(results, "Does SQuAD lose more than GLUE with a small")
+    assert "Yes: the paper's anomaly is here too" in paragraph(results, "Is generated")
+    assert "From 1 % to 0.1 % (5 seeds): GLUE −2." in paragraph(results, "RQ1")
+    assert "(paper −9.7)" in paragraph(results, "RQ1") and "(paper −48.2)" in paragraph(results, "RQ2")
+
+
+def test_findings_turn_with_the_numbers():
+    turned = TRANSFER | {"randomised": (59, (27, 37)), "generated": (65, (9, 16)), "corpus0.1pct": (40, (50, 60))}
+    results = made_up.transfer_set(turned)
+    assert "No: at least one half of the paper's anomaly is reversed" in paragraph(results, "Is generated")
+    assert "No: GLUE loses more" in paragraph(results, "Does SQuAD lose more than GLUE with a small")
+    level = made_up.transfer_set(TRANSFER | {"generated": TRANSFER["randomised"]}, noise=4)
+    assert "Undecided" in paragraph(level, "Is generated")
+
+
+def test_findings_of_one_seed_or_none_conclude_nothing():
+    one = transfer_set_findings.findings(made_up.transfer_set(seeds=1))
+    assert not re.search(r"Yes|No:|undecided", " ".join(one)) and "One seed has no interval" in " ".join(one)
+    none = transfer_set_findings.findings(made_up.NO_RESULTS)
+    assert len(none) == 8 and all("Not measured" in text for text in none)
+    assert not re.search("nan|None", " ".join(one + none))
+
+
+def test_bigrams_are_spoken_of_only_if_they_ran():
+    results = made_up.transfer_set(TRANSFER | {"bigram": (60, (40, 50))})
+    assert "SQuAD EM +1" in paragraph(results, "Does generated text gain from bigrams?")
+    assert len(transfer_set_findings.findings(made_up.transfer_set())) == 8
+
+
+def test_figure_of_sizes_has_ours_the_papers_and_the_tokens():
+    figure = transfer_set_figures.figure_size(made_up.transfer_set(noise=2), CORPORA)
+    assert [ax.get_title(loc="left") for ax in figure.axes] == list(sets.SUITES.values())
+    for ax in figure.axes:
+        diamonds = [line for line in ax.lines if line.get_marker() == "D"]
+        assert len(diamonds) == 3 and all(line.get_markerfacecolor() == "none" for line in diamonds)
+    labels = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    assert labels == ["10 %\n403 M", "1 %", "0.1 %\n950"]
+    assert overlaps(figure) == []
+
+
+def test_figure_of_compositions():
+    figure = transfer_set_figures.figure_composition(made_up.transfer_set(TRANSFER | {"bigram": (60, (40, 50))}))
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [len(line.get_xdata()) for line in dots] == [5] * 5
+    assert "randomised" in texts(figure) and overlaps(figure) == []
+
+
+@pytest.mark.parametrize("levels", [{}, {"corpus1pct": (70, None)}, {"randomised": ({"cola": 30.0}, (5, 6))}])
+def test_figures_of_little_or_nothing(levels):
+    results = made_up.transfer_set(levels, seeds=1) if levels else made_up.NO_RESULTS
+    for figure in (
+        transfer_set_figures.figure_size(results, {}),
+        transfer_set_figures.figure_composition(results),
+    ):
+        assert overlaps(figure) == []
+    assert "nan" not in transfer_set_figures.describe(results, sets.SIZES)
+
+
+def test_short_counts():
+    assert [transfer_set_figures.short(n) for n in (950, 312_000, 4.03e6, 4e9)] == ["950", "312 k", "4.03 M", "4 B"]
