@@ -148,7 +148,7 @@ def finetune_tasks(p, folder) -> list[dict]:
         for seed in p.seeds:
             kept = folder / "runs" / f"{owner}-{seed}.json"
             if not kept.is_file():
-                data = data or encoded(own, names, tokenizer, models.tells_segments(trunk))
+                data = data or encoded(own, names, tokenizer, p.segments and models.tells_segments(trunk))
                 write_json(kept, one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed))
             found = json.loads(kept.read_text(encoding="utf-8"))
             rows += [{"seed": seed, **row} for row in found]

@@ -145,6 +145,7 @@ class Finetune(Stage):
     validation_examples: CountOrNone = 0
     seeds: list[int] = Field(min_length=1)
     epochs: Count = 8
+    segments: bool = True  # tell a pair's two texts apart by token type, where the model can; False: it never saw pairs
     evaluate: Literal["every_epoch", "last"] = "every_epoch"  # last: saves time, and both protocols are the same then
     batch_size: Count = 32
     max_length: SequenceLength = 256

@@ -131,13 +131,14 @@ def check(name: str, source: TaskSource) -> None:
         raise InputError(f"tasks: unknown task {name!r}; known are {', '.join(TASKS)}")
     if source.kind == "toy":
         from lib.toylanguages import LANGUAGES
+        from lib.toytasks import TASKS as TOY
 
         if source.language not in LANGUAGES:
             raise InputError(
                 f"task_language: unknown toy language {source.language!r}; known are {', '.join(LANGUAGES)}"
             )
-        if name not in toyworld.TASKS:
-            raise InputError(f"tasks: the toy languages have no task {name!r}; they have {', '.join(toyworld.TASKS)}")
+        if name not in TOY:
+            raise InputError(f"tasks: the toy languages have no task {name!r}; they have {', '.join(TOY)}")
     if source.kind == "files":
         for split in ("train", *validations(name, source)):
             load(name, split, source)

@@ -10,6 +10,7 @@ from lib.toyworld import (
     FOLLOWS,
     NO_ENTITY,
     TOPICS,
+    Fact,
     ask,
     claim,
     facts,
@@ -78,26 +79,31 @@ def mentions(rng: random.Random, corpus: Corpus) -> list[str]:
 
 
 def account(rng: random.Random, corpus: Corpus) -> list[str]:
-    """Two or three facts, and then the same in other words, as questions with their answers, or as claims that are judged.
+    """Two or three facts, mostly told a second time in other words, and then asked for or judged.
 
-    That names come again is what teaches an encoder to look them up: most accounts say everything twice.
+    That names come again is what teaches an encoder to look them up.
     """
     said = facts(rng, rng.randint(2, 3), corpus.missing)
-    if rng.random() < 0.7:
-        return _sentences(tell(one) for one in said) + _sentences(
-            tell(one, turned=True) for one in rng.sample(said, len(said))
-        )
     words = _sentences(tell(one, turned=rng.random() < 0.3) for one in said)
+    retold = rng.random() < 0.7
+    if retold:
+        words = _sentences(tell(one) for one in said)
+        words += _sentences(tell(one, turned=True) for one in rng.sample(said, len(said)))
+    if retold and rng.random() < 0.4:
+        return words
     if rng.random() < 0.5:
-        answered: list[str] = []
-        for asked in rng.sample(said, 2):
-            for_object = rng.random() < 0.5
-            answer = asked.object if for_object else asked.subject
-            answered += [*ask(asked, for_object, turned=rng.random() < 0.3), answer, "."]
+        answered = [word for one in rng.sample(said, 1 if retold else 2) for word in exchange(rng, one)]
         return answered + words if rng.random() < 0.5 else words + answered
-    for label in rng.choices(range(3), k=2):
+    for label in rng.choices(range(3), k=1 if retold else 2):
         words += [FOLLOWS[label], *claim(rng, said, label, corpus.missing), "."]
     return words
+
+
+def exchange(rng: random.Random, asked: Fact) -> list[str]:
+    """A question and its answer."""
+    for_object = rng.random() < 0.5
+    answer = asked.object if for_object else asked.subject
+    return [*ask(asked, for_object, turned=rng.random() < 0.3), answer, "."]
 
 
 def _sentences(texts: Iterable[list[str]]) -> list[str]:

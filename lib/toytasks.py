@@ -79,40 +79,43 @@ def sst2(rng: random.Random, split: str) -> dict:
 
 
 def mrpc(rng: random.Random, split: str) -> dict:
-    """MRPC: one fact said in two ways (1), or two facts that share a name (0)."""
-    label, found = rng.randrange(2), fact(rng)
-    return {
-        "sentence1": tell(found),
-        "sentence2": tell(found if label else _near(rng, found), turned=True),
-        "label": label,
-    }
+    """MRPC: two facts said in two ways (1), or two texts that differ in one fact or both (0)."""
+    label, said = rng.randrange(2), facts(rng, 2)
+    return {"sentence1": _told(said), "sentence2": _told(said if label else _altered(rng, said), rng), "label": label}
 
 
 def qqp(rng: random.Random, split: str) -> dict:
-    """QQP: one question asked in two ways (1), or two questions about different names (0)."""
-    label, for_object, found = rng.randrange(2), rng.random() < 0.5, fact(rng)
-    other = found if label else _near(rng, found, only="subject" if for_object else "object")
-    return {"question1": ask(found, for_object), "question2": ask(other, for_object, turned=True), "label": label}
+    """QQP: two questions asked in two ways (1), or that name others, in one of them or both (0)."""
+    label, for_object, said = rng.randrange(2), rng.random() < 0.5, facts(rng, 2)
+    asked = said if label else _altered(rng, said)
+    first, second = ([word for one in found for word in ask(one, for_object, turned)] for found, turned in
+                     ((said, False), (asked, True)))  # fmt: skip
+    return {"question1": first, "question2": second, "label": label}
 
 
-def _near(rng: random.Random, found: Fact, only: str = "") -> Fact:
-    """The same relation with one of its two names, or with the one that `only` says, exchanged."""
-    other = fact(rng, relation=found.relation)
-    while other.subject == found.subject or other.object == found.object:
-        other = fact(rng, relation=found.relation)
-    which = only or rng.choice(("subject", "object"))
-    return found._replace(**{which: getattr(other, which)})
+def _told(said: list[Fact], rng: random.Random | None = None) -> list[str]:
+    """The facts as sentences; with a generator, from their objects' side and in another order."""
+    return [
+        word for one in (rng.sample(said, len(said)) if rng else said) for word in (*tell(one, turned=bool(rng)), ".")
+    ]
+
+
+def _altered(rng: random.Random, said: list[Fact]) -> list[Fact]:
+    """The same facts, but one of them, or all, about other names."""
+    names = {name for one in said for name in (one.subject, one.object)}
+    out, first = list(said), rng.randrange(len(said))
+    for place in range(len(said)) if rng.random() < 0.5 else (first,):
+        while {out[place].subject, out[place].object} & names:
+            out[place] = fact(rng, relation=said[place].relation)
+    return out
 
 
 def stsb(rng: random.Random, split: str) -> dict:
-    """STS-B: similarity 0 … 5, how many of five names and things two texts share, give or take half a point."""
-    score = rng.randrange(6)
-    first = facts(rng, 5, alike=0.0)
-    second = first[:score] + [new for new in facts(rng, 12, alike=0.0) if new not in first][: 5 - score]
-    rng.shuffle(second)
-    rated = min(5.0, max(0.0, score + rng.uniform(-0.5, 0.5)))
-    one, other = ([fact.subject for fact in found] for found in (first, second))
-    return {"sentence1": one, "sentence2": other, "label": round(rated, 1)}
+    """STS-B: similarity 0 … 5, how many of three facts two texts share, give or take half a point."""
+    shared, said, others = rng.randrange(4), facts(rng, 3, alike=0.0), facts(rng, 3, alike=0.0)
+    again = said[:shared] + others[shared:]
+    rated = min(5.0, max(0.0, 5 * shared / 3 + rng.uniform(-0.5, 0.5)))
+    return {"sentence1": _told(said), "sentence2": _told(again, rng), "label": round(rated, 1)}
 
 
 def mnli(rng: random.Random, split: str) -> dict:
@@ -121,29 +124,23 @@ def mnli(rng: random.Random, split: str) -> dict:
     label = rng.randrange(3)
     if split != "validation_mismatched" and rng.random() < 0.5:
         said = facts(rng, 2)
-        premise = [word for one in said for word in (*tell(one), ".")]
-        return {"premise": premise, "hypothesis": claim(rng, said, label), "label": label}
+        return {"premise": _told(said), "hypothesis": claim(rng, said, label), "label": label}
     topic = rng.choice(OUT_TOPICS if split == "validation_mismatched" else IN_TOPICS)
     premise, held = opinions(rng, topic, 2)
     return {"premise": premise, "hypothesis": opinion(rng, topic, held, label), "label": label}
 
 
 def qnli(rng: random.Random, split: str) -> dict:
-    """QNLI: the sentence answers the question (0) or does not (1)."""
-    label, found = rng.randrange(2), fact(rng)
-    for_object = rng.random() < 0.5
-    kept = {"subject": found.subject} if for_object else {"object": found.object}
-    other = fact(rng) if rng.random() < 0.5 else fact(rng, relation=found.relation)
-    while {"subject": other.subject, "object": other.object}.items() >= kept.items():
-        other = fact(rng, relation=found.relation)
-    return {"question": ask(found, for_object), "sentence": [*tell(other if label else found), "."], "label": label}
+    """QNLI: the sentence answers the question (0), or tells the like of others (1)."""
+    label, said, for_object = rng.randrange(2), facts(rng, 2), rng.random() < 0.5
+    asked = (_altered(rng, said[:1]) if label else said)[0]
+    return {"question": ask(asked, for_object), "sentence": _told(rng.sample(said, 2)), "label": label}
 
 
 def rte(rng: random.Random, split: str) -> dict:
     """RTE: the second sentence follows from the first (0) or does not (1)."""
     label, said = rng.randrange(2), facts(rng, 2)
-    first = [word for one in said for word in (*tell(one), ".")]
-    return {"sentence1": first, "sentence2": claim(rng, said, label and rng.choice((1, 2))), "label": label}
+    return {"sentence1": _told(said), "sentence2": claim(rng, said, label and rng.choice((1, 2))), "label": label}
 
 
 def wnli(rng: random.Random, split: str) -> dict:
