@@ -89,7 +89,7 @@ def test_toy_source(monkeypatch):
     monkeypatch.setattr("lib.toyworld", toy, raising=False)
     source = ToySource(language="toy-pl", corpus="general", lines=2)
     assert list(corpus.read(source, seed=7)) == ["toy-pl general 7 0", "toy-pl general 7 1"]
-    assert corpus.size(source) == ("lines", 2)
+    assert corpus.size(source) == ("passages", 2)
     corpus.check(source)
     with pytest.raises(InputError, match="sources.language: 'toy-xx' is no toy language; allowed: toy-pl"):
         corpus.check(ToySource(language="toy-xx", corpus="general", lines=2))
@@ -210,6 +210,7 @@ def test_passages_drop_and_say_why(tmp_path):
     assert kept == ["Raz dwa trzy", "Cztery pięć"]
     assert counts == dict(
         lines_in=7,
+        passages_in=7,
         bytes_in=path.stat().st_size,
         blank=2,
         duplicate=1,
