@@ -202,41 +202,6 @@ def test_statistics_of_a_known_text(tmp_path):
     assert prepare.tokens_per_parameter(statistics, 4) == 20.0
 
 
-def test_statistics_of_every_source(tmp_path):
-    """001, Table 4, against NumPy: what was kept of each, and of all, before tokenising."""
-    rng = random.Random(2)
-    texts = [[sentence(rng, rng.choice((1, 5, 9))) for _ in range(number)] for number in (40, 61)]
-    for name, lines in zip("ab", texts):
-        (tmp_path / f"{name}.txt").write_text("\n".join([*lines, "", lines[0]]) + "\n", encoding="utf-8")
-    sources = [FileSource(path=str(tmp_path / f"{name}.txt")) for name in "ab"]
-    statistics, _ = make(None, tmp_path / "out", sources=sources, held_out_lines=20, min_tokens=8)
-
-    def figures(lines):
-        words = [len(line.split()) for line in lines]
-        size = sum(len(line.encode()) + 1 for line in lines)
-        middle = {"mean": pytest.approx(np.mean(words)), "median": float(np.median(words))}
-        return {"bytes": size, "lines": len(lines), "words": sum(words), "words_per_line": middle}
-
-    assert statistics["sources"] == [{"name": f"{name}.txt", **figures(t)} for name, t in zip("ab", texts)]
-    assert statistics["text"] == figures(texts[0] + texts[1]) and statistics["lines"] < 101
-
-
-def test_sentences_are_sequences(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("Dr. Ala ma kota. Ala ma psa. Kto?\nAla ma psa.\n" * 5, encoding="utf-8")
-    statistics, corpus = make(path, tmp_path / "out", deduplicate=False, vocab_size=60, sentences=True)
-    assert statistics["lines_in"] == statistics["lines"] == len(corpus) == 20
-    assert statistics["sources"][0]["words_per_line"] == {"mean": 11 / 4, "median": 3.0}
-    assert make(path, tmp_path / "out", deduplicate=False, vocab_size=60)[0]["lines"] == 10
-
-
-@pytest.mark.parametrize("values", [[3], [1, 2], [5, 5, 1, 9], [0, 0, 4], list(range(50)) * 3])
-def test_centre_is_mean_and_median(values):
-    found = sequences.centre(*np.unique(values, return_counts=True))
-    assert found == {"mean": pytest.approx(np.mean(values)), "median": np.median(values)}
-    assert sequences.centre(np.arange(3), np.zeros(3, int)) == {"mean": 0.0, "median": 0.0}
-
-
 def test_unknown_share(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("ala ma kota\n" * 30, encoding="utf-8")
