@@ -1,25 +1,25 @@
 """Where text comes from, and which passages of it are used.
 
-A passage is one line of a text file, one record of a JSON Lines file or of a hub data set, or one line of a toy corpus.
+A passage is one line of a text file, one record of a JSON Lines file or of a hub data set, one line of a toy corpus, or
+one paragraph of an article or a book (lib.documents).
 """
 
-import glob
-import gzip
-import json
-import lzma
 import os
 import re
 from collections import Counter
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Iterable, Iterator, Literal
+from typing import Annotated, Iterator, Literal, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lib import ROOT
+from lib import documents
 from lib.cleaning import How, clean
+from lib.documents import BookSource, WikiSource
 from lib.errors import InputError
+from lib.sentences import split
+from lib.textfiles import OPENERS, find, record, text_lines
 
 ENDINGS = tuple(kind + packed for kind in (".txt", ".jsonl") for packed in ("", ".gz", ".xz"))
 
@@ -58,7 +58,10 @@ class FileSource(BaseModel):
 
 
 class HubSource(BaseModel):
-    """A split of a data set on the Hugging Face hub; with `streaming` nothing is stored."""
+    """A split of a data set on the Hugging Face hub; with `streaming` nothing is stored.
+
+    `documents`: the column holds whole articles (wikimedia/wikipedia), of which the text passages are used.
+    """
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["hub"] = "hub"
@@ -68,9 +71,10 @@ class HubSource(BaseModel):
     revision: str | None = None
     column: str = "text"
     streaming: bool = True
+    documents: bool = False
 
 
-Source = Annotated[ToySource | FileSource | HubSource, Field(discriminator="kind")]
+Source = Annotated[ToySource | FileSource | HubSource | WikiSource | BookSource, Field(discriminator="kind")]
 
 
 def stable_hash(text: str, purpose: bytes = b"") -> int:
@@ -99,84 +103,63 @@ def read(source: Source, seed: int) -> Iterator[str]:
         if source.share_from == 0 and source.share_to == 1:
             return texts
         return (text for text in texts if source.share_from <= share(text) < source.share_to)
+    if source.kind == "wikiextractor":
+        articles = chain.from_iterable(map(documents.wiki_documents, files(source)))
+        return chain.from_iterable(
+            documents.passages(lines, title)
+            for key, title, lines in articles
+            if source.share_from <= share(key) < source.share_to
+        )
+    if source.kind == "books":
+        return chain.from_iterable(map(documents.book_passages, files(source)))
     return hub_lines(source)
 
 
-def files(source: FileSource) -> list[Path]:
+def name(source: Source) -> str:
+    """What a source is called where several stand beside each other."""
+    if source.kind == "toy":
+        return f"{source.language}/{source.corpus}"
+    if source.kind == "hub":
+        return f"{source.dataset} {source.config}" if source.config else source.dataset
+    return Path(source.path).name
+
+
+def files(source: FileSource | WikiSource | BookSource) -> list[Path]:
     """The files a source names, sorted. Relative paths start at the checkout."""
-    path = ROOT / Path(source.path).expanduser()
-    allowed = f"allowed: {', '.join(ENDINGS)}"
-    if path.is_file():
-        if not path.name.endswith(ENDINGS):
-            raise InputError(f"sources.path: {source.path} is no text file; {allowed}")
-        return [path]
-    if path.is_dir():
-        found = [file for file in path.rglob("*") if file.is_file() and file.name.endswith(ENDINGS)]
-        if not found:
-            raise InputError(f"sources.path: the folder {source.path} has no text file; {allowed}")
-    elif glob.has_magic(str(path)):
-        found = [Path(file) for file in glob.glob(str(path), recursive=True) if file.endswith(ENDINGS)]
-        if not found:
-            raise InputError(f"sources.path: no text file matches {source.path}; {allowed}")
-    else:
-        raise InputError(f"sources.path: {source.path} does not exist; allowed: a file, a folder or a glob pattern")
-    return sorted(found)
+    if source.kind != "files":
+        return documents.files(source)
+    return find(source.path, lambda name: name.endswith(ENDINGS), ", ".join(ENDINGS))
 
 
 def file_lines(path: Path, column: str) -> Iterator[str]:
     """The passages of one file, without their line ends."""
-    opener = {".gz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     records = ".jsonl" in path.suffixes[-2:]
-    number = 0
-    try:
-        with opener(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-                if records and text.strip():
-                    text = record_text(text, column, f"{path}, line {number}")
-                yield text
-    except UnicodeDecodeError:
-        raise InputError(f"{path}, line {number}: not UTF-8; allowed: UTF-8 text") from None
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, OSError) as error:
-        raise InputError(f"{path}, after line {number}: cannot be read ({error or 'cut short'})") from None
+    for number, text in enumerate(text_lines(path), 1):
+        yield record(text, column, f"{path}, line {number}")[column] if records and text.strip() else text
 
 
-def record_text(line: str, column: str, where: str) -> str:
-    """The text of one JSON Lines record."""
-    try:
-        record = json.loads(line)
-        text = record[column]
-        text.encode()
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error.msg}); allowed: one object per line") from None
-    except UnicodeEncodeError:
-        raise InputError(f"{where}: half a surrogate pair in {column!r}; allowed: Unicode text") from None
-    except (KeyError, TypeError, AttributeError):
-        has = ", ".join(record) if isinstance(record, dict) else type(record).__name__
-        raise InputError(f"{where}: no text in column {column!r}; it has: {has}") from None
-    return text
-
-
-def hub_lines(source: HubSource, streaming: bool | None = None) -> Iterator[str]:
+def hub_lines(source: HubSource) -> Iterator[str]:
     """The passages of a hub data set. Whatever goes wrong on the way there is one InputError line."""
-    name = f"{source.dataset}{f' ({source.config})' if source.config else ''}, split {source.split}"
-    streaming = source.streaming if streaming is None else streaming
+    where = f"{source.dataset}{f' ({source.config})' if source.config else ''}, split {source.split}"
     try:
         from datasets import load_dataset
 
-        records = load_dataset(
-            source.dataset, source.config, split=source.split, revision=source.revision, streaming=streaming
+        rows = load_dataset(
+            source.dataset, source.config, split=source.split, revision=source.revision, streaming=source.streaming
         )
-        for record in records:
-            if not isinstance(record.get(source.column), str):
-                has = ", ".join(record)
-                raise InputError(f"hub data set {name}: no text in column {source.column!r}; it has: {has}")
-            yield record[source.column]
+        for row in rows:
+            text = row.get(source.column)
+            if not isinstance(text, str):
+                raise InputError(f"hub data set {where}: no text in column {source.column!r}; it has: {', '.join(row)}")
+            if source.documents:
+                yield from documents.passages(text.split("\n"), str(row.get("title", "")))
+            else:
+                yield text
     except InputError:
         raise
     except Exception as error:  # dozens of kinds: no network, no such set, no such split, no rights, a broken file
         first = (str(error).splitlines() or [""])[0]
-        raise InputError(f"hub data set {name}: cannot be read ({type(error).__name__}: {first})") from None
+        raise InputError(f"hub data set {where}: cannot be read ({type(error).__name__}: {first})") from None
 
 
 def check(source: Source) -> None:
@@ -191,27 +174,25 @@ def check(source: Source) -> None:
             if value not in known:
                 raise InputError(f"sources.{key}: {value!r} is no toy {key}; allowed: {', '.join(known)}")
         return
-    lines = (
-        hub_lines(source, streaming=True)
-        if source.kind == "hub"
-        else chain.from_iterable(file_lines(path, source.column) for path in files(source))
-    )
+    everything = {"streaming": True} if source.kind == "hub" else {"share_from": 0.0, "share_to": 1.0}
+    lines = read(source.model_copy(update=everything), seed=0)
     if not any(line.strip() for line in lines):  # stops at the first passage that is not blank
-        raise InputError(f"sources: {source.path if source.kind == 'files' else source.dataset} is empty")
+        raise InputError(f"sources: {source.dataset if source.kind == 'hub' else source.path} is empty")
 
 
 def size(source: Source) -> tuple[str, int] | None:
-    """About how much `read` will yield, for telling the time left: ("lines" or "bytes", number), None if unknown."""
+    """About how much `read` will yield, for telling the time left: ("passages" or "bytes", number), None if unknown."""
     if source.kind == "toy":
-        return "lines", source.lines
-    found = files(source) if source.kind == "files" else []
-    if not found or any(file.suffix != ".txt" for file in found):
+        return "passages", source.lines
+    found = [] if source.kind == "hub" else files(source)
+    if not found or any(file.suffix in (".jsonl", *OPENERS) for file in found):
         return None
-    return "bytes", int(sum(map(os.path.getsize, found)) * (source.share_to - source.share_from))
+    kept = 1.0 if source.kind == "books" else source.share_to - source.share_from
+    return "bytes", int(sum(map(os.path.getsize, found)) * kept)
 
 
 def passages(
-    sources: Iterable[Source],
+    sources: Sequence[Source],
     *,
     cleaning: How,
     deduplicate: bool,
@@ -221,41 +202,54 @@ def passages(
     subset_size: int,
     seed: int,
     counts: Counter | None = None,
+    language: str = "",
+    tallies: list[Counter] | None = None,
 ) -> Iterator[str]:
-    """The passages of all sources, one source after the other, cleaned, without those that are dropped.
+    """The lines of all sources, one source after the other, cleaned, without those that are dropped.
 
     Args:
+        language: its sentences are the lines, one each; empty, a passage is a line.
         min_words, max_words: shorter and longer passages are dropped (see count_words; 0, no limit).
         subset_unit, subset_size: stop before there are more than this many `lines`, `words` or `bytes` (UTF-8, each
-            passage with one line end); any other unit, no limit.
-        counts: is kept up to date: `lines_in`, `bytes_in`; dropped as `blank`, `too_few_words`, `too_many_words`,
-            `duplicate`; kept as `lines`, `words`, `bytes`.
+            line with one line end); any other unit, no limit.
+        counts: is kept up to date: `passages_in` and `bytes_in` before cleaning, then `lines_in`; dropped as `blank`,
+            `too_few_words`, `too_many_words`, `duplicate`; kept as `lines`, `words`, `bytes`.
+        tallies: gets one Counter a source, of what is kept: `bytes`, and under each number n the lines of n words.
     """
     counts = Counter() if counts is None else counts
     seen: set[int] = set()
-    for line in chain.from_iterable(read(source, seed) for source in sources):
-        counts["lines_in"] += 1
-        counts["bytes_in"] += len(line.encode()) + 1
-        text = clean(line, cleaning)
-        words = count_words(text)
+
+    def unwanted(text: str, words: int) -> str:
         if not words:
-            counts["blank"] += 1
-            continue
+            return "blank"
         if words < min_words:
-            counts["too_few_words"] += 1
-            continue
+            return "too_few_words"
         if max_words and words > max_words:
-            counts["too_many_words"] += 1
-            continue
+            return "too_many_words"
         if deduplicate:
             key = stable_hash(text)
             if key in seen:
-                counts["duplicate"] += 1
-                continue
+                return "duplicate"
             seen.add(key)
-        amount = {"lines": 1, "words": words, "bytes": len(text.encode()) + 1}
-        if subset_unit in amount and counts[subset_unit] + amount[subset_unit] > subset_size:
-            counts["lines_in"] -= 1  # read, but neither kept nor dropped: it lies beyond the subset
-            return
-        counts.update(amount)
-        yield text
+        return ""
+
+    tallies = [] if tallies is None else tallies
+    tallies.extend(Counter() for _ in sources)
+    for tally, source in zip(tallies, sources):
+        for passage in read(source, seed):
+            counts["passages_in"] += 1
+            counts["bytes_in"] += len(passage.encode()) + 1
+            cleaned = clean(passage, cleaning)
+            for text in (language and split(cleaned, language)) or [cleaned]:
+                counts["lines_in"] += 1
+                words = count_words(text)
+                if reason := unwanted(text, words):
+                    counts[reason] += 1
+                    continue
+                amount = {"lines": 1, "words": words, "bytes": len(text.encode()) + 1}
+                if subset_unit in amount and counts[subset_unit] + amount[subset_unit] > subset_size:
+                    counts["lines_in"] -= 1  # read, but neither kept nor dropped: it lies beyond the subset
+                    return
+                counts.update(amount)
+                tally.update({"bytes": amount["bytes"], words: 1})
+                yield text

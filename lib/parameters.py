@@ -6,7 +6,7 @@ names are refused; numbers may be written as `1e-5`.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import TypedDict  # pydantic refuses the standard library's before Python 3.12
 
 from lib.cleaning import How
@@ -30,10 +30,16 @@ class Stage(BaseModel):
 
 
 class DataPrep(Stage):
-    """1_data_prep; see lib.prepare.prepare for what each does."""
+    """1_data_prep; see lib.prepare.prepare for what each does, and lib.derived.derive for what `sample_of` asks for."""
 
-    sources: list[Source] = Field(min_length=1)
+    sample_of: str = ""  # a prepared folder: a transfer set is made from it, and no text read
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    nested: bool = True
+    composition: Literal["natural", "randomised", "generated", "bigram"] = "natural"
+    sources: Annotated[list[Source], Field(validate_default=True)] = []
     cleaning: How = "careful"
+    sentences: bool = False
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] = "en"  # of the sentences, an ISO 639 code
     deduplicate: bool = True
     min_words: CountOrNone = 1
     max_words: CountOrNone = 0
@@ -42,12 +48,29 @@ class DataPrep(Stage):
     subset_unit: Literal["none", "lines", "bytes", "tokens"] = "none"
     subset_size: CountOrNone = 0
     held_out_lines: Count = 500
-    tokenizer: str
+    tokenizer: Annotated[str, Field(validate_default=True)] = ""
     tokenizer_revision: str | None = None
     vocab_size: Count = 30000
     max_length: Annotated[int, Field(ge=8, le=512)] = 128
     long_lines: Literal["split", "truncate"] = "split"
     processes: Count = 1
+
+    @field_validator("share", "nested", "composition")
+    @classmethod
+    def _needs_a_sample(cls, value, info):
+        if not info.data.get("sample_of") and value != cls.model_fields[info.field_name].default:
+            raise ValueError("needs sample_of, the folder of a prepared corpus")
+        return value
+
+    @field_validator("sources", "tokenizer")
+    @classmethod
+    def _text_or_sample(cls, value, info):
+        sampled = info.data.get("sample_of")
+        if info.field_name == "sources" and sampled and value:
+            raise ValueError("sources must be empty beside sample_of, whose text is tokenised already")
+        if not sampled and not value:
+            raise ValueError("there must be at least 1 item, or sample_of" if value == [] else "give one, or sample_of")
+        return value
 
     @model_validator(mode="after")
     def _subset(self):

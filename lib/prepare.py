@@ -1,7 +1,8 @@
 """Data preparation: text in, a tokenised corpus, a tokenizer and statistics out. Everything notebook 1 calls.
 
 A prepared folder holds `data/` and, if asked for, `held_out/` (`datasets.load_from_disk` opens them: `input_ids` with
-special tokens, `word_start`, True where a token starts a word), `tokenizer/` and `statistics.json`.
+special tokens, `word_start`, True where a token starts a word), `tokenizer/` and `statistics.json`. A transfer set derived
+from a prepared folder (lib.derived) is such a folder too.
 """
 
 import json
@@ -13,16 +14,16 @@ from typing import Callable, Iterator
 
 import numpy as np
 
-from lib import ROOT, corpus, tokenizer
+from lib import ROOT, derived, tokenizer
 from lib.errors import InputError
+from lib.gathering import choose_held_out, gather, reporter, text_figures
 from lib.progress import clock
-from lib.sequences import Corpus, cut_lines, describe, one_thread_each, open_corpus
+from lib.sequences import Corpus, cut_lines, describe, features, one_thread_each, open_corpus
 
 __all__ = ["Corpus", "open_corpus", "prepare", "tokens_per_parameter"]
 
 BLOCK = 1000  # lines tokenised, and rows written, at a time
 SLICE = 50_000  # lines between two looks at the subset and at the clock
-READ_AHEAD = 2  # a subset of n tokens reads 2n words: at least a token each, and room for lines that are dropped
 REASONS = ("kept", "too_few_tokens", "too_many_unknown")
 PER_LINE = ("tokens", "lost", "unknown", "words", "bytes", "pieces")
 
@@ -30,8 +31,12 @@ PER_LINE = ("tokens", "lost", "unknown", "words", "bytes", "pieces")
 def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> dict:
     """Read, clean, tokenise and store a corpus; return its statistics. Equal parameters give equal data.
 
+    With `sample_of`, a prepared folder, none of this: a transfer set is derived from it, see derived.derive.
+
     Args: folder, where to write; say, where progress goes, line by line; params, with the attributes
         `sources` (of lib.corpus), `cleaning`, `deduplicate`, `min_words`, `max_words`, `seed`: see corpus.passages;
+        `sentences`, `language`: whether passages are split into sentences, and the rules of which language split them;
+            one sentence is then one line;
         `subset_unit`, `subset_size`: `none`, or so many `lines`, `bytes` or `tokens` at most (special tokens not
             counted), whole lines, in order;
         `held_out_lines`: this many different lines, spread over all that was read, go to `held_out/`, and none of
@@ -48,6 +53,8 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
     from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
     began, folder = time.perf_counter(), ROOT / folder
+    if params.sample_of:
+        return derived.derive(params, folder, say)
     scratch = folder / "scratch"
     for leftover in (scratch, folder / "data", folder / "held_out"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -56,7 +63,8 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
     disable_progress_bars()
     try:
         counts: Counter = Counter()
-        text = gather(params, scratch / "text.arrow", counts, say)
+        tallies: list[Counter] = []
+        text = gather(params, scratch / "text.arrow", counts, tallies, say)
         held, repeats = choose_held_out(np.asarray(text.data.column("hash")), params.held_out_lines)
         rest = np.setdiff1d(np.arange(len(text)), np.concatenate([held, repeats]), assume_unique=True)
         text, apart = (text.select(rest), text.select(held)) if len(held) else (text, None)
@@ -85,6 +93,7 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         "bytes_in": counts["bytes_in"],
         "dropped": dict(sorted(dropped.items())),
         "held_out": held_out,
+        **text_figures(params.sources, tallies),
         **describe(kept),
         "vocabulary": len(words),
         "tokenizer_fingerprint": tokenizer.fingerprint(words),
@@ -100,94 +109,6 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
 def tokens_per_parameter(statistics: dict, parameters: int) -> float:
     """Tokens of text for each parameter of a model; 000, section 6, recalls that about 20 are recommended."""
     return statistics["tokens"] / parameters
-
-
-# ---------------------------------------------------------------------------------------------------- reading
-
-
-def gather(params, path: Path, counts: Counter, say: Callable[[str], None]):
-    """Write the passages to an Arrow file with their hash, words and bytes, and open it as a Dataset."""
-    import pyarrow as pa
-    from datasets import Dataset
-
-    limit = READ_AHEAD * params.subset_size
-    subset = ("words", limit) if params.subset_unit == "tokens" else (params.subset_unit, params.subset_size)
-    lines = corpus.passages(
-        params.sources,
-        cleaning=params.cleaning,
-        deduplicate=params.deduplicate,
-        min_words=params.min_words,
-        max_words=params.max_words,
-        subset_unit=subset[0],
-        subset_size=subset[1],
-        seed=params.seed,
-        counts=counts,
-    )
-    totals = expected(params.sources) + ([subset] if subset[0] != "none" else [])
-    report = reporter("reading", say)
-    schema = pa.schema({"text": pa.string(), "hash": pa.int64(), "words": pa.int32(), "bytes": pa.int32()})
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-        for block in blocks(lines):
-            hashes = [corpus.stable_hash(text) >> 1 for text in block]
-            words = [corpus.count_words(text) for text in block]
-            sizes = [len(text.encode()) + 1 for text in block]
-            writer.write_batch(pa.record_batch([block, hashes, words, sizes], schema=schema))
-            done = max((counts[unit] / total for unit, total in totals), default=0.0)
-            report(counts["lines_in"], min(done, 0.999))
-    report(counts["lines_in"], 1.0)
-    if not counts["lines"]:
-        reasons = ", ".join(f"{key} {number}" for key, number in counts.items() if not key.endswith("_in"))
-        raise InputError(f"sources: no line of {counts['lines_in']} is left ({reasons or 'nothing to read'})")
-    return Dataset.from_file(str(path))
-
-
-def expected(sources) -> list[tuple[str, int]]:
-    """How much there is to read, as [(counter, total)], or [] if a source does not tell or units differ."""
-    sizes = [corpus.size(source) for source in sources]
-    if None in sizes or len({unit for unit, _ in sizes}) != 1:
-        return []
-    return [(f"{sizes[0][0]}_in", max(1, sum(total for _, total in sizes)))]
-
-
-def blocks(lines: Iterator[str]) -> Iterator[list[str]]:
-    """Lists of BLOCK lines."""
-    block = []
-    for line in lines:
-        block.append(line)
-        if len(block) == BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def reporter(name: str, say: Callable[[str], None], every: float = 5.0) -> Callable[[int, float], None]:
-    """A function of (lines done, share done) that says lines/s and time left, at most once in `every` seconds."""
-    began = last = time.perf_counter()
-
-    def report(lines: int, share: float) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if share < 1 and now - last < every:
-            return
-        last = now
-        seconds = max(now - began, 1e-6)
-        end = f"{share:.0%}  {clock(seconds / share - seconds)} left" if 0 < share < 1 else f"{clock(seconds)} so far"
-        end = f"done in {clock(seconds)}" if share >= 1 else end
-        say(f"{name}  {lines:,} lines  {lines / seconds:,.0f} lines/s  {end}")
-
-    return report
-
-
-def choose_held_out(hashes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the `number` different lines with the smallest hashes, and of the other copies of these lines."""
-    if not number:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    different, first = np.unique(hashes, return_index=True)
-    if number >= len(different):
-        raise InputError(f"held_out_lines: {number} of {len(different)} different lines; allowed: fewer than there are")
-    held = np.sort(first[:number])
-    return held, np.setdiff1d(np.flatnonzero(np.isin(hashes, different[:number])), held)
 
 
 # ------------------------------------------------------------------------------------------------- tokenising
@@ -225,12 +146,11 @@ def tokenise(
     """
     import pyarrow as pa
     import pyarrow.compute as pc
-    from datasets import Dataset, Features, List, Value
+    from datasets import Dataset, Features, Value
 
     scratch, report = folder / "scratch", reporter("tokenising", say)
-    features = Features({"input_ids": List(Value("int32")), "word_start": List(Value("bool"))})
     row_features = Features(
-        {**features, "reason": Value("int8"), "first": Value("bool"), **{name: Value("int32") for name in PER_LINE}}
+        {**features(), "reason": Value("int8"), "first": Value("bool"), **{name: Value("int32") for name in PER_LINE}}
     )
     kept = {name: [] for name in ("lengths", *PER_LINE)}
     dropped, used = Counter(), 0
@@ -242,7 +162,7 @@ def tokenise(
         max_unknown_share=params.max_unknown_share,
         split=params.long_lines == "split",
     )
-    schema, arrow = features.arrow_schema, scratch / f"{part}.arrow"
+    schema, arrow = features().arrow_schema, scratch / f"{part}.arrow"
     with pa.OSFile(str(arrow), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
         for start in range(0, len(text), SLICE):
             stop = min(start + SLICE, len(text))
@@ -270,7 +190,7 @@ def tokenise(
             for code in (1, 2):
                 dropped[REASONS[code]] += int((within & (column["reason"] == code)).sum())
             keep &= within
-            chosen = table.select(list(features)).filter(pa.array(keep))
+            chosen = table.select(schema.names).filter(pa.array(keep))
             writer.write_table(chosen.cast(schema), max_chunksize=BLOCK)
             kept["lengths"].append(np.asarray(pc.list_value_length(chosen.column("input_ids"))))
             for name in PER_LINE:

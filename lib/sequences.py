@@ -1,9 +1,11 @@
 """Sequences of token ids: cutting lines of text into them, and reading a prepared corpus of them back from disk."""
 
+import json
 import os
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Iterator
 
 import numpy as np
 
@@ -106,8 +108,6 @@ def cuts(start: list[bool], room: int, least: int) -> list[int]:
 def describe(kept: dict) -> dict:
     """The statistics of what was kept; see `lib.prepare.tokenise`. Bytes count one line end per line."""
     lengths, tokens = kept["lengths"], int(kept["tokens"].sum())
-    top = int(lengths.max())
-    edges = list(range(0, top + 1, max(1, -(-top // 32)))) + [top + 1]
     return {
         "lines": len(kept["words"]),
         "bytes": int(kept["bytes"].sum()),
@@ -119,10 +119,31 @@ def describe(kept: dict) -> dict:
         "tokens_lost": int(kept["lost"].sum()),
         "unknown_share": int(kept["unknown"].sum()) / tokens,
         "tokens_per_word": tokens / int(kept["words"].sum()),
-        "tokens_per_sequence": {"mean": float(lengths.mean()), "median": float(np.median(lengths)), "max": top},
-        "words_per_line": {"mean": float(kept["words"].mean()), "median": float(np.median(kept["words"]))},
-        "length_histogram": {"edges": edges, "counts": np.histogram(lengths, edges)[0].tolist()},
+        "words_per_line": centre(*np.unique(kept["words"], return_counts=True)),
+        **describe_lengths(np.bincount(lengths)),
     }
+
+
+def describe_lengths(histogram: np.ndarray) -> dict:
+    """What the statistics say of lengths, from `histogram[n]`, the number of sequences of n tokens."""
+    lengths, top = np.arange(len(histogram)), int(np.flatnonzero(histogram)[-1])
+    edges = list(range(0, top + 1, max(1, -(-top // 32)))) + [top + 1]
+    return {
+        "tokens_per_sequence": {**centre(lengths, histogram), "max": top},
+        "length_histogram": {
+            "edges": edges,
+            "counts": np.histogram(lengths, edges, weights=histogram)[0].astype(int).tolist(),
+        },
+    }
+
+
+def centre(values: np.ndarray, counts: np.ndarray) -> dict:
+    """Mean and median of numbers that are given as rising `values` and how often each occurs; 0 where there are none."""
+    reach, total = np.cumsum(counts), int(counts.sum())
+    if not total:
+        return {"mean": 0.0, "median": 0.0}
+    middle = values[np.searchsorted(reach, [(total - 1) // 2, total // 2], side="right")]
+    return {"mean": float(values @ counts / total), "median": float(middle.mean())}
 
 
 class Corpus:
@@ -160,6 +181,23 @@ class Corpus:
     def tokenizer(self):
         """The tokenizer the corpus was made with."""
         return tokenizer.load(str(self.folder / "tokenizer"))
+
+
+def features():
+    """The columns of a stored corpus."""
+    from datasets import Features, List, Value
+
+    return Features({"input_ids": List(Value("int32")), "word_start": List(Value("bool"))})
+
+
+def batches(folder: str | Path, part: str = "data") -> Iterator:
+    """The rows of a prepared folder as Arrow record batches, in order, from memory-mapped files: nothing is kept."""
+    import pyarrow as pa
+
+    place = ROOT / folder / part
+    for file in json.loads((place / "state.json").read_text(encoding="utf-8"))["_data_files"]:
+        with pa.memory_map(str(place / file["filename"])) as mapped, pa.ipc.open_stream(mapped) as reader:
+            yield from reader
 
 
 def open_corpus(folder: str | Path, part: str = "data") -> Corpus:

@@ -5,17 +5,47 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from lib import derived, tokenizer
 from lib.cleaning import clean, damage
 from lib.corpus import read
+from lib.sequences import batches
 
 COMPONENTS = {"loss": "weighted sum", "mlm": "MLM", "soft": "soft target", "cosine": "cosine"}
 
 
-def samples(p, count: int = 4, width: int = 160) -> pd.DataFrame:
-    """The first passages of the first source, as they are and as `p.cleaning` leaves them."""
-    lines = [line for line in islice(read(p.sources[0], p.seed), count)]
+def samples(p, folder, count: int = 4, width: int = 160) -> pd.DataFrame:
+    """The first passages of the first source, as they are and as `p.cleaning` leaves them; of a transfer set, the first
+    sequences of its parent that are in the sample, and the first of what became of them in the prepared `folder`."""
+    if p.sample_of:
+        words = tokenizer.load(str(folder / "tokenizer"))
+        before, after = next(derived.sample(p)), next(batches(folder))
+        cut = [
+            tuple(words.decode(ids, skip_special_tokens=True)[:width] for ids in pair)
+            for pair in zip(*(rows.slice(0, count)["input_ids"].to_pylist() for rows in (before, after)))
+        ]
+        return pd.DataFrame(cut, columns=["in the parent", f"here: {p.composition}"])
+    lines = list(islice(read(p.sources[0], p.seed), count))
     cut = [(line[:width], clean(line, p.cleaning)[:width]) for line in lines]
     return pd.DataFrame(cut, columns=["as it is", f"cleaned: {p.cleaning}"])
+
+
+def effect(p, found: dict) -> pd.DataFrame:
+    """What preparing did: to a text, what each kind of cleaning would do; to a parent, how much of it a transfer set has."""
+    return beside_parent(found) if p.sample_of else cleaning_damage(p)
+
+
+def beside_parent(found: dict) -> pd.DataFrame:
+    """The sequences and tokens of a transfer set beside those of its parent. Words and bytes would not compare: a text's
+    are counted between white space, a transfer set's by where tokens start words."""
+    rows = {
+        name: {
+            "parent": f"{found['parent'][name]:,}",
+            "here": f"{found[name]:,}",
+            "share, %": f"{100 * found[name] / found['parent'][name]:.3g}",
+        }
+        for name in ("sequences", "tokens")
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("number of")
 
 
 def cleaning_damage(p, count: int = 2000) -> pd.DataFrame:
@@ -34,10 +64,14 @@ def cleaning_damage(p, count: int = 2000) -> pd.DataFrame:
 
 
 def statistics(found: dict) -> pd.DataFrame:
-    """The statistics of a prepared corpus as one column."""
-    rows = {
-        "lines read": found["lines_in"],
-        **{f"dropped: {reason.replace('_', ' ')}": count for reason, count in found["dropped"].items()},
+    """The statistics of a prepared corpus, or of a transfer set derived from one, as one column."""
+    rows = {"made of": made_of(found)}
+    if "lines_in" in found:
+        rows |= {
+            "lines read": found["lines_in"],
+            **{f"dropped: {reason.replace('_', ' ')}": count for reason, count in found["dropped"].items()},
+        }
+    rows |= {
         "lines held out": found["held_out"]["lines"],
         "lines kept": found["lines"],
         "sequences": found["sequences"],
@@ -54,7 +88,36 @@ def statistics(found: dict) -> pd.DataFrame:
         "vocabulary": found["vocabulary"],
         "tokens prepared a second": round(found["tokens_per_second"]),
     }
-    return pd.DataFrame({"value": [f"{value:,}" for value in rows.values()]}, index=pd.Index(rows, name="statistic"))
+    shown = [value if isinstance(value, str) else f"{value:,}" for value in rows.values()]
+    return pd.DataFrame({"value": shown}, index=pd.Index(rows, name="statistic"))
+
+
+def made_of(found: dict) -> str:
+    """In a few words, what a prepared corpus was made of."""
+    if "parent" in found:
+        return f"{100 * found['share']:g} % of a corpus, {found['composition']}"
+    return " + ".join(source["name"] for source in found.get("sources", [])) or "text"
+
+
+def by_source(found: dict) -> pd.DataFrame:
+    """001's Table 4 of a corpus: size, lines, words and words a line of each source and of all, before tokenising.
+
+    A transfer set has one row, its own figures.
+    """
+    rows = {source["name"]: source for source in found.get("sources", [])} | {"all": found.get("text", found)}
+    return pd.DataFrame.from_dict(
+        {
+            name: {
+                "MB": f"{row['bytes'] / 1e6:,.2f}",
+                "lines": f"{row['lines']:,}",
+                "words": f"{row['words']:,}",
+                "words a line, mean": f"{row['words_per_line']['mean']:.1f}",
+                "words a line, median": f"{row['words_per_line']['median']:g}",
+            }
+            for name, row in rows.items()
+        },
+        orient="index",
+    ).rename_axis("source")
 
 
 def lengths(found: dict):

@@ -89,7 +89,7 @@ def test_toy_source(monkeypatch):
     monkeypatch.setattr("lib.toyworld", toy, raising=False)
     source = ToySource(language="toy-pl", corpus="general", lines=2)
     assert list(corpus.read(source, seed=7)) == ["toy-pl general 7 0", "toy-pl general 7 1"]
-    assert corpus.size(source) == ("lines", 2)
+    assert corpus.size(source) == ("passages", 2)
     corpus.check(source)
     with pytest.raises(InputError, match="sources.language: 'toy-xx' is no toy language; allowed: toy-pl"):
         corpus.check(ToySource(language="toy-xx", corpus="general", lines=2))
@@ -210,6 +210,7 @@ def test_passages_drop_and_say_why(tmp_path):
     assert kept == ["Raz dwa trzy", "Cztery pięć"]
     assert counts == dict(
         lines_in=7,
+        passages_in=7,
         bytes_in=path.stat().st_size,
         blank=2,
         duplicate=1,
@@ -253,3 +254,39 @@ def test_sources_follow_each_other(tmp_path, book):
     assert kept == ["inna", LINES[3], *LINES[:3], *LINES[4:]]
     assert corpus.size(sources[1]) == ("bytes", book.stat().st_size)
     assert corpus.size(FileSource(path=str(book), share_to=0.5)) == ("bytes", book.stat().st_size // 2)
+
+
+def test_sentences_are_lines(tmp_path):
+    text = "Dr. Smith came.  He left. <b>He</b> left."
+    path = write(tmp_path / "a.txt", [text, "", "One."])
+    counts = Counter()
+    assert run(path, counts, language="en") == ["Dr. Smith came.", "He left.", "He left.", "One."]
+    assert (counts["passages_in"], counts["lines_in"], counts["blank"], counts["lines"]) == (3, 5, 1, 4)
+    counts = Counter()
+    kept = run(path, counts, language="en", deduplicate=True, min_words=2)  # both apply to sentences
+    assert kept == ["Dr. Smith came.", "He left."]
+    assert (counts["duplicate"], counts["too_few_words"]) == (1, 1)
+    assert run(path, language="en", subset_unit="lines", subset_size=2) == ["Dr. Smith came.", "He left."]
+    assert run(path)[0] == "Dr. Smith came. He left. He left."
+
+
+def test_what_is_kept_is_told_by_source(tmp_path, book):
+    other = write(tmp_path / "other.txt", ["raz", "raz dwa", "raz", "cztery"])
+    tallies = []
+    sources = [FileSource(path=str(other)), FileSource(path=str(book))]
+    settings = dict(cleaning="careful", deduplicate=True, min_words=0, max_words=0, seed=0)
+    kept = list(corpus.passages(sources, **settings, subset_unit="lines", subset_size=13, tallies=tallies))
+    assert len(kept) == 13
+    assert tallies[0] == {"bytes": len("raz\nraz dwa\ncztery\n"), 1: 2, 2: 1}
+    assert tallies[1] == {"bytes": sum(len(line.encode()) + 1 for line in LINES[:10]), 7: 10}
+
+
+def test_names_of_sources(tmp_path):
+    named = {
+        "toy-en/books": ToySource(language="toy-en", corpus="books", lines=1),
+        "wikipedia.txt": FileSource(path="/far/away/wikipedia.txt"),
+        "*.txt.gz": FileSource(path="text/*.txt.gz"),
+        "statmt/cc100 pl": HubSource(dataset="statmt/cc100", config="pl"),
+        "owner/set": HubSource(dataset="owner/set"),
+    }
+    assert {corpus.name(source): source for source in named.values()} == named

@@ -51,6 +51,12 @@ def settings(path, **changes):
         processes=1,
         seed=0,
         held_out_lines=0,
+        sentences=False,
+        language="en",
+        sample_of="",
+        share=1.0,
+        nested=True,
+        composition="natural",
     )
     return SimpleNamespace(**(values | changes))
 
