@@ -1,5 +1,7 @@
 """What a plan would run: `make plan`. Printed from the parameters alone; nothing is loaded and no network touched."""
 
+from lib.corpus import name
+from lib.parameters import validate
 from lib.study import Step
 
 
@@ -16,11 +18,10 @@ def table(steps: list[Step]) -> str:
 def does(step: Step) -> str:
     """A stage in a few words: its text, its optimizer steps, its tasks."""
     p = step.parameters
+    if step.kind == "data_prep" and p["sample_of"]:
+        return f"{100 * p['share']:g} % of {p['sample_of'].split('/')[-2].removeprefix('corpus_')}, {p['composition']}"
     if step.kind == "data_prep":
-        sources = " + ".join(
-            source.get("dataset") or source.get("path") or f"{source['language']}/{source['corpus']}"
-            for source in p["sources"]
-        )
+        sources = " + ".join(map(name, validate(step.kind, p).sources))
         size = "" if p["subset_unit"] == "none" else f", {p['subset_size']:,} {p['subset_unit']}"
         return f"{sources}{size}; tokenizer {p['tokenizer']}"
     if step.kind == "teacher_continuation":

@@ -121,6 +121,22 @@ def tells_segments(trunk: torch.nn.Module) -> bool:
     return getattr(trunk.config, "type_vocab_size", 0) > 1
 
 
+def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
+    """The teacher's layers a student of half its depth starts from.
+
+    `alternate`: every second from 0, as the seeds have it. `to_top`: so in the lower half, and one higher in the upper, as
+    DistilBERT's authors took them. A list stays as it is.
+
+    >>> layer_choice("alternate", 12), layer_choice("to_top", 12)
+    ([0, 2, 4, 6, 8, 10], [0, 2, 4, 7, 9, 11])
+    """
+    if not isinstance(layers, str):
+        return list(layers)
+    half = max(1, teacher_layers // 2)
+    up = {"alternate": half, "to_top": half / 2}[layers]
+    return [2 * index + (index >= up) for index in range(half)]
+
+
 def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:
     """A student that starts from its teacher: same embeddings and head, and the teacher's layers with these indices."""
     have = teacher.config.num_hidden_layers

@@ -130,7 +130,7 @@ class Distillation(Training):
     teacher: str
     teacher_revision: str | None = None
     init: Literal["random", "truncated"] = "truncated"
-    student_layers: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
+    student_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | Literal["alternate", "to_top"]
     weight_mlm: Annotated[float, Field(ge=0)] = 0.0
     weight_soft: Annotated[float, Field(ge=0)] = 0.0
     weight_cosine: Annotated[float, Field(ge=0)] = 0.0

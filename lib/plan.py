@@ -20,12 +20,12 @@ from lib.study import Step, Study, studies
 def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Step]:
     """The whole plan of a scale, in an order that can run. Nothing is computed, nothing written, and unless `online` no
     network touched."""
-    steps: list[Step] = []
+    steps: dict[str, Step] = {}  # by folder: what two studies share is one stage
     for name in names or studies():
         study = Study(name, scale, data_dir)
-        steps += study.resolve()
+        steps |= {step.folder: step for step in study.resolve()}
         study.check(online)
-    return steps
+    return list(steps.values())
 
 
 def analysis(scale: str, names: list[str]) -> Step:

@@ -99,10 +99,11 @@ def continued(before: list[dict], after: list[dict]) -> list[dict]:
 
 def starting_student(p: DistillationParameters, teacher: models.BertForMaskedLM) -> models.BertForMaskedLM:
     """The student before training: the teacher's layers `student_layers`, or so many random ones (000 section 3.2)."""
+    layers = models.layer_choice(p.student_layers, teacher.config.num_hidden_layers)
+    student = models.truncate(teacher, layers)
     if p.init == "truncated":
-        return models.truncate(teacher, p.student_layers)
-    models.truncate(teacher, p.student_layers)  # the same indices must exist: scenarios differ in weights, not in shape
-    return models.random_encoder(teacher.config, len(p.student_layers), p.seed)
+        return student
+    return models.random_encoder(teacher.config, len(layers), p.seed)  # of the same shape: only the weights differ
 
 
 def load_teacher(p: DistillationParameters, corpus: Corpus) -> models.BertForMaskedLM:

@@ -20,12 +20,15 @@ class Gathered:
 
     def __init__(self, scale: str, studies: list[str]):
         self.folder, self.studies, self.stages = OUTPUTS / scale, studies, {}
+        read: dict[str, dict] = {}  # by folder: a stage that two studies share is read once
         for study in studies:
-            wanted = _names(study, scale)
-            for path in sorted((self.folder / study).glob("*/*/result.json")):
-                scenario, kind = path.parent.parent.name, path.parent.name
-                if scenario in wanted:
-                    self.stages[study, scenario, kind] = json.loads(path.read_text(encoding="utf-8"))
+            plan = Study(study, scale, data_dir=None)
+            plan.resolve()
+            for (scenario, kind), folder in plan.places.items():
+                path = ROOT / folder / "result.json"
+                if path.is_file():
+                    read.setdefault(folder, json.loads(path.read_text(encoding="utf-8")))
+                    self.stages[study, scenario, kind] = read[folder]
 
         if not any(kind == "finetune" for _, _, kind in self.stages):
             raise InputError(
@@ -74,7 +77,8 @@ class Gathered:
                 if found["history"]:
                     long = pd.DataFrame(found["history"]).drop(columns=["rate", "tokens", "seconds"])
                     frames.append(long.melt("step", var_name="component").dropna().assign(scenario=name))
-        return pd.concat(frames)[["scenario", "step", "component", "value"]]
+        columns = ["scenario", "step", "component", "value"]
+        return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)
 
     def efficiency(self, latency: dict[tuple[str, str], float] | None = None) -> pd.DataFrame:
         """efficiency.csv: what every trained model cost and how big it is. `latency`: (study, scenario) -> seconds."""
@@ -99,7 +103,7 @@ class Gathered:
         frames = {name.removeprefix("corpus_"): statistics(found["statistics"])["value"]
                   for name, found in self.of("data_prep", study).items()}  # fmt: skip
         order = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
-        return pd.DataFrame(frames).reindex(order).fillna("0")
+        return pd.DataFrame(frames).reindex(order).fillna("–")
 
     def knowledge(self, study: str) -> pd.DataFrame:
         """What every trained model knows about held-out text of its own corpus."""
@@ -110,8 +114,11 @@ class Gathered:
     def cost(self) -> dict[str, float]:
         """Seconds spent in every kind of stage, summed over stages (stages may have run side by side)."""
         spent: dict[str, float] = {}
-        for (_, _, kind), found in self.stages.items():
-            spent[kind] = spent.get(kind, 0.0) + found["stage_seconds"]
+        stages = {
+            found["parameters"]["output_dir"]: found for found in self.stages.values()
+        }  # a shared one counts once
+        for found in stages.values():
+            spent[found["stage"]] = spent.get(found["stage"], 0.0) + found["stage_seconds"]
         return spent
 
     def write(self, analysis: str, scratch: Path, **frames: pd.DataFrame) -> None:
@@ -126,14 +133,7 @@ class Gathered:
 
 def scenarios(study: str, scale: str) -> dict[str, dict]:
     """The scenarios of a study as its file has them."""
-    return Study(study, scale).scenarios["scenarios"]
-
-
-def _names(study: str, scale: str) -> set[str]:
-    """Scenarios, teachers and corpora that the study has today: what an earlier version of params/ left is not gathered."""
-    plan = Study(study, scale)
-    corpora = {f"corpus_{name}" for name in plan.sizes.get("corpora") or {}}
-    return corpora | set(plan.sizes.get("teachers") or {}) | set(plan.scenarios["scenarios"])
+    return Study(study, scale, data_dir=None).scenarios["scenarios"]
 
 
 def _language(found: dict) -> str:
@@ -154,19 +154,19 @@ def latency(models: dict[tuple[str, str], Path], *, batch: int = 1, length: int 
 
     from lib.models import load
 
-    loaded = {key: load(path).bert.eval() for key, path in models.items()}
+    loaded = {path: load(path).bert.eval() for path in dict.fromkeys(models.values())}
     if not loaded:
         return {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in loaded}
+    times: dict[Path, list[float]] = {path: [] for path in loaded}
     ids = torch.randint(5, min(m.config.vocab_size for m in loaded.values()), (batch, length))
     with torch.inference_mode():
         for turn in range(repeats + 3):  # three warm-up turns
-            for key, model in loaded.items():
+            for path, model in loaded.items():
                 began = time.perf_counter()
                 model(input_ids=ids)
                 if turn >= 3:
-                    times[key].append(time.perf_counter() - began)
+                    times[path].append(time.perf_counter() - began)
     torch.set_num_threads(threads)
-    return {key: float(pd.Series(taken).median()) for key, taken in times.items()}
+    return {key: float(pd.Series(times[path]).median()) for key, path in models.items()}

@@ -71,32 +71,54 @@ class _NoRepeats(yaml.SafeLoader):
 
 
 class Study:
-    """A study at a scale: its two files, read and resolved into steps."""
+    """A study at a scale: its two files, read and resolved into steps. `data_dir` None leaves `{data_dir}` as it stands: enough
+    to know the folders, not to run."""
 
-    def __init__(self, name: str, scale: str, data_dir: str = ""):
+    def __init__(self, name: str, scale: str, data_dir: str | None = ""):
         if name not in studies():
             raise InputError(f"STUDIES: there is no study {name!r}; there are {', '.join(studies())}")
         if scale not in scales(name):
             raise InputError(f"SCALE: the study {name} has no scale {scale!r}; it has {', '.join(scales(name))}")
         self.name, self.scale, self.data_dir = name, scale, data_dir
+        self.steps: dict[str, Step] = {}
+        self.places: dict[tuple[str, str], str] = {}  # (scenario, kind) -> folder, also of what another study computes
         self.scenario_file, self.scale_file = f"params/{name}/scenarios.yaml", f"params/{name}/{scale}.yaml"
         self.scenarios = read_yaml(ROOT / self.scenario_file)
         self.sizes = read_yaml(ROOT / self.scale_file)
+        self.used = self._study_used(self.sizes.pop("uses", None))
         unknown = sorted(set(self.sizes) - SECTIONS)
         if unknown:
             raise InputError(
-                f"{self.scale_file}: unknown section {unknown[0]!r}; allowed are {', '.join(sorted(SECTIONS))}"
+                f"{self.scale_file}: unknown section {unknown[0]!r}; allowed are {', '.join(sorted(SECTIONS))}, uses"
             )
-        unknown = sorted(set(self.scenarios) - {"title", "source", "scenarios"})
+        unknown = sorted(set(self.scenarios) - {"title", "source", "common", "scenarios"})
         if unknown:
-            raise InputError(f"{self.scenario_file}: unknown key {unknown[0]!r}; allowed are title, source, scenarios")
-        self.steps: dict[str, Step] = {}
+            raise InputError(
+                f"{self.scenario_file}: unknown key {unknown[0]!r}; allowed are title, source, common, scenarios"
+            )
+
+    def _study_used(self, name: str | None) -> "Study | None":
+        """The study whose corpora, teachers and values stand in for what this one does not give: its stages are shared."""
+        if name is None:
+            return None
+        if name == self.name:
+            raise InputError(f"{self.scale_file}: uses: a study cannot use itself")
+        used = Study(name, self.scale, self.data_dir)
+        used.steps = self.steps  # one plan
+        return used
 
     # ------------------------------------------------------------------ the stages of each kind
 
     def corpus(self, name: str) -> str:
         """The folder of a prepared corpus; its tokenizer is its own or, as `same-as:<corpus>`, another corpus's."""
+        if self._elsewhere("corpora", name):
+            return self._shared(f"corpus_{name}", "data_prep", self.used.corpus(name))
         values = dict(self._entry("corpora", name))
+        if "sample_of" in values:
+            parent = self.corpus(str(values["sample_of"]))
+            values["sample_of"] = parent
+            return self._add("data_prep", f"corpus_{name}", values, [parent],
+                             [(f"corpora.{name}", self.scale_file, values)])  # fmt: skip
         needs = []
         tokenizer = str(values.get("tokenizer", ""))
         if tokenizer.startswith("same-as:"):
@@ -106,6 +128,11 @@ class Study:
 
     def teacher(self, name: str) -> tuple[str, str | None, list[str]]:
         """A teacher's model folder or hub id, its revision, and the stages it needs."""
+        if self._elsewhere("teachers", name):
+            model, revision, needs = self.used.teacher(name)
+            for folder in needs:
+                self._shared(name, "teacher_continuation", folder)
+            return model, revision, needs
         values = dict(self._entry("teachers", name))
         if "hub" in values:  # used as it is: no stage of ours
             extra = sorted(set(values) - {"hub", "revision", "layers"})
@@ -129,36 +156,50 @@ class Study:
 
     def student(self, name: str) -> tuple[str, list[str]]:
         """A distilled student's model folder and the stages it needs."""
-        scenario, shared = dict(self.scenarios["scenarios"][name] or {}), dict(self.sizes.get("distillation") or {})
-        own = dict(scenario)
-        teacher, revision, needs = self.teacher(str(scenario.pop("teacher", "T1")))
+        scenario = dict(self.scenarios["scenarios"][name] or {})
+        if "same_as" in scenario:
+            return self._student_of_another(name, scenario)
+        scenario = {**(self.scenarios.get("common") or {}), **scenario}
+        own, shared = dict(scenario), self._section("distillation")
+        taught_by = str(scenario.pop("teacher", "T1"))
+        teacher, revision, needs = self.teacher(taught_by)
         text = self.corpus(str({**shared, **scenario}.pop("corpus", "transfer")))
         self._one_tokenizer(f"scenarios.{name}", teacher, text)
         values = {**shared, **scenario, "teacher": teacher, "teacher_revision": revision, "corpus": text}
         folder = self._add("distillation", name, values, [*needs, text],
                            [(f"scenarios.{name}", self.scenario_file, own), ("distillation", self.scale_file, shared)])  # fmt: skip
-        self._check_layers(str(own.get("teacher", "T1")), folder)
+        self._check_layers(taught_by, folder)
         return f"{folder}/model", [folder]
 
     def finetuning(self, scenario: str, model: str, revision: str | None, needs: list[str]) -> None:
-        values = {**(self.sizes.get("finetune") or {}), "model": model, "model_revision": revision}
+        values = {**self._section("finetune"), "model": model, "model_revision": revision}
         self._add("finetune", scenario, values, needs, [("finetune", self.scale_file, values)])
 
     def resolve(self) -> list[Step]:
         """Every step of the study, each after what it needs. Raises InputError for the first thing wrong."""
         if not self.scenarios.get("scenarios"):
             raise InputError(f"{self.scenario_file}: scenarios: name at least one")
-        for name in self.sizes.get("teachers") or {}:
-            model, revision, needs = self.teacher(name)
-            self.finetuning(name, model, revision, needs)
-        for name in self.scenarios["scenarios"]:
-            if name in (self.sizes.get("teachers") or {}):
+        for name in self.teachers():
+            if self._elsewhere("teachers", name):
+                self.teacher(name)
+                self._finetuning_of_another(name, name)
+            else:
+                self.finetuning(name, *self.teacher(name))
+        for name, scenario in self.scenarios["scenarios"].items():
+            if name in self.teachers():
                 raise InputError(
                     f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}"
                 )
             model, needs = self.student(name)
-            self.finetuning(name, model, None, needs)
+            if "same_as" in (scenario or {}):
+                self._finetuning_of_another(name, scenario["same_as"])
+            else:
+                self.finetuning(name, model, None, needs)
         return list(self.steps.values())
+
+    def teachers(self) -> dict[str, dict]:
+        """The teachers there are, those of the used study first."""
+        return {**(self.used.teachers() if self.used else {}), **(self.sizes.get("teachers") or {})}
 
     def check(self, online: bool) -> None:
         """What can be known before any compute: text and task files exist and read well; hub text too if `online`."""
@@ -181,6 +222,38 @@ class Study:
                     )
                 break  # the same tasks for all
 
+    # ------------------------------------------------------------------ what another study computes
+
+    def _elsewhere(self, section: str, name: str) -> bool:
+        return self.used is not None and name not in (self.sizes.get(section) or {})
+
+    def _shared(self, scenario: str, kind: str, folder: str) -> str:
+        self.places[scenario, kind] = folder
+        return folder
+
+    def _student_of_another(self, name: str, scenario: dict) -> tuple[str, list[str]]:
+        """A scenario that is one of the used study's: the same stages, here under another name."""
+        there = list(self.used.scenarios["scenarios"]) if self.used else []
+        if len(scenario) > 1 or scenario["same_as"] not in there:
+            raise InputError(
+                f"{self.scenario_file}: scenarios.{name}: same_as stands alone and names a scenario of the study that "
+                f"{self.scale_file} uses: {', '.join(there) or 'it uses none'}"
+            )
+        model, needs = self.used.student(scenario["same_as"])
+        self._shared(name, "distillation", needs[0])
+        return model, needs
+
+    def _finetuning_of_another(self, name: str, theirs: str) -> None:
+        if theirs in self.used.teachers():
+            model, revision, needs = self.used.teacher(theirs)
+        else:
+            (model, needs), revision = self.used.student(theirs), None
+        self.used.finetuning(theirs, model, revision, needs)
+        self._shared(name, "finetune", self.used.places[theirs, "finetune"])
+
+    def _section(self, name: str) -> dict:
+        return {**(self.used._section(name) if self.used else {}), **(self.sizes.get(name) or {})}
+
     # ------------------------------------------------------------------ helpers
 
     def _entry(self, section: str, name: str) -> dict:
@@ -195,6 +268,7 @@ class Study:
         self, kind: str, scenario: str, values: dict, needs: list[str], origins: list[tuple[str, str, dict]]
     ) -> str:
         folder = f"outputs/{self.scale}/{self.name}/{scenario}/{kind}"
+        self.places[scenario, kind] = folder
         if folder not in self.steps:
             values = self._filled({**values, "output_dir": folder})
 
@@ -215,7 +289,7 @@ class Study:
             return {key: self._filled(inner) for key, inner in value.items()}
         if isinstance(value, list):
             return [self._filled(inner) for inner in value]
-        if isinstance(value, str) and "{data_dir}" in value:
+        if isinstance(value, str) and "{data_dir}" in value and self.data_dir is not None:
             if not self.data_dir:
                 raise InputError(f"{self.scale_file} reads your own data: name its folder, as in "
                                  f"make report SCALE={self.scale} DATA_DIR=/path/to/folder")  # fmt: skip
@@ -230,6 +304,8 @@ class Study:
         """Token ids mean the same to teacher and corpus only if one tokenizer made both."""
 
         def of(corpus: str) -> str:
+            while self.steps[corpus].parameters["sample_of"]:
+                corpus = self.steps[corpus].parameters["sample_of"]
             given = self.steps[corpus].parameters["tokenizer"]
             return f"{corpus}/tokenizer" if given.startswith("train:") else given
 
@@ -243,8 +319,9 @@ class Study:
             )
 
     def _check_layers(self, teacher: str, folder: str) -> None:
-        layers = self._entry("teachers", teacher).get("layers") or self._entry("teachers", "T1").get("layers")
+        entries = self.teachers()
+        layers = entries[teacher].get("layers") or entries[next(iter(entries))].get("layers")
         wanted = self.steps[folder].parameters["student_layers"]
-        if layers and max(wanted) >= int(layers):
+        if isinstance(wanted, list) and layers and max(wanted) >= int(layers):
             raise InputError(f"{self.scale_file}: distillation.student_layers: layer {max(wanted)} is not there; "
                              f"the teacher {teacher} has layers 0 … {int(layers) - 1}")  # fmt: skip

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from lib import ROOT, toyworld
+from lib import ROOT, toycorpora, toytasks
 from lib.tasks import TASKS
 from tests.test_notebooks import copy_of_the_project, make, run_make
 
@@ -78,13 +78,13 @@ def test_a_folder_of_your_own(tmp_path):
     project, folder = copy_of_the_project(tmp_path / "project"), tmp_path / "data"
     (folder / "text/pl").mkdir(parents=True)
     (folder / "text/pl/books.txt").write_text(
-        "\n".join(toyworld.corpus_lines("toy-pl", "books", 800, 1)), encoding="utf-8"
+        "\n".join(toycorpora.corpus_lines("toy-pl", "books", 800, 1)), encoding="utf-8"
     )
-    for task in toyworld.TASKS:
+    for task in toytasks.TASKS:
         place = folder / "klej" / task
         place.mkdir(parents=True)
         for split in ("train", "validation") if not TASKS[task].trains_on else ("validation",):
-            records = toyworld.task_records("toy-pl", task, split, 40, 0)
+            records = toytasks.task_records("toy-pl", task, split, 40, 0)
             (place / f"{split}.jsonl").write_text("\n".join(map(json.dumps, records)), encoding="utf-8")
     shrink(project, "local", task_source="files", task_folder="{data_dir}")
     make(project, "report", "SCALE=local", "STUDIES=herbert", f"DATA_DIR={folder}")

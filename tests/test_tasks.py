@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from lib import ROOT, tasks, toyworld
+from lib import ROOT, tasks, toycorpora, toylanguages, toytasks, toyworld
 from lib.errors import InputError
 from lib.tasks import TASKS, Answers, TaskSource
 
@@ -187,8 +187,8 @@ def test_a_task_that_no_toy_language_has():
 
 
 def test_toy_tasks_have_the_hub_s_columns_and_labels():
-    assert set(toyworld.TASKS) <= set(TASKS)
-    for name in toyworld.TASKS:
+    assert set(toytasks.TASKS) <= set(TASKS)
+    for name in toytasks.TASKS:
         source = TaskSource("toy", language="toy-pl")
         for split in ("train", *tasks.validations(name, source)):
             found = tasks.load(name, split, source, 400)
@@ -207,30 +207,30 @@ def test_toy_text_is_the_same_in_every_process():
 
 
 def test_toy_lexicon_has_a_word_of_its_own_for_every_concept():
-    words = [toyworld.LANGUAGES["toy-pl"].word(concept) for concept in toyworld.concepts()]
+    words = [toylanguages.LANGUAGES["toy-pl"].word(concept) for concept in toyworld.concepts()]
     assert len(set(words)) == len(words)
 
 
 def test_out_reviews_talk_of_unseen_topics():
-    word = toyworld.LANGUAGES["toy-pl"].word
+    word = toylanguages.LANGUAGES["toy-pl"].word
     unseen = {word(f"{topic}.noun.{i}") for topic in toyworld.OUT_TOPICS for i in range(toyworld.NOUNS)}
-    text = {split: {w for r in toyworld.task_records("toy-pl", "polemo2-out", split, 200, 0) for w in r["sentence"].split()}
+    text = {split: {w for r in toytasks.task_records("toy-pl", "polemo2-out", split, 200, 0) for w in r["sentence"].split()}
             for split in ("train", "validation")}  # fmt: skip
     assert not unseen & text["train"] and unseen <= text["validation"]
 
 
 def test_most_test_names_are_unknown_to_the_labelled_data():
     names = {
-        toyworld.LANGUAGES["toy-pl"].word(f"{kind}.{i}")
+        toylanguages.LANGUAGES["toy-pl"].word(f"{kind}.{i}")
         for kind in toyworld.ENTITIES
         for i in range(toyworld.NAMES[kind])
     }
     seen = {
-        w for r in toyworld.task_records("toy-pl", "nkjp-ner", "train", 2000, 0) for w in r["sentence"].split()
+        w for r in toytasks.task_records("toy-pl", "nkjp-ner", "train", 2000, 0) for w in r["sentence"].split()
     } & names
     tested = [
         w
-        for r in toyworld.task_records("toy-pl", "nkjp-ner", "validation", 1000, 0)
+        for r in toytasks.task_records("toy-pl", "nkjp-ner", "validation", 1000, 0)
         for w in r["sentence"].split()
         if w in names
     ]
@@ -238,8 +238,8 @@ def test_most_test_names_are_unknown_to_the_labelled_data():
 
 
 def test_no_validation_sentence_stands_in_the_training_data():
-    for name in toyworld.TASKS:
-        train, asked = ({r["sentence"] for r in toyworld.task_records("toy-pl", name, split, size, 0)}
+    for name in toytasks.TASKS:
+        train, asked = ({r["sentence"] for r in toytasks.task_records("toy-pl", name, split, size, 0)}
                         for split, size in (("train", 300), ("validation", 500)))  # fmt: skip
         assert not train & asked, name
 
@@ -248,7 +248,7 @@ def test_the_two_raw_corpora_differ():
     """The shift between them: total variation of their unigrams, against that of two halves of one."""
 
     def counts(corpus, seed):
-        words = [w for line in toyworld.corpus_lines("toy-pl", corpus, 3000, seed) for w in line.split()]
+        words = [w for line in toycorpora.corpus_lines("toy-pl", corpus, 3000, seed) for w in line.split()]
         return {w: words.count(w) / len(words) for w in set(words)}
 
     def distance(a, b):
