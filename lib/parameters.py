@@ -243,7 +243,8 @@ def validate(kind: str, values: dict, where=lambda key: "parameters") -> Stage:
         return KINDS[kind](**values)
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"]) or kind
+        # Of a union pydantic names the branch too ("list[constrained-int]"), which says nothing to a reader.
+        path = ".".join(str(part) for part in first["loc"] if "[" not in str(part)) or kind
         key = str(first["loc"][0]) if first["loc"] else ""
         if first["type"] == "extra_forbidden":
             known = KINDS[kind].model_fields

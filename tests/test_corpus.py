@@ -85,8 +85,9 @@ def test_toy_source(monkeypatch):
         LANGUAGES={"toy-pl": 0},
         CORPORA={"general": 0},
     )
-    monkeypatch.setitem(sys.modules, "lib.toyworld", toy)
-    monkeypatch.setattr("lib.toyworld", toy, raising=False)
+    for module in ("toycorpora", "toylanguages"):
+        monkeypatch.setitem(sys.modules, f"lib.{module}", toy)
+        monkeypatch.setattr(f"lib.{module}", toy, raising=False)
     source = ToySource(language="toy-pl", corpus="general", lines=2)
     assert list(corpus.read(source, seed=7)) == ["toy-pl general 7 0", "toy-pl general 7 1"]
     assert corpus.size(source) == ("passages", 2)

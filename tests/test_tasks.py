@@ -1,12 +1,10 @@
 """Task files and toy tasks: columns, labels, errors, stable label ids."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
-from lib import ROOT, tasks, toycorpora, toylanguages, toytasks, toyworld
+from lib import ROOT, tasks
 from lib.errors import InputError
 from lib.tasks import TASKS, Answers, TaskSource
 
@@ -184,75 +182,3 @@ def test_a_task_that_no_toy_language_has():
             tasks.check("no-such-toy", TaskSource("toy", language="toy-pl"))
     finally:
         del TASKS["no-such-toy"]
-
-
-def test_toy_tasks_have_the_hub_s_columns_and_labels():
-    assert set(toytasks.TASKS) <= set(TASKS)
-    for name in toytasks.TASKS:
-        source = TaskSource("toy", language="toy-pl")
-        for split in ("train", *tasks.validations(name, source)):
-            found = tasks.load(name, split, source, 400)
-            assert len(found.texts) == 400
-            if split != "train" and TASKS[name].kind == "classification":
-                assert set(found.labels) == set(range(len(TASKS[name].labels))), name
-
-
-def test_toy_text_is_the_same_in_every_process():
-    code = ("from lib import toyworld as t; import hashlib; "
-            "text = [*t.corpus_lines('toy-pl', 'web', 50, 0), *map(str, t.task_records('toy-pl', 'nkjp-ner', 'train', 50, 0))]; "
-            "print(hashlib.md5(''.join(text).encode()).hexdigest())")  # fmt: skip
-    seen = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                           env={"PYTHONHASHSEED": seed}).stdout for seed in ("1", "2")}  # fmt: skip
-    assert len(seen) == 1
-
-
-def test_toy_lexicon_has_a_word_of_its_own_for_every_concept():
-    words = [toylanguages.LANGUAGES["toy-pl"].word(concept) for concept in toyworld.concepts()]
-    assert len(set(words)) == len(words)
-
-
-def test_out_reviews_talk_of_unseen_topics():
-    word = toylanguages.LANGUAGES["toy-pl"].word
-    unseen = {word(f"{topic}.noun.{i}") for topic in toyworld.OUT_TOPICS for i in range(toyworld.NOUNS)}
-    text = {split: {w for r in toytasks.task_records("toy-pl", "polemo2-out", split, 200, 0) for w in r["sentence"].split()}
-            for split in ("train", "validation")}  # fmt: skip
-    assert not unseen & text["train"] and unseen <= text["validation"]
-
-
-def test_most_test_names_are_unknown_to_the_labelled_data():
-    names = {
-        toylanguages.LANGUAGES["toy-pl"].word(f"{kind}.{i}")
-        for kind in toyworld.ENTITIES
-        for i in range(toyworld.NAMES[kind])
-    }
-    seen = {
-        w for r in toytasks.task_records("toy-pl", "nkjp-ner", "train", 2000, 0) for w in r["sentence"].split()
-    } & names
-    tested = [
-        w
-        for r in toytasks.task_records("toy-pl", "nkjp-ner", "validation", 1000, 0)
-        for w in r["sentence"].split()
-        if w in names
-    ]
-    assert 0.5 < sum(w not in seen for w in tested) / len(tested) < 0.9
-
-
-def test_no_validation_sentence_stands_in_the_training_data():
-    for name in toytasks.TASKS:
-        train, asked = ({r["sentence"] for r in toytasks.task_records("toy-pl", name, split, size, 0)}
-                        for split, size in (("train", 300), ("validation", 500)))  # fmt: skip
-        assert not train & asked, name
-
-
-def test_the_two_raw_corpora_differ():
-    """The shift between them: total variation of their unigrams, against that of two halves of one."""
-
-    def counts(corpus, seed):
-        words = [w for line in toycorpora.corpus_lines("toy-pl", corpus, 3000, seed) for w in line.split()]
-        return {w: words.count(w) / len(words) for w in set(words)}
-
-    def distance(a, b):
-        return sum(abs(a.get(w, 0) - b.get(w, 0)) for w in {*a, *b}) / 2
-
-    books, again, web = counts("books", 0), counts("books", 1), counts("web", 0)
-    assert distance(books, web) > 2 * distance(books, again)
