@@ -152,10 +152,13 @@ def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM
     return student
 
 
-def stack(model: BertForMaskedLM, layers: int) -> BertForMaskedLM:
-    """A deeper model: the layers copied on top of themselves until there are `layers` (progressive stacking, Gong et al. 2019)."""
+def grow(model: BertForMaskedLM, layers: int, by: str = "stacking") -> BertForMaskedLM:
+    """A deeper model of copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al. 2019), a, a, b, b by
+    `interpolation` (Chang et al. 2018), of which every second layer is the shallow model again."""
     have = model.config.num_hidden_layers
-    return truncate(model, [index % have for index in range(layers)])
+    order = {"stacking": [index % have for index in range(layers)],
+             "interpolation": [index * have // layers for index in range(layers)]}[by]  # fmt: skip
+    return truncate(model, order)
 
 
 def parameter_count(model: torch.nn.Module) -> int:

@@ -113,7 +113,8 @@ class TeacherContinuation(Training):
     dropout: Share = 0.1
     initializer_range: Positive = 0.02
     attention_init: Literal["normal", "mimetic"] = "normal"
-    grow_from_layers: CountOrNone = 0  # first train so many layers, then stack them; 0: all layers from the start
+    grow_from_layers: CountOrNone = 0  # first train so many layers, then copy them; 0: all layers from the start
+    grow_by: Literal["stacking", "interpolation"] = "stacking"  # a b a b, or a a b b
     grow_steps: CountOrNone = 0
     grow_learning_rate: Positive = 1e-3
 

@@ -66,7 +66,7 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMa
 def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpus: Corpus, folder: Path):
     """MLM training; returns the teacher and its history.
 
-    With `grow_from_layers`, a shallow teacher is trained first and stacked onto itself: a narrow deep encoder trained
+    With `grow_from_layers`, a shallow teacher is trained first and its layers are copied: a narrow deep encoder trained
     from nothing can stay on a plateau that its shallow half leaves within a few hundred steps.
     """
     history: list[dict] = []
@@ -80,7 +80,7 @@ def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpu
         else:
             teacher.load_state_dict(grown["model"])
             history = grown["history"]
-        teacher = models.stack(teacher, p.layers)
+        teacher = models.grow(teacher, p.layers, p.grow_by)
     name = f"{teacher.config.num_hidden_layers} layers"
     more = train(Distillation(teacher), batches(p, corpus), recipe(p), name=name, folder=folder / "whole")
     return teacher, continued(history, more)

@@ -131,9 +131,11 @@ def mnli(rng: random.Random, split: str) -> dict:
 
 
 def qnli(rng: random.Random, split: str) -> dict:
-    """QNLI: the sentence answers the question (0), or tells the like of others (1)."""
+    """QNLI: the sentence answers the question (0), or tells of other names, as often as not in the same words (1)."""
     label, said, for_object = rng.randrange(2), facts(rng, 2), rng.random() < 0.5
-    asked = (_altered(rng, said[:1]) if label else said)[0]
+    asked = said[0]
+    if label:
+        asked = _altered(rng, said[:1])[0] if rng.random() < 0.5 else facts(rng, 3)[2]
     return {"question": ask(asked, for_object), "sentence": _told(rng.sample(said, 2)), "label": label}
 
 

@@ -196,9 +196,9 @@ def claim(rng: random.Random, said: list[Fact], label: int, missing: float = 0.0
             other = phrase(rng, kind, missing)
         return tell(known._replace(object=other), turned=rng.random() < 0.5)
     names = {name for old in said for name in (old.subject, old.object)}
-    new = fact(rng, missing, known.relation)
+    new = fact(rng, missing)
     while {new.subject, new.object} & names:
-        new = fact(rng, missing, known.relation)
+        new = fact(rng, missing)
     return tell(new, turned=rng.random() < 0.5)
 
 

@@ -74,10 +74,43 @@ def test_a_low_precision_checkpoint_loads_in_fp32(teacher, tmp_path):
     assert models.load(tmp_path).dtype == torch.float32
 
 
-def test_stacking_copies_layers_in_order(teacher):
-    deep = models.stack(models.truncate(teacher, [0, 1]), 4)
-    for place, source in enumerate([0, 1, 0, 1]):
+@pytest.mark.parametrize("by, order", [("stacking", [0, 1, 0, 1]), ("interpolation", [0, 0, 1, 1])])
+def test_growing_copies_layers_in_order(teacher, by, order):
+    deep = models.grow(models.truncate(teacher, [0, 1]), 4, by)
+    for place, source in enumerate(order):
         assert torch.equal(layer(deep, place)["output.dense.weight"], layer(teacher, source)["output.dense.weight"])
+
+
+def test_every_second_layer_of_an_interpolated_model_is_the_shallow_one(teacher):
+    shallow = models.truncate(teacher, [0, 1]).eval()
+    student = models.truncate(models.grow(shallow, 4, "interpolation"), models.layer_choice("alternate", 4)).eval()
+    ids = torch.arange(5, 15)[None]
+    assert torch.equal(student(input_ids=ids).logits, shallow(input_ids=ids).logits)
+
+
+@pytest.mark.parametrize("rule, layers, chosen", [
+    ("alternate", 12, [0, 2, 4, 6, 8, 10]), ("to_top", 12, [0, 2, 4, 7, 9, 11]), ("alternate", 4, [0, 2]), ("to_top", 4, [0, 3]),
+    ("to_top", 6, [0, 3, 5]), ("alternate", 3, [0]), ("to_top", 1, [0]), ([1, 1], 4, [1, 1]),
+])  # fmt: skip
+def test_layers_by_rule(rule, layers, chosen):
+    assert models.layer_choice(rule, layers) == chosen
+
+
+def test_mimetic_attention_looks_for_its_like_and_copies_it():
+    model = models.new_encoder(vocab_size=50, layers=2, hidden=64, heads=4, intermediate=64, max_length=16, pad_id=0,
+                               attention_init="mimetic", seed=3)  # fmt: skip
+    for block in model.bert.encoder.layer:
+        attention = block.attention.self
+        assert torch.allclose(
+            block.attention.output.dense.weight @ attention.value.weight, 0.8 * torch.eye(64), atol=1e-5
+        )
+        products = [attention.query.weight[rows].T @ attention.key.weight[rows] for rows in torch.arange(64).split(16)]
+        for product in products:
+            assert torch.allclose(product, product.T, atol=1e-6)
+            assert product.trace().item() == pytest.approx(0.1 * 64, rel=1e-4)  # match · I on the average
+    again = models.new_encoder(vocab_size=50, layers=2, hidden=64, heads=4, intermediate=64, max_length=16, pad_id=0,
+                               attention_init="mimetic", seed=3)  # fmt: skip
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters()))
 
 
 def test_random_students_differ_by_seed_only(teacher):
