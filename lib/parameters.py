@@ -138,6 +138,13 @@ class Distillation(Training):
     temperature: Positive = 2.0
     positions: Literal["all", "masked"] = "all"
 
+    @field_validator("student_layers", mode="before")
+    @classmethod
+    def _layer_rule(cls, value):
+        if isinstance(value, str) and value not in ("alternate", "to_top"):
+            raise ValueError("give a list of the teacher's layers, or alternate, or to_top")
+        return value
+
 
 SequenceLength = Annotated[int, Field(ge=8, le=512)]
 Pooling = Literal["first", "mean"]

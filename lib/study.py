@@ -1,42 +1,16 @@
 """A study of params/ at a scale: its two files read, checked, and resolved into stages."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lib import ROOT, corpus, tasks
 from lib.errors import InputError
-from lib.parameters import NOTEBOOKS, Stage, validate
+from lib.parameters import Stage, validate
+from lib.step import Step
+from lib.yamls import read_yaml
 
 PARAMS = ROOT / "params"
 SECTIONS = {"corpora", "teachers", "distillation", "finetune"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One stage of the plan. `folder` is where it publishes, `needs` are the folders of the stages it reads."""
-
-    kind: str
-    study: str
-    scenario: str
-    folder: str
-    parameters: dict[str, Any]
-    needs: tuple[str, ...]
-
-    @property
-    def result(self) -> str:
-        return f"{self.folder}/result.json"
-
-    @property
-    def notebook(self) -> str:
-        return f"notebooks/{NOTEBOOKS[self.kind]}.ipynb"
-
-    @property
-    def threads(self) -> int:
-        """CPU cores to book; 0 stands for all there are."""
-        return max(self.parameters["threads"], self.parameters.get("processes", 0))
 
 
 def studies() -> list[str]:
@@ -47,27 +21,6 @@ def studies() -> list[str]:
 def scales(study: str) -> list[str]:
     """The scales a study can run at."""
     return sorted(path.stem for path in (PARAMS / study).glob("*.yaml") if path.stem != "scenarios")
-
-
-def read_yaml(path: Path) -> dict:
-    """A mapping from a YAML file, with safe loading. A key given twice is an error: one of them would be lost."""
-    try:
-        loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoRepeats)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.relative_to(ROOT)}: {' '.join(str(error).split())}") from None
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path.relative_to(ROOT)}: must hold keys and values")
-    return loaded
-
-
-class _NoRepeats(yaml.SafeLoader):
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.YAMLError(f"{key.value!r} stands twice, again at line {key.start_mark.line + 1}")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
 
 
 class Study:
@@ -103,6 +56,11 @@ class Study:
             return None
         if name == self.name:
             raise InputError(f"{self.scale_file}: uses: a study cannot use itself")
+        if name not in studies() or self.scale not in scales(name):
+            having = [study for study in studies() if self.scale in scales(study) and study != self.name]
+            raise InputError(
+                f"{self.scale_file}: uses: there is no study {name!r} with this scale; there are {', '.join(having)}"
+            )
         used = Study(name, self.scale, self.data_dir)
         used.steps = self.steps  # one plan
         return used

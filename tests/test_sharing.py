@@ -81,7 +81,7 @@ def test_a_scale_may_give_what_it_does_not_share(params):
 
 
 @pytest.mark.parametrize("path, change, message", [
-    ("ablation/tiny.yaml", {"uses": "transfer"}, "params/ablation/tiny.yaml: uses: there is no study 'transfer'; there are "),
+    ("ablation/tiny.yaml", {"uses": "transfer"}, "uses: there is no study 'transfer' with this scale; there are "),
     ("ablation/tiny.yaml", {"uses": "ablation"}, "params/ablation/tiny.yaml: uses: a study cannot use itself"),
     ("ablation/scenarios.yaml", {"scenarios": {"triple": {"same_as": "corpus5pct"}}},
      "scenarios.triple: same_as .* names a scenario of .*: corpus10pct, corpus1pct"),
