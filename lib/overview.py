@@ -1,7 +1,6 @@
 """The parts of the report that belong to no single study: the opening, the claims, cost, parameters, machine."""
 
 from datetime import date
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,7 +16,8 @@ COST_NOTE = (
     "64 tokens, one CPU thread, the models taking turns. Peak memory is the whole process's, libraries included."
 )
 TOY = (
-    "Text and tasks are those of a toy language made for this report: a task named NKJP-NER or PolEmo2.0 is its analogue there, "
+    "Text and tasks are those of toy languages made for this report: a task that bears the name of one of KLEJ's, GLUE's or SQuAD "
+    "is its analogue there, "
     "with the same columns and labels. Its scores are not comparable with the papers' in size; what can be compared is which "
     "scenario does better than which."
 )
@@ -31,12 +31,14 @@ DATA = {
 }
 
 
-def models(found: Gathered) -> dict[tuple[str, str], Path]:
-    """The folder of every model that was trained, by (study, scenario)."""
+def models(found: Gathered) -> dict[tuple[str, str], tuple[str, str | None]]:
+    """(study, scenario) -> folder or hub id, and revision, of every model that was fine-tuned."""
+    from lib.pretraining import local
+
     return {
-        (study, scenario): ROOT / stage["parameters"]["output_dir"] / "model"
+        (study, scenario): (local(stage["parameters"]["model"]), stage["parameters"]["model_revision"])
         for (study, scenario, kind), stage in found.stages.items()
-        if kind in ("teacher_continuation", "distillation")
+        if kind == "finetune"
     }
 
 
@@ -51,7 +53,7 @@ def opening(found: Gathered, scores: pd.DataFrame, ledger: pd.DataFrame) -> str:
         f"{box['cpu']}{', ' + box['gpu'] if box['gpu'] else ''} · PyTorch {versions()['torch']}, transformers "
         f"{versions()['transformers']}.\n\n"
         f"{TOY + chr(10) * 2 if scale in ('smoke', 'tiny') else ''}"
-        f"{len(models(found))} models were made and fine-tuned {scores.groupby(['study', 'scenario', 'task', 'seed']).ngroups} "
+        f"{len(set(models(found).values()))} models were fine-tuned {_runs(found)} "
         f"times on {scores['task'].nunique()} tasks; all stages together took {clock(sum(spent.values()))} of computing time. Of "
         f"{len(ledger)} claims of the sources: {verdicts}. Intervals are 95 % t intervals over fine-tuning seeds: they say how far "
         "another fine-tuning of the same model would move, not another pretraining."
@@ -62,6 +64,14 @@ def claims_of(ledger: pd.DataFrame, studies: list[str]) -> pd.DataFrame:
     """The rows of the ledger whose sources these studies rerun; the others cannot be answered by this run."""
     ids = [claim.id for study in studies for claim in BY_STUDY.get(study, [])]
     return ledger[ledger["id"].isin(ids)]
+
+
+def _runs(found: Gathered) -> int:
+    """How many fine-tunings there were; those of a model that two studies share count once."""
+    stages = (stage for (_, _, kind), stage in found.stages.items() if kind == "finetune")
+    return len(
+        {(stage["parameters"]["output_dir"], row["task"], row["seed"]) for stage in stages for row in stage["scores"]}
+    )
 
 
 def claims_table(ledger: pd.DataFrame) -> pd.DataFrame:

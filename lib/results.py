@@ -90,7 +90,8 @@ class Gathered:
                        "latency_s": (latency or {}).get((study, scenario))}  # fmt: skip
                 rows.append({key: row[key] for key in EFFICIENCY})
             elif kind == "finetune" and not any((study, scenario, trained) in self.stages for trained in TRAINED):
-                used = {"study": study, "scenario": scenario, "model": found["parameters"]["model"], **found["model"]}
+                used = {"study": study, "scenario": scenario, "model": found["parameters"]["model"], **found["model"],
+                        "latency_s": (latency or {}).get((study, scenario))}  # fmt: skip
                 rows.append(
                     {key: used.get(key) for key in EFFICIENCY} | {"tokens_seen": 0}
                 )  # taken as it is from a hub
@@ -143,30 +144,33 @@ def _language(found: dict) -> str:
     return TASKS[found["parameters"]["tasks"][0]].language
 
 
-def latency(models: dict[tuple[str, str], Path], *, batch: int = 1, length: int = 64, repeats: int = 30) -> dict:
+def latency(
+    models: dict[tuple[str, str], tuple[str, str | None]], *, batch: int = 1, length: int = 64, repeats: int = 30
+) -> dict[tuple[str, str], float]:
     """Median seconds of one forward pass of the encoder on CPU, the models taking turns, so that all see the same machine.
 
-    `batch` sequences of `length` random tokens, no padding, one thread.
+    `models`: (study, scenario) -> folder or hub id, and revision; one that stands there twice is timed once. `batch` sequences
+    of `length` random tokens, no padding, one thread; three turns before those that count.
     """
     import time
 
     import torch
 
-    from lib.models import load
+    from lib.models import load_trunk
 
-    loaded = {path: load(path).bert.eval() for path in dict.fromkeys(models.values())}
+    loaded = {which: load_trunk(*which).eval() for which in dict.fromkeys(models.values())}
     if not loaded:
         return {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times: dict[Path, list[float]] = {path: [] for path in loaded}
-    ids = torch.randint(5, min(m.config.vocab_size for m in loaded.values()), (batch, length))
+    times: dict[tuple, list[float]] = {which: [] for which in loaded}
+    ids = torch.randint(5, min(trunk.config.vocab_size for trunk in loaded.values()), (batch, length))
     with torch.inference_mode():
-        for turn in range(repeats + 3):  # three warm-up turns
-            for path, model in loaded.items():
+        for turn in range(repeats + 3):
+            for which, trunk in loaded.items():
                 began = time.perf_counter()
-                model(input_ids=ids)
+                trunk(input_ids=ids)
                 if turn >= 3:
-                    times[path].append(time.perf_counter() - began)
+                    times[which].append(time.perf_counter() - began)
     torch.set_num_threads(threads)
-    return {key: float(pd.Series(times[path]).median()) for key, path in models.items()}
+    return {key: float(pd.Series(times[which]).median()) for key, which in models.items()}
