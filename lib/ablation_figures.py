@@ -16,6 +16,9 @@ COLOURS = {  # Okabe and Ito's; the teacher, which is not here, is drawn in the 
     "random_init": "#cc79a7",
     "equal_weights": "#009e73",
     "layers_to_top": "#a0845c",
+    "temperature1": "#8fb8d8",  # lighter kin of triple, whose temperature is 2
+    "temperature4": "#5f7fa8",
+    "temperature8": "#7f7f9f",
 }
 
 

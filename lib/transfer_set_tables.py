@@ -48,7 +48,8 @@ BASELINE_NOTE = (
 )
 NETWORK_NOTE = (
     "MiB at four bytes a parameter. Ratios are the teacher's value over the model's. Our inference time: one sequence of 64 "
-    "tokens through the encoder on one CPU thread, the median over passes in turns; the slides do not say how theirs was taken."
+    "tokens through the encoder on one CPU thread, the median of 30 passes, the models taking turns; the slides do not say how "
+    "theirs was taken."
 )
 BIGRAM_NOTE = (
     "The slides do not name the two statistics behind their generated set; ours are the lengths of sequences and the "
