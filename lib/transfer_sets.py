@@ -17,6 +17,7 @@ import numpy as np
 
 INDICES = 1 << 18  # looked at at a time
 ROWS = 4096  # sequences of a block
+PACK = 500_000_000
 PAIRS = 1 << 21  # gathered before they are counted
 
 Block = tuple[np.ndarray, np.ndarray]
@@ -134,13 +135,34 @@ def statistics(blocks: Iterable[Block], vocabulary: int) -> Statistics:
     return Statistics(lengths, unigrams, *ends)
 
 
+def dealer(counts: np.ndarray, rng: np.random.Generator) -> Callable[[int], np.ndarray]:
+    """A function of n that deals the next n cards of a shuffled pack in which value v stands counts[v] times.
+
+    Large packs are dealt one share after the other: NumPy draws from fewer than 10^9 cards.
+    """
+    shares, done, left = -(-int(counts.sum()) // PACK), 0, np.zeros_like(counts)
+
+    def deal(number: int) -> np.ndarray:
+        nonlocal done, left
+        dealt = [np.empty(0, np.int64)]
+        while number:
+            if not left.any():
+                left, done = counts * (done + 1) // shares - counts * done // shares, done + 1
+            here = rng.multivariate_hypergeometric(left, min(number, int(left.sum())), method="marginals")
+            left -= here
+            number -= int(here.sum())
+            dealt.append(rng.permutation(np.repeat(np.arange(len(here)), here)))
+        return np.concatenate(dealt)
+
+    return deal
+
+
 def shuffled_lengths(histogram: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
     """The lengths of the histogram in random order, in blocks: exactly as many of each, so as many tokens in all."""
-    left = histogram.copy()
-    while left.sum():
-        here = rng.multivariate_hypergeometric(left, min(ROWS, int(left.sum())), method="marginals")
-        left -= here
-        yield rng.permutation(np.repeat(np.arange(len(here)), here))
+    deal, left = dealer(histogram, rng), int(histogram.sum())
+    while left:
+        yield deal(min(ROWS, left))
+        left -= min(ROWS, left)
 
 
 def framed(inner: np.ndarray, lengths: np.ndarray, found: Statistics) -> Block:
@@ -154,11 +176,14 @@ def framed(inner: np.ndarray, lengths: np.ndarray, found: Statistics) -> Block:
 
 
 def generated(found: Statistics, rng: np.random.Generator) -> Iterator[Block]:
-    """New sequences: lengths of the sample's histogram, tokens drawn independently by the sample's unigram frequencies."""
-    rising = np.cumsum(found.unigrams)
+    """New sequences: their lengths are dealt from the sample's histogram, their tokens from its unigram counts.
+
+    Dealt, not drawn with replacement: of a vocabulary as large and as skewed as a language's, a million independent draws miss
+    the sample's frequencies by a total variation of 4 %; like this both statistics come out exactly.
+    """
+    deal = dealer(found.unigrams, rng)
     for lengths in shuffled_lengths(found.lengths, rng):
-        drawn = rng.integers(rising[-1], size=int(lengths.sum()))
-        yield framed(np.searchsorted(rising, drawn, side="right"), lengths, found)
+        yield framed(deal(int(lengths.sum())), lengths, found)
 
 
 @dataclass

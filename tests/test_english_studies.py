@@ -103,7 +103,14 @@ def test_results_have_ten_tasks_for_every_model_of_both_studies(outputs):
 def test_the_report_holds_both_sections(outputs):
     page = (outputs / "report.html").read_text(encoding="utf-8")
     assert external_references(page) == [] and "Traceback" not in page and "<script" not in page
-    for text in ("Transfer sets: how much text", "randomised", "RQ1", "RQ2", "without soft targets", "layers up to the top"):
+    for text in (
+        "Transfer sets: how much text",
+        "randomised",
+        "RQ1",
+        "RQ2",
+        "without soft targets",
+        "layers up to the top",
+    ):
         assert text in page, text
     assert "PosixPath" not in page
     ledger = pd.read_csv(outputs / "claims.csv")
