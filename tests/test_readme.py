@@ -98,7 +98,7 @@ def test_a_folder_of_your_own(tmp_path):
     ]
     assert sum(found["lines"] + found["held_out"]["lines"] for found in statistics) <= 800  # the two parts are disjoint
     (folder / "klej/nkjp-ner/train.jsonl").write_text('{"sentence": "a"}\n')
-    done = run_make(project, "report", "SCALE=local", f"DATA_DIR={folder}")
+    done = run_make(project, "report", "SCALE=local", "STUDIES=herbert", f"DATA_DIR={folder}")
     lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode and len(lines) == 1 and "no column 'target'" in lines[0], done.stderr
 
