@@ -16,12 +16,11 @@ COST_NOTE = (
     "64 tokens, one CPU thread, the models taking turns. Peak memory is the whole process's, libraries included."
 )
 TOY = (
-    "Text and tasks are those of toy languages made for this report: a task that bears the name of one of KLEJ's, GLUE's or SQuAD "
-    "is its analogue there, "
-    "with the same columns and labels. Its scores are not comparable with the papers' in size; what can be compared is which "
-    "scenario does better than which."
+    "Text and tasks are those of toy languages made for this report: a task with a name from KLEJ or GLUE, or SQuAD's, is the "
+    "analogue there, with the same columns and labels. Its scores are not comparable with the papers' in size; what can be "
+    "compared is which scenario does better than which."
 )
-SHAPE = ("layers", "hidden", "heads", "intermediate", "dropout", "initializer_range")
+SHAPE = ("layers", "hidden", "heads", "intermediate", "dropout", "initializer_range", "attention_init")
 """Parameters of a teacher trained from nothing; without effect when one is given."""
 DATA = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
