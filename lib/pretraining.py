@@ -11,8 +11,8 @@ from lib.batches import MaskedBatches, Schedule
 from lib.errors import InputError
 from lib.masking import IGNORE
 from lib.objectives import Distillation, hidden_states
-from lib.parameters import Distillation as DistillationParameters
-from lib.parameters import TeacherContinuation, Training
+from lib.parameters_training import Distillation as DistillationParameters
+from lib.parameters_training import TeacherContinuation, Training
 from lib.sequences import Corpus
 from lib.tokenizer import load as load_tokenizer
 from lib.tokenizer import require_same

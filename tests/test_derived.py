@@ -13,7 +13,7 @@ import pytest
 from lib import derived, prepare
 from lib.corpus import FileSource
 from lib.errors import InputError
-from lib.parameters import DataPrep
+from lib.parameters_data import DataPrep
 from lib.sequences import batches, open_corpus
 
 WORDS = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib import prepare
-from lib.parameters import DataPrep
+from lib.parameters_data import DataPrep
 from lib.sequences import open_corpus
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from lib import prepare, views
-from lib.parameters import DataPrep
+from lib.parameters_data import DataPrep
 from lib.sequences import open_corpus
 
 LINES = [f"Ala ma {n} koty, <b>psa</b> i {n + 1} gęsi." for n in range(300)]

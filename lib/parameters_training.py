@@ -1,0 +1,74 @@
+"""The parameters of the stages that pretrain: notebooks 2, 3 and 4."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lib.parameters_base import Count, CountOrNone, Positive, Share, Stage
+
+
+class Training(Stage):
+    """What every stage that trains has. `steps` > 0 counts optimizer steps and overrides `epochs`."""
+
+    corpus: str
+    epochs: Positive = 2.0
+    steps: CountOrNone = 0
+    batch_size: Count = 64  # sequences of one optimizer step
+    micro_batch_size: Count = 64  # sequences that go through the model at once
+    mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    whole_words: bool = True
+    learning_rate: Positive
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Share = 0.02
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    adam_epsilon: Positive = 1e-8
+    adam_beta1: Share = 0.9
+    adam_beta2: Share = 0.999
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    checkpoint_seconds: Positive = 120.0
+
+
+class TeacherContinuation(Training):
+    """2_teacher_continuation: `teacher` empty trains one from nothing, of the shape below; else it goes on from there."""
+
+    teacher: str = ""
+    teacher_revision: str | None = None
+    layers: Count = 12
+    hidden: Count = 768
+    heads: Count = 12
+    intermediate: Count = 3072
+    dropout: Share = 0.1
+    initializer_range: Positive = 0.02
+    attention_init: Literal["normal", "mimetic"] = "normal"
+    grow_from_layers: CountOrNone = 0  # first train so many layers, then copy them; 0: all layers from the start
+    grow_by: Literal["stacking", "interpolation"] = "stacking"  # a b a b, or a a b b
+    grow_steps: CountOrNone = 0
+    grow_learning_rate: Positive = 1e-3
+
+    @model_validator(mode="after")
+    def _growth(self):
+        if self.grow_from_layers and (self.layers % self.grow_from_layers or not self.grow_steps):
+            raise ValueError("grow_from_layers must divide layers and needs grow_steps of at least 1")
+        return self
+
+
+class Distillation(Training):
+    """3_distillation. All three weights 0: the student is published as it starts (000's S0, the control `truncated`)."""
+
+    teacher: str
+    teacher_revision: str | None = None
+    init: Literal["random", "truncated"] = "truncated"
+    student_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | Literal["alternate", "to_top"]
+    weight_mlm: Annotated[float, Field(ge=0)] = 0.0
+    weight_soft: Annotated[float, Field(ge=0)] = 0.0
+    weight_cosine: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Positive = 2.0
+    positions: Literal["all", "masked"] = "all"
+
+    @field_validator("student_layers", mode="before")
+    @classmethod
+    def _layer_rule(cls, value):
+        if isinstance(value, str) and value not in ("alternate", "to_top"):
+            raise ValueError("give a list of the teacher's layers, or alternate, or to_top")
+        return value
