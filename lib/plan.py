@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import ROOT
+from lib import ROOT, corpus, tasks
 from lib.errors import InputError
 from lib.parameters import validate
 from lib.study import Step, Study, studies
@@ -24,8 +24,22 @@ def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = Fal
     for name in names or studies():
         study = Study(name, scale, data_dir)
         steps |= {step.folder: step for step in study.resolve()}
-        study.check(online)
+        check(list(study.steps.values()), online)
     return list(steps.values())
+
+
+def check(steps: list[Step], online: bool) -> None:
+    """What can be known of a study's steps before any compute: text and task files exist and read well; hub text too if
+    `online`. Raises InputError."""
+    for step in steps:
+        if step.kind == "data_prep":
+            for source in validate(step.kind, step.parameters).sources:
+                if online or source.kind != "hub":
+                    corpus.check(source)
+    finetunings = [step.parameters for step in steps if step.kind == "finetune"]
+    for p in finetunings[:1]:  # the same tasks for all models
+        for task in p["tasks"]:
+            tasks.check(task, tasks.TaskSource(p["task_source"], p["task_folder"], p["task_language"]))
 
 
 def analysis(scale: str, names: list[str]) -> Step:

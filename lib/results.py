@@ -12,7 +12,7 @@ from lib.study import Study
 RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
 EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen", "tokens_per_parameter",
               "train_seconds", "tokens_per_second", "peak_memory_mib"]  # fmt: skip
-TRAINED = ("teacher_continuation", "distillation")
+TRAINED = ("teacher_continuation", "distillation", "cascade_ta")
 
 
 class Gathered:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from lib import ROOT, corpus, tasks
+from lib import ROOT, chains
 from lib.errors import InputError
 from lib.parameters import Stage, validate
 from lib.step import Step
 from lib.yamls import read_yaml
 
 PARAMS = ROOT / "params"
-SECTIONS = {"corpora", "teachers", "distillation", "finetune"}
+SECTIONS = {"corpora", "teachers", "distillation", "cascade", "finetune"}
 
 
 def studies() -> list[str]:
@@ -129,6 +129,35 @@ class Study:
         self._check_layers(taught_by, folder)
         return f"{folder}/model", [folder]
 
+    def chain(self, name: str) -> list[tuple[str, str, list[str]]]:
+        """The assistants of a chain, one stage each: scenario, model folder, and the stages it needs."""
+        own = dict(self.scenarios["scenarios"][name])
+        entry = {**(self.scenarios.get("common") or {}), **own}
+        taught_by, shared = str(entry.get("teacher", "teacher")), dict(self._section("cascade"))
+        start, revision, before = self.teacher(taught_by)
+        text = self.corpus(str(entry.get("corpus") or shared.pop("corpus", "corpus")))
+        self._one_tokenizer(f"scenarios.{name}", start, text)
+        total = shared.pop("total_steps", 0)
+        layers = chains.check_teacher(
+            self.teachers()[taught_by].get("layers"), f"{self.scale_file}: teachers.{taught_by}"
+        )
+        try:
+            hops = chains.expand(entry, layers, total, self.steps[text].parameters["sections"])
+        except ValueError as error:
+            raise InputError(f"{self.scenario_file}: scenarios.{name}: {error}") from None
+        found = []
+        teacher, needs = (start, revision), before
+        for number, hop in enumerate(hops, 1):
+            values = {"steps": hop.steps, "section": hop.section, **chains.values(entry, shared, number)}
+            values |= {"teacher": teacher[0], "teacher_revision": teacher[1], "layers": hop.layers, "corpus": text}
+            place = (f"scenarios.{name}", self.scenario_file, own | (own.get("hops") or {}).get(number, {}))
+            folder = self._add("cascade_ta", f"{name}-{hop.layers}", values, [*needs, text],
+                               [place, ("cascade", self.scale_file, shared)])  # fmt: skip
+            found.append((f"{name}-{hop.layers}", f"{folder}/model", [folder]))
+            if chains.trained(entry):  # else each is cut from the same teacher
+                teacher, needs = (f"{folder}/model", None), [folder]
+        return found
+
     def finetuning(self, scenario: str, model: str, revision: str | None, needs: list[str]) -> None:
         values = {**self._section("finetune"), "model": model, "model_revision": revision}
         self._add("finetune", scenario, values, needs, [("finetune", self.scale_file, values)])
@@ -148,6 +177,10 @@ class Study:
                 raise InputError(
                     f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}"
                 )
+            if "hop" in (scenario or {}):
+                for assistant, model, needs in self.chain(name):
+                    self.finetuning(assistant, model, None, needs)
+                continue
             model, needs = self.student(name)
             if "same_as" in (scenario or {}):
                 self._finetuning_of_another(name, scenario["same_as"])
@@ -158,27 +191,6 @@ class Study:
     def teachers(self) -> dict[str, dict]:
         """The teachers there are, those of the used study first."""
         return {**(self.used.teachers() if self.used else {}), **(self.sizes.get("teachers") or {})}
-
-    def check(self, online: bool) -> None:
-        """What can be known before any compute: text and task files exist and read well; hub text too if `online`."""
-        for step in self.steps.values():
-            parameters = validate(step.kind, step.parameters)
-            if step.kind == "data_prep":
-                for source in parameters.sources:
-                    if online or source.kind != "hub":
-                        corpus.check(source)
-        for step in self.steps.values():
-            if step.kind == "finetune":
-                for task in step.parameters["tasks"]:
-                    tasks.check(
-                        task,
-                        tasks.TaskSource(
-                            step.parameters["task_source"],
-                            step.parameters["task_folder"],
-                            step.parameters["task_language"],
-                        ),
-                    )
-                break  # the same tasks for all
 
     # ------------------------------------------------------------------ what another study computes
 

@@ -44,10 +44,11 @@ CORPORA = {
     "web": Corpus(reviews=0.65, topics=(2, 2, 3, 3), missing=0.4),
     "encyclopedia": Corpus(reviews=0.05, topics=(2, 2, 3, 3), facts=0.9, opinions=0.05),
     "novels": Corpus(reviews=0.4, topics=(3, 3, 2, 2), facts=0.45, opinions=0.15),
+    "gazette": Corpus(reviews=0.3, topics=(3, 3, 2, 2), facts=0.55, opinions=0.15),
 }
 """`books` is what the Polish teacher was pretrained on; `web` plays CC-100: the same language, other shares, and many of the
 teacher's words never occur in it, so that a student trained on it can keep them only by what its teacher says of them.
-`encyclopedia` and `novels` play English Wikipedia and the book corpus."""
+`encyclopedia` and `novels` play English Wikipedia and the book corpus, `gazette` the Wikipedias of several languages."""
 
 
 def passage(rng: random.Random, corpus: Corpus) -> list[str]:

@@ -12,6 +12,7 @@ from lib.toyworld import (
     NO_ENTITY,
     OUT_TOPICS,
     SENTIMENTS,
+    TOPICS,
     Fact,
     ask,
     claim,
@@ -130,6 +131,18 @@ def mnli(rng: random.Random, split: str) -> dict:
     return {"premise": premise, "hypothesis": opinion(rng, topic, held, label), "label": label}
 
 
+def xnli(rng: random.Random, split: str) -> dict:
+    """XNLI: entailment (0), neutral (1), contradiction (2), half of facts, whose names all languages of a family share, half of
+    opinions, whose words they do not."""
+    label = rng.randrange(3)
+    if rng.random() < 0.5:
+        said = facts(rng, 2)
+        return {"premise": _told(said), "hypothesis": claim(rng, said, label), "label": label}
+    topic = rng.choice(TOPICS)
+    premise, held = opinions(rng, topic, 3, agree=True)
+    return {"premise": premise, "hypothesis": opinion(rng, topic, held, label), "label": label}
+
+
 def qnli(rng: random.Random, split: str) -> dict:
     """QNLI: the sentence answers the question (0), or tells of other names, as often as not in the same words (1)."""
     label, said, for_object = rng.randrange(2), facts(rng, 2), rng.random() < 0.5
@@ -170,12 +183,14 @@ def squad(rng: random.Random, split: str) -> dict:
 
 @dataclass(frozen=True)
 class ToyTask:
-    """How to make one record, the labels noise draws from, whose training data it uses, and the column of its label."""
+    """How to make one record, the labels noise draws from, whose training data it uses, the column of its label, and whether all
+    languages have the same records, translated."""
 
     make: Callable[[random.Random, str], dict]
     labels: tuple[str, ...] | tuple[int, ...] = ()
     trains_on: str = ""
     label: str = "label"
+    translated: bool = False
 
 
 TASKS = {
@@ -188,6 +203,7 @@ TASKS = {
     "qqp": ToyTask(qqp, (0, 1)),
     "stsb": ToyTask(stsb),
     "mnli": ToyTask(mnli, (0, 1, 2)),
+    "xnli": ToyTask(xnli, (0, 1, 2), translated=True),
     "qnli": ToyTask(qnli, (0, 1)),
     "rte": ToyTask(rte, (0, 1)),
     "wnli": ToyTask(wnli, (0, 1)),
@@ -200,10 +216,11 @@ ANNOTATION_NOISE = 0.05
 
 def task_records(language: str, task: str, split: str, size: int, seed: int) -> Iterator[dict]:
     """`size` labelled records with the hub's columns; `split` is train or validation, for MNLI validation_matched or
-    validation_mismatched. No record of the first thousand for training is asked again."""
+    validation_mismatched, for XNLI test. No record of the first thousand for training is asked again."""
     made, speak = TASKS[task], LANGUAGES[language]
-    rng = generator(language, made.trains_on if made.trains_on and split == "train" else task, split, seed)
-    seen = set() if split == "train" else _training_texts(task, language, seed)
+    told = "translated" if made.translated else language
+    rng = generator(told, made.trains_on if made.trains_on and split == "train" else task, split, seed)
+    seen = set() if split == "train" else _training_texts(task, told, seed)
     for number in range(size):
         record = made.make(rng, split)
         while _texts(record) in seen:
@@ -228,10 +245,10 @@ def _texts(record: dict) -> tuple[str, ...]:
     return tuple(" ".join(value) for value in record.values() if isinstance(value, list))
 
 
-def _training_texts(task: str, language: str, seed: int, size: int = 1000) -> set[tuple[str, ...]]:
+def _training_texts(task: str, told: str, seed: int, size: int = 1000) -> set[tuple[str, ...]]:
     """The first texts of a task's training data, as concepts: none of them is asked again in the validation data."""
     made = TASKS[task]
-    rng = generator(language, made.trains_on or task, "train", seed)
+    rng = generator(told, made.trains_on or task, "train", seed)
     seen = set()
     for _ in range(size):
         seen.add(_texts(made.make(rng, "train")))
