@@ -201,14 +201,23 @@ def shared_training(p) -> dict[str, list[str]]:
 
 def _training(p, name: str) -> tuple:
     """All that the training of a task hangs on: whose data, how many examples, and the task's own values."""
-    return TASKS[name].trains_on or name, examples_of(p, name), p.per_task.get(name, {})
+    return owner(p, name), examples_of(p, name), p.per_task.get(name, {})
+
+
+def owner(p, name: str) -> str:
+    """The task whose training data a task uses, itself or another. The toy tasks have a say of their own."""
+    if p.task_source == "toy":
+        from lib.toytasks import TASKS as TOY
+
+        return TOY[name].trains_on or name
+    return TASKS[name].trains_on or name
 
 
 def examples_of(p, name: str) -> int:
     """How many training examples a task uses, 0 for all: the number for the task itself, else for the one it borrows from."""
     if isinstance(p.train_examples, int):
         return p.train_examples
-    return p.train_examples.get(name, p.train_examples.get(TASKS[name].trains_on, 0))
+    return p.train_examples.get(name, p.train_examples.get(owner(p, name), 0))
 
 
 def encoded(p, names: list[str], tokenizer, segments: bool) -> tuple[Encoded, dict[str, Validation]]:

@@ -270,16 +270,17 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
         tasks.check("xnli", source, ["en"])
 
 
-def test_toy_tasks_that_borrow_training_data_get_the_records_of_their_owner():
-    """Else a task would be learnt from other records alone than beside the one it shares its fine-tuning with."""
+@pytest.mark.parametrize("borrows, groups", [
+    ("mnli", {"mnli": ["mnli", "xnli"]}),
+    ("", {"mnli": ["mnli"], "xnli": ["xnli"]}),
+])  # fmt: skip
+def test_toy_tasks_share_a_fine_tuning_only_if_their_training_records_are_the_same(monkeypatch, borrows, groups):
+    """A toy task may make training records of its own where the real one borrows them."""
     from lib import toytasks
 
-    for name, task in tasks.TASKS.items():
-        if task.trains_on and name in toytasks.TASKS:
-            own, owners = (
-                list(toytasks.task_records("toy-en", which, "train", 20, 0)) for which in (name, task.trains_on)
-            )
-            assert own == owners, name
+    monkeypatch.setitem(toytasks.TASKS, "xnli", toytasks.ToyTask(toytasks.mnli, (0, 1, 2), trains_on=borrows))
+    p = given(task_source="toy", task_folder="", task_language="toy-en", languages=["toy-en"], tasks=["mnli", "xnli"])
+    assert ft.shared_training(p) == groups
 
 
 @pytest.mark.skipif(not (DATA / "xnli").is_dir(), reason="real tasks are not here")
