@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Callable
 
 import numpy as np
@@ -15,7 +16,7 @@ from lib.metrics import METRICS
 from lib.pretraining import beside, local
 from lib.progress import Progress
 from lib.stage import write_json
-from lib.tasks import TASKS, TaskSource, validations
+from lib.tasks import TASKS, TaskSource, evaluated_in, validations
 from lib.tasks import load as load_task
 from lib.tokenizer import load as load_tokenizer
 from lib.train import Recipe, train
@@ -54,6 +55,9 @@ def squared_error(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Squared difference between the one output and the number wanted, summed over the examples of a micro-batch."""
     return nn.functional.mse_loss(logits[:, 0], batch.labels, reduction="sum")
 
+
+Validation = dict[tuple[str, str], Encoded | spans.Windows]
+"""A task's validation sets by language and by what their metrics' names end in."""
 
 LOSSES = {"classification": class_loss, "regression": squared_error, "span": spans.span_loss}
 
@@ -109,32 +113,33 @@ def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Cal
     return [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
 
 
-def evaluation(validation: dict[str, dict[str, Encoded | spans.Windows]], max_answer_length: int) -> Callable:
-    """What measures a classifier on the validation sets, task -> {ending of the metrics' names: set}, in rows of task,
-    metric and value."""
+def evaluation(validation: dict[str, Validation], max_answer_length: int) -> Callable[[Classifier], list[dict]]:
+    """What measures a classifier on the validation sets of each task, in rows of task, language, metric and value."""
 
     def evaluate(classifier: Classifier) -> list[dict]:
         device, rows = next(classifier.parameters()).device, []
         for name, sets in validation.items():
-            for ending, data in sets.items():
+            for (language, ending), data in sets.items():
                 if TASKS[name].kind == "span":
                     values = spans.score(spans.answers(classifier, data, device, max_answer_length), data)
                 else:
                     predicted = predict(classifier, data, device)
                     values = {metric: METRICS[metric](predicted, data.labels) for metric in TASKS[name].metrics}
-                rows += [{"task": name, "metric": metric + ending, "value": value} for metric, value in values.items()]
+                rows += [{"task": name, "language": language, "metric": metric + ending, "value": value}
+                         for metric, value in values.items()]  # fmt: skip
         return rows
 
     return evaluate
 
 
 def finetune_tasks(p, folder) -> list[dict]:
-    """Fine-tune `p.model` on every task with every seed; one row of seed, task, epoch, metric, value (in percent) and
-    training loss for each metric and each epoch that is evaluated.
+    """Fine-tune `p.model` on every task with every seed; one row of seed, task, language, epoch, metric, value (in percent)
+    and training loss for each metric, each language of evaluation and each epoch that is evaluated.
 
-    Tasks that share their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for
-    bit. Each finished run is kept in `folder`/runs, so a stage that was stopped goes on with the next one. The model is
-    loaded and the text tokenised once for all seeds.
+    A task in several languages is learnt in one and measured in all, by a single fine-tuning for each seed. Tasks that share
+    their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for bit. Each finished
+    run is kept in `folder`/runs, so a stage that was stopped goes on with the next one. The model is loaded and the text
+    tokenised once for all seeds.
     """
     place = beside(p.model)
     trunk = models.load_trunk(place, p.model_revision)
@@ -153,21 +158,30 @@ def finetune_tasks(p, folder) -> list[dict]:
             found = json.loads(kept.read_text(encoding="utf-8"))
             rows += [{"seed": seed, **row} for row in found]
             done += 1
-            last = [row for row in found if row["epoch"] == own.epochs]
-            progress.at(done, f"seed {seed}: " + ", ".join(f"{r['task']} {r['metric']} {r['value']:.1f}" for r in last))
+            progress.at(done, f"seed {seed}: {_outcome([row for row in found if row['epoch'] == own.epochs])}")
     return rows
 
 
+def _outcome(rows: list[dict]) -> str:
+    """Each metric of each task, the mean over languages."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(f"{row['task']} {row['metric']}", []).append(row["value"])
+    return ", ".join(f"{what} {np.mean(found):.1f}" for what, found in values.items())
+
+
 def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> list[dict]:
-    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task."""
+    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task. Frozen embeddings (those of words,
+    positions and segments, and the LayerNorm after them) get no gradient, and the optimizer does not hold them."""
+    trunk.embeddings.requires_grad_(not p.freeze_embeddings)
     outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
     pooling = "every" if task.kind == "span" else p.pooling
-    recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, clip=p.clip_norm, precision=p.precision,
-                    seed=seed)  # fmt: skip
+    recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, p.adam_epsilon,
+                    (p.adam_beta1, p.adam_beta2), p.clip_norm, p.precision, seed)  # fmt: skip
     found = finetune(Classifier(trunk, outputs, p.dropout, pooling, seed), training, task.kind,
                      evaluation(validation, p.max_answer_length), epochs=p.epochs, batch=p.batch_size, recipe=recipe,
                      when=p.evaluate)  # fmt: skip
-    return [{key: row[key] for key in ("task", "epoch", "metric", "value", "loss")} for row in found]
+    return [{key: row[key] for key in ("task", "language", "epoch", "metric", "value", "loss")} for row in found]
 
 
 def settings(p, name: str):
@@ -176,31 +190,54 @@ def settings(p, name: str):
 
 
 def shared_training(p) -> dict[str, list[str]]:
-    """Tasks that are fine-tuned together, by the task whose training data they use. A task with values of its own in
-    `per_task` that its owner does not have is fine-tuned by itself, under its own name."""
+    """Tasks that are fine-tuned together, by the first of them: those that use the same training data, as many examples of
+    it, and the same values in `per_task`."""
     groups: dict[str, list[str]] = {}
     for name in p.tasks:
-        owner = TASKS[name].trains_on or name
-        alike = p.per_task.get(name, {}) == p.per_task.get(owner, {})
-        groups.setdefault(owner if alike else name, []).append(name)
+        alike = (first for first in groups if _training(p, first) == _training(p, name))
+        groups.setdefault(next(alike, name), []).append(name)
     return groups
 
 
-def encoded(p, names: list[str], tokenizer, segments: bool) -> tuple[Encoded, dict[str, dict]]:
-    """The training examples that the tasks `names` share, and each task's validation sets: ending of the metrics -> set."""
+def _training(p, name: str) -> tuple:
+    """All that the training of a task hangs on: whose data, how many examples, and the task's own values."""
+    return owner(p, name), examples_of(p, name), p.per_task.get(name, {})
+
+
+def owner(p, name: str) -> str:
+    """The task whose training data a task uses, itself or another. The toy tasks have a say of their own."""
+    if p.task_source == "toy":
+        from lib.toytasks import TASKS as TOY
+
+        return TOY[name].trains_on or name
+    return TASKS[name].trains_on or name
+
+
+def examples_of(p, name: str) -> int:
+    """How many training examples a task uses, 0 for all: the number for the task itself, else for the one it borrows from."""
+    if isinstance(p.train_examples, int):
+        return p.train_examples
+    return p.train_examples.get(name, p.train_examples.get(owner(p, name), 0))
+
+
+def encoded(p, names: list[str], tokenizer, segments: bool) -> tuple[Encoded, dict[str, Validation]]:
+    """The training examples that the tasks `names` share, and each task's validation sets."""
     source = TaskSource(p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions)
 
-    def read(name: str, split: str, limit):
-        limit = limit if isinstance(limit, int) else limit.get(TASKS[name].trains_on or name, 0)
+    def read(name: str, split: str, source: TaskSource, limit: int):
         examples = load_task(name, split, source, limit)
         if TASKS[name].kind == "span":
             return spans.windows(examples, tokenizer, max_length=p.max_length, doc_stride=p.doc_stride,
                                  max_question_length=p.max_question_length, segments=segments)  # fmt: skip
         return encode(examples, tokenizer, p.max_length, segments)
 
-    training = read(names[0], "train", p.train_examples)
+    training = read(names[0], "train", source, examples_of(p, names[0]))
     return training.encoded if isinstance(training, spans.Windows) else training, {
-        name: {ending: read(name, split, p.validation_examples) for split, ending in validations(name, source).items()}
+        name: {
+            (language, ending): read(name, split, replace(source, language=language), p.validation_examples)
+            for language in evaluated_in(name, source, p.languages)
+            for split, ending in validations(name, source).items()
+        }
         for name in names
     }
 

@@ -10,6 +10,7 @@ from lib.tasks import TASKS
 
 SequenceLength = Annotated[int, Field(ge=8, le=512)]
 Pooling = Literal["first", "mean"]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OneTask(TypedDict, total=False):
@@ -32,7 +33,8 @@ class Finetune(Stage):
     tasks: list[str] = Field(min_length=1)
     task_source: Literal["toy", "files", "hub"]
     task_folder: str = ""
-    task_language: str = ""
+    task_language: str = ""  # of a toy source: the language of training, and of evaluation where there is one only
+    languages: list[str] = []  # those that a task in several (xnli) is evaluated in
     task_revisions: dict[str, str] = {}
     train_examples: CountOrNone | dict[str, CountOrNone] = 0  # 0: all; or a number for each training set
     validation_examples: CountOrNone = 0
@@ -50,6 +52,10 @@ class Finetune(Stage):
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    adam_epsilon: Positive = 1e-8
+    adam_beta1: Beta = 0.9
+    adam_beta2: Beta = 0.999
+    freeze_embeddings: bool = False
     dropout: Share = 0.1
     pooling: Pooling = "first"
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
@@ -68,6 +74,19 @@ class Finetune(Stage):
                 raise ValueError(f"{key} names {unknown!r}, which is not among tasks ({', '.join(self.tasks)})")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds {self.seeds} repeat one")
+        return self
+
+    @model_validator(mode="after")
+    def _languages(self):
+        multilingual = [name for name, task in TASKS.items() if task.languages]
+        among = [name for name in self.tasks if name in multilingual]
+        if among and not self.languages:
+            raise ValueError(f"languages is empty; {among[0]} is evaluated in several: name at least one")
+        if self.languages and not among:
+            raise ValueError(f"languages {self.languages} need a task that comes in several, {', '.join(multilingual)}; "
+                             f"tasks are {', '.join(self.tasks)}")  # fmt: skip
+        if len(set(self.languages)) < len(self.languages):
+            raise ValueError(f"languages {self.languages} repeat one")
         return self
 
     @model_validator(mode="after")

@@ -42,27 +42,27 @@ class Gathered:
         }
 
     def results(self) -> pd.DataFrame:
-        """results.csv: one row a task, metric, seed and protocol. `final` is the last epoch; `best_epoch` the one with the
-        largest mean over the task's metrics, all of which are that epoch's."""
+        """results.csv: one row a task, language, metric, seed and protocol. `final` is the last epoch; `best_epoch` the one
+        with the largest mean over the task's metrics and languages, all of which are that epoch's."""
         rows = []
         for (study, scenario, kind), found in self.stages.items():
             if kind != "finetune":
                 continue
             runs = pd.DataFrame(found["scores"])
-            common = {"study": study, "scenario": scenario, "layers": found["model"]["layers"],
-                      "language": found["parameters"]["task_language"] or _language(found)}  # fmt: skip
+            common = {"study": study, "scenario": scenario, "layers": found["model"]["layers"]}
             for (task, seed), run in runs.groupby(["task", "seed"], sort=False):
                 chosen = {"final": run["epoch"].max(), "best_epoch": run.groupby("epoch")["value"].mean().idxmax()}
                 rows += [
-                    {**common, "seed": seed, "task": task, "metric": row["metric"], "protocol": protocol,
-                     "epoch": int(epoch), "value": float(row["value"])}
+                    {**common, "seed": seed, "task": task, "language": row["language"], "metric": row["metric"],
+                     "protocol": protocol, "epoch": int(epoch), "value": float(row["value"])}
                     for protocol, epoch in chosen.items()
                     for _, row in run[run["epoch"] == epoch].iterrows()
                 ]  # fmt: skip
         return pd.DataFrame(rows, columns=RESULTS)
 
     def epochs(self, study: str) -> pd.DataFrame:
-        """The mean over a task's metrics after every epoch of every fine-tuning: scenario, task, seed, epoch, value."""
+        """The mean over a task's metrics and languages after every epoch of every fine-tuning: scenario, task, seed, epoch,
+        value."""
         frames = [
             pd.DataFrame(found["scores"]).assign(scenario=name) for name, found in self.of("finetune", study).items()
         ]
@@ -135,13 +135,6 @@ class Gathered:
 def scenarios(study: str, scale: str) -> dict[str, dict]:
     """The scenarios of a study as its file has them."""
     return Study(study, scale, data_dir=None).scenarios["scenarios"]
-
-
-def _language(found: dict) -> str:
-    """KLEJ is Polish."""
-    from lib.tasks import TASKS
-
-    return TASKS[found["parameters"]["tasks"][0]].language
 
 
 def latency(

@@ -183,25 +183,49 @@ def sizes(**models) -> pd.DataFrame:
 
 def scores(rows: list[dict]) -> pd.DataFrame:
     """Fine-tuning results per task and metric under both protocols, in percent: mean ± half the 95 % interval over seeds.
-
-    The best epoch of a run is the one with the largest mean over the task's metrics.
-    """
+    Of a task in several languages, the mean over them."""
     from lib.statistics import pm
 
     frame = pd.DataFrame(rows)
-    mean = frame.groupby(["task", "seed", "epoch"], sort=False)["value"].mean().reset_index()
-    best = mean.loc[mean.groupby(["task", "seed"])["value"].idxmax(), ["task", "seed", "epoch"]]
-    last = frame.groupby(["task", "seed"], sort=False)["epoch"].max().reset_index()
-    chosen = {"last epoch": frame.merge(last), "best epoch": frame.merge(best)}
+    chosen = _protocols(frame)
     out = {}
     for task, metric in dict.fromkeys(zip(frame["task"], frame["metric"])):
         runs = {
-            name: found[(found["task"] == task) & (found["metric"] == metric)]["value"]
+            name: found[(found["task"] == task) & (found["metric"] == metric)].groupby("seed")["value"].mean()
             for name, found in chosen.items()
         }
         out[task, metric] = {**{name: pm(values) for name, values in runs.items()}, "seeds": len(runs["last epoch"])}
     index = pd.MultiIndex.from_tuples(out, names=["task", "metric"])
     return pd.DataFrame(list(out.values()), index=index)
+
+
+def scores_by_language(rows: list[dict]) -> pd.DataFrame:
+    """The scores of the tasks that come in several languages: a column a language and their mean, a row for each task, metric
+    and protocol; mean ± half the 95 % interval over seeds. There must be such a task."""
+    from lib.statistics import pm
+
+    frame = pd.DataFrame(rows)
+    frame = frame[frame.groupby("task")["language"].transform("nunique") > 1]
+    chosen = _protocols(frame)
+    out = {}
+    for task, metric in dict.fromkeys(zip(frame["task"], frame["metric"])):
+        for name, found in chosen.items():
+            found = found[(found["task"] == task) & (found["metric"] == metric)]
+            wide = found.pivot(index="seed", columns="language", values="value")[list(found["language"].unique())]
+            out[task, metric, name] = {
+                **{str(column): pm(wide[column]) for column in wide},
+                "mean": pm(wide.mean(axis=1)),
+            }
+    index = pd.MultiIndex.from_tuples(out, names=["task", "metric", "protocol"])
+    return pd.DataFrame(list(out.values()), index=index)
+
+
+def _protocols(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Which rows each protocol takes. The best epoch of a run has the largest mean over the task's metrics and languages."""
+    mean = frame.groupby(["task", "seed", "epoch"], sort=False)["value"].mean().reset_index()
+    best = mean.loc[mean.groupby(["task", "seed"])["value"].idxmax(), ["task", "seed", "epoch"]]
+    last = frame.groupby(["task", "seed"], sort=False)["epoch"].max().reset_index()
+    return {"last epoch": frame.merge(last), "best epoch": frame.merge(best)}
 
 
 def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
@@ -225,19 +249,26 @@ def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
 
 
 def finetuning(rows: list[dict]):
-    """Every metric after every epoch, one line a seed, one panel a task and metric, at most four panels beside each other."""
+    """Every metric after every epoch, one line a seed, one panel a task, language and metric, at most four panels beside each
+    other."""
     from matplotlib.figure import Figure
 
     frame = pd.DataFrame(rows)
-    panels = list(dict.fromkeys(zip(frame["task"], frame["metric"])))
+    panels = list(dict.fromkeys(zip(frame["task"], frame["language"], frame["metric"])))
+    several = frame.groupby("task")["language"].nunique() > 1
     wide = min(4, len(panels))
     deep = -(-len(panels) // wide)
     figure = Figure(figsize=(2.4 * wide, 2.2 * deep), layout="constrained")
     axes = figure.subplots(deep, wide, squeeze=False, sharey=frame["metric"].nunique() == 1).flatten()
-    for axis, (task, metric) in zip(axes, panels):
-        for _, group in frame[(frame["task"] == task) & (frame["metric"] == metric)].groupby("seed"):
+    for axis, (task, language, metric) in zip(axes, panels):
+        shown = frame[(frame["task"] == task) & (frame["language"] == language) & (frame["metric"] == metric)]
+        for _, group in shown.groupby("seed"):
             axis.plot(group["epoch"], group["value"], color="#0072B2", lw=1, alpha=0.7)
-        axis.set(title=task, xlabel="epoch", ylabel=f"{metric.replace('_', ' ')}, %")
+        axis.set(
+            title=f"{task}, {language}" if several[task] else task,
+            xlabel="epoch",
+            ylabel=f"{metric.replace('_', ' ')}, %",
+        )
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(panels) :]:
         axis.remove()

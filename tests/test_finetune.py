@@ -118,6 +118,8 @@ def test_tasks_that_share_training_data_are_one_group():
     apart = {"nkjp-ner": ["nkjp-ner"], "polemo2-in": ["polemo2-in"], "polemo2-out": ["polemo2-out"]}
     assert ft.shared_training(parameters(tasks=names, per_task={"polemo2-in": own})) == apart
     assert ft.shared_training(parameters(tasks=names, per_task={"polemo2-in": own, "polemo2-out": other})) == apart
+    assert ft.shared_training(parameters(tasks=names, train_examples={"polemo2-in": 9})) == shared
+    assert ft.shared_training(parameters(tasks=names, train_examples={"polemo2-out": 9})) == apart
 
 
 def test_losses_by_hand():
@@ -204,7 +206,8 @@ def test_every_kind_of_task_is_learnt_from_files(folder, model, tmp_path):
         max_answer_length=4, per_task={"squad": {"epochs": 6}},
     )  # fmt: skip
     rows = ft.finetune_tasks(p, tmp_path)
-    assert list(rows[0]) == ["seed", "task", "epoch", "metric", "value", "loss"]
+    assert list(rows[0]) == ["seed", "task", "language", "epoch", "metric", "value", "loss"]
+    assert {row["language"] for row in rows} == {p.task_language}
     names = {"cola": ["matthews"], "mnli": ["accuracy", "accuracy_mismatched"], "stsb": ["pearson", "spearman"],
              "squad": ["exact_match", "f1"]}  # fmt: skip
     expected = [(task, epoch, metric) for task, metrics in names.items()
