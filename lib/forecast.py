@@ -22,6 +22,9 @@ def does(step: Step) -> str:
         return f"{100 * p['share']:g} % of {p['sample_of'].split('/')[-2].removeprefix('corpus_')}, {p['composition']}"
     if step.kind == "data_prep":
         sources = " + ".join(map(name, validate(step.kind, p).sources))
+        languages = list(dict.fromkeys(source.language for source in validate(step.kind, p).sources if source.language))
+        if len(languages) > 3:
+            sources = f"{len(languages)} languages, {languages[0]} to {languages[-1]}"
         size = "" if p["subset_unit"] == "none" else f", {p['subset_size']:,} {p['subset_unit']}"
         return f"{sources}{size}; tokenizer {p['tokenizer']}"
     if step.kind == "teacher_continuation":
@@ -32,7 +35,14 @@ def does(step: Step) -> str:
         losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
         trained = f"{losses}; {_length(p)}" if losses else "not trained"
         return f"{p['init']}, layers {p['student_layers']}; {trained}"
-    return f"{', '.join(p['tasks'])}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
+    if step.kind == "cascade_ta":
+        weights = {name: p[f"weight_{name}"] for name in ("hidden", "attention", "soft")}
+        losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
+        read = f", section {p['section']}" if p["section"] else ""
+        trained = f"{losses}, {p['mapping']} layers; {_length(p)}{read}" if losses else "not trained"
+        return f"the lowest {p['layers']} layers; {trained}"
+    tasks = ", ".join(p["tasks"]) + (f" in {', '.join(p['languages'])}" if p["languages"] else "")
+    return f"{tasks}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
 
 
 def _length(p: dict) -> str:

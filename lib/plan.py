@@ -39,7 +39,8 @@ def check(steps: list[Step], online: bool) -> None:
     finetunings = [step.parameters for step in steps if step.kind == "finetune"]
     for p in finetunings[:1]:  # the same tasks for all models
         for task in p["tasks"]:
-            tasks.check(task, tasks.TaskSource(p["task_source"], p["task_folder"], p["task_language"]))
+            source = tasks.TaskSource(p["task_source"], p["task_folder"], p["task_language"])
+            tasks.check(task, source, p["languages"])
 
 
 def analysis(scale: str, names: list[str]) -> Step:
