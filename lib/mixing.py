@@ -18,9 +18,9 @@ from lib.gathering import reporter
 from lib.transfer_sets import chosen
 
 BLOCK = 1 << 22  # bytes of text looked at at a time
-BUCKET = 1 << 24  # bytes of a bucket that is permuted in memory
+BUCKET = 1 << 23  # bytes of a bucket that is permuted in memory
 BUCKETS = 128  # written at a time
-ROWS = 1000  # of a record batch that is written
+ROWS = 10_000  # of a record batch that is written: an opened file holds 3 KB for each
 
 
 @dataclass

@@ -43,7 +43,8 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
             bytes kept (004, eq. 1, 2): this many lines in all (0: as many as there are), shares of lines as P' says; a
             language with too few repeats them evenly. A target such as "en = 100 is" has S solved from P'(en) = 100 P'(is);
         `shuffle`: lines in random order; `sections`: so many disjoint parts, one after the other, by the text's hash: copies
-            of a line are in one. Sampling and sections shuffle too;
+            of a line are in one, and a section's size and shares are those of the whole but for the chance of that. Sampling
+            and sections shuffle too;
         `held_out_lines`: this many different lines, spread over all that was read, go to `held_out/`, and none of
             them, nor a copy, stays in `data/`; they come out of a subset by lines or bytes, not out of one by tokens
             (fewer where a chosen line has too few tokens or too many unknown ones);

@@ -107,7 +107,10 @@ def made_of(found: dict) -> str:
     """In a few words, what a prepared corpus was made of."""
     if "parent" in found:
         return f"{100 * found['share']:g} % of a corpus, {found['composition']}"
-    return " + ".join(source["name"] for source in found.get("sources", [])) or "text"
+    names = [source["name"] for source in found.get("sources", [])]
+    if len(names) > 12:
+        return f"{len(names)} sources, {names[0]} to {names[-1]}"
+    return " + ".join(names) or "text"
 
 
 def by_source(found: dict) -> pd.DataFrame:
@@ -142,8 +145,8 @@ def languages(found: dict) -> pd.DataFrame:
         row["language"]: {
             "before, % of bytes": f"{row['share']:.3g}",
             "after, % of lines": f"{row['share_drawn']:.3g}",
-            "% of bytes": f"{row['share_bytes_drawn']:.3g}",
-            "% of tokens": f"{row['share_tokens']:.3g}",
+            "after, % of bytes": f"{row['share_bytes_drawn']:.3g}",
+            "after, % of tokens": f"{row['share_tokens']:.3g}",
             "lines there": f"{row['lines']:,}",
             "lines drawn": f"{row['lines_drawn']:,}",
             "repeated": f"{row['lines_drawn'] / max(row['lines'], 1):.3g} ×",
