@@ -18,6 +18,7 @@ from lib import documents
 from lib.cleaning import How, clean
 from lib.documents import BookSource, WikiSource
 from lib.errors import InputError
+from lib.languages import Language
 from lib.sentences import split
 from lib.textfiles import OPENERS, find, record, text_lines
 
@@ -31,7 +32,7 @@ class ToySource(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     kind: Literal["toy"] = "toy"
-    language: str
+    language: Language = Field(min_length=1)
     corpus: str
     lines: int = Field(gt=0)
 
@@ -46,6 +47,7 @@ class FileSource(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["files"] = "files"
     path: str = Field(min_length=1)
+    language: Language = ""
     column: str = "text"
     share_from: float = Field(0.0, ge=0, le=1)
     share_to: float = Field(1.0, ge=0, le=1)
@@ -66,6 +68,7 @@ class HubSource(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["hub"] = "hub"
     dataset: str = Field(min_length=1)
+    language: Language = ""
     config: str | None = None
     split: str = "train"
     revision: str | None = None
@@ -204,8 +207,9 @@ def passages(
     counts: Counter | None = None,
     language: str = "",
     tallies: list[Counter] | None = None,
-) -> Iterator[str]:
-    """The lines of all sources, one source after the other, cleaned, without those that are dropped.
+) -> Iterator[tuple[int, str]]:
+    """The lines of all sources, each with the place of its source among them, one source after the other, cleaned, without
+    those that are dropped.
 
     Args:
         language: its sentences are the lines, one each; empty, a passage is a line.
@@ -235,7 +239,7 @@ def passages(
 
     tallies = [] if tallies is None else tallies
     tallies.extend(Counter() for _ in sources)
-    for tally, source in zip(tallies, sources):
+    for place, (tally, source) in enumerate(zip(tallies, sources)):
         for passage in read(source, seed):
             counts["passages_in"] += 1
             counts["bytes_in"] += len(passage.encode()) + 1
@@ -252,4 +256,4 @@ def passages(
                     return
                 counts.update(amount)
                 tally.update({"bytes": amount["bytes"], words: 1})
-                yield text
+                yield place, text

@@ -11,6 +11,7 @@ from typing import Iterable, Iterator, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.errors import InputError
+from lib.languages import Language
 from lib.textfiles import find, record, text_lines
 
 BOOK = r".*\.txt(\.(bz2|gz|xz))?"
@@ -49,6 +50,7 @@ class WikiSource(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["wikiextractor"] = "wikiextractor"
     path: str = Field(min_length=1)
+    language: Language = ""
     share_from: float = Field(0.0, ge=0, le=1)
     share_to: float = Field(1.0, ge=0, le=1)
 
@@ -65,6 +67,7 @@ class BookSource(BaseModel):
     model_config = ConfigDict(extra="forbid")
     kind: Literal["books"] = "books"
     path: str = Field(min_length=1)
+    language: Language = ""
 
 
 def files(source: WikiSource | BookSource) -> list[Path]:

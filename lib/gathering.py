@@ -17,7 +17,11 @@ READ_AHEAD = 2  # a subset of n tokens reads 2n words: at least a token each, an
 
 
 def gather(params, path: Path, counts: Counter, tallies: list[Counter], say: Callable[[str], None]):
-    """Write the lines to an Arrow file with their hash, words and bytes, and open it as a Dataset; see corpus.passages."""
+    """Write the lines to an Arrow file and open it as a Dataset; see corpus.passages.
+
+    Beside its text a line has its hash, words and bytes, the place of its source, and its section: the text's hash says it, so
+    copies of a line are in one section.
+    """
     import pyarrow as pa
     from datasets import Dataset
 
@@ -38,13 +42,16 @@ def gather(params, path: Path, counts: Counter, tallies: list[Counter], say: Cal
     )
     totals = expected(params.sources) + ([subset] if subset[0] != "none" else [])
     report = reporter("reading", say)
-    schema = pa.schema({"text": pa.string(), "hash": pa.int64(), "words": pa.int32(), "bytes": pa.int32()})
+    kinds = {"hash": pa.int64(), "words": pa.int32(), "bytes": pa.int32(), "source": pa.int16(), "section": pa.int16()}
+    schema = pa.schema({"text": pa.string(), **kinds})
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-        for block in blocks(lines):
+        for pairs in blocks(lines):
+            origin, block = zip(*pairs)
             hashes = [corpus.stable_hash(text) >> 1 for text in block]
             words = [corpus.count_words(text) for text in block]
             sizes = [len(text.encode()) + 1 for text in block]
-            writer.write_batch(pa.record_batch([block, hashes, words, sizes], schema=schema))
+            sections = [corpus.stable_hash(text, b"section") % params.sections for text in block]
+            writer.write_batch(pa.record_batch([block, hashes, words, sizes, origin, sections], schema=schema))
             done = max((counts[unit] / total for unit, total in totals), default=0.0)
             report(counts["lines_in"], min(done, 0.999))
     report(counts["lines_in"], 1.0)
@@ -62,7 +69,7 @@ def expected(sources) -> list[tuple[str, int]]:
     return [(f"{sizes[0][0]}_in", max(1, sum(total for _, total in sizes)))]
 
 
-def blocks(lines: Iterator[str]) -> Iterator[list[str]]:
+def blocks(lines: Iterator) -> Iterator[list]:
     """Lists of BLOCK lines."""
     block = []
     for line in lines:
@@ -92,15 +99,28 @@ def reporter(name: str, say: Callable[[str], None], every: float = 5.0) -> Calla
     return report
 
 
-def choose_held_out(hashes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the `number` different lines with the smallest hashes, and of the other copies of these lines."""
-    if not number:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    different, first = np.unique(hashes, return_index=True)
-    if number >= len(different):
-        raise InputError(f"held_out_lines: {number} of {len(different)} different lines; allowed: fewer than there are")
-    held = np.sort(first[:number])
-    return held, np.setdiff1d(np.flatnonzero(np.isin(hashes, different[:number])), held)
+def choose_held_out(chunks: Sequence[np.ndarray], number: int) -> np.ndarray:
+    """The hashes of the lines to hold out: the `number` smallest that are different, rising, of hashes that come in chunks."""
+    found = np.empty(0, np.int64)
+    if number:
+        for chunk in chunks:
+            chunk = chunk[chunk < found[-1]] if len(found) > number else chunk
+            found = np.union1d(found, chunk)[
+                : number + 1
+            ]  # one more than asked for tells whether any line would be left
+        if number >= len(found):
+            raise InputError(f"held_out_lines: {number} of {len(found)} different lines; allowed: fewer than there are")
+    return found[:number]
+
+
+def places(chunks: Sequence[np.ndarray], held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the lines with the `held` hashes first come, rising, and where their other copies are."""
+    starts = np.cumsum([0, *map(len, chunks)])
+    found = [start + np.flatnonzero(np.isin(chunk, held)) for start, chunk in zip(starts, chunks)]
+    every = np.concatenate([np.empty(0, np.int64), *found])
+    hashes = np.concatenate([held[:0], *(chunk[at - start] for start, chunk, at in zip(starts, chunks, found))])
+    first = np.sort(every[np.unique(hashes, return_index=True)[1]])
+    return first, np.setdiff1d(every, first)
 
 
 def text_figures(sources: Sequence[corpus.Source], tallies: list[Counter]) -> dict:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from lib import languages
 from lib.cleaning import How
 from lib.corpus import Source
 from lib.parameters_base import Count, CountOrNone, Share, Stage
@@ -27,6 +28,11 @@ class DataPrep(Stage):
     max_unknown_share: Share = 1.0
     subset_unit: Literal["none", "lines", "bytes", "tokens"] = "none"
     subset_size: CountOrNone = 0
+    sampling_exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    sampling_target: str = ""
+    sampled_lines: CountOrNone = 0
+    shuffle: bool = False
+    sections: Annotated[int, Field(ge=1, le=100)] = 1
     held_out_lines: Count = 500
     tokenizer: Annotated[str, Field(validate_default=True)] = ""
     tokenizer_revision: str | None = None
@@ -34,6 +40,21 @@ class DataPrep(Stage):
     max_length: Annotated[int, Field(ge=8, le=512)] = 128
     long_lines: Literal["split", "truncate"] = "split"
     processes: Count = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_each_language(cls, values):
+        given = isinstance(values, dict) and "sources" in values
+        return values | {"sources": languages.expanded(values["sources"])} if given else values
+
+    @field_validator("sampling_exponent", "sampling_target", "sampled_lines", "shuffle", "sections")
+    @classmethod
+    def _needs_text(cls, value, info):
+        if info.data.get("sample_of") and value != cls.model_fields[info.field_name].default:
+            raise ValueError(
+                "needs sources; a transfer set, made with sample_of, keeps the order and shares of its parent"
+            )
+        return value
 
     @field_validator("share", "nested", "composition")
     @classmethod
@@ -56,4 +77,27 @@ class DataPrep(Stage):
     def _subset(self):
         if (self.subset_unit == "none") != (self.subset_size == 0):
             raise ValueError(f"subset_unit {self.subset_unit} does not go with subset_size {self.subset_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _sampling(self):
+        if self.sampling_target and self.sampling_exponent is not None:
+            raise ValueError(
+                "sampling_target gives the exponent; allowed: one of sampling_exponent and sampling_target"
+            )
+        sampled = bool(self.sampling_target) or self.sampling_exponent is not None
+        if self.sampled_lines and not sampled:
+            raise ValueError(f"sampled_lines {self.sampled_lines} needs sampling_exponent or sampling_target")
+        if (sampled or self.sections > 1) and self.subset_unit != "none":
+            allowed = "none; the size of a sampled corpus is sampled_lines" if sampled else "none"
+            name = "sampling" if sampled else "sections"
+            raise ValueError(
+                f"subset_unit {self.subset_unit} keeps the first lines, and {name} need all; allowed: {allowed}"
+            )
+        if not sampled:
+            return self
+        if nameless := [number for number, source in enumerate(self.sources) if not source.language]:
+            raise ValueError(f"sources.{nameless[0]}.language is missing; allowed: a language for each, to sample by")
+        if self.sampling_target:
+            languages.target(self.sampling_target, languages.grouped(self.sources)[0])
         return self

@@ -14,9 +14,9 @@ from typing import Callable, Iterator
 
 import numpy as np
 
-from lib import ROOT, derived, tokenizer
+from lib import ROOT, derived, mixing, tokenizer
 from lib.errors import InputError
-from lib.gathering import choose_held_out, gather, reporter, text_figures
+from lib.gathering import choose_held_out, gather, places, reporter, text_figures
 from lib.progress import clock
 from lib.sequences import Corpus, cut_lines, describe, features, one_thread_each, open_corpus
 
@@ -39,6 +39,12 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
             one sentence is then one line;
         `subset_unit`, `subset_size`: `none`, or so many `lines`, `bytes` or `tokens` at most (special tokens not
             counted), whole lines, in order;
+        `sampling_exponent` or `sampling_target`, `sampled_lines`: languages of the sources are drawn with P' ∝ P^S, P by the
+            bytes kept (004, eq. 1, 2): this many lines in all (0: as many as there are), shares of lines as P' says; a
+            language with too few repeats them evenly. A target such as "en = 100 is" has S solved from P'(en) = 100 P'(is);
+        `shuffle`: lines in random order; `sections`: so many disjoint parts, one after the other, by the text's hash: copies
+            of a line are in one, and a section's size and shares are those of the whole but for the chance of that. Sampling
+            and sections shuffle too;
         `held_out_lines`: this many different lines, spread over all that was read, go to `held_out/`, and none of
             them, nor a copy, stays in `data/`; they come out of a subset by lines or bytes, not out of one by tokens
             (fewer where a chosen line has too few tokens or too many unknown ones);
@@ -65,9 +71,16 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         counts: Counter = Counter()
         tallies: list[Counter] = []
         text = gather(params, scratch / "text.arrow", counts, tallies, say)
-        held, repeats = choose_held_out(np.asarray(text.data.column("hash")), params.held_out_lines)
-        rest = np.setdiff1d(np.arange(len(text)), np.concatenate([held, repeats]), assume_unique=True)
-        text, apart = (text.select(rest), text.select(held)) if len(held) else (text, None)
+        hashes = [chunk.to_numpy() for chunk in text.data.column("hash").chunks]
+        secret = choose_held_out(hashes, params.held_out_lines)
+        held, repeats = places(hashes, secret)
+        apart = text.select(held) if len(held) else None
+        mix = mixing.plan(params, scratch / "text.arrow", secret, say)
+        if mixing.wanted(params):
+            text = mixing.mixed(mix, scratch, secret, params, say)
+        elif len(held):
+            gone = np.concatenate([held, repeats])
+            text = text.select(np.setdiff1d(np.arange(len(text)), gone, assume_unique=True))
 
         words = make_tokenizer(params, text, say)
         if params.max_length <= words.num_special_tokens_to_add():
@@ -76,6 +89,8 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         budget = params.subset_size if params.subset_unit == "tokens" else None
         kept, dropped = tokenise(text, folder, "data", params, budget, words.unk_token_id, say)
         dropped["repeats_held_out"] = len(repeats)
+        if mixing.sampling(params):
+            dropped["not_drawn"] = int(np.maximum(mix.lines - mix.wanted, 0).sum())
         held_out = {"lines": 0, "tokens": 0}
         if apart is not None:
             held_kept, held_dropped = tokenise(apart, folder, "held_out", params, None, words.unk_token_id, say)
@@ -95,6 +110,8 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         "held_out": held_out,
         **text_figures(params.sources, tallies),
         **describe(kept),
+        "sections": kept["sections"].tolist(),
+        **mixing.describe(mix, params, kept["tokens_of_source"]),
         "vocabulary": len(words),
         "tokenizer_fingerprint": tokenizer.fingerprint(words),
         "seconds": round(time.perf_counter() - began, 3),
@@ -142,7 +159,8 @@ def tokenise(
     """Tokenise the lines of a Dataset into `folder/part`, as many whole lines as `budget` tokens allow.
 
     Returns: arrays about what was kept (`lengths` of sequences with special tokens; of lines: `tokens` without them,
-    `lost` tokens, `unknown`, `words`, `bytes`, `pieces`), and the number of lines dropped by reason.
+    `lost` tokens, `unknown`, `words`, `bytes`, `pieces`; `tokens_of_source`; the number of sequences in each of the
+    `sections`), and the number of lines dropped by reason.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -154,6 +172,7 @@ def tokenise(
     )
     kept = {name: [] for name in ("lengths", *PER_LINE)}
     dropped, used = Counter(), 0
+    of_source, of_section = np.zeros(len(params.sources), np.int64), np.zeros(params.sections, np.int64)
     settings = dict(
         file=str(folder / "tokenizer" / "tokenizer.json"),
         unknown=unknown,
@@ -196,6 +215,10 @@ def tokenise(
             for name in PER_LINE:
                 kept[name].append(column[name][keep & first])
             used += int(kept["tokens"][-1].sum())
+            lines = text.select(range(start, stop)).with_format("numpy")
+            source, section = (lines[name][:][np.cumsum(first)[keep] - 1] for name in ("source", "section"))
+            of_source += np.bincount(source, column["tokens"][keep], len(of_source)).astype(np.int64)
+            of_section += np.bincount(section, minlength=len(of_section))
             over = stop == len(text) or not within.all()
             report(stop, 1.0 if over else max(stop / len(text), used / budget if budget else 0.0))
             for cache in rows.cache_files:
@@ -206,4 +229,5 @@ def tokenise(
     if not used:
         raise InputError(f"{part}: no line of {len(text)} is left after tokenising ({dict(dropped)})")
     Dataset.from_file(str(arrow)).save_to_disk(folder / part)
-    return {name: np.concatenate(parts) for name, parts in kept.items()}, dropped
+    counted = {"tokens_of_source": of_source, "sections": of_section}
+    return {name: np.concatenate(parts) for name, parts in kept.items()} | counted, dropped

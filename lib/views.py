@@ -75,6 +75,7 @@ def statistics(found: dict) -> pd.DataFrame:
         "lines held out": found["held_out"]["lines"],
         "lines kept": found["lines"],
         "sequences": found["sequences"],
+        **sections(found),
         "words": found["words"],
         "tokens": found["tokens"],
         "bytes of text": found["bytes"],
@@ -92,11 +93,24 @@ def statistics(found: dict) -> pd.DataFrame:
     return pd.DataFrame({"value": shown}, index=pd.Index(rows, name="statistic"))
 
 
+def sections(found: dict) -> dict:
+    """The sequences of each section, and the exponent that languages were sampled with, where there were such."""
+    parts, sampled = found.get("sections", []), found.get("sampling")
+    rows = {"sequences of its sections": ", ".join(f"{part:,}" for part in parts)} if len(parts) > 1 else {}
+    if sampled:
+        asked = f", from {sampled['target']}" if sampled["target"] else ""
+        rows["sampling exponent"] = f"{sampled['exponent']:.3f}{asked}"
+    return rows
+
+
 def made_of(found: dict) -> str:
     """In a few words, what a prepared corpus was made of."""
     if "parent" in found:
         return f"{100 * found['share']:g} % of a corpus, {found['composition']}"
-    return " + ".join(source["name"] for source in found.get("sources", [])) or "text"
+    names = [source["name"] for source in found.get("sources", [])]
+    if len(names) > 12:
+        return f"{len(names)} sources, {names[0]} to {names[-1]}"
+    return " + ".join(names) or "text"
 
 
 def by_source(found: dict) -> pd.DataFrame:
@@ -118,6 +132,29 @@ def by_source(found: dict) -> pd.DataFrame:
         },
         orient="index",
     ).rename_axis("source")
+
+
+def languages(found: dict) -> pd.DataFrame:
+    """004's Table 1 of a corpus: the share of each language before sampling (of bytes, P) and after (of lines, P').
+
+    `repeated` is how often a line was drawn in the mean. One row, `all`, where sources do not name their languages.
+    """
+    whole = {"language": "all", "share": 100.0, "share_drawn": 100.0, "share_bytes_drawn": 100.0, "share_tokens": 100.0}
+    whole |= {"lines": found["lines"], "lines_drawn": found["lines"], "tokens": found["tokens"]}
+    rows = {
+        row["language"]: {
+            "before, % of bytes": f"{row['share']:.3g}",
+            "after, % of lines": f"{row['share_drawn']:.3g}",
+            "after, % of bytes": f"{row['share_bytes_drawn']:.3g}",
+            "after, % of tokens": f"{row['share_tokens']:.3g}",
+            "lines there": f"{row['lines']:,}",
+            "lines drawn": f"{row['lines_drawn']:,}",
+            "repeated": f"{row['lines_drawn'] / max(row['lines'], 1):.3g} ×",
+            "tokens": f"{row['tokens']:,}",
+        }
+        for row in found.get("languages", [whole])
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
 
 
 def lengths(found: dict):

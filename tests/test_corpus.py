@@ -35,7 +35,7 @@ def run(path, counts=None, **changes):
     settings = dict(
         cleaning="careful", deduplicate=False, min_words=0, max_words=0, subset_unit="none", subset_size=0, seed=0
     )
-    return list(corpus.passages([FileSource(path=str(path))], **(settings | changes), counts=counts))
+    return [text for _, text in corpus.passages([FileSource(path=str(path))], **(settings | changes), counts=counts)]
 
 
 @pytest.fixture
@@ -252,7 +252,8 @@ def test_sources_follow_each_other(tmp_path, book):
     sources = [FileSource(path=str(other)), FileSource(path=str(book))]
     limits = dict(min_words=0, max_words=0, subset_unit="none", subset_size=0)
     kept = list(corpus.passages(sources, cleaning="none", deduplicate=True, seed=0, **limits))
-    assert kept == ["inna", LINES[3], *LINES[:3], *LINES[4:]]
+    assert [text for _, text in kept] == ["inna", LINES[3], *LINES[:3], *LINES[4:]]
+    assert [place for place, _ in kept] == [0] * 2 + [1] * 399
     assert corpus.size(sources[1]) == ("bytes", book.stat().st_size)
     assert corpus.size(FileSource(path=str(book), share_to=0.5)) == ("bytes", book.stat().st_size // 2)
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from lib import prepare
+from lib.errors import InputError
+from lib.gathering import choose_held_out, places
 from lib.parameters_data import DataPrep
 from lib.sequences import open_corpus
 
@@ -47,3 +49,18 @@ def test_sentences_are_sequences(tmp_path):
     repeated = statistics["dropped"]["repeats_held_out"]
     assert statistics["lines_in"] == 20 == statistics["lines"] + 1 + repeated and len(corpus) == statistics["lines"]
     assert statistics["sources"][0]["words_per_line"] == {"mean": 11 / 4, "median": 3.0}
+
+
+def test_held_out_lines_are_the_different_ones_with_the_smallest_hashes():
+    rng = np.random.default_rng(1)
+    for number in (0, 1, 7, 40):
+        hashes = rng.integers(60, size=500)
+        chunks = np.split(hashes, np.sort(rng.integers(500, size=9)))
+        different, first = np.unique(hashes, return_index=True)
+        held = choose_held_out(chunks, number)
+        assert held.tolist() == different[:number].tolist()
+        at, copies = places(chunks, held)
+        assert at.tolist() == sorted(first[:number])
+        assert copies.tolist() == [n for n in range(500) if hashes[n] in held and n not in at]
+    with pytest.raises(InputError, match="held_out_lines: 3 of 3 different lines"):
+        choose_held_out([np.array([5, 5, 6]), np.array([7])], 3)

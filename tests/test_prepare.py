@@ -57,6 +57,11 @@ def settings(path, **changes):
         share=1.0,
         nested=True,
         composition="natural",
+        sampling_exponent=None,
+        sampling_target="",
+        sampled_lines=0,
+        shuffle=False,
+        sections=1,
     )
     return SimpleNamespace(**(values | changes))
 
