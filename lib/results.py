@@ -99,7 +99,7 @@ class Gathered:
 
     def corpora(self, study: str) -> pd.DataFrame:
         """Lines, words, tokens and bytes of every prepared corpus of a study, one column each."""
-        from lib.views import statistics
+        from lib.views_data import statistics
 
         frames = {name.removeprefix("corpus_"): statistics(found["statistics"])["value"]
                   for name, found in self.of("data_prep", study).items()}  # fmt: skip

@@ -292,15 +292,15 @@ def test_the_tokenizer_is_trained_on_what_was_drawn(wiki, tmp_path):
 
 
 def test_the_view_is_the_papers_table_1(wiki, tmp_path):
-    from lib import views
+    from lib import views_data
 
     statistics = prepare.prepare(settings(wiki, sampling_target="en = 2 is", sampled_lines=3000), tmp_path, **QUIET)
-    found = views.languages(statistics)
+    found = views_data.languages(statistics)
     assert list(found.index) == list(SIZES)
     row = statistics["languages"][2]
     assert found.loc["is", "after, % of lines"] == f"{row['lines_drawn'] / 30:.3g}"
     assert found.loc["is", "repeated"] == f"{row['lines_drawn'] / row['lines']:.3g} ×"
-    assert list(views.languages(statistics | {"languages": statistics["languages"][:1]}).index) == ["en"]
+    assert list(views_data.languages(statistics | {"languages": statistics["languages"][:1]}).index) == ["en"]
     del statistics["languages"]
-    assert list(views.languages(statistics).index) == ["all"]
-    assert "sampling exponent" in views.statistics(statistics).index
+    assert list(views_data.languages(statistics).index) == ["all"]
+    assert "sampling exponent" in views_data.statistics(statistics).index

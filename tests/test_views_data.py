@@ -1,8 +1,8 @@
-"""lib.views of data preparation: what notebook 1 shows of a corpus, and of a transfer set made from one."""
+"""lib.views_data: what notebook 1 shows of a corpus, and of a transfer set made from one."""
 
 import pytest
 
-from lib import prepare, views
+from lib import prepare, views_data
 from lib.parameters_data import DataPrep
 from lib.sequences import open_corpus
 
@@ -25,14 +25,14 @@ def derive(corpus, tmp_path, **changes):
 
 def test_samples_of_text(corpus):
     p, folder, _ = corpus
-    found = views.samples(p, folder, count=3)
+    found = views_data.samples(p, folder, count=3)
     assert found["as it is"].tolist() == LINES[:3]
     assert found["cleaned: careful"].tolist()[0] == "Ala ma 0 koty, psa i 1 gęsi."
 
 
 def test_samples_of_a_transfer_set(corpus, tmp_path):
     p, _ = derive(corpus, tmp_path / "shuffled", composition="randomised", share=0.5)
-    found = views.samples(p, tmp_path / "shuffled", count=5)
+    found = views_data.samples(p, tmp_path / "shuffled", count=5)
     assert len(found) == 5 and list(found) == ["in the parent", "here: randomised"]
     made = open_corpus(tmp_path / "shuffled")
     words = made.tokenizer()
@@ -42,21 +42,21 @@ def test_samples_of_a_transfer_set(corpus, tmp_path):
     ids = [words(text).input_ids for text in found["in the parent"]]
     assert [sorted(row) for row in ids] == [sorted(row.tolist()) for row in made.rows(range(5))[0]]
     p, _ = derive(corpus, tmp_path / "natural", share=0.5)
-    found = views.samples(p, tmp_path / "natural")
+    found = views_data.samples(p, tmp_path / "natural")
     assert found["in the parent"].tolist() == found["here: natural"].tolist()
 
 
 def test_effect_is_the_right_table(corpus, tmp_path):
     p, _, statistics = corpus
-    assert views.effect(p, statistics).index.tolist() == ["none", "careful", "neattext"]
+    assert views_data.effect(p, statistics).index.tolist() == ["none", "careful", "neattext"]
     p, statistics = derive(corpus, tmp_path, share=0.5)
-    found = views.effect(p, statistics)
+    found = views_data.effect(p, statistics)
     assert found.loc["sequences"].tolist() == ["280", "140", "50"]
     assert list(found.index) == ["sequences", "tokens"]
 
 
 def test_statistics_of_both_kinds(corpus, tmp_path):
-    text = views.statistics(corpus[2])["value"]
+    text = views_data.statistics(corpus[2])["value"]
     assert (text["made of"], text["lines read"], text["lines kept"], text["dropped: duplicate"]) == (
         "ala.txt",
         "300",
@@ -64,14 +64,14 @@ def test_statistics_of_both_kinds(corpus, tmp_path):
         "0",
     )
     _, statistics = derive(corpus, tmp_path, share=0.5, composition="bigram")
-    made = views.statistics(statistics)["value"]
+    made = views_data.statistics(statistics)["value"]
     assert (made["made of"], made["sequences"], made["lines held out"]) == ("50 % of a corpus, bigram", "140", "20")
     assert set(made.index) < set(text.index)
-    assert views.lengths(statistics).axes[0].get_ylabel() == "sequences"
+    assert views_data.lengths(statistics).axes[0].get_ylabel() == "sequences"
 
 
 def test_by_source(corpus, tmp_path):
-    found = views.by_source(corpus[2])
+    found = views_data.by_source(corpus[2])
     assert list(found.index) == ["ala.txt", "all"] and found.loc["all"].tolist() == found.loc["ala.txt"].tolist()
     assert found.loc["all", ["lines", "words", "words a line, median"]].tolist() == ["300", "2,400", "8"]
-    assert list(views.by_source(derive(corpus, tmp_path)[1]).index) == ["all"]
+    assert list(views_data.by_source(derive(corpus, tmp_path)[1]).index) == ["all"]
