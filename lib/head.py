@@ -28,10 +28,10 @@ class _Fused(torch.autograd.Function):
         )
         w, b = weight.to(low), bias.to(low)
         theirs = (teacher_weight.to(low), teacher_bias.to(low)) if soft else None
-        need = any(ctx.needs_input_grad[:3])
-        d_hidden = torch.empty_like(hidden) if need else None
-        d_weight = torch.zeros_like(weight, dtype=torch.float32) if need else None
-        d_bias = torch.zeros_like(bias, dtype=torch.float32) if need else None
+        rows_learn, weight_learns, bias_learns = ctx.needs_input_grad[:3]  # a frozen weight costs no gradient
+        d_hidden = torch.empty_like(hidden) if rows_learn else None
+        d_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_learns else None
+        d_bias = torch.zeros_like(bias, dtype=torch.float32) if bias_learns else None
         sum_mlm, sum_soft = torch.zeros(2, device=hidden.device).unbind()
         # The weights are divided by thousands of positions: too small for fp16. Gradients are formed as if the larger were
         # 1, and get their size in `backward`, in fp32.
@@ -55,10 +55,12 @@ class _Fused(torch.autograd.Function):
                         gradient.index_add_(0, here, by_label)
                 else:
                     gradient = by_label  # without soft targets every row has a label
-                if need:
-                    g = gradient.to(low)
+                g = gradient.to(low)
+                if rows_learn:
                     d_hidden[rows] = g @ w
+                if weight_learns:
                     d_weight.addmm_(g.T, h) if low == torch.float32 else d_weight.add_(g.T @ h)
+                if bias_learns:
                     d_bias += gradient.sum(0)
         ctx.scale = scale
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
@@ -69,7 +71,8 @@ class _Fused(torch.autograd.Function):
     def backward(ctx, by, *_):
         by = by.float() * ctx.scale
         d_hidden, d_weight, d_bias = ctx.saved_tensors
-        return ((d_hidden.float() * by).to(d_hidden.dtype), d_weight * by, d_bias * by, *[None] * 7)
+        found = (None if part is None else (part.float() * by).to(part.dtype) for part in (d_hidden, d_weight, d_bias))
+        return (*found, *[None] * 7)
 
 
 def _mlm(logits: torch.Tensor, labels: torch.Tensor, weight: float) -> tuple[torch.Tensor, torch.Tensor]:

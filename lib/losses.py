@@ -34,3 +34,24 @@ def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     Args: hidden states, both [rows, hidden], of the same width. Range: 0 … 2 a row.
     """
     return (1.0 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)).sum()
+
+
+def hidden_loss(student: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Σ_rows MSE of hidden outputs: 004 eq. (5) and (6), where the mean over all elements is the mean over rows of this.
+
+    Args: both [rows, hidden], rows being real tokens: padding is left out. Unit: squared activations, summed over rows.
+    """
+    return (student.float() - target.float()).square().mean(-1).sum()
+
+
+def attention_loss(student: torch.Tensor, target: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Σ_pairs of real query and real key, mean over heads, of the squared difference of attention maps; 004 eq. (4), (6).
+
+    Divided by the number of pairs, Σ length², this is the mean of the heads' MSE. Padding is left out: a padded key has
+    weight 0 in both maps and would only dilute the mean, a padded query attends to something nobody reads.
+
+    Args: maps [sequences, heads, length, length], queries before keys; kept [sequences, length], True on real tokens.
+    """
+    pairs = kept[:, None, :, None] & kept[:, None, None, :]
+    difference = (student.float() - target.float()).masked_fill(~pairs, 0.0)
+    return difference.square().sum() / student.shape[1]

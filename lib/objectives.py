@@ -4,12 +4,15 @@ An objective has `counts(batch)`, the positions its means run over, and `forward
 component *divided by the totals of the whole step*, weighted and summed under `loss`. Losses on logits come from `lib.head`.
 """
 
+import copy
+
 import torch
 from torch import nn
 
 from lib.batches import Batch
 from lib.head import fused_losses
-from lib.losses import cosine_loss
+from lib.losses import attention_loss, cosine_loss, hidden_loss
+from lib.mappings import Targets, layer_mapping
 from lib.masking import IGNORE
 
 
@@ -70,4 +73,117 @@ class Distillation(nn.Module):
         if cosine:
             out["cosine"] = cosine_loss(student[kept], teacher[kept]) * per_kept
             loss = loss + cosine * out["cosine"]
+        return {**out, "loss": loss}
+
+
+def hand_out_attention(model: nn.Module) -> None:
+    """Let a model compute attention in plain steps (`eager`): the library's default hands out no attention maps.
+
+    The library writes this onto the model's configuration, which other models may share: the model gets a copy first.
+    """
+    config = copy.deepcopy(model.config)
+    for module in model.modules():
+        if hasattr(module, "config"):
+            module.config = config
+    model.set_attn_implementation("eager")
+
+
+def states(model: nn.Module, batch: Batch, maps: bool) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    """Hidden outputs 0 … n of a model's trunk, each [sequences, length, hidden], and, if asked for, its attention maps
+    1 … n (the first at index 0), each [sequences, heads, length, length].
+
+    In training mode the maps are those after dropout: a weight is 0 or scaled up, and rows do not sum to 1. Raises
+    RuntimeError where the model hands out fewer than it has layers: a sum over none of them would be a loss of 0.
+    """
+    out = model.base_model(
+        input_ids=batch.inputs, attention_mask=batch.kept.long(), output_hidden_states=True, output_attentions=maps
+    )
+    found = [map_ for map_ in out.attentions or () if map_ is not None] if maps else []
+    layers = model.config.num_hidden_layers
+    if len(out.hidden_states) != layers + 1 or maps and len(found) != layers:
+        raise RuntimeError(f"a model of {layers} layers gave {len(out.hidden_states)} hidden outputs and {len(found)} attention "
+                           f"maps; its attention is {model.config._attn_implementation!r}, and must be 'eager'")  # fmt: skip
+    return out.hidden_states, tuple(found)
+
+
+def mean_of(given: tuple[torch.Tensor, ...], layers: list[int]) -> torch.Tensor:
+    """The target that some layers of the teacher make: the mean of their states, in fp32."""
+    total = given[layers[0]].float()
+    for layer in layers[1:]:
+        total = total + given[layer]
+    return total / len(layers) if len(layers) > 1 else total
+
+
+class Hop(nn.Module):
+    """One hop of a cascade: L = (1/n)(β_att Σ_j L^A_j + β_hid Σ_k L^H_k) + β_soft L_soft; with β = 1, 1, 0 it is 004 eq. (3).
+
+    The student, of n layers, learns to match hidden outputs and attention maps of a teacher with more layers, paired by
+    `mapping` (see lib.mappings). Each L is a mean over the real tokens, or the pairs of them in a sequence, of all lines of the
+    step: with lines of one length and no padding, 004's mean over elements. A weight of 0 leaves its losses out.
+
+    `forward` returns `hidden_k`, `attention_j`, `soft`, none of them weighted; `hidden` and `attention`, 1/n times their
+    sums; and `loss`, which is the weighted sum of `hidden`, `attention` and `soft`.
+
+    Args:
+        soft: weight of the soft-target loss over all positions that are not padding, at `temperature`.
+        dropout: which of the two run with the dropout of their configuration while training: `both`, as in 004, the
+            `student` alone, or `none`.
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, mapping: str = "adjacent", *, hidden: float = 1.0,
+                 attention: float = 1.0, soft: float = 0.0, temperature: float = 2.0, dropout: str = "both"):  # fmt: skip
+        super().__init__()
+        self.student, self._teacher = student, [teacher]  # in a list, so that it is no submodule and is not trained
+        self.weights = {"hidden": hidden, "attention": attention, "soft": soft}
+        self.temperature, self.dropout = temperature, dropout
+        hidden_targets, attention_targets = layer_mapping(
+            mapping, student.config.num_hidden_layers, teacher.config.num_hidden_layers
+        )
+        self.hidden: Targets = hidden_targets if hidden else {}
+        self.attention: Targets = attention_targets if attention else {}
+        if self.attention:
+            hand_out_attention(student)
+            hand_out_attention(teacher)
+        self.train()
+
+    def train(self, mode: bool = True) -> "Hop":
+        """Training mode is that of the networks whose dropout is on; without it both are as they are when used."""
+        super().train(mode)
+        self.student.train(mode and self.dropout != "none")
+        self._teacher[0].train(mode and self.dropout == "both")
+        return self
+
+    def to(self, *args, **kwargs) -> "Hop":
+        self._teacher[0].to(*args, **kwargs)
+        return super().to(*args, **kwargs)
+
+    def counts(self, batch: Batch) -> dict[str, int]:
+        """Number of real tokens, and of pairs of query and key that are both real: the denominators of the means."""
+        lengths = batch.kept.sum(-1)
+        return {"kept": int(lengths.sum()), "pairs": int(lengths.square().sum())}
+
+    def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
+        """Components and their weighted sum `loss`, each a share of the step's mean."""
+        teacher_model, layers = self._teacher[0], self.student.config.num_hidden_layers
+        real = batch.kept.nonzero(as_tuple=True)
+        per_kept, per_pair = 1 / max(1, totals["kept"]), 1 / max(1, totals["pairs"])
+        with torch.no_grad():
+            theirs, their_maps = states(teacher_model, batch, bool(self.attention))
+        ours, our_maps = states(self.student, batch, bool(self.attention))
+        out, loss = {}, ours[-1].new_zeros(())
+        for layer, matched in self.hidden.items():
+            out[f"hidden_{layer}"] = hidden_loss(ours[layer][real], mean_of(theirs, matched)[real]) * per_kept
+        for layer, matched in self.attention.items():
+            target = mean_of(their_maps, [index - 1 for index in matched])  # map 1 is the first
+            out[f"attention_{layer}"] = attention_loss(our_maps[layer - 1], target, batch.kept) * per_pair
+        for kind, targets in (("hidden", self.hidden), ("attention", self.attention)):
+            if targets:
+                out[kind] = sum(out[f"{kind}_{layer}"] for layer in targets) / layers
+                loss = loss + self.weights[kind] * out[kind]
+        if soft := self.weights["soft"]:
+            weighted, _, divergence = fused_losses(
+                self.student, ours[-1][real], batch.labels[real], mlm=0.0, soft=soft * per_kept,
+                temperature=self.temperature, teacher=teacher_model, teacher_hidden=theirs[-1][real],
+            )  # fmt: skip
+            out["soft"], loss = divergence * per_kept, loss + weighted
         return {**out, "loss": loss}

@@ -10,7 +10,7 @@ from lib.errors import InputError
 from lib.parameters_base import Stage
 from lib.parameters_data import DataPrep
 from lib.parameters_finetune import Finetune, OneTask
-from lib.parameters_training import Distillation, TeacherContinuation
+from lib.parameters_training import CascadeTA, Distillation, TeacherContinuation
 
 
 class Analysis(Stage):
@@ -24,6 +24,7 @@ KINDS: dict[str, type[Stage]] = {
     "data_prep": DataPrep,
     "teacher_continuation": TeacherContinuation,
     "distillation": Distillation,
+    "cascade_ta": CascadeTA,
     "finetune": Finetune,
     "analysis": Analysis,
 }
@@ -31,6 +32,7 @@ NOTEBOOKS = {
     "data_prep": "1_data_prep",
     "teacher_continuation": "2_teacher_continuation",
     "distillation": "3_distillation",
+    "cascade_ta": "4_cascade_ta",
     "finetune": "5_finetune",
     "analysis": "6_analysis",
 }

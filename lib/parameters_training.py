@@ -72,3 +72,35 @@ class Distillation(Training):
         if isinstance(value, str) and value not in ("alternate", "to_top"):
             raise ValueError("give a list of the teacher's layers, or alternate, or to_top")
         return value
+
+
+class CascadeTA(Training):
+    """4_cascade_ta: one hop, from a teacher to a teacher assistant of its lowest `layers` layers. The optimizer is 004's.
+
+    All three weights 0: the assistant is published as it starts (the control `truncated`).
+    """
+
+    teacher: str
+    teacher_revision: str | None = None
+    layers: Count
+    mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
+    weight_hidden: Annotated[float, Field(ge=0)] = 1.0
+    weight_attention: Annotated[float, Field(ge=0)] = 1.0
+    weight_soft: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Positive = 2.0
+    freeze_embeddings: bool = True
+    dropout: Literal["both", "student", "none"] = "both"
+    section: CountOrNone = 0  # which of the corpus's sections is read, from 1; 0: all of the corpus
+    mask_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: the plain text, as 004 feeds it
+    schedule: Literal["cosine", "linear", "constant"] = "linear"
+    warmup: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    adam_epsilon: Positive = 1e-9
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _last_layer(self):
+        if self.mapping == "skip" and not self.weight_soft:
+            raise ValueError("mapping skip gives the last layer no target and needs weight_soft above 0; without soft targets "
+                             "allowed are adjacent, uniform and top")  # fmt: skip
+        return self

@@ -1,4 +1,5 @@
-"""What notebooks 2 and 3 do: start a teacher or a student, train it on a prepared corpus, look at what it knows."""
+"""What notebooks 2 and 3 do: start a teacher or a student, train it on a prepared corpus, look at what it knows. Notebook 4,
+whose own part is in lib.hops, loads its teacher and looks at it by the same functions."""
 
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from lib.batches import MaskedBatches, Schedule
 from lib.errors import InputError
 from lib.masking import IGNORE
 from lib.objectives import Distillation, hidden_states
+from lib.parameters_training import CascadeTA, TeacherContinuation, Training
 from lib.parameters_training import Distillation as DistillationParameters
-from lib.parameters_training import TeacherContinuation, Training
 from lib.sequences import Corpus
 from lib.tokenizer import load as load_tokenizer
 from lib.tokenizer import require_same
@@ -106,7 +107,7 @@ def starting_student(p: DistillationParameters, teacher: models.BertForMaskedLM)
     return models.random_encoder(teacher.config, len(layers), p.seed)  # of the same shape: only the weights differ
 
 
-def load_teacher(p: DistillationParameters, corpus: Corpus) -> models.BertForMaskedLM:
+def load_teacher(p: DistillationParameters | CascadeTA, corpus: Corpus) -> models.BertForMaskedLM:
     """The teacher, which must read the corpus's token ids as the tokenizer that made them meant them."""
     require_same(
         load_tokenizer(beside(p.teacher), p.teacher_revision),
@@ -159,12 +160,15 @@ def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
 
 @torch.inference_mode()
 def probe(model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: int = 512) -> dict[str, float]:
-    """What the model knows: MLM loss (nats) and accuracy (percent) on masked positions of held-out text."""
+    """What the model knows: MLM loss (nats) and accuracy (percent) on masked positions of held-out text.
+
+    Words are masked as often as the stage masks them while training, and BERT's 15 % where it masks none.
+    """
     model.eval()
     known = {"masked": 0, "right": 0, "loss": 0.0}
     size = min(64, len(held_out))
-    data = batches(p.model_copy(update={"batch_size": size, "micro_batch_size": size}), held_out, seed=12345,
-                   steps=max(1, min(limit, len(held_out)) // size))  # fmt: skip
+    other = {"batch_size": size, "micro_batch_size": size, "mask_probability": p.mask_probability or 0.15}
+    data = batches(p.model_copy(update=other), held_out, seed=12345, steps=max(1, min(limit, len(held_out)) // size))
     for step in range(data.steps):
         for batch in data.at(step):
             batch = batch.to(model.device)

@@ -147,13 +147,13 @@ def centre(values: np.ndarray, counts: np.ndarray) -> dict:
 
 
 class Corpus:
-    """A prepared corpus, read from disk as needed: rows come from memory-mapped Arrow files.
+    """A prepared corpus, or one of its sections, read from disk as needed: rows come from memory-mapped Arrow files.
 
     `lengths`: the tokens of every sequence with special tokens, numpy int32. `rows(indices)`: two lists, the ids (numpy
-    int32) and where words start (numpy bool).
+    int32) and where words start (numpy bool). Indices count from the first sequence of the section.
     """
 
-    def __init__(self, folder: Path, part: str):
+    def __init__(self, folder: Path, part: str, section: range | None = None):
         from datasets import load_from_disk
 
         self.folder = folder
@@ -162,13 +162,16 @@ class Corpus:
         self.starts = [(chunk.offsets.to_numpy(), chunk.values) for chunk in table.column("word_start").chunks]
         self.lengths = np.concatenate([np.diff(offsets) for offsets, _ in self.ids]).astype(np.int32)
         self.first = np.cumsum([0] + [len(offsets) - 1 for offsets, _ in self.ids])
+        self.begin = section.start if section else 0
+        if section is not None:
+            self.lengths = self.lengths[section.start : section.stop]
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def rows(self, indices) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Copies of the sequences at `indices`, in that order."""
-        indices = np.asarray(indices, dtype=np.int64)
+        indices = np.asarray(indices, dtype=np.int64) + self.begin
         chunks = np.searchsorted(self.first, indices, side="right") - 1
         ids, starts = [], []
         for chunk, row in zip(chunks.tolist(), (indices - self.first[chunks]).tolist()):
@@ -200,9 +203,22 @@ def batches(folder: str | Path, part: str = "data") -> Iterator:
             yield from reader
 
 
-def open_corpus(folder: str | Path, part: str = "data") -> Corpus:
-    """Open `data` or `held_out` of a prepared folder. Raises InputError if it is not there."""
+def open_corpus(folder: str | Path, part: str = "data", section: int = 0) -> Corpus:
+    """Open `data` or `held_out` of a prepared folder, or of `data` one of the sections it was cut into, counted from 1.
+
+    Raises InputError if it is not there.
+    """
     folder = ROOT / folder
     if not (folder / part / "state.json").is_file():
         raise InputError(f"{folder / part}: no prepared corpus; run notebook 1_data_prep first")
-    return Corpus(folder, part)
+    return Corpus(folder, part, section_of(folder, section) if section else None)
+
+
+def section_of(folder: Path, section: int) -> range:
+    """Which of the stored sequences are in a section, from 1: `sections` of statistics.json says how many each has."""
+    sizes = json.loads((folder / "statistics.json").read_text(encoding="utf-8")).get("sections", [])
+    if not 1 <= section <= len(sizes):
+        allowed = f"0 (all of it) … {len(sizes)}" if sizes else "0, all of it"
+        raise InputError(f"section = {section}: the corpus {folder} has {len(sizes)} sections; allowed is {allowed}")
+    first = sum(sizes[: section - 1])
+    return range(first, first + sizes[section - 1])
