@@ -128,24 +128,24 @@ def _chain_colours(results: pd.DataFrame) -> dict[str, str]:
 
 
 def _draw_chains(ax, results: pd.DataFrame, column: str, named: bool) -> None:
-    """Every chain in one panel. Those that start from the teacher are joined to it; a single point is a marker alone."""
-    colours, lines = _chain_colours(results), {}
+    """Every chain in one panel, side by side where they meet at one depth; those that go step by step start at the teacher."""
+    colours, lines, deep = _chain_colours(results), {}, teacher_layers(results)
     for i, (chain, colour) in enumerate(colours.items()):
-        at = {n: accuracy(results, name)[column].dropna() for name, n in _descent(results, chain)}
-        for layers, values in at.items():
-            # Side by side where chains meet at one depth; the teacher is drawn once, by the first.
-            if layers != teacher_layers(results) or not i:
-                beside = 0 if layers == teacher_layers(results) else 0.1 * (i - (len(colours) - 1) / 2)
+        aside, at = 0.1 * (i - (len(colours) - 1) / 2), {}
+        for name, layers in _descent(results, chain)[bool(deep) and chain == "direct" :]:
+            values, x = accuracy(results, name)[column].dropna(), layers if name == "teacher" else layers - aside
+            if len(values):
+                at[x] = values.mean()
                 _bar(
-                    ax, values, layers - beside, colour if layers != teacher_layers(results) else ink(), _marker(chain)
+                    ax, values, x, ink() if name == "teacher" else colour, "o" if name == "teacher" else _marker(chain)
                 )
-        lines[chain] = {n: values.mean() for n, values in at.items()}
+        lines[chain] = at
     if named:
         _lines(ax, lines, colours)
     else:
         for chain, at in lines.items():
             ax.plot([-n for n in at], list(at.values()), color=colours[chain], lw=1.1, alpha=0.8, zorder=1)
-    _depths(ax, [n for at in lines.values() for n in at], "")
+    _depths(ax, [deep] * bool(deep) + [n for depths in chains(results).values() for n in depths], "")
 
 
 def _bar(ax, values: pd.Series, layers: float, colour: str, marker: str) -> None:
@@ -198,7 +198,7 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
     blocks = max(1, -(-len(drawn) // across))
     figure, axes = panels(len(KINDS) * across * blocks, row_height=1.75, across=across)
     deepest = max((n for frame in drawn.values() for kind in KINDS for n in _layers(frame, kind)), default=1)
-    for ax in axes[len(drawn) or 1 :]:
+    for ax in axes:
         ax.set_visible(False)
     for i, (name, frame) in enumerate(drawn.items()):
         for row, (kind, title) in enumerate(KINDS.items()):
