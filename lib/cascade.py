@@ -20,7 +20,8 @@ CHANCE = 100 / 3
 """Three classes, equally frequent."""
 LANGUAGES = {"en": "English", "es": "Spanish", "zh": "Chinese", "de": "German", "ar": "Arabic", "ur": "Urdu"}
 """In the order of 004's Table 3. A toy language stands in the place of its namesake: toy-es in that of es."""
-CHAINS = {"cascade": "cascade", "direct": "direct (one hop)", "truncated": "truncated (no pretraining)"}
+CHAINS = ("cascade", "direct", "truncated")
+"""One layer less at a time; one hop; no pretraining. Other chains, such as cascade_by_2, are named by the study's parameters."""
 PAPER_LAYERS = 12
 """Layers of the teacher in 004."""
 
@@ -29,12 +30,6 @@ def parsed(scenario: str) -> tuple[str, int]:
     """Chain and number of layers: ("cascade", 5) of "cascade-5"; ("teacher", 0) of the teacher and of other names."""
     chain, _, layers = scenario.rpartition("-")
     return (chain, int(layers)) if chain and layers.isdigit() else (scenario, 0)
-
-
-def label(chain: str) -> str:
-    """How a chain is called in tables: "cascade_by_2" is "cascade, 2 layers at a time"."""
-    by = re.fullmatch(r"cascade_by_(\d+)", chain)
-    return f"cascade, {by[1]} layers at a time" if by else CHAINS.get(chain, chain)
 
 
 def plainly(language: str) -> str:

@@ -15,7 +15,6 @@ from lib.cascade import (
     PAPER_LAYERS,
     accuracy,
     chains,
-    label,
     languages,
     paper_accuracy,
     paper_layers,
@@ -89,7 +88,7 @@ def figure_by_language(results: pd.DataFrame):
     handles = [Line2D([], [], color=colour, marker=_marker(chain), mec="none", lw=1.4)
                for chain, colour in _chain_colours(results).items()]  # fmt: skip
     if handles:
-        figure.legend(handles, [label(chain) for chain in _chain_colours(results)], loc="outside upper left", ncols=2,
+        figure.legend(handles, list(_chain_colours(results)), loc="outside upper left", ncols=4,
                       frameon=False, fontsize=8)  # fmt: skip
     axes[0].set_ylabel("accuracy in percent", fontsize=9)
     figure.supxlabel("layers", fontsize=9)

@@ -85,9 +85,9 @@ def depth_paragraph(results: pd.DataFrame) -> str:
     (first, _), (_, last) = list(change)[0], list(change)[-1]
     whole, removed = difference(of, last, first), _layers(results, first) - _layers(results, last)
     parts = [
-        f"{_layers(results, a)} → {_layers(results, b)} {with_interval(interval(d))}" for (a, b), d in change.items()
+        f"{_layers(results, a)} → {_layers(results, b)}: {with_interval(interval(d))}" for (a, b), d in change.items()
     ]
-    text = f"{head} Change of the average at each hop, in points: {', '.join(parts)}."
+    text = f"{head} Change of the average at each hop, in points: {'; '.join(parts)}."
     if len(whole):
         text += (
             f" From {_layers(results, first)} layers to {_layers(results, last)} it is {with_interval(interval(whole))}"
@@ -142,8 +142,8 @@ def against_paragraph(results: pd.DataFrame, question: str, other: str, steps: M
             f" An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
             f"{smallest_p(len(d)):.3g}."
         )
-    words = {1: "better", -1: "worse", 0: "undecided"}
-    higher = [f"{n}: {with_interval(interval(d), 2)}, {words[decided(d)]}" for n, d in at.items() if n != last]
+    words = {1: ", better", -1: ", worse", 0: ", undecided" if len(d) > 1 else ""}
+    higher = [f"{n}: {with_interval(interval(d), 2)}{words[decided(d)]}" for n, d in at.items() if n != last]
     if higher:
         text += f" At other depths, {'; '.join(higher)}."
     split = _by_language(results, of, f"cascade-{last}", f"{other}-{last}") if len(d) > 1 else ""
@@ -197,7 +197,8 @@ def languages_paragraph(results: pd.DataFrame) -> str:
     if min(len(lost[code]) for code in order) == 1:
         return f"{text} {ONE_SEED} {_printed_losses()}"
     told = [_rank(lost, code, order, names) for code in dict.fromkeys((order[0], order[-1]))] if order[1:] else []
-    return f"{text} {'The loss is ' + '; '.join(told) + '. ' if told else ''}{_of_the_lead(results, way[0][0], lost, order)}{_printed_losses()}"
+    ranked = f"The loss is {'; '.join(told)}. " if told else ""
+    return f"{text} {ranked}{_of_the_lead(results, way[0][0], lost, order)}{_printed_losses()}"
 
 
 def _of_the_lead(results: pd.DataFrame, top: str, lost: Mapping[str, pd.Series], order: list[str]) -> str:

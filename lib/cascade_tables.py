@@ -18,7 +18,6 @@ from lib.cascade import (
     chains,
     difference,
     hops,
-    label,
     languages,
     pairs,
     paper_accuracy,
@@ -35,18 +34,18 @@ PRINTED = "printed average"
 PAPER = "printed"
 """The column of our tables, and the group of columns of the paper's, that hold printed numbers."""
 SHARE_COLUMNS = {
-    "share": "text, % of bytes",
-    "target": "aim, %",
-    "share_drawn": "drawn, % of lines",
-    "share_bytes_drawn": "drawn, % of bytes",
-    "share_tokens": "drawn, % of tokens",
+    "share": "bytes, before",
+    "target": "aim",
+    "share_drawn": "lines drawn",
+    "share_bytes_drawn": "bytes drawn",
+    "share_tokens": "tokens drawn",
 }
-PAPER_SHARES = "% of corpus"
+OURS, PAPER_SHARES = "ours, in %", "% of corpus"
 MANY = 12
 """With more languages than this in a corpus, those that 004's tables leave out share one row."""
 SCORES_NOTE = (
-    "Trained and fine-tuned as described; fine-tuning sees English pairs alone, so every other column is zero-shot transfer. "
-    "Guessing gives 33.3 %. The average is the mean over the languages shown, seed by seed."
+    "direct: one hop; truncated: no pretraining. Fine-tuning sees English pairs alone, so every other language is zero-shot "
+    "transfer. Guessing gives 33.3 %. The average is the mean over the languages shown, seed by seed."
 )
 PAPER_NOTE = (
     "One run per row. LightMBERT's row is quoted by the paper from its authors; mBERT and DistilmBERT are no part of the paper: "
@@ -69,14 +68,14 @@ def scores_table(results: pd.DataFrame) -> pd.DataFrame:
     """
     names, deep = languages(results), teacher_layers(results)
     wanted = [("teacher", "teacher", deep)] if deep else []
-    wanted += [(f"{chain}-{n}", label(chain), n) for chain, depths in chains(results).items() for n in depths]
+    wanted += [(f"{chain}-{n}", chain, n) for chain, depths in chains(results).items() for n in depths]
     rows = []
     for scenario, called, layers in wanted:
         ours, theirs = accuracy(results, scenario), paper_accuracy(scenario)[AVERAGE]
-        row = {"model": called, "layers": layers}
-        row |= {names.get(code, code): pm(ours[code].dropna()) for code in [*names, AVERAGE]}
-        rows.append(row | ({PRINTED: f"{theirs.iloc[0]:.1f}" if len(theirs) else "–"} if deep == PAPER_LAYERS else {}))
-    columns = ["model", "layers", *names.values(), AVERAGE, *([PRINTED] if deep == PAPER_LAYERS else [])]
+        row = {"model": called, "layers": layers, AVERAGE: pm(ours[AVERAGE].dropna())}
+        row |= {PRINTED: f"{theirs.iloc[0]:.1f}" if len(theirs) else "–"} if deep == PAPER_LAYERS else {}
+        rows.append(row | {name: pm(ours[code].dropna()) for code, name in names.items()})
+    columns = ["model", "layers", AVERAGE, *([PRINTED] if deep == PAPER_LAYERS else []), *names.values()]
     return pd.DataFrame(rows, columns=columns).set_index(["model", "layers"])
 
 
@@ -85,9 +84,10 @@ def paper_table() -> pd.DataFrame:
     table = papers.table("004", "xnli").rename(columns={"mean": AVERAGE})
     others = papers.table("004", "xnli_reference")
     others[AVERAGE] = others.mean(axis=1).round(1)
+    columns = [AVERAGE, *LANGUAGES]
     names = [("cascade (CAMeMBERT)", str(layers)) for layers in paper_layers()]
     names += [("LightMBERT", "6"), ("mBERT", str(PAPER_LAYERS)), ("DistilmBERT", "6")]
-    return _printed(pd.concat([table, others]), pd.MultiIndex.from_tuples(names, names=["model", "layers"]))
+    return _printed(pd.concat([table, others])[columns], pd.MultiIndex.from_tuples(names, names=["model", "layers"]))
 
 
 def _printed(frame: pd.DataFrame, index: pd.Index, show: Callable = "{:.1f}".format) -> pd.DataFrame:
@@ -165,7 +165,7 @@ def mixed(prepared: Mapping[str, Mapping]) -> Mapping:
 def shares_table(statistics: Mapping) -> pd.DataFrame:
     """004's Table 1 with ours: each language's share before and after sampling, in percent; "–" for what is not there.
 
-    Columns ("ours", …) and ("paper", …). With more than MANY languages, those that 004 does not list share a row.
+    Columns (OURS, …) and ("paper", …). With more than MANY languages, those that 004 does not list share a row.
     """
     ours = {str(row["language"]): row for row in statistics.get("languages", [])}
     theirs = papers.table("004", "languages")["corpus_share"]
@@ -174,11 +174,11 @@ def shares_table(statistics: Mapping) -> pd.DataFrame:
     listed += [code for code in LANGUAGES if code not in map(plainly, ours)] + (rest if len(ours) <= MANY else [])
     rows = {}
     for name in listed:
-        row = {("ours", title): ours.get(name, {}).get(key) for key, title in SHARE_COLUMNS.items()}
+        row = {(OURS, title): ours.get(name, {}).get(key) for key, title in SHARE_COLUMNS.items()}
         rows[name] = row | {("paper", PAPER_SHARES): theirs.get(plainly(name))}
     if len(ours) > MANY and rest:
         together = {
-            ("ours", title): sum(ours[name].get(key) or 0 for name in rest) for key, title in SHARE_COLUMNS.items()
+            (OURS, title): sum(ours[name].get(key) or 0 for name in rest) for key, title in SHARE_COLUMNS.items()
         }
         rows[f"{len(rest)} others"] = together | {("paper", PAPER_SHARES): None}
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
