@@ -1,4 +1,4 @@
-"""Made-up results of GLUE and SQuAD in the shape of results.csv."""
+"""Made-up results of GLUE, SQuAD and XNLI in the shape of results.csv."""
 
 import numpy as np
 import pandas as pd
@@ -103,3 +103,42 @@ def efficiency(
         [[study, name, name, *(teacher if name == "teacher" else student)] for name in scenarios],
         columns=EFFICIENCY[:6],
     ).reindex(columns=EFFICIENCY)
+
+
+XNLI = ("en", "es", "zh", "de", "ar", "ur")
+CASCADE = {
+    "teacher": (82.1, 74.6, 69.1, 72.3, 66.4, 58.5),
+    "cascade-11": (81.0, 73.3, 69.3, 70.1, 64.6, 57.1),
+    "cascade-10": (79.2, 71.3, 66.1, 67.0, 61.8, 56.4),
+    "cascade-9": (79.9, 69.6, 65.9, 65.5, 60.9, 56.4),
+    "cascade-8": (77.8, 67.8, 64.9, 64.2, 58.9, 54.5),
+    "cascade-7": (77.7, 65.7, 64.6, 62.3, 57.1, 52.3),
+    "cascade-6": (76.8, 62.1, 60.7, 60.1, 51.5, 49.6),
+    "direct-6": (81.5, 74.7, 69.3, 72.2, 65.0, 59.3),
+    "truncated-6": (76.5, 61.7, 60.3, 59.8, 51.3, 49.4),
+}
+"""004's Table 3, LightMBERT as `direct-6`; mBERT from elsewhere; what is truncated is not printed, only said to be near."""
+
+
+def cascade(levels=CASCADE, seeds: int = 5, noise: float = 0.3, toy: bool = False, languages=XNLI, teacher: int = 12):
+    """Results of the cascade study at these levels (one for every language), a row per language and seed."""
+    made = []
+    for key, (name, level) in enumerate(levels.items()):
+        random, layers = np.random.default_rng(key), teacher if name == "teacher" else int(name.split("-")[-1])
+        made += [
+            ("cascade", name, layers, seed, "xnli", "toy-" * toy + language, "accuracy", "final", 3,
+             percent + noise * random.normal())
+            for seed in range(seeds)
+            for language, percent in zip(languages, level)
+        ]  # fmt: skip
+    return pd.DataFrame(made, columns=RESULTS)
+
+
+def shallow(levels=CASCADE) -> dict:
+    """The same levels in a cascade of a teacher of 6 layers: 11 is 5, 10 is 4, and its last, 6, is 3."""
+    new = {"cascade-11": "cascade-5", "cascade-10": "cascade-4"}
+    return {
+        new.get(name, name.replace("-6", "-3")): level
+        for name, level in levels.items()
+        if name in new or name.endswith("-6") or name == "teacher"
+    }

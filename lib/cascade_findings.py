@@ -1,0 +1,232 @@
+"""What the cascade study says (004): Markdown paragraphs, worded by the numbers.
+
+`results` are rows of one protocol. Differences are paired by fine-tuning seed, in points; where an interval holds zero a
+comparison is undecided.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import pandas as pd
+
+from lib.cascade import (
+    AVERAGE,
+    CHAINS,
+    CHANCE,
+    LANGUAGES,
+    PAPER_LAYERS,
+    accuracy,
+    chains,
+    difference,
+    hops,
+    languages,
+    paper_accuracy,
+    paper_layers,
+    printed_hops,
+    teacher_layers,
+)
+from lib.statistics import interval, paired_differences, pm, sign_flip_p, smallest_p
+from lib.wording import conclusion, decided, number_of, signed, with_interval
+
+ONE_SEED = "One seed has no interval, so nothing is concluded."
+
+
+def findings(results: pd.DataFrame, steps: Mapping[str, int] = {}) -> list[str]:
+    """The answers, a paragraph each. `steps`: scenario -> optimizer steps of its whole chain, where they are known."""
+    return [
+        transfer_paragraph(results),
+        depth_paragraph(results),
+        against_paragraph(results, "Is the cascade better than one hop?", "direct", steps),
+        against_paragraph(results, "Is the cascade better than no pretraining at all?", "truncated", steps),
+        *[
+            against_paragraph(
+                results, f"Are more assistants better (one layer at a time against {chain})?", chain, steps
+            )
+            for chain in chains(results)
+            if chain not in CHAINS
+        ],
+        languages_paragraph(results),
+    ]
+
+
+def transfer_paragraph(results: pd.DataFrame) -> str:
+    """Zero-shot transfer of the teacher: points over chance by language, in falling order."""
+    head, names = "**How well does the teacher transfer?**", languages(results)
+    over = {code: teacher - CHANCE for code in names if len(teacher := accuracy(results, "teacher")[code].dropna())}
+    if not over:
+        return f"{head} Not measured: there is no score of the teacher."
+    order = sorted(over, key=lambda code: -over[code].mean())
+    parts = [f"{names[code]} {with_interval(interval(over[code]))}" for code in order]
+    text = f"{head} Fine-tuned on English alone, in points over chance (33.3 %): {', '.join(parts)}."
+    if min(map(len, over.values())) == 1:
+        return f"{text} {ONE_SEED}"
+    short = [names[code] for code in order if decided(over[code]) <= 0]
+    told = f"Not shown to be above chance: {', '.join(short)}." if short else "Every interval lies above chance."
+    if "en" in over and len(over) > 1:
+        lag = {code: paired_differences(over[code], over["en"]) for code in order if code != "en"}
+        lag = {code: d for code, d in lag.items() if len(d)}
+        behind = [names[code] for code, d in lag.items() if decided(d) < 0]
+        nearest = max(lag, key=lambda code: lag[code].mean(), default=None)
+        if nearest:
+            told += (
+                f" Against English, nearest is {names[nearest]} ({with_interval(interval(lag[nearest]))}); shown to be behind "
+                f"English: {', '.join(behind) or 'none'}."
+            )
+    return f"{text} {told}"
+
+
+def depth_paragraph(results: pd.DataFrame) -> str:
+    """What each hop of the cascade costs on average, and what a layer costs over the whole way."""
+    head, of = "**What does each layer cost?**", partial(accuracy, results)
+    change = {hop: difference(of, hop[1], hop[0]) for hop in hops(results)}
+    change = {hop: d for hop, d in change.items() if len(d)}
+    if not change:
+        return f"{head} Not measured: no two models of the cascade have a seed in common. {_printed_cost()}"
+    (first, _), (_, last) = list(change)[0], list(change)[-1]
+    whole, removed = difference(of, last, first), _layers(results, first) - _layers(results, last)
+    parts = [
+        f"{_layers(results, a)} → {_layers(results, b)}: {with_interval(interval(d))}" for (a, b), d in change.items()
+    ]
+    text = f"{head} Change of the average at each hop, in points: {'; '.join(parts)}."
+    if len(whole):
+        text += (
+            f" From {_layers(results, first)} layers to {_layers(results, last)} it is {with_interval(interval(whole))}"
+        )
+        text += f", {signed(whole.mean() / removed, 2)} a layer." if removed else "."
+    if min(map(len, change.values())) == 1:
+        return f"{text} {ONE_SEED} {_printed_cost()}"
+    falls = sum(decided(d) < 0 for d in change.values())
+    rises = sum(decided(d) > 0 for d in change.values())
+    verdict = (
+        "Every hop costs accuracy."
+        if falls == len(change)
+        else f"Of {number_of(len(change), 'hop')} {falls} {'costs' if falls == 1 else 'cost'} accuracy, {rises} "
+        f"{'gains' if rises == 1 else 'gain'}, {len(change) - falls - rises} undecided."
+    )
+    return f"{text} {verdict} {_printed_cost()}"
+
+
+def _layers(results: pd.DataFrame, scenario: str) -> int:
+    return teacher_layers(results) if scenario == "teacher" else int(scenario.rpartition("-")[2])
+
+
+def _printed_cost() -> str:
+    (first, _), (_, last) = printed_hops()[0], printed_hops()[-1]
+    change = difference(paper_accuracy, last, first).iloc[0]
+    deep, shallow = max(paper_layers()), min(paper_layers())
+    return (
+        f"The paper prints {signed(change)} points from {deep} layers to {shallow}, {signed(change / (deep - shallow), 2)} a "
+        "layer, one run each."
+    )
+
+
+def against_paragraph(results: pd.DataFrame, question: str, other: str, steps: Mapping[str, int]) -> str:
+    """The cascade less another chain at every depth both have, on average; the shallowest is what is concluded from."""
+    head, found = f"**{question}**", chains(results)
+    of = partial(accuracy, results)
+    at = {
+        n: difference(of, f"cascade-{n}", f"{other}-{n}") for n in found.get("cascade", []) if n in found.get(other, [])
+    }
+    at = {n: d for n, d in at.items() if len(d)}
+    printed = _printed_against(other)
+    if not at:
+        return f"{head} Not measured: cascade and {other} have no depth and seed in common.{printed}"
+    last = min(at)
+    d = at[last]
+    text = (
+        f"{head} At {number_of(last, 'layer')}, cascade less {other}: {with_interval(interval(d), 2)} points of the average over "
+        f"{number_of(len(d), 'seed')}{_with_steps(last, other, steps)}. {_sentence(conclusion(interval(d), 'the cascade', other))}"
+    )
+    if len(d) > 1:
+        text += (
+            f" An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
+            f"{smallest_p(len(d)):.3g}."
+        )
+    words = {1: ", better", -1: ", worse", 0: ", undecided" if len(d) > 1 else ""}
+    higher = [f"{n}: {with_interval(interval(d), 2)}{words[decided(d)]}" for n, d in at.items() if n != last]
+    if higher:
+        text += f" At other depths, {'; '.join(higher)}."
+    split = _by_language(results, of, f"cascade-{last}", f"{other}-{last}") if len(d) > 1 else ""
+    return f"{text}{split}{printed}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def _with_steps(layers: int, other: str, steps: Mapping[str, int]) -> str:
+    ours, theirs = (steps.get(f"{chain}-{layers}") for chain in ("cascade", other))
+    if ours is None or theirs is None:
+        return ""
+    return f", {ours:,} optimizer steps each" if ours == theirs else f", {ours:,} optimizer steps against {theirs:,}"
+
+
+def _by_language(results: pd.DataFrame, of: Callable, a: str, b: str) -> str:
+    """In which languages the comparison is decided, and how."""
+    names = languages(results)
+    sides = {code: decided(difference(of, a, b, code)) for code in names}
+    told = [
+        f"{word} in {', '.join(names[code] for code in names if sides[code] == side)}"
+        for side, word in ((1, "better"), (-1, "worse"), (0, "undecided"))
+        if side in sides.values()
+    ]
+    return f" By language, {'; '.join(told)}."
+
+
+def _printed_against(other: str) -> str:
+    if other == "truncated":
+        return " The paper calls its loss almost on par with that of no pretraining, and prints no number for it."
+    half = PAPER_LAYERS // 2
+    theirs = difference(paper_accuracy, f"cascade-{half}", f"{other}-{half}")
+    if theirs.empty:
+        return " The paper prints no such comparison; it cites Mirzadeh et al., who find most assistants best."
+    ours, best = (paper_accuracy(f"{chain}-{half}")[AVERAGE].iloc[0] for chain in ("cascade", other))
+    return f" The paper prints {signed(theirs.iloc[0])} at {half} layers: {ours:.1f} against LightMBERT's {best:.1f}."
+
+
+def languages_paragraph(results: pd.DataFrame) -> str:
+    """Which languages lose most from the top of the cascade to its end, neighbours told apart by paired intervals."""
+    head, names = "**Which languages lose most?**", languages(results)
+    of, way = partial(accuracy, results), hops(results)
+    lost = {code: difference(of, way[-1][1], way[0][0], code) for code in names} if way else {}
+    order = sorted((code for code in lost if len(lost[code])), key=lambda code: lost[code].mean())
+    if not order:
+        return f"{head} Not measured: the cascade has no two depths with a seed in common. {_printed_losses()}"
+    parts = [f"{names[code]} {signed(lost[code].mean())}" + _half(lost[code]) for code in order]
+    text = f"{head} From {_layers(results, way[0][0])} layers to {_layers(results, way[-1][1])}, in points: {', '.join(parts)}."
+    if min(len(lost[code]) for code in order) == 1:
+        return f"{text} {ONE_SEED} {_printed_losses()}"
+    told = [_rank(lost, code, order, names) for code in dict.fromkeys((order[0], order[-1]))] if order[1:] else []
+    ranked = f"The loss is {'; '.join(told)}. " if told else ""
+    return f"{text} {ranked}{_of_the_lead(results, way[0][0], lost, order)}{_printed_losses()}"
+
+
+def _of_the_lead(results: pd.DataFrame, top: str, lost: Mapping[str, pd.Series], order: list[str]) -> str:
+    """The same losses as shares of what the top was above chance by: a language near chance has little to lose."""
+    lead = {code: accuracy(results, top)[code].mean() - CHANCE for code in order}
+    share = {code: -100 * lost[code].mean() / lead[code] for code in order if lead[code] > 0}
+    ranked = sorted(share, key=lambda code: -share[code])
+    parts = [f"{languages(results)[code]} {share[code]:.0f} %" for code in ranked]
+    return f"As a share of the points over chance that were there: {', '.join(parts)}. " if parts else ""
+
+
+def _half(d: pd.Series) -> str:
+    found = pm(d)
+    return f" ± {found.split(' ± ')[1]}" if "±" in found else ""
+
+
+def _rank(lost: Mapping[str, pd.Series], code: str, order: list[str], names: Mapping[str, str]) -> str:
+    """Whether the first or last of the order is told apart from its neighbour."""
+    first = code == order[0]
+    gap = paired_differences(lost[code], lost[order[1] if first else order[-2]])
+    side = "largest" if first else "smallest"
+    verdict = "decided" if decided(gap) else "undecided"
+    return f"{side} in {names[code]}, {with_interval(interval(gap))} against the next: {verdict}"
+
+
+def _printed_losses() -> str:
+    (first, _), (_, last) = printed_hops()[0], printed_hops()[-1]
+    lost = {code: difference(paper_accuracy, last, first, code).iloc[0] for code in LANGUAGES}
+    order = sorted(lost, key=lost.__getitem__)
+    deep, shallow = max(paper_layers()), min(paper_layers())
+    return f"The paper's, from {deep} to {shallow}: {', '.join(f'{code} {signed(lost[code])}' for code in order)}."

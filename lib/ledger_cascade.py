@@ -1,0 +1,232 @@
+"""The claims of 004, CAMeMBERT. Machinery and verdict rule stand in `lib.claims`.
+
+A claim about 6 of 12 layers is asked of half of our teacher's layers, whatever their number: the first assistant has one layer
+less than the teacher, the last has half of them, and `direct` is LightMBERT's way, one hop. Languages are 004's six or the toy
+languages in their places. "Almost on par" is read as within 1 point.
+
+Not in the ledger, for want of anything to measure it by: that the results are the best of extensive tuning, that a longer warmup
+made the first assistant's loss fall more reliably, that the mixture of languages may be to blame, that 60.1 is "close to" 70.3
+(the distance itself is there), and that a loss of accuracy is "acceptable" (abstract; no threshold is given). The shares of
+Table 1 and the steps of Table 2 describe the training and are shown beside ours. 004 does not compare itself with DistilmBERT.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import pandas as pd
+
+from lib.cascade import (
+    AVERAGE,
+    LANGUAGES,
+    PAPER_LAYERS,
+    STUDY,
+    accuracy,
+    chains,
+    difference,
+    languages,
+    paper_accuracy,
+    paper_layers,
+    teacher_layers,
+)
+from lib.claims import MISSING, Claim, Evidence, about, above, ratio, smallest
+
+Parts = Callable[[Callable, int, Mapping[str, list[int]]], list[pd.Series]]
+"""(of, layers of the teacher, chain -> its depths) -> quantities by seed; `of`: scenario -> accuracies, ours or the paper's."""
+
+
+def _claim(
+    id: str, place: str, claim: str, parts: Parts, expected: tuple[float, float] = above(0), as_printed: bool = False
+) -> Claim:
+    """A claim on accuracies, measured by the smallest of its parts. `as_printed`: of 004's own languages and depth alone."""
+    printed = _smallest(parts(paper_accuracy, PAPER_LAYERS, {"cascade": paper_layers()}))
+
+    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
+        layers = teacher_layers(results)
+        if layers < 2 or (as_printed and not _like_the_paper(results)):
+            return MISSING
+        return _smallest(parts(partial(accuracy, results), layers, chains(results)))
+
+    return Claim(f"cascade-{id}", f"004, {place}", claim, round(printed.value, 2), evidence, expected)
+
+
+def _smallest(parts: Sequence[pd.Series]) -> Evidence:
+    return smallest(parts) if parts else MISSING
+
+
+def _like_the_paper(results: pd.DataFrame) -> bool:
+    return teacher_layers(results) == PAPER_LAYERS and list(languages(results).values()) == list(LANGUAGES)
+
+
+def _gain(better: str, worse: str) -> Parts:
+    """better - worse on average; "{first}" and "{half}" stand for the layers of the first and the last assistant."""
+
+    def parts(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
+        return [difference(of, _named(better, layers), _named(worse, layers))]
+
+    return parts
+
+
+def _named(scenario: str, layers: int) -> str:
+    return scenario.format(first=layers - 1, half=layers // 2)
+
+
+def _assistants(layers: int) -> list[str]:
+    return [f"cascade-{n}" for n in range(layers - 1, layers // 2 - 1, -1)]
+
+
+def _each_hop(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
+    """What each hop between assistants costs on average; the teacher is in no row of 004's table."""
+    down = _assistants(layers)
+    return [difference(of, above, below) for above, below in zip(down, down[1:])]
+
+
+def _in_each_language(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
+    half = layers // 2
+    return [difference(of, f"direct-{half}", f"cascade-{half}", code) for code in _codes(of, f"cascade-{half}")]
+
+
+def _more_assistants(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
+    """One layer at a time against larger hops, at every depth both reach."""
+    larger = {chain: depths for chain, depths in there.items() if chain.startswith("cascade_")}
+    shared = [(chain, n) for chain, depths in larger.items() for n in depths if n in there.get("cascade", [])]
+    return [difference(of, f"cascade-{n}", f"{chain}-{n}") for chain, n in shared]
+
+
+def _apart(code: str, sign: int) -> Parts:
+    """How far a language is above (sign 1) or below (-1) each other language, at every depth of the cascade."""
+
+    def parts(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
+        gaps = []
+        for name in _assistants(layers):
+            scores = of(name)
+            gaps += [(sign * (scores[code] - scores[other])).dropna() for other in _codes(of, name, code)]
+        return gaps
+
+    return parts
+
+
+def _loss_apart(code: str, sign: int) -> Parts:
+    """How much more (sign 1) or less (-1) a language loses than each other one, from the first assistant to the last."""
+
+    def parts(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
+        first, last = _named("cascade-{first}", layers), _named("cascade-{half}", layers)
+        lost = {other: difference(of, first, last, other) for other in [code, *_codes(of, first, code)]}
+        return [(sign * (lost[code] - d)).dropna() for other, d in lost.items() if other != code]
+
+    return parts
+
+
+def _codes(of: Callable, scenario: str, but: str | None = None) -> list[str]:
+    """The languages there are, but for one; none if that one was not measured."""
+    codes = [code for code in of(scenario) if code != AVERAGE]
+    return [code for code in codes if code != but] if but is None or but in codes else []
+
+
+def _of_models(column: str, a: str, b: str, scale: float = 1) -> Callable:
+    """Evidence: `scale` times a's over b's value of a column of efficiency.csv."""
+
+    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
+        layers = teacher_layers(results)
+        return ratio(STUDY, _named(a, layers), _named(b, layers), column, scale)(results, efficiency)
+
+    return evidence
+
+
+LAST, DIRECT, UNTRAINED = "cascade-{half}", "direct-{half}", "truncated-{half}"
+
+CASCADE = [
+    _claim(
+        "average",
+        "abstract",
+        "CAMeMBERT, 6 layers, has an average accuracy of about 60.1 % (within 1 point).",
+        lambda of, layers, there: [of(f"cascade-{layers // 2}")[AVERAGE].dropna()],
+        about(paper_accuracy(f"cascade-{min(paper_layers())}")[AVERAGE].iloc[0], 1),
+        as_printed=True,
+    ),
+    _claim(
+        "below-direct",
+        "section 4",
+        "The cascade's last student is below the student of one hop (LightMBERT) on average.",
+        _gain(DIRECT, LAST),
+    ),
+    _claim(
+        "below-direct-everywhere",
+        "Table 3",
+        "It is below it in each language.",
+        _in_each_language,
+    ),
+    _claim(
+        "first-below-direct",
+        "Table 3",
+        "Even the cascade's first assistant, one layer less than the teacher, is below the student of one hop.",
+        _gain(DIRECT, "cascade-{first}"),
+    ),
+    _claim(
+        "each-layer-costs",
+        "section 4",
+        "Accuracy drops on average each time an assistant loses a layer.",
+        _each_hop,
+    ),
+    _claim(
+        "near-untrained",
+        "section 4",
+        "The cascade's loss is almost on par with that of no pretraining at all: its last student is within 1 point of the "
+        "teacher's lowest layers as they are.",
+        _gain(LAST, UNTRAINED),
+        about(0, 1),
+    ),
+    _claim(
+        "more-assistants",
+        "section 2.2, of Mirzadeh et al.",
+        "The path with most assistants is best: one layer at a time is above larger hops at each depth both reach.",
+        _more_assistants,
+    ),
+    _claim(
+        "english-best",
+        "Table 3",
+        "English, the language of fine-tuning, is best at every depth of the cascade.",
+        _apart("en", 1),
+    ),
+    _claim(
+        "urdu-worst",
+        "Table 3",
+        "Urdu, the language with least text, is worst at every depth of the cascade.",
+        _apart("ur", -1),
+    ),
+    _claim(
+        "english-loses-least",
+        "Table 3",
+        "From the first assistant to the last, English loses less than any other language.",
+        _loss_apart("en", -1),
+    ),
+    _claim(
+        "arabic-loses-most",
+        "Table 3",
+        "From the first assistant to the last, Arabic loses more than any other language.",
+        _loss_apart("ar", 1),
+    ),
+    Claim(
+        "cascade-same-size",
+        "004, section 3",
+        "The cascade's last student has the size of LightMBERT (in % of the parameters of one hop's student).",
+        100.0,
+        _of_models("parameters", LAST, DIRECT, scale=100),
+        about(100, 0.01),
+    ),
+    Claim(
+        "cascade-smaller",
+        "004, abstract",
+        "The cascade's last student takes less space than its teacher (in % of the parameters).",
+        float("nan"),
+        _of_models("parameters", LAST, "teacher", scale=100),
+        (0, 100),
+    ),
+    Claim(
+        "cascade-faster",
+        "004, abstract",
+        "The cascade's last student takes less time than its teacher (teacher's time over the student's).",
+        float("nan"),
+        _of_models("latency_s", "teacher", LAST),
+        above(1),
+    ),
+]
