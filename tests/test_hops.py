@@ -300,7 +300,7 @@ def test_tables_of_layers():
 
 
 def test_figure_of_layers():
-    """A line for every loss above 0, named by its layer, on logarithmic scales."""
+    """A line for every loss above 0, named by its layer, on logarithmic scales; of so few steps nothing is averaged."""
     history = [{"step": s, "loss": 1, "hidden": 1, "hidden_0": 0.0, "hidden_1": 1 / s, "hidden_10": 2 / s, "attention": 1,
                 "attention_1": 1e-3 / s, "attention_10": 3e-3 / s} for s in range(1, 9)]  # fmt: skip
     hidden, attention = hops.figure_layers(history).axes
