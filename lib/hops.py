@@ -95,18 +95,23 @@ def _said(value: float | None) -> str:
 
 def figure_layers(history: list[dict]):
     """The loss of every layer against the step: a panel for hidden outputs, one for attention maps, a line a layer, the
-    darker the deeper. Logarithmic; a loss of 0 is not drawn."""
+    darker the deeper. Logarithmic; a loss of 0 is not drawn.
+
+    Lines are running means over a tenth of the steps: short sequences, which share a batch, have larger attention weights
+    and so larger losses.
+    """
     from matplotlib import colormaps
     from matplotlib.ticker import LogLocator
 
     frame = pd.DataFrame(history).set_index("step")
+    frame = frame.rolling(max(1, len(frame) // 10), min_periods=1).mean()
     layers = {kind: [name for name in frame if name.startswith(f"{kind}_")] for kind in KINDS}
     deepest = max((int(name.rpartition("_")[2]) for names in layers.values() for name in names), default=0)
     figure, axes = panels(sum(map(bool, layers.values())), row_height=2.9)
     for ax, (kind, names) in zip(axes, ((kind, names) for kind, names in layers.items() if names)):
         powers = np.log10(frame[names].where(frame[names] > 0))  # draw_lines sets its names apart on a linear scale
         powers.columns = [name.rpartition("_")[2] for name in names]
-        shades = {name: colormaps["viridis_r"](0.15 + 0.7 * int(name) / max(deepest, 1)) for name in powers}
+        shades = {name: colormaps["viridis_r"](0.2 + 0.55 * int(name) / max(deepest, 1)) for name in powers}
         draw_lines(ax, powers, width=1.3, gap=0.065, colours=shades)
         low, high = ax.get_ylim()
         ticks = [t for t in LogLocator(subs=(1, 2, 5)).tick_values(10**low, 10**high) if low <= np.log10(t) <= high]

@@ -259,16 +259,19 @@ def test_no_gradient_reaches_the_teacher():
     assert {id(p) for p in objective.parameters()} == {id(p) for p in objective.student.parameters()}
 
 
-def test_frozen_embeddings_cost_no_gradient_and_leave_the_others_as_they_were():
-    """Also through the soft targets' head, whose decoder is tied to them."""
+def test_frozen_embeddings_cost_no_gradient_and_leave_the_others_as_they_were(monkeypatch):
+    """Also through the soft targets' head, whose decoder is tied to them: no room is made for a gradient of its size."""
     teacher, batch = bert(3), lines()
-    found = []
+    found, made, real = [], [], torch.zeros_like
+    monkeypatch.setattr(torch, "zeros_like", lambda like, **more: made.append(like.shape) or real(like, **more))
     for frozen in (False, True):
         student = disturbed(teacher, 2)
         student.bert.embeddings.requires_grad_(not frozen)
         objective = Hop(student, teacher, soft=1.0).eval()
         objective(batch, objective.counts(batch))["loss"].backward()
         found.append({name: p.grad for name, p in student.named_parameters()})
+        assert (student.cls.predictions.decoder.weight.shape in made) != frozen
+        made.clear()
     free, frozen = found
     gone = {name for name in frozen if frozen[name] is None}
     assert gone == {name for name in free if name.startswith("bert.embeddings.")}

@@ -222,6 +222,15 @@ def test_a_hop_brings_the_assistant_closer(saved, folder, corpus, tmp_path):
         assert near["hidden"] == pytest.approx(sum(near[f"hidden_{k}"] for k in range(4)) / 3, rel=1e-5)
 
 
+def test_bf16_comes_close_to_fp32(saved, folder, corpus, tmp_path):
+    losses = []
+    for precision in ("no", "bf16"):
+        p = given(saved, folder, precision=precision, dropout="none", weight_soft=1.0, learning_rate=1e-3)
+        losses.append(run(p, corpus, tmp_path / precision)[1][-1])
+    for name in ("loss", "hidden", "attention", "soft"):
+        assert losses[0][name] == pytest.approx(losses[1][name], rel=0.05), name
+
+
 def test_masked_words_are_hidden_from_both(saved, folder, corpus):
     plain, masked = (pretraining.batches(given(saved, folder, mask_probability=share), corpus) for share in (0.0, 0.5))
     assert all((batch.labels == -100).all() for batch in plain.at(0))
@@ -300,7 +309,7 @@ def test_tables_of_layers():
 
 
 def test_figure_of_layers():
-    """A line for every loss above 0, named by its layer, on logarithmic scales."""
+    """A line for every loss above 0, named by its layer, on logarithmic scales; of so few steps nothing is averaged."""
     history = [{"step": s, "loss": 1, "hidden": 1, "hidden_0": 0.0, "hidden_1": 1 / s, "hidden_10": 2 / s, "attention": 1,
                 "attention_1": 1e-3 / s, "attention_10": 3e-3 / s} for s in range(1, 9)]  # fmt: skip
     hidden, attention = hops.figure_layers(history).axes
