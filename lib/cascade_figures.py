@@ -239,7 +239,7 @@ def _shade(layer: int, deepest: int):
     """A colour between violet and orange, both legible on white and on black; the embeddings in the ink of the page."""
     from matplotlib import colormaps
 
-    return colormaps["plasma"](0.3 + 0.48 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
+    return colormaps["plasma"](0.38 + 0.4 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
 
 
 def describe_hops(histories: Mapping[str, Sequence[Mapping]]) -> str:

@@ -149,7 +149,7 @@ def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.Data
         theirs = difference(paper_accuracy, a, b)
         rows.append(row | ({PRINTED: signed(theirs.iloc[0]) if len(theirs) else "–"} if deep == PAPER_LAYERS else {}))
     head = ["first less second", "layers"]
-    columns = [*head, "steps", AVERAGE, *names.values(), *([PRINTED] if deep == PAPER_LAYERS else [])]
+    columns = [*head, "steps", AVERAGE, *([PRINTED] if deep == PAPER_LAYERS else []), *names.values()]
     return pd.DataFrame(rows, columns=columns).set_index(head)
 
 
