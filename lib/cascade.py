@@ -6,6 +6,7 @@ accuracies by language. `results` are rows of one protocol, as in results.csv; a
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import pandas as pd
 
@@ -32,6 +33,11 @@ def parsed(scenario: str) -> tuple[str, int]:
     return (chain, int(layers)) if chain and layers.isdigit() else (scenario, 0)
 
 
+def larger_hops(chain: str) -> bool:
+    """Whether the chain is a cascade of more than one layer at a time, such as cascade_by_2."""
+    return bool(re.fullmatch(r"cascade_by_([2-9]|\d{2,})", chain))
+
+
 def plainly(language: str) -> str:
     """The language whose place it takes: "es" of "toy-es"."""
     return language.removeprefix("toy-")
@@ -52,8 +58,13 @@ def accuracy(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     rows = _rows(results)
     rows = rows[rows["scenario"] == scenario]
     rows = rows.assign(language=rows["language"].map(plainly), value=rows["value"].astype(float))
-    table = rows.pivot_table(index="seed", columns="language", values="value").reindex(columns=list(languages(results)))
+    table = rows.groupby(["seed", "language"])["value"].mean().unstack().reindex(columns=list(languages(results)))
     return table.assign(**{AVERAGE: table.mean(axis=1, skipna=False)})
+
+
+def by_scenario(results: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
+    """scenario -> its `accuracy`, each computed once however often it is asked for. The frames are shared: read only."""
+    return cache(partial(accuracy, results))
 
 
 def average(results: pd.DataFrame, scenario: str) -> pd.Series:

@@ -3,7 +3,7 @@
 Depth falls from left to right, as a cascade does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from lib.cascade import (
     LANGUAGES,
     PAPER_LAYERS,
     accuracy,
+    by_scenario,
     chains,
     languages,
     paper_accuracy,
@@ -36,8 +37,8 @@ POINTS = 120
 def figure_languages(results: pd.DataFrame):
     """Accuracy of the cascade by depth, a line per language, from the teacher down; the paper's own in a second panel."""
     figure, (ours, theirs) = panels(2, row_height=3.5, sharey=True)
-    down = _descent(results, "cascade")
-    measured = {code: {n: accuracy(results, name)[code].dropna() for name, n in down} for code in languages(results)}
+    down, of = _descent(results, "cascade"), by_scenario(results)
+    measured = {code: {n: of(name)[code].dropna() for name, n in down} for code in languages(results)}
     for code, at in measured.items():
         for layers, values in at.items():
             _bar(ours, values, layers, COLOURS.get(code, ink()), "o")
@@ -59,7 +60,7 @@ def figure_languages(results: pd.DataFrame):
 def figure_chains(results: pd.DataFrame):
     """Average accuracy by depth: the cascade, one hop, no pretraining, other chains; the paper's own in a second panel."""
     figure, (ours, theirs) = panels(2, row_height=3.1, sharey=True)
-    _draw_chains(ours, results, AVERAGE, named=True)
+    _draw_chains(ours, results, by_scenario(results), AVERAGE, named=True)
     ours.set_title("this run", fontsize=9.5, loc="left")
     down = {n: _printed(f"cascade-{n}", AVERAGE) for n in paper_layers()}
     half = PAPER_LAYERS // 2
@@ -79,10 +80,10 @@ def figure_by_language(results: pd.DataFrame):
     """The same chains in small multiples, a panel per language."""
     from matplotlib.lines import Line2D
 
-    names = languages(results)
+    names, of = languages(results), by_scenario(results)
     figure, axes = panels(max(len(names), 1), row_height=2.1, sharey=True, across=3)
     for ax, (code, name) in zip(axes, names.items()):
-        _draw_chains(ax, results, code, named=False)
+        _draw_chains(ax, results, of, code, named=False)
         ax.set_title(name, fontsize=9.5, loc="left")
         _chance(ax)
     handles = [Line2D([], [], color=colour, marker=_marker(chain), mec="none", lw=1.4)
@@ -126,13 +127,13 @@ def _chain_colours(results: pd.DataFrame) -> dict[str, str]:
     return {chain: CHAIN_COLOURS.get(chain) or next(others) for chain in chains(results)}
 
 
-def _draw_chains(ax, results: pd.DataFrame, column: str, named: bool) -> None:
+def _draw_chains(ax, results: pd.DataFrame, of: Callable, column: str, named: bool) -> None:
     """Every chain in one panel, side by side where they meet at one depth; those that go step by step start at the teacher."""
     colours, lines, deep = _chain_colours(results), {}, teacher_layers(results)
     for i, (chain, colour) in enumerate(colours.items()):
         aside, at = 0.1 * (i - (len(colours) - 1) / 2), {}
         for name, layers in _descent(results, chain)[bool(deep) and chain == "direct" :]:
-            values, x = accuracy(results, name)[column].dropna(), layers if name == "teacher" else layers - aside
+            values, x = of(name)[column].dropna(), layers if name == "teacher" else layers - aside
             if len(values):
                 at[x] = values.mean()
                 _bar(
@@ -238,7 +239,7 @@ def _shade(layer: int, deepest: int):
     """A colour between violet and orange, both legible on white and on black; the embeddings in the ink of the page."""
     from matplotlib import colormaps
 
-    return colormaps["plasma"](0.3 + 0.48 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
+    return colormaps["plasma"](0.38 + 0.4 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
 
 
 def describe_hops(histories: Mapping[str, Sequence[Mapping]]) -> str:

@@ -5,7 +5,6 @@ comparison is undecided.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import pandas as pd
 
@@ -16,10 +15,12 @@ from lib.cascade import (
     LANGUAGES,
     PAPER_LAYERS,
     accuracy,
+    by_scenario,
     chains,
     difference,
     hops,
     languages,
+    larger_hops,
     paper_accuracy,
     paper_layers,
     printed_hops,
@@ -39,9 +40,7 @@ def findings(results: pd.DataFrame, steps: Mapping[str, int] = {}) -> list[str]:
         against_paragraph(results, "Is the cascade better than one hop?", "direct", steps),
         against_paragraph(results, "Is the cascade better than no pretraining at all?", "truncated", steps),
         *[
-            against_paragraph(
-                results, f"Are more assistants better (one layer at a time against {chain})?", chain, steps
-            )
+            against_paragraph(results, _question(chain), chain, steps)
             for chain in chains(results)
             if chain not in CHAINS
         ],
@@ -49,10 +48,17 @@ def findings(results: pd.DataFrame, steps: Mapping[str, int] = {}) -> list[str]:
     ]
 
 
+def _question(chain: str) -> str:
+    if larger_hops(chain):
+        return f"Are more assistants better (one layer at a time against {chain})?"
+    return f"Is the cascade better than {chain}?"
+
+
 def transfer_paragraph(results: pd.DataFrame) -> str:
     """Zero-shot transfer of the teacher: points over chance by language, in falling order."""
     head, names = "**How well does the teacher transfer?**", languages(results)
-    over = {code: teacher - CHANCE for code in names if len(teacher := accuracy(results, "teacher")[code].dropna())}
+    teacher = accuracy(results, "teacher")
+    over = {code: (teacher[code] - CHANCE).dropna() for code in names if teacher[code].notna().any()}
     if not over:
         return f"{head} Not measured: there is no score of the teacher."
     order = sorted(over, key=lambda code: -over[code].mean())
@@ -77,7 +83,7 @@ def transfer_paragraph(results: pd.DataFrame) -> str:
 
 def depth_paragraph(results: pd.DataFrame) -> str:
     """What each hop of the cascade costs on average, and what a layer costs over the whole way."""
-    head, of = "**What does each layer cost?**", partial(accuracy, results)
+    head, of = "**What does each layer cost?**", by_scenario(results)
     change = {hop: difference(of, hop[1], hop[0]) for hop in hops(results)}
     change = {hop: d for hop, d in change.items() if len(d)}
     if not change:
@@ -123,7 +129,7 @@ def _printed_cost() -> str:
 def against_paragraph(results: pd.DataFrame, question: str, other: str, steps: Mapping[str, int]) -> str:
     """The cascade less another chain at every depth both have, on average; the shallowest is what is concluded from."""
     head, found = f"**{question}**", chains(results)
-    of = partial(accuracy, results)
+    of = by_scenario(results)
     at = {
         n: difference(of, f"cascade-{n}", f"{other}-{n}") for n in found.get("cascade", []) if n in found.get(other, [])
     }
@@ -178,6 +184,8 @@ def _printed_against(other: str) -> str:
         return " The paper calls its loss almost on par with that of no pretraining, and prints no number for it."
     half = PAPER_LAYERS // 2
     theirs = difference(paper_accuracy, f"cascade-{half}", f"{other}-{half}")
+    if theirs.empty and not larger_hops(other):
+        return " The paper prints no such comparison."
     if theirs.empty:
         return " The paper prints no such comparison; it cites Mirzadeh et al., who find most assistants best."
     ours, best = (paper_accuracy(f"{chain}-{half}")[AVERAGE].iloc[0] for chain in ("cascade", other))
@@ -187,7 +195,7 @@ def _printed_against(other: str) -> str:
 def languages_paragraph(results: pd.DataFrame) -> str:
     """Which languages lose most from the top of the cascade to its end, neighbours told apart by paired intervals."""
     head, names = "**Which languages lose most?**", languages(results)
-    of, way = partial(accuracy, results), hops(results)
+    of, way = by_scenario(results), hops(results)
     lost = {code: difference(of, way[-1][1], way[0][0], code) for code in names} if way else {}
     order = sorted((code for code in lost if len(lost[code])), key=lambda code: lost[code].mean())
     if not order:
@@ -203,7 +211,7 @@ def languages_paragraph(results: pd.DataFrame) -> str:
 
 def _of_the_lead(results: pd.DataFrame, top: str, lost: Mapping[str, pd.Series], order: list[str]) -> str:
     """The same losses as shares of what the top was above chance by: a language near chance has little to lose."""
-    lead = {code: accuracy(results, top)[code].mean() - CHANCE for code in order}
+    lead = accuracy(results, top)[order].mean() - CHANCE
     share = {code: -100 * lost[code].mean() / lead[code] for code in order if lead[code] > 0}
     ranked = sorted(share, key=lambda code: -share[code])
     parts = [f"{languages(results)[code]} {share[code]:.0f} %" for code in ranked]

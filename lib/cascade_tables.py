@@ -5,7 +5,6 @@ the paper stand in one table only where their numbers of layers correspond, that
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import pandas as pd
 
@@ -14,7 +13,7 @@ from lib.cascade import (
     AVERAGE,
     LANGUAGES,
     PAPER_LAYERS,
-    accuracy,
+    by_scenario,
     chains,
     difference,
     hops,
@@ -48,8 +47,8 @@ SCORES_NOTE = (
     "transfer. Guessing gives 33.3 %. The average is the mean over the languages shown, seed by seed."
 )
 PAPER_NOTE = (
-    "One run per row. LightMBERT's row is quoted by the paper from its authors; mBERT and DistilmBERT are no part of the paper: "
-    "DistilBERT's authors print them on their model page, and their averages are computed here."
+    "One run per row, by the paper's account the best of extensive tuning. LightMBERT's row is quoted from its authors. mBERT and "
+    "DistilmBERT are no part of the paper: DistilBERT's authors print them on their model page; their averages are computed here."
 )
 DROPS_NOTE = (
     "Points of accuracy, the shallower model less the deeper, paired by fine-tuning seed: on average with the ends of the 95 % "
@@ -66,12 +65,12 @@ def scores_table(results: pd.DataFrame) -> pd.DataFrame:
 
     The column PRINTED, the paper's average, is there only beside a teacher of 12 layers, where numbers of layers correspond.
     """
-    names, deep = languages(results), teacher_layers(results)
+    names, deep, of = languages(results), teacher_layers(results), by_scenario(results)
     wanted = [("teacher", "teacher", deep)] if deep else []
     wanted += [(f"{chain}-{n}", chain, n) for chain, depths in chains(results).items() for n in depths]
     rows = []
     for scenario, called, layers in wanted:
-        ours, theirs = accuracy(results, scenario), paper_accuracy(scenario)[AVERAGE]
+        ours, theirs = of(scenario), paper_accuracy(scenario)[AVERAGE]
         row = {"model": called, "layers": layers, AVERAGE: pm(ours[AVERAGE].dropna())}
         row |= {PRINTED: f"{theirs.iloc[0]:.1f}" if len(theirs) else "–"} if deep == PAPER_LAYERS else {}
         rows.append(row | {name: pm(ours[code].dropna()) for code, name in names.items()})
@@ -97,9 +96,9 @@ def _printed(frame: pd.DataFrame, index: pd.Index, show: Callable = "{:.1f}".for
 
 def drops_table(results: pd.DataFrame) -> pd.DataFrame:
     """What each hop of the cascade changes, on average and by language, and the whole way; paired by seed, in points."""
-    rows, names = {}, languages(results)
+    rows, names, of = {}, languages(results), by_scenario(results)
     for above, below in _with_whole(hops(results)):
-        if change := _changes(partial(accuracy, results), below, above, names):
+        if change := _changes(of, below, above, names):
             rows[_way(above, below, teacher_layers(results))] = change
     return pd.DataFrame.from_dict(rows, orient="index", columns=[AVERAGE, *names.values()]).rename_axis("hop")
 
@@ -141,16 +140,16 @@ def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.Data
     `steps`: scenario -> optimizer steps, see `steps_of`. The column PRINTED (cascade less LightMBERT) is there only beside a
     teacher of 12 layers.
     """
-    names, deep = languages(results), teacher_layers(results)
+    names, deep, of = languages(results), teacher_layers(results), by_scenario(results)
     rows = []
     for a, b in pairs(results):
         row = {"first less second": f"{parsed(a)[0]} − {parsed(b)[0]}", "layers": parsed(a)[1]}
         row["steps"] = " / ".join(f"{steps[name]:,}" if name in steps else "–" for name in (a, b))
-        row |= _changes(partial(accuracy, results), a, b, names)
+        row |= _changes(of, a, b, names)
         theirs = difference(paper_accuracy, a, b)
         rows.append(row | ({PRINTED: signed(theirs.iloc[0]) if len(theirs) else "–"} if deep == PAPER_LAYERS else {}))
     head = ["first less second", "layers"]
-    columns = [*head, "steps", AVERAGE, *names.values(), *([PRINTED] if deep == PAPER_LAYERS else [])]
+    columns = [*head, "steps", AVERAGE, *([PRINTED] if deep == PAPER_LAYERS else []), *names.values()]
     return pd.DataFrame(rows, columns=columns).set_index(head)
 
 

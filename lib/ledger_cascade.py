@@ -11,7 +11,6 @@ Table 1 and the steps of Table 2 describe the training and are shown beside ours
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import pandas as pd
 
@@ -20,10 +19,11 @@ from lib.cascade import (
     LANGUAGES,
     PAPER_LAYERS,
     STUDY,
-    accuracy,
+    by_scenario,
     chains,
     difference,
     languages,
+    larger_hops,
     paper_accuracy,
     paper_layers,
     teacher_layers,
@@ -44,7 +44,7 @@ def _claim(
         layers = teacher_layers(results)
         if layers < 2 or (as_printed and not _like_the_paper(results)):
             return MISSING
-        return _smallest(parts(partial(accuracy, results), layers, chains(results)))
+        return _smallest(parts(by_scenario(results), layers, chains(results)))
 
     return Claim(f"cascade-{id}", f"004, {place}", claim, round(printed.value, 2), evidence, expected)
 
@@ -87,7 +87,7 @@ def _in_each_language(of: Callable, layers: int, there: Mapping[str, list[int]])
 
 def _more_assistants(of: Callable, layers: int, there: Mapping[str, list[int]]) -> list[pd.Series]:
     """One layer at a time against larger hops, at every depth both reach."""
-    larger = {chain: depths for chain, depths in there.items() if chain.startswith("cascade_")}
+    larger = {chain: depths for chain, depths in there.items() if larger_hops(chain)}
     shared = [(chain, n) for chain, depths in larger.items() for n in depths if n in there.get("cascade", [])]
     return [difference(of, f"cascade-{n}", f"{chain}-{n}") for chain, n in shared]
 
