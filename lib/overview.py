@@ -16,8 +16,8 @@ COST_NOTE = (
     "64 tokens, one CPU thread, the models taking turns. Peak memory is the whole process's, libraries included."
 )
 TOY = (
-    "Text and tasks are those of toy languages made for this report: a task with a name from KLEJ or GLUE, or SQuAD's, is the "
-    "analogue there, with the same columns and labels. Its scores are not comparable with the papers' in size; what can be "
+    "Text and tasks are those of toy languages made for this report: a task with a name from KLEJ or GLUE, SQuAD or XNLI, is "
+    "the analogue there, with the same columns and labels. Its scores are not comparable with the papers' in size; what can be "
     "compared is which scenario does better than which."
 )
 SHAPE = ("layers", "hidden", "heads", "intermediate", "dropout", "initializer_range", "attention_init")

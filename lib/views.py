@@ -3,7 +3,14 @@
 import numpy as np
 import pandas as pd
 
-COMPONENTS = {"loss": "weighted sum", "mlm": "MLM", "soft": "soft target", "cosine": "cosine"}
+COMPONENTS = {
+    "loss": "weighted sum",
+    "mlm": "MLM",
+    "soft": "soft target",
+    "cosine": "cosine",
+    "hidden": "hidden outputs",
+    "attention": "attention maps",
+}
 
 
 def curves(history: list[dict]):

@@ -14,6 +14,7 @@ TINY_STAGE = {
     "data_prep": "herbert/corpus_transfer/data_prep",
     "teacher_continuation": "herbert/T2/teacher_continuation",
     "distillation": "herbert/S3/distillation",
+    "cascade_ta": "cascade/cascade-5/cascade_ta",
     "finetune": "herbert/S3/finetune",
 }
 
@@ -34,7 +35,7 @@ def defaults(kind) -> dict:
 @pytest.mark.parametrize("kind", TINY_STAGE)
 def test_notebook_defaults_are_the_tiny_run(kind):
     """Every knob is in the parameter cell, and a notebook opened by itself does what the tiny run does."""
-    steps = {step.folder: step for step in plan.resolve("tiny", ["herbert"])}
+    steps = {step.folder: step for step in plan.resolve("tiny", ["herbert", "cascade"])}
     resolved = steps[f"outputs/tiny/{TINY_STAGE[kind]}"].parameters
     found = defaults(kind)
     checked = stage.validate(kind, found).model_dump(mode="json")
