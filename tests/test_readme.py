@@ -27,6 +27,7 @@ RUN_BY = {
     "make test": "this test, when make runs it",
     "make report SCALE=local STUDIES=herbert DATA_DIR=/path/to/folder": "test_a_folder_of_your_own",
     'make report SCALE=local STUDIES="transfer_set ablation" DATA_DIR=/path/to/folder': "see tests/test_english_studies.py",
+    "make report SCALE=local STUDIES=cascade DATA_DIR=/path/to/folder": "see tests/test_cascade_study.py",
     "make lab": "test_the_lab_opens",
     "papermill notebooks/3_distillation.ipynb outputs/hot.ipynb -p temperature 4": "test_a_report_then_a_notebook_by_hand",
     "make plan SCALE=paper STUDIES=herbert": "test_the_plan",
@@ -62,12 +63,12 @@ def test_a_report_then_a_notebook_by_hand(tmp_path):
     """make report, then the notebook by itself with nothing but -p temperature 4: its defaults are the tiny run's."""
     project = copy_of_the_project(tmp_path)
     shrink(project, "tiny")
-    for study in ("transfer_set", "ablation"):  # a study is a folder of params/
+    for study in ("transfer_set", "ablation", "cascade"):  # a study is a folder of params/
         shutil.rmtree(project / "params" / study)
     assert "outputs/tiny/report.html" in make(project, "report")
     page = (project / "outputs/tiny/report.html").read_text(encoding="utf-8")
     assert "S3" in page and "not measured" in page
-    papermill = shlex.split(commands()[5])
+    papermill = shlex.split(next(line for line in commands() if line.startswith("papermill")))
     environment = os.environ | {"PYTHONPATH": str(project)}
     done = subprocess.run([str(ROOT / ".venv/bin" / papermill[0]), *papermill[1:]], cwd=project, capture_output=True, text=True,
                           env=environment)  # fmt: skip
