@@ -190,8 +190,8 @@ def shares_note(statistics: Mapping) -> str:
     found = statistics.get("sampling") or {}
     told = f"Sampled with exponent S = {found['exponent']:.3f}" if found.get("exponent") is not None else "Not sampled"
     told += f", solved from {found['target']}" if found.get("target") else ""
+    unit, other = ("bytes", "lines") if found.get("unit") == "bytes" else ("lines", "bytes")
     return (
-        f"{told}. Lines are drawn, so a language's share of bytes differs from its share of lines by the length of its "
-        "lines. The paper chose S so that English is drawn 100 times as often as Icelandic, prints no S, and does not say of "
-        "what its percentages are."
+        f"{told}. The aim is for shares of {unit}; those of {other} differ by the length of a language's lines. The paper chose "
+        "S so that English is drawn 100 times as often as Icelandic, prints no S, and does not say of what its percentages are."
     )

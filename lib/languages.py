@@ -143,8 +143,9 @@ def quotas(
 ) -> tuple[float | None, np.ndarray, np.ndarray]:
     """How often each language is drawn: S (None: no sampling), P' and the number of lines, [languages].
 
-    Args: params, with `sampling_exponent`, `sampling_target`, `sampled_lines`, see prepare.prepare; names, lines and sizes of
-        what there is, sizes in bytes. Raises: InputError.
+    Args: params, with `sampling_exponent`, `sampling_target`, `sampling_unit`, `sampled_lines`, see prepare.prepare; names,
+        lines and sizes of what there is, sizes in bytes. By `lines` the shares of lines are P', by `bytes` those of bytes are,
+        as far as the lines drawn are as long as the others. Raises: InputError.
     """
     if params.sampling_exponent is None and not params.sampling_target:
         return None, sizes / sizes.sum(), lines
@@ -156,7 +157,8 @@ def quotas(
         one, factor, other = target(params.sampling_target, names)
         power = exponent(int(sizes[names.index(one)]), factor, int(sizes[names.index(other)]), (one, other))
     shares = probabilities(sizes, power)
-    return power, shares, apportioned(params.sampled_lines or int(lines.sum()), shares)
+    of_lines = shares if params.sampling_unit == "lines" else shares * lines / sizes
+    return power, shares, apportioned(params.sampled_lines or int(lines.sum()), of_lines / of_lines.sum())
 
 
 def figures(names: list[str], *, bytes, lines, target, lines_drawn, bytes_drawn, tokens) -> list[dict]:

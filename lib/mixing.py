@@ -74,7 +74,7 @@ def plan(params, path: Path, held: np.ndarray, say: Callable[[str], None]) -> Mi
 
 def describe(mix: Mix, params, tokens: np.ndarray) -> dict:
     """The statistics `languages`, if sources name theirs (see languages.figures), and `sampling`, if there was any: the
-    exponent S and the target it was solved from. Args: tokens, of each source."""
+    exponent S, the target it was solved from, and the unit whose shares are P'. Args: tokens, of each source."""
     found = {}
     if mix.names != [""]:
         found["languages"] = languages.figures(
@@ -87,7 +87,7 @@ def describe(mix: Mix, params, tokens: np.ndarray) -> dict:
             tokens=np.bincount(mix.group, tokens, len(mix.names)).astype(np.int64),
         )
     if mix.exponent is not None:
-        found["sampling"] = {"exponent": mix.exponent, "target": params.sampling_target}
+        found["sampling"] = {"exponent": mix.exponent, "target": params.sampling_target, "unit": params.sampling_unit}
     return found
 
 

@@ -30,6 +30,7 @@ class DataPrep(Stage):
     subset_size: CountOrNone = 0
     sampling_exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     sampling_target: str = ""
+    sampling_unit: Literal["lines", "bytes"] = "lines"
     sampled_lines: CountOrNone = 0
     shuffle: bool = False
     sections: Annotated[int, Field(ge=1, le=100)] = 1
@@ -47,7 +48,7 @@ class DataPrep(Stage):
         given = isinstance(values, dict) and "sources" in values
         return values | {"sources": languages.expanded(values["sources"])} if given else values
 
-    @field_validator("sampling_exponent", "sampling_target", "sampled_lines", "shuffle", "sections")
+    @field_validator("sampling_exponent", "sampling_target", "sampling_unit", "sampled_lines", "shuffle", "sections")
     @classmethod
     def _needs_text(cls, value, info):
         if info.data.get("sample_of") and value != cls.model_fields[info.field_name].default:

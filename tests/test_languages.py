@@ -192,7 +192,7 @@ def test_whole_lines_are_less_than_one_off_and_none_is_lost():
 
 
 def test_quotas_come_from_bytes_and_are_lines():
-    params = SimpleNamespace(sampling_exponent=0.5, sampling_target="", sampled_lines=0)
+    params = SimpleNamespace(sampling_exponent=0.5, sampling_target="", sampling_unit="lines", sampled_lines=0)
     power, shares, lines = languages.quotas(params, ["en", "is"], np.array([60, 40]), np.array([8100, 900]))
     assert power == 0.5 and shares == pytest.approx([0.75, 0.25]) and lines.tolist() == [75, 25]  # √9 = 3
     with pytest.raises(InputError, match="no line of is is left to sample"):
@@ -225,3 +225,11 @@ def test_figures_by_hand():
         "share_tokens": 75.0,
     }
     assert math.isclose(sum(row["share_tokens"] for row in whole), 100)
+
+
+def test_by_bytes_the_lines_make_up_for_their_length():
+    """en's lines are 135 bytes long, is's 22.5: for P' = 3 : 1 of the bytes, three en lines go with six of is."""
+    params = SimpleNamespace(sampling_exponent=0.5, sampling_target="", sampling_unit="bytes", sampled_lines=900)
+    _, shares, lines = languages.quotas(params, ["en", "is"], np.array([60, 40]), np.array([8100, 900]))
+    assert shares == pytest.approx([0.75, 0.25]) and lines.tolist() == [300, 600]
+    assert lines[0] * 135 / (lines[1] * 22.5) == pytest.approx(3)
