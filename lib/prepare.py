@@ -40,8 +40,9 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         `subset_unit`, `subset_size`: `none`, or so many `lines`, `bytes` or `tokens` at most (special tokens not
             counted), whole lines, in order;
         `sampling_exponent` or `sampling_target`, `sampled_lines`: languages of the sources are drawn with P' ∝ P^S, P by the
-            bytes kept (004, eq. 1, 2): this many lines in all (0: as many as there are), with the shares of
-            lines, or of bytes (`sampling_unit`), as P' says; a language with too few repeats them evenly. A target such as "en = 100 is" has S solved from P'(en) = 100 P'(is);
+            bytes kept (004, eq. 1, 2): this many lines in all (0: as many as there are), with the shares of lines, or
+            of bytes (`sampling_unit`), as P' says; a language with too few repeats them evenly. A target such as
+            "en = 100 is" has S solved from P'(en) = 100 P'(is);
         `shuffle`: lines in random order; `sections`: so many disjoint parts, one after the other, by the text's hash: copies
             of a line are in one, and a section's size and shares are those of the whole but for the chance of that. Sampling
             and sections shuffle too;

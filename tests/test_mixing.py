@@ -229,6 +229,7 @@ def test_the_statistics_of_languages_are_counts(wiki, tmp_path):
     assert [row["language"] for row in rows] == list(SIZES) and statistics["sampling"] == {
         "exponent": 0.5,
         "target": "",
+        "unit": "lines",
     }
     assert sum(row["lines"] for row in rows) == sum(SIZES.values()) - 20  # held-out lines are neither counted nor drawn
     assert sum(row["lines_drawn"] for row in rows) == 2000 == statistics["lines"]
