@@ -1,68 +1,137 @@
 """The vocabulary head of distillation, fused: hidden rows in, loss and gradient out, a block of rows at a time.
 
 The plain way holds two logit tensors of [rows, vocabulary], their softmaxes and their gradients at once. Here a block of
-rows goes through both heads, gives its share of the losses and of the combined gradient, and is forgotten: memory does not
-grow with the number of rows, and the logits stay in cache between the passes over them.
+rows goes through both heads, gives its share of the losses and of the combined gradient, and is forgotten: memory grows
+neither with the rows nor with the vocabulary. Within a block the vocabulary is passed through in tiles that stay in the
+processor's cache from the matrix product that makes them to their exponentials, and again from there to their gradient.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-BLOCK = 256  # rows at a time: enough to fill a matrix product, few enough to stay near the processor
+LOGITS = {"cpu": 2**23, "cuda": 2**26}
+"""Logits of one network held at a time: rows of a block times vocabulary. Fewer rows make thin matrix products."""
+TILE = {"cpu": 512, "cuda": 2**30}
+"""Columns of a tile. On a GPU every pass over a block is one kernel, and a tile is the whole vocabulary."""
+ROWS = (16, 256), (16, 4096)  # fewest and most rows of a block, on a CPU and on a GPU
+
+
+class _Softmax:
+    """The softmax of a block of rows of which one tile of columns is seen at a time.
+
+    Each tile is exponentiated against its own maximum; when all are there, `close` finds by what factor its exponentials
+    become probabilities. `room`: where tiles lie, [rows · vocabulary], used again for every block.
+    """
+
+    def __init__(self, room: torch.Tensor, rows: int):
+        self.room, self.rows = room, rows
+        self.tops: list[torch.Tensor] = []
+        self.sums: list[torch.Tensor] = []
+
+    def tile(self, start: int, stop: int) -> torch.Tensor:
+        """Columns start … stop of the block, [rows, stop - start]."""
+        return self.room[self.rows * start : self.rows * stop].view(self.rows, stop - start)
+
+    def shift(self, tile: torch.Tensor) -> torch.Tensor:
+        """The logits of the next tile less their maximum, in place."""
+        self.tops.append(tile.amax(-1, keepdim=True))
+        return tile.sub_(self.tops[-1])
+
+    def exponentiate(self, tile: torch.Tensor) -> torch.Tensor:
+        """The exponentials of a shifted tile, in place."""
+        self.sums.append(tile.exp_().sum(-1, keepdim=True))
+        return tile
+
+    def close(self) -> torch.Tensor:
+        """log Σ exp of every row, [rows, 1]; from now on a tile's exponentials times its `factors` are probabilities."""
+        tops, sums = torch.stack(self.tops), torch.stack(self.sums)
+        highest = tops.amax(0)
+        self.factors = (tops - highest).exp_()
+        total = (self.factors * sums).sum(0)
+        self.factors /= total
+        return highest + total.log()
 
 
 class _Fused(torch.autograd.Function):
     """α_mlm · Σ CE + α_soft · T² · Σ KL(σ(z_t/T) ‖ σ(z_s/T)) with z = h Wᵀ + b, and the two sums apart.
 
     With p = σ(z_s), p_T = σ(z_s/T), q_T = σ(z_t/T), the gradient of a row's logits is α_mlm (p − 1_y) + α_soft T (p_T − q_T).
-    It is formed at once with the loss, and turned into the gradients of h, W and b block by block.
+    It is formed at once with the loss, and turned into the gradients of h, W and b tile by tile.
     """
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, labels, teacher, teacher_weight, teacher_bias, mlm, soft, temperature):
-        low = (
-            torch.get_autocast_dtype(hidden.device.type)
-            if torch.is_autocast_enabled(hidden.device.type)
-            else hidden.dtype
-        )
-        w, b = weight.to(low), bias.to(low)
+        device, vocabulary = hidden.device.type, len(weight)
+        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+        ours = (weight.to(low), bias.to(low))
         theirs = (teacher_weight.to(low), teacher_bias.to(low)) if soft else None
         rows_learn, weight_learns, bias_learns = ctx.needs_input_grad[:3]  # a frozen weight costs no gradient
-        d_hidden = torch.empty_like(hidden) if rows_learn else None
+        d_hidden = torch.zeros_like(hidden, dtype=torch.float32) if rows_learn else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_learns else None
         d_bias = torch.zeros_like(bias, dtype=torch.float32) if bias_learns else None
         sum_mlm, sum_soft = torch.zeros(2, device=hidden.device).unbind()
         # The weights are divided by thousands of positions: too small for fp16. Gradients are formed as if the larger were
         # 1, and get their size in `backward`, in fp32.
         scale = max(mlm, soft * temperature) or 1.0
-        with torch.autocast(hidden.device.type, enabled=False):
-            for start in range(0, len(hidden), BLOCK):
-                rows = slice(start, start + BLOCK)
+        block, tiles = _sizes(len(hidden), vocabulary, device)
+        room = [hidden.new_empty(block * vocabulary, dtype=torch.float32) for _ in range(1 + 2 * bool(soft))]
+        with torch.autocast(device, enabled=False):
+            for start in range(0, len(hidden), block):
+                rows = slice(start, start + block)
                 h = hidden[rows].to(low)
-                logits = F.linear(h, w, b).float()
                 here = (labels[rows] >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
-                if len(here):
-                    by_label, loss = _mlm(
-                        logits if len(here) == len(logits) else logits[here], labels[rows][here], mlm / scale
-                    )
-                    sum_mlm += loss
-                if soft:
-                    targets = F.linear(teacher[rows].to(low), *theirs).float()
-                    gradient, loss = _soft(logits, targets, soft / scale, temperature)
-                    sum_soft += loss
+                y = labels[rows][here]
+                hard = _Softmax(room[0], len(here))
+                gold = h.new_zeros(len(here), 1, dtype=torch.float32)  # the logits of the labels
+                student, target = (_Softmax(part, len(h)) for part in room[1:]) if soft else (None, None)
+                differences = []
+                for a, z in tiles:
+                    if not soft:  # without soft targets every row has a label
+                        logits = _logits(h, ours, a, z, hard.tile(a, z))
+                    else:
+                        logits = _logits(h, ours, a, z, student.tile(a, z))
                     if len(here):
-                        gradient.index_add_(0, here, by_label)
-                else:
-                    gradient = by_label  # without soft targets every row has a label
-                g = gradient.to(low)
-                if rows_learn:
-                    d_hidden[rows] = g @ w
-                if weight_learns:
-                    d_weight.addmm_(g.T, h) if low == torch.float32 else d_weight.add_(g.T @ h)
-                if bias_learns:
-                    d_bias += gradient.sum(0)
-        ctx.scale = scale
+                        inside = ((y >= a) & (y < z)).nonzero().squeeze(-1)
+                        by_label = hard.tile(a, z)
+                        if soft:
+                            torch.index_select(logits, 0, here, out=by_label)
+                        gold[inside, 0] = by_label[inside, y[inside] - a]
+                        hard.exponentiate(hard.shift(by_label))
+                    if soft:
+                        targets = _logits(teacher[rows].to(low), theirs, a, z, target.tile(a, z))
+                        ours_t, theirs_t = (
+                            student.shift(logits.div_(temperature)),
+                            target.shift(targets.div_(temperature)),
+                        )
+                        apart = theirs_t - ours_t
+                        student.exponentiate(ours_t)
+                        # Σ e_t (z_t − z_s)/T of the tile, its shifts undone
+                        by_row = torch.linalg.vecdot(target.exponentiate(theirs_t), apart).unsqueeze(-1)
+                        differences.append(by_row + target.sums[-1] * (target.tops[-1] - student.tops[-1]))
+                if len(here):
+                    sum_mlm += (hard.close() - gold).sum()
+                if soft:
+                    ours_all, theirs_all = student.close(), target.close()
+                    mean_difference = (torch.stack(differences) * target.factors).sum(0)
+                    sum_soft += temperature**2 * (mean_difference + ours_all - theirs_all).sum()
+                for k, (a, z) in enumerate(tiles):
+                    if soft:
+                        gradient = student.tile(a, z).mul_(student.factors[k] * (soft * temperature / scale))
+                        gradient.addcmul_(target.tile(a, z), target.factors[k] * (-soft * temperature / scale))
+                    if len(here):
+                        by_label = hard.tile(a, z).mul_(hard.factors[k] * (mlm / scale))
+                        inside = ((y >= a) & (y < z)).nonzero().squeeze(-1)
+                        by_label[inside, y[inside] - a] -= mlm / scale
+                        gradient = gradient.index_add_(0, here, by_label) if soft else by_label
+                    g = gradient.to(low)
+                    if rows_learn:
+                        _add(d_hidden[rows], g, ours[0][a:z])
+                    if weight_learns:
+                        _add(d_weight[a:z], g.T, h)
+                    if bias_learns:
+                        d_bias[a:z] += gradient.sum(0)
+        ctx.scale, ctx.dtype = scale, hidden.dtype
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
         ctx.mark_non_differentiable(sum_mlm, sum_soft)
         return mlm * sum_mlm + soft * sum_soft, sum_mlm, sum_soft
@@ -70,28 +139,32 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, by, *_):
         by = by.float() * ctx.scale
-        d_hidden, d_weight, d_bias = ctx.saved_tensors
-        found = (None if part is None else (part.float() * by).to(part.dtype) for part in (d_hidden, d_weight, d_bias))
+        found = [None if part is None else part * by for part in ctx.saved_tensors]
+        found[0] = None if found[0] is None else found[0].to(ctx.dtype)
         return (*found, *[None] * 7)
 
 
-def _mlm(logits: torch.Tensor, labels: torch.Tensor, weight: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradient of the logits [rows, vocabulary] and the summed cross-entropy."""
-    log_p = F.log_softmax(logits, dim=-1)
-    place = torch.arange(len(labels), device=labels.device), labels
-    loss = -log_p[place].sum()
-    gradient = log_p.exp_()
-    gradient[place] -= 1.0
-    return gradient.mul_(weight), loss
+def _sizes(rows: int, vocabulary: int, device: str) -> tuple[int, list[tuple[int, int]]]:
+    """Rows of a block, and where the tiles of the vocabulary start and stop."""
+    kind = "cuda" if device == "cuda" else "cpu"
+    fewest, most = ROWS[kind == "cuda"]
+    block = min(max(fewest, min(most, LOGITS[kind] // vocabulary // 16 * 16)), max(rows, 1))
+    return block, [(a, min(a + TILE[kind], vocabulary)) for a in range(0, vocabulary, TILE[kind])]
 
 
-def _soft(logits, targets, weight: float, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Gradient of the student's logits and T² · ΣKL. Uses up both arguments."""
-    log_p = F.log_softmax(logits.div_(temperature), dim=-1)
-    log_q = F.log_softmax(targets.div_(temperature), dim=-1)
-    q = log_q.exp()
-    loss = temperature**2 * torch.dot(q.flatten(), log_q.sub_(log_p).flatten())
-    return log_p.exp_().sub_(q).mul_(weight * temperature), loss
+def _logits(
+    rows: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor], a: int, z: int, out: torch.Tensor
+) -> torch.Tensor:
+    """Columns a … z of the logits of `rows`, written to `out` in fp32."""
+    weight, bias = head[0][a:z], head[1][a:z]
+    if rows.dtype == torch.float32:
+        return torch.addmm(bias, rows, weight.T, out=out)
+    return out.copy_(F.linear(rows, weight, bias))
+
+
+def _add(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """to += left @ right, `to` in fp32."""
+    to.addmm_(left, right) if left.dtype == torch.float32 else to.add_(left @ right)
 
 
 def fused_losses(

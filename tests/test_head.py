@@ -2,12 +2,20 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib import head, models
 from lib.head import fused_losses
 from lib.losses import mlm_loss, soft_target_loss
 
-ROWS, VOCABULARY = 3 * head.BLOCK // 2 + 5, 301  # more than one block, the last one not full
+ROWS, VOCABULARY = 101, 301
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Several blocks of rows, the last one not full, and several tiles of the vocabulary, the last one narrower."""
+    monkeypatch.setattr(head, "LOGITS", {"cpu": 32 * VOCABULARY})
+    monkeypatch.setattr(head, "TILE", {"cpu": 64})
 
 
 @pytest.fixture(scope="module")
@@ -93,20 +101,37 @@ def test_hardly_any_rows(both, rows):
     assert torch.isfinite(loss) and (rows or loss == 0)
 
 
-def test_no_tensor_as_large_as_all_logits_is_ever_made(both, monkeypatch):
-    """The largest tensor the head makes has a block of rows, whatever the number of rows."""
-    student, teacher, hidden, theirs, labels = both
-    largest = []
-    real = torch.nn.functional.linear
+class Largest(TorchDispatchMode):
+    """Notes the size of the largest tensor any operation gives."""
 
-    def watched(*args):
-        out = real(*args)
-        largest.append(out.shape[0] if out.shape[-1] == VOCABULARY else 0)
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else [out]:
+            self.numel = max(self.numel, tensor.numel() if isinstance(tensor, torch.Tensor) else 0)
         return out
 
-    monkeypatch.setattr(head.F, "linear", watched)
-    fused_losses(student, hidden, labels, mlm=1.0, soft=1.0, temperature=2.0, teacher=teacher, teacher_hidden=theirs)
-    assert max(largest) == head.BLOCK < ROWS
+
+def test_no_tensor_as_large_as_all_logits_is_ever_made(both):
+    student, teacher, hidden, theirs, labels = both
+    with Largest() as seen:
+        fused_losses(
+            student, hidden, labels, mlm=1.0, soft=1.0, temperature=2.0, teacher=teacher, teacher_hidden=theirs
+        )
+    assert seen.numel <= 32 * VOCABULARY < ROWS * VOCABULARY
+
+
+def test_memory_does_not_grow_with_the_vocabulary(monkeypatch):
+    monkeypatch.undo()
+    for vocabulary in (30_522, 119_547):
+        block, tiles = head._sizes(10_000, vocabulary, "cpu")
+        assert 2**22 < block * vocabulary <= 2**23 and block % 16 == 0
+        assert (
+            tiles[0][0] == 0 and tiles[-1][1] == vocabulary and all(z == a for (_, z), (a, _) in zip(tiles, tiles[1:]))
+        )
 
 
 def test_gradients_survive_fp16_at_a_large_batch(both):
