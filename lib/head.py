@@ -44,12 +44,13 @@ class _Softmax:
         return tile
 
     def close(self) -> torch.Tensor:
-        """log Σ exp of every row, [rows, 1]; from now on a tile's exponentials times its `factors` are probabilities."""
-        tops, sums = torch.stack(self.tops), torch.stack(self.sums)
+        """log Σ exp of every row, [rows, 1] in double precision: losses are small differences of such numbers. From now on
+        a tile's exponentials times its `factors` are probabilities."""
+        tops, sums = torch.stack(self.tops).double(), torch.stack(self.sums).double()
         highest = tops.amax(0)
-        self.factors = (tops - highest).exp_()
-        total = (self.factors * sums).sum(0)
-        self.factors /= total
+        factors = (tops - highest).exp_()
+        total = (factors * sums).sum(0)
+        self.factors = (factors / total).float()
         return highest + total.log()
 
 
@@ -108,7 +109,8 @@ class _Fused(torch.autograd.Function):
                         student.exponentiate(ours_t)
                         # Σ e_t (z_t − z_s)/T of the tile, its shifts undone
                         by_row = torch.linalg.vecdot(target.exponentiate(theirs_t), apart).unsqueeze(-1)
-                        differences.append(by_row + target.sums[-1] * (target.tops[-1] - student.tops[-1]))
+                        between = target.tops[-1].double() - student.tops[-1].double()
+                        differences.append(by_row + target.sums[-1] * between)
                 if len(here):
                     sum_mlm += (hard.close() - gold).sum()
                 if soft:

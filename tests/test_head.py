@@ -68,6 +68,22 @@ def test_values_and_gradients_are_the_plain_ones(both, mlm, soft, temperature):
         assert torch.allclose(ours[name], value, rtol=1e-4, atol=1e-5 * value.abs().max()), name
 
 
+def test_of_like_networks_it_is_nearer_to_double_precision_than_the_plain_path(both):
+    """A student near its teacher has a divergence that is a small difference of large numbers."""
+    student, _, hidden, *_ = both
+    theirs = hidden + 0.02 * torch.randn(hidden.shape, generator=torch.Generator().manual_seed(2))
+    labels = torch.full((len(hidden),), -100)
+    with torch.no_grad():
+        found = fused_losses(student, hidden, labels, mlm=0.0, soft=1.0, temperature=4.0, teacher=student,
+                             teacher_hidden=theirs)[2]  # fmt: skip
+        ours, targets = student.cls(hidden), student.cls(theirs)
+        log_p, log_q = ((z.double() / 4.0).log_softmax(-1) for z in (ours, targets))
+        exact = 16.0 * (log_q.exp() * (log_q - log_p)).sum().item()
+        plain_path = soft_target_loss(ours, targets, 4.0).item()
+    assert abs(found.item() - exact) < 1e-4 * exact
+    assert abs(found.item() - exact) < abs(plain_path - exact)
+
+
 def test_the_teacher_gets_no_gradient(both):
     student, teacher, hidden, theirs, labels = both
     teacher.zero_grad()
