@@ -51,15 +51,17 @@ def languages(results: pd.DataFrame) -> dict[str, str]:
 
 
 def accuracy(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Percent by seed (rows) and language (columns, codes as in 004), and AVERAGE over every language of the study.
+    """Percent by seed (rows) and language (columns, codes as in 004), and AVERAGE over 004's six, or those of
+    them that the study has; over all where it has none.
 
-    A seed that lacks one of the languages has no average.
+    A seed that lacks one of these has no average.
     """
     rows = _rows(results)
     rows = rows[rows["scenario"] == scenario]
     rows = rows.assign(language=rows["language"].map(plainly), value=rows["value"].astype(float))
     table = rows.groupby(["seed", "language"])["value"].mean().unstack().reindex(columns=list(languages(results)))
-    return table.assign(**{AVERAGE: table.mean(axis=1, skipna=False)})
+    of_the_paper = [code for code in table if code in LANGUAGES] or list(table)
+    return table.assign(**{AVERAGE: table[of_the_paper].mean(axis=1, skipna=False)})
 
 
 def by_scenario(results: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
@@ -108,6 +110,12 @@ def chains(results: pd.DataFrame) -> dict[str, list[int]]:
             found.setdefault(chain, []).append(layers)
     order = [chain for chain in CHAINS if chain in found] + sorted(chain for chain in found if chain not in CHAINS)
     return {chain: found[chain] for chain in order}
+
+
+def baselines(results: pd.DataFrame) -> dict[str, int]:
+    """Models of no chain that were measured besides the teacher, such as DistilmBERT -> layers."""
+    layers = _rows(results).groupby("scenario", sort=False)["layers"].max()
+    return {name: int(count) for name, count in layers.items() if name != "teacher" and not parsed(name)[1]}
 
 
 def hops(results: pd.DataFrame) -> list[tuple[str, str]]:

@@ -21,7 +21,8 @@ from lib.cascade import (
     paper_layers,
     teacher_layers,
 )
-from lib.figures import DIAMOND, PAPER, draw_lines, ink, panels, plain
+from lib.figures import DIAMOND, PAPER, draw_lines, ink, layer_shade, panels, plain
+from lib.mappings import KINDS
 from lib.statistics import interval
 
 COLOURS = dict(zip(LANGUAGES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")))
@@ -29,7 +30,6 @@ COLOURS = dict(zip(LANGUAGES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69
 CHAIN_COLOURS = {"cascade": "#0072b2", "direct": "#d55e00", "truncated": "#009e73"}
 OTHERS = ("#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = {"cascade": "o", "direct": "s", "truncated": "v"}
-KINDS = {"hidden": "hidden outputs", "attention": "attention maps"}
 POINTS = 120
 """A curve of more points than this is averaged over equal stretches of steps."""
 
@@ -207,7 +207,7 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
             for layer in _layers(frame, kind):
                 line = frame[f"{kind}_{layer}"].where(lambda values: values > 0)
                 style = {"lw": 1.1, "ls": "-" if layer else (0, (2, 1.5))}
-                ax.plot(frame["step"], line, color=_shade(layer, deepest), **style)
+                ax.plot(frame["step"], line, color=layer_shade(layer, deepest), **style)
             ax.set_yscale("log")
             plain(ax, name if row == 0 else "", grid="y")
             ax.tick_params(labelsize=7)
@@ -215,7 +215,7 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
             if i % across == 0:
                 ax.set_ylabel(title, fontsize=8.5)
     shown = sorted({0, 1, deepest, *np.linspace(1, deepest, 5).round().astype(int)})
-    handles = [Line2D([], [], color=_shade(n, deepest), lw=1.6, ls="-" if n else (0, (2, 1.5))) for n in shown]
+    handles = [Line2D([], [], color=layer_shade(n, deepest), lw=1.6, ls="-" if n else (0, (2, 1.5))) for n in shown]
     figure.legend(handles, [f"layer {n}" if n else "embeddings" for n in shown], loc="outside upper left", ncols=len(shown),
                   frameon=False, fontsize=8, columnspacing=1.2, handlelength=1.4)  # fmt: skip
     figure.supxlabel("optimizer step of the hop", fontsize=9)
@@ -233,13 +233,6 @@ def _layers(frame: pd.DataFrame, kind: str) -> list[int]:
     return sorted(
         int(name.split("_")[1]) for name in frame if name.startswith(f"{kind}_") and name.split("_")[1].isdigit()
     )
-
-
-def _shade(layer: int, deepest: int):
-    """A colour between violet and orange, both legible on white and on black; the embeddings in the ink of the page."""
-    from matplotlib import colormaps
-
-    return colormaps["plasma"](0.38 + 0.4 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
 
 
 def describe_hops(histories: Mapping[str, Sequence[Mapping]]) -> str:

@@ -13,6 +13,7 @@ from lib.cascade import (
     AVERAGE,
     LANGUAGES,
     PAPER_LAYERS,
+    baselines,
     by_scenario,
     chains,
     difference,
@@ -44,7 +45,7 @@ MANY = 12
 """With more languages than this in a corpus, those that 004's tables leave out share one row."""
 SCORES_NOTE = (
     "direct: one hop; truncated: no pretraining. Fine-tuning sees English pairs alone, so every other language is zero-shot "
-    "transfer. Guessing gives 33.3 %. The average is the mean over the languages shown, seed by seed."
+    "transfer. Guessing gives 33.3 %. The average is the mean over the paper's six languages, seed by seed."
 )
 PAPER_NOTE = (
     "One run per row, by the paper's account the best of extensive tuning. LightMBERT's row is quoted from its authors. mBERT and "
@@ -56,7 +57,8 @@ DROPS_NOTE = (
 )
 COMPARISON_NOTE = (
     "Differences in points, paired by fine-tuning seed: on average with the ends of the 95 % interval, by language ± half of it. "
-    "Steps: optimizer steps of the model and of every assistant before it, first against second."
+    "Steps: optimizer steps of the model and of every assistant before it, first against second. As in the paper, the first "
+    "assistant's learning rate rises over all its steps; that of the one hop rises and falls again."
 )
 
 
@@ -68,6 +70,7 @@ def scores_table(results: pd.DataFrame) -> pd.DataFrame:
     names, deep, of = languages(results), teacher_layers(results), by_scenario(results)
     wanted = [("teacher", "teacher", deep)] if deep else []
     wanted += [(f"{chain}-{n}", chain, n) for chain, depths in chains(results).items() for n in depths]
+    wanted += [(name, name, layers) for name, layers in baselines(results).items()]
     rows = []
     for scenario, called, layers in wanted:
         ours, theirs = of(scenario), paper_accuracy(scenario)[AVERAGE]

@@ -4,16 +4,27 @@ An entry with `hop` is a chain: from its teacher down to half of the teacher's l
 `half`: all in one hop). Every hop is a stage and a scenario of its own, named `<chain>-<layers>`.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from lib.errors import InputError
 
 OWN = ("hop", "hops", "teacher", "corpus")
 """Keys of a chain itself; all others are parameters of its hops."""
-WEIGHTS = ("weight_hidden", "weight_attention", "weight_soft")
+WEIGHTS = {"weight_hidden": 1, "weight_attention": 1, "weight_soft": 0}
+"""The weights of a hop's losses, and what they are where nothing is said: as in parameters_training.CascadeTA."""
+OF_THE_PLAN = {
+    "layers": "hop says how many",
+    "steps": "total_steps is shared out evenly, so that chains compare",
+    "epochs": "total_steps says how long",
+    "section": "each hop reads its own",
+    "teacher_revision": "a teacher's revision stands with the teacher",
+    "output_dir": "the plan names the folders",
+}
+"""Parameters of a hop that only the plan gives, and why."""
 
 
-class Hop(NamedTuple):
+class PlannedHop(NamedTuple):
     """One hop: the layers of the assistant, its optimizer steps, and which section of the corpus it reads (0: all)."""
 
     layers: int
@@ -32,35 +43,64 @@ def depths(teacher_layers: int, hop: int | str) -> list[int]:
     return [*range(teacher_layers - size, last, -size), last]
 
 
-def expand(chain: dict, teacher_layers: int, total_steps: int, sections: int) -> list[Hop]:
-    """The hops of a chain. All chains of a study have the same `total_steps`, shared out evenly among their hops, so that they
-    compare; each hop of several reads a section of the corpus of its own, a single one reads everything.
-
-    Raises ValueError for a `hop` that is not allowed, for more hops than sections, for less than a step a hop, and for `hops`
-    that name a hop there is not.
-    """
+def depths_of(chain: dict, shared: dict, teacher_layers: int) -> list[int]:
+    """The layers of every assistant of an entry. Raises ValueError for a `hop` that is not allowed, and for `hops` that name a
+    hop there is not, are no mappings, or hold what the plan alone gives."""
     hop = chain["hop"]
-    if hop != "half" and (isinstance(hop, bool) or hop not in (1, 2, 3)):
+    if hop != "half" and (isinstance(hop, bool | float) or hop not in (1, 2, 3)):
         raise ValueError(f"hop = {hop!r}; allowed are 1, 2, 3 and half")
-    layers = depths(teacher_layers, hop)
-    unknown = set(chain.get("hops") or {}) - set(range(1, len(layers) + 1))
-    if unknown:
-        raise ValueError(f"hops: there is no hop {sorted(unknown, key=str)[0]!r}; there are 1 … {len(layers)}")
-    if not trained(chain):
-        return [Hop(count, 0, 0) for count in layers]
-    if len(layers) > sections:
-        raise ValueError(f"{len(layers)} hops, but its corpus has {sections} sections; each hop reads one of its own")
-    if total_steps < len(layers):
-        raise ValueError(f"total_steps = {total_steps}; allowed are {len(layers)} and more, one a hop")
-    cuts = [round(total_steps * index / len(layers)) for index in range(len(layers) + 1)]
-    return [Hop(count, cuts[index + 1] - cuts[index], index + 1 if len(layers) > 1 else 0)
+    layers, own = depths(teacher_layers, hop), chain.get("hops") or {}
+    if not isinstance(own, dict):
+        raise ValueError(f"hops = {own!r}; allowed are a hop's number and its parameters, as in {{1: {{warmup: 1.0}}}}")
+    for number, given in own.items():
+        if isinstance(number, bool | float) or number not in range(1, len(layers) + 1):
+            raise ValueError(f"hops: there is no hop {number!r}; there are 1 … {len(layers)}")
+        if not isinstance(given, dict | None):
+            raise ValueError(f"hops.{number} = {given!r}; allowed are parameters of notebook 4")
+        refuse(given or {}, f"hops.{number}.", (*OF_THE_PLAN, *OWN))
+        if trained(values(chain, shared, number)) != trained({**shared, **chain}):
+            raise ValueError(
+                f"hops.{number}: a chain is trained as a whole or not at all; its weights are all 0, or none is"
+            )
+    refuse(chain, "", OF_THE_PLAN)
+    return layers
+
+
+def expand(layers: list[int], is_trained: bool, total_steps, sections: int) -> list[PlannedHop]:
+    """The hops of a chain with these depths. All chains of a study have the same `total_steps`, shared out evenly among their
+    hops, so that they compare; each hop of several reads a section of the corpus of its own, a single one reads everything.
+
+    Raises ValueError for more hops than sections, and for steps that are no whole number or less than one a hop.
+    """
+    if not is_trained:
+        return [PlannedHop(count, 0, 0) for count in layers]
+    try:
+        total = float(total_steps)
+    except (TypeError, ValueError):
+        total = 0.5
+    if isinstance(total_steps, bool) or not total.is_integer() or total < len(layers):
+        raise ValueError(
+            f"cascade.total_steps = {total_steps!r}; allowed is a whole number, {len(layers)} or more: one a hop"
+        )
+    if len(layers) > 1 and len(layers) > sections:
+        raise ValueError(
+            f"sections = {sections} of the corpus; a chain of {len(layers)} hops needs as many, one for each"
+        )
+    cuts = [round(int(total) * index / len(layers)) for index in range(len(layers) + 1)]
+    return [PlannedHop(count, cuts[index + 1] - cuts[index], index + 1 if len(layers) > 1 else 0)
             for index, count in enumerate(layers)]  # fmt: skip
 
 
-def trained(chain: dict) -> bool:
-    """Whether its assistants are trained at all; with all weights 0 they are the teacher's lowest layers as they are."""
-    given = [chain.get(weight, default) for weight, default in zip(WEIGHTS, (1, 1, 0))]
-    return any(given)
+def trained(given: dict) -> bool:
+    """Whether assistants are trained at all; with all weights 0 they are the teacher's lowest layers as they are."""
+
+    def number(value) -> float:
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            return 1.0  # refused when the stage's parameters are checked
+
+    return any(number(given.get(weight, default)) for weight, default in WEIGHTS.items())
 
 
 def values(chain: dict, common: dict, number: int) -> dict:
@@ -69,8 +109,16 @@ def values(chain: dict, common: dict, number: int) -> dict:
     return {**common, **{key: value for key, value in chain.items() if key not in OWN}, **own}
 
 
+def refuse(given: dict, where: str, keys: Iterable[str]) -> None:
+    """Raise ValueError if one of `keys` is given; `where` stands before it."""
+    for key in given:
+        if key in keys:
+            why = OF_THE_PLAN.get(key, "it belongs to the chain as a whole, in scenarios.yaml")
+            raise ValueError(f"{where}{key} cannot be given here: {why}")
+
+
 def check_teacher(layers, where: str) -> int:
     """The teacher's number of layers, which a chain must know before anything runs."""
-    if not isinstance(layers, int) or layers < 2:
-        raise InputError(f"{where}: layers must be given, at least 2, for a chain of teacher assistants")
+    if isinstance(layers, bool) or not isinstance(layers, int) or layers < 2:
+        raise InputError(f"{where}.layers = {layers!r}; a chain of teacher assistants needs a whole number, 2 or more")
     return layers

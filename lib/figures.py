@@ -33,6 +33,14 @@ def ink() -> str:
     return rcParams["text.color"]
 
 
+def layer_shade(layer: int, deepest: int):
+    """A layer's colour, between violet and orange, both legible on white and on black, lighter the higher; the embeddings, layer
+    0, in the ink of the page."""
+    from matplotlib import colormaps
+
+    return colormaps["plasma"](0.38 + 0.4 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
+
+
 def seeds_row(ax, values: Sequence[float], row: float, colour: str) -> None:
     """One scenario on a horizontal scale: a dot per seed, below them the mean and its 95 % interval."""
     mean, low, high = interval(values)

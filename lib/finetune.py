@@ -23,16 +23,19 @@ from lib.train import Recipe, train
 
 
 class Classifier(nn.Module):
-    """Trunk, dropout, linear layer. `pooling`: what the layer sees, the first token's hidden state, the mean over real
-    tokens, or `every` token by itself."""
+    """Trunk, dropout, linear layer. `pooling`: what the layer sees, the first token's hidden state, the same after BERT's
+    `pooler`, a new dense layer and tanh (Devlin et al. 2018), the mean over real tokens, or `every` token by itself."""
 
     def __init__(self, trunk: nn.Module, outputs: int, dropout: float, pooling: str = "first", seed: int = 0):
         super().__init__()
         torch.manual_seed(seed)
         self.trunk, self.dropout, self.pooling = trunk, nn.Dropout(dropout), pooling
-        self.linear = nn.Linear(trunk.config.hidden_size, outputs)
-        nn.init.normal_(self.linear.weight, std=trunk.config.initializer_range)
-        nn.init.zeros_(self.linear.bias)
+        width = trunk.config.hidden_size
+        self.linear = nn.Linear(width, outputs)
+        self.dense = nn.Linear(width, width) if pooling == "pooler" else None
+        for layer in filter(None, (self.linear, self.dense)):
+            nn.init.normal_(layer.weight, std=trunk.config.initializer_range)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Logits, [sequences, outputs]; [sequences, length, outputs] with pooling `every`."""
@@ -41,8 +44,10 @@ class Classifier(nn.Module):
         if self.pooling == "mean":
             weight = batch.kept[..., None].to(hidden.dtype)
             hidden = (hidden * weight).sum(1) / weight.sum(1)
-        elif self.pooling == "first":
+        elif self.pooling in ("first", "pooler"):
             hidden = hidden[:, 0]
+        if self.dense is not None:
+            hidden = self.dense(hidden).tanh()
         return self.linear(self.dropout(hidden))
 
 

@@ -8,15 +8,13 @@ import torch
 
 from lib import models
 from lib.errors import InputError
-from lib.figures import draw_lines, panels, plain
-from lib.mappings import layer_mapping
+from lib.figures import draw_lines, layer_shade, panels, plain
+from lib.mappings import KINDS, layer_mapping
 from lib.objectives import Hop
 from lib.parameters_training import CascadeTA
 from lib.pretraining import batches, recipe
 from lib.sequences import Corpus
 from lib.train import train
-
-KINDS = {"hidden": "hidden outputs", "attention": "attention maps"}
 
 
 def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.BertForMaskedLM:
@@ -95,12 +93,11 @@ def _said(value: float | None) -> str:
 
 def figure_layers(history: list[dict]):
     """The loss of every layer against the step: a panel for hidden outputs, one for attention maps, a line a layer, the
-    darker the deeper. Logarithmic; a loss of 0 is not drawn.
+    lighter the higher. Logarithmic; a loss of 0 is not drawn.
 
     Lines are running means over a tenth of the steps: short sequences, which share a batch, have larger attention weights
     and so larger losses.
     """
-    from matplotlib import colormaps
     from matplotlib.ticker import LogLocator
 
     frame = pd.DataFrame(history).set_index("step")
@@ -111,7 +108,7 @@ def figure_layers(history: list[dict]):
     for ax, (kind, names) in zip(axes, ((kind, names) for kind, names in layers.items() if names)):
         powers = np.log10(frame[names].where(frame[names] > 0))  # draw_lines sets its names apart on a linear scale
         powers.columns = [name.rpartition("_")[2] for name in names]
-        shades = {name: colormaps["viridis_r"](0.2 + 0.55 * int(name) / max(deepest, 1)) for name in powers}
+        shades = {name: layer_shade(int(name), deepest) for name in powers}
         draw_lines(ax, powers, width=1.3, gap=0.065, colours=shades)
         low, high = ax.get_ylim()
         ticks = [t for t in LogLocator(subs=(1, 2, 5)).tick_values(10**low, 10**high) if low <= np.log10(t) <= high]

@@ -59,6 +59,10 @@ def of_each_language(where: str, entry: dict) -> list[dict]:
                 )
         if more := [code for code in lines if code not in codes]:
             raise ValueError(f"{where}.lines of {more[0]}: not among languages; allowed: {', '.join(codes)}")
+    if len(codes) > 1 and entry.get("language") and PLACE not in str(entry["language"]):
+        raise ValueError(
+            f"{where}.language = {entry['language']!r} beside {len(codes)} languages; allowed: none, or {PLACE} in it"
+        )
     told_by = [key for key in entry if key != "language" and PLACE in str(entry[key])]
     if entry.get("kind") != "toy" and not told_by and len(codes) > 1:
         raise ValueError(

@@ -4,6 +4,8 @@ A student has n layers, its teacher N > n. Hidden outputs are numbered 0 … n, 
 attention maps 1 … n. A mapping says for each of them which of the teacher's are averaged to make its target.
 """
 
+KINDS = {"hidden": "hidden outputs", "attention": "attention maps"}
+"""What is matched, by the beginning of its names in a history (hidden_0, attention_1)."""
 Targets = dict[int, list[int]]
 """Of the student's hidden outputs or attention maps that have a target: the teacher's whose mean it is."""
 

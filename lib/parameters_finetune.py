@@ -9,7 +9,7 @@ from lib.parameters_base import Count, CountOrNone, Positive, Share, Stage
 from lib.tasks import TASKS
 
 SequenceLength = Annotated[int, Field(ge=8, le=512)]
-Pooling = Literal["first", "mean"]
+Pooling = Literal["first", "mean", "pooler"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -38,7 +38,7 @@ class Finetune(Stage):
     task_revisions: dict[str, str] = {}
     train_examples: CountOrNone | dict[str, CountOrNone] = 0  # 0: all; or a number for each training set
     validation_examples: CountOrNone = 0
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[CountOrNone] = Field(min_length=1)
     epochs: Count = 8
     segments: bool = True  # tell a pair's two texts apart by token type, where the model can; False: it never saw pairs
     evaluate: Literal["every_epoch", "last"] = "every_epoch"  # last: saves time, and both protocols are the same then

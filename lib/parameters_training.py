@@ -50,6 +50,8 @@ class TeacherContinuation(Training):
     def _growth(self):
         if self.grow_from_layers and (self.layers % self.grow_from_layers or not self.grow_steps):
             raise ValueError("grow_from_layers must divide layers and needs grow_steps of at least 1")
+        if not self.teacher and self.hidden % self.heads:
+            raise ValueError(f"heads {self.heads} must divide hidden {self.hidden}")
         return self
 
 

@@ -24,7 +24,10 @@ def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = Fal
     for name in names or studies():
         study = Study(name, scale, data_dir)
         steps |= {step.folder: step for step in study.resolve()}
-        check(list(study.steps.values()), online)
+        try:
+            check(list(study.steps.values()), online)
+        except InputError as error:
+            raise InputError(f"{study.scale_file}: {error}") from None
     return list(steps.values())
 
 

@@ -1,16 +1,12 @@
 """A study of params/ at a scale: its two files read, checked, and resolved into stages."""
 
-from pathlib import Path
-from typing import Any
-
-from lib import ROOT, chains
+from lib import ROOT, chains, study_files
 from lib.errors import InputError
 from lib.parameters import Stage, validate
 from lib.step import Step
-from lib.yamls import read_yaml
+from lib.yamls import filled, read_yaml
 
 PARAMS = ROOT / "params"
-SECTIONS = {"corpora", "teachers", "distillation", "cascade", "finetune"}
 
 
 def studies() -> list[str]:
@@ -39,16 +35,9 @@ class Study:
         self.scenarios = read_yaml(ROOT / self.scenario_file)
         self.sizes = read_yaml(ROOT / self.scale_file)
         self.used = self._study_used(self.sizes.pop("uses", None))
-        unknown = sorted(set(self.sizes) - SECTIONS)
-        if unknown:
-            raise InputError(
-                f"{self.scale_file}: unknown section {unknown[0]!r}; allowed are {', '.join(sorted(SECTIONS))}, uses"
-            )
-        unknown = sorted(set(self.scenarios) - {"title", "source", "common", "scenarios"})
-        if unknown:
-            raise InputError(
-                f"{self.scenario_file}: unknown key {unknown[0]!r}; allowed are title, source, common, scenarios"
-            )
+        study_files.check_sizes(self.sizes, self.scale_file)
+        study_files.check_scenarios(self.scenarios, self.scenario_file)
+        self.under_way: list[tuple[str, str]] = []  # corpora and teachers that are being resolved
 
     def _study_used(self, name: str | None) -> "Study | None":
         """The study whose corpora, teachers and values stand in for what this one does not give: its stages are shared."""
@@ -73,14 +62,18 @@ class Study:
             return self._shared(f"corpus_{name}", "data_prep", self.used.corpus(name))
         values = dict(self._entry("corpora", name))
         if "sample_of" in values:
+            self._not_of_itself("corpora", name)
             parent = self.corpus(str(values["sample_of"]))
+            self.under_way.pop()
             values["sample_of"] = parent
             return self._add("data_prep", f"corpus_{name}", values, [parent],
                              [(f"corpora.{name}", self.scale_file, values)])  # fmt: skip
         needs = []
         tokenizer = str(values.get("tokenizer", ""))
         if tokenizer.startswith("same-as:"):
+            self._not_of_itself("corpora", name)
             other = self.corpus(tokenizer.removeprefix("same-as:"))
+            self.under_way.pop()
             values["tokenizer"], needs = f"{other}/tokenizer", [other]
         return self._add("data_prep", f"corpus_{name}", values, needs, [(f"corpora.{name}", self.scale_file, values)])
 
@@ -101,10 +94,12 @@ class Study:
             return values["hub"], values.get("revision"), []
         needs = []
         if "start" in values:
-            start, revision, before = self.teacher(values.pop("start"))
+            self._not_of_itself("teachers", name)
+            start, revision, before = self.teacher(str(values.pop("start")))
+            self.under_way.pop()
             values |= {"teacher": start, "teacher_revision": revision}
             needs += before
-        text = self.corpus(values.get("corpus", ""))
+        text = self.corpus(str(values.get("corpus", "")))
         if values.get("teacher"):
             self._one_tokenizer(f"teachers.{name}", values["teacher"], text)
         values["corpus"] = text
@@ -131,30 +126,33 @@ class Study:
 
     def chain(self, name: str) -> list[tuple[str, str, list[str]]]:
         """The assistants of a chain, one stage each: scenario, model folder, and the stages it needs."""
-        own = dict(self.scenarios["scenarios"][name])
-        entry = {**(self.scenarios.get("common") or {}), **own}
-        taught_by, shared = str(entry.get("teacher", "teacher")), dict(self._section("cascade"))
-        start, revision, before = self.teacher(taught_by)
-        text = self.corpus(str(entry.get("corpus") or shared.pop("corpus", "corpus")))
+        own, common = dict(self.scenarios["scenarios"][name]), dict(self.scenarios.get("common") or {})
+        entry, shared = {**common, **own}, dict(self._section("cascade"))
+        taught_by, file = str(entry.get("teacher", "teacher")), self.scenario_file
+        start, revision, needs = self.teacher(taught_by)
+        text = self.corpus(str(entry.get("corpus") or "corpus"))
         self._one_tokenizer(f"scenarios.{name}", start, text)
-        total = shared.pop("total_steps", 0)
-        layers = chains.check_teacher(
+        total = shared.pop("total_steps", None)
+        deep = chains.check_teacher(
             self.teachers()[taught_by].get("layers"), f"{self.scale_file}: teachers.{taught_by}"
         )
         try:
-            hops = chains.expand(entry, layers, total, self.steps[text].parameters["sections"])
+            where = f"{file}: scenarios.{name}"
+            layers, is_trained = chains.depths_of(entry, shared, deep), chains.trained({**shared, **entry})
+            where = self.scale_file
+            chains.refuse(shared, "cascade.", (*chains.OF_THE_PLAN, *chains.OWN))
+            hops = chains.expand(layers, is_trained, total, self.steps[text].parameters["sections"])
         except ValueError as error:
-            raise InputError(f"{self.scenario_file}: scenarios.{name}: {error}") from None
-        found = []
-        teacher, needs = (start, revision), before
+            raise InputError(f"{where}: {error}") from None
+        found, teacher = [], (start, revision)
         for number, hop in enumerate(hops, 1):
-            values = {"steps": hop.steps, "section": hop.section, **chains.values(entry, shared, number)}
-            values |= {"teacher": teacher[0], "teacher_revision": teacher[1], "layers": hop.layers, "corpus": text}
-            place = (f"scenarios.{name}", self.scenario_file, own | (own.get("hops") or {}).get(number, {}))
-            folder = self._add("cascade_ta", f"{name}-{hop.layers}", values, [*needs, text],
-                               [place, ("cascade", self.scale_file, shared)])  # fmt: skip
+            values = {**chains.values(entry, shared, number), "steps": hop.steps, "section": hop.section, "layers": hop.layers,
+                      "teacher": teacher[0], "teacher_revision": teacher[1], "corpus": text}  # fmt: skip
+            places = [(f"scenarios.{name}", file, own | ((own.get("hops") or {}).get(number) or {})),
+                      ("common", file, common), ("cascade", self.scale_file, shared)]  # fmt: skip
+            folder = self._add("cascade_ta", f"{name}-{hop.layers}", values, [*needs, text], places)
             found.append((f"{name}-{hop.layers}", f"{folder}/model", [folder]))
-            if chains.trained(entry):  # else each is cut from the same teacher
+            if is_trained:  # else each is cut from the same teacher
                 teacher, needs = (f"{folder}/model", None), [folder]
         return found
 
@@ -164,8 +162,6 @@ class Study:
 
     def resolve(self) -> list[Step]:
         """Every step of the study, each after what it needs. Raises InputError for the first thing wrong."""
-        if not self.scenarios.get("scenarios"):
-            raise InputError(f"{self.scenario_file}: scenarios: name at least one")
         for name in self.teachers():
             if self._elsewhere("teachers", name):
                 self.teacher(name)
@@ -173,20 +169,36 @@ class Study:
             else:
                 self.finetuning(name, *self.teacher(name))
         for name, scenario in self.scenarios["scenarios"].items():
-            if name in self.teachers():
-                raise InputError(
-                    f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}"
-                )
             if "hop" in (scenario or {}):
                 for assistant, model, needs in self.chain(name):
+                    self._free(name, assistant)
                     self.finetuning(assistant, model, None, needs)
                 continue
+            if "cascade" in self.sizes and not self._section("distillation"):
+                raise InputError(
+                    f"{self.scenario_file}: scenarios.{name}: hop is missing; allowed are 1, 2, 3 and half"
+                )
+            self._free(name, name)
             model, needs = self.student(name)
             if "same_as" in (scenario or {}):
                 self._finetuning_of_another(name, scenario["same_as"])
             else:
                 self.finetuning(name, model, None, needs)
         return list(self.steps.values())
+
+    def _free(self, name: str, model: str) -> None:
+        """Raise InputError if a model of that name is fine-tuned already."""
+        if model in self.teachers():
+            raise InputError(f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of {self.scale_file}"
+                             + f", {model}" * (model != name))  # fmt: skip
+        if (model, "finetune") in self.places:
+            raise InputError(f"{self.scenario_file}: scenarios.{name}: the name {model} is taken by another scenario")
+
+    def _not_of_itself(self, section: str, name: str) -> None:
+        """Note that an entry is being resolved. Raises InputError if it is one of those it was asked for by."""
+        if (section, name) in self.under_way:
+            raise InputError(f"{self.scale_file}: {section}.{name}: is made from itself")
+        self.under_way.append((section, name))
 
     def teachers(self) -> dict[str, dict]:
         """The teachers there are, those of the used study first."""
@@ -240,35 +252,17 @@ class Study:
         folder = f"outputs/{self.scale}/{self.name}/{scenario}/{kind}"
         self.places[scenario, kind] = folder
         if folder not in self.steps:
-            values = self._filled({**values, "output_dir": folder})
+            values = filled({**values, "output_dir": folder}, self.data_dir, self.scale, self.scale_file)
 
             def where(key: str) -> str:
-                for section, file, own in origins:
-                    if key in own:
-                        return f"{file}: {section}"
-                return f"{origins[-1][1]}: {origins[-1][0]}"
+                given = [f"{file}: {section}" for section, file, own in origins if key in own]
+                first, last = (f"{file}: {section}" for section, file, _ in (origins[0], origins[-1]))
+                return given[0] if given else last if key else first  # no key: several together are wrong
 
             checked: Stage = validate(kind, values, where)
             self.steps[folder] = Step(kind, self.name, scenario, folder, checked.model_dump(mode="json"),
                                       tuple(dict.fromkeys(needs)))  # fmt: skip
         return folder
-
-    def _filled(self, value: Any) -> Any:
-        """`{data_dir}` in any string becomes the folder the user named."""
-        if isinstance(value, dict):
-            return {key: self._filled(inner) for key, inner in value.items()}
-        if isinstance(value, list):
-            return [self._filled(inner) for inner in value]
-        if isinstance(value, str) and "{data_dir}" in value and self.data_dir is not None:
-            if not self.data_dir:
-                raise InputError(f"{self.scale_file} reads your own data: name its folder, as in "
-                                 f"make report SCALE={self.scale} DATA_DIR=/path/to/folder")  # fmt: skip
-            folder = Path(self.data_dir).expanduser()
-            folder = folder if folder.is_absolute() else (ROOT / folder).resolve()
-            if not folder.is_dir():
-                raise InputError(f"DATA_DIR: there is no folder {folder}")
-            return value.replace("{data_dir}", str(folder))
-        return value
 
     def _one_tokenizer(self, what: str, teacher: str, text: str) -> None:
         """Token ids mean the same to teacher and corpus only if one tokenizer made both."""

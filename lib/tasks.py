@@ -122,6 +122,8 @@ def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
                 found = ", ".join(map(str, record)) or "none"
                 raise InputError(f"{at}: no column {column!r}; {name} needs "
                                  f"{', '.join((*task.text, task.label))}, found {found}")  # fmt: skip
+            if column in task.text and not isinstance(record[column], str | int | float):
+                raise InputError(f"{at}: {column} is no text but {str(record[column])[:60]}")
         texts.append(tuple(str(record[column]) for column in task.text))
         labels.append(_label(task, record, at))
     return Examples(texts, labels)
@@ -274,7 +276,7 @@ def _file(folder: Path, split: str, first: bool) -> Path:
 def _read(path: Path, limit: int) -> list[dict]:
     records: list[dict] = []
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             # KLEJ's files hold bare quotation marks: with csv's default quoting a record would swallow its neighbours.
             rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if path.suffix == ".tsv" else lines
             for row in rows:

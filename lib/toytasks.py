@@ -2,6 +2,7 @@
 
 import random
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Callable, Iterator
 
 from lib.toylanguages import LANGUAGES
@@ -183,13 +184,15 @@ def squad(rng: random.Random, split: str) -> dict:
 
 @dataclass(frozen=True)
 class ToyTask:
-    """How to make one record, the labels noise draws from, whose training data it uses, the column of its label, and whether all
-    languages have the same records, translated."""
+    """How to make one record, the labels noise draws from, whose training data it uses, the column of its label, how many training
+    records are never asked again, and whether all languages have the same records, translated: these have every label equally
+    often, as XNLI does, and no noise."""
 
     make: Callable[[random.Random, str], dict]
     labels: tuple[str, ...] | tuple[int, ...] = ()
     trains_on: str = ""
     label: str = "label"
+    apart: int = 1000
     translated: bool = False
 
 
@@ -203,7 +206,7 @@ TASKS = {
     "qqp": ToyTask(qqp, (0, 1)),
     "stsb": ToyTask(stsb),
     "mnli": ToyTask(mnli, (0, 1, 2)),
-    "xnli": ToyTask(xnli, (0, 1, 2), translated=True),
+    "xnli": ToyTask(xnli, (0, 1, 2), apart=4000, translated=True),
     "qnli": ToyTask(qnli, (0, 1)),
     "rte": ToyTask(rte, (0, 1)),
     "wnli": ToyTask(wnli, (0, 1)),
@@ -216,18 +219,30 @@ ANNOTATION_NOISE = 0.05
 
 def task_records(language: str, task: str, split: str, size: int, seed: int) -> Iterator[dict]:
     """`size` labelled records with the hub's columns; `split` is train or validation, for MNLI validation_matched or
-    validation_mismatched, for XNLI test. No record of the first thousand for training is asked again."""
+    validation_mismatched, for XNLI test. No record of the first for training (`apart` of them) is asked again."""
     made, speak = TASKS[task], LANGUAGES[language]
     told = "translated" if made.translated else language
     rng = generator(told, made.trains_on if made.trains_on and split == "train" else task, split, seed)
     seen = set() if split == "train" else _training_texts(task, told, seed)
     for number in range(size):
-        record = made.make(rng, split)
+        record = _record(made, rng, split, number)
         while _texts(record) in seen:
-            record = made.make(rng, split)
-        if made.labels and rng.random() < ANNOTATION_NOISE:
+            record = _record(made, rng, split, number)
+        if _noisy(made, rng):
             record[made.label] = rng.choice(made.labels)
         yield _said(speak, record, f"{split}-{number}", number)
+
+
+def _record(made: ToyTask, rng: random.Random, split: str, number: int) -> dict:
+    """A record as concepts; of a translated task the labels take turns."""
+    record = made.make(rng, split)
+    while made.translated and record[made.label] != made.labels[number % len(made.labels)]:
+        record = made.make(rng, split)
+    return record
+
+
+def _noisy(made: ToyTask, rng: random.Random) -> bool:
+    return bool(made.labels) and not made.translated and rng.random() < ANNOTATION_NOISE
 
 
 def _said(speak, record: dict, name: str, number: int) -> dict:
@@ -245,13 +260,14 @@ def _texts(record: dict) -> tuple[str, ...]:
     return tuple(" ".join(value) for value in record.values() if isinstance(value, list))
 
 
-def _training_texts(task: str, told: str, seed: int, size: int = 1000) -> set[tuple[str, ...]]:
+@lru_cache(maxsize=32)
+def _training_texts(task: str, told: str, seed: int) -> frozenset[tuple[str, ...]]:
     """The first texts of a task's training data, as concepts: none of them is asked again in the validation data."""
     made = TASKS[task]
     rng = generator(told, made.trains_on or task, "train", seed)
     seen = set()
-    for _ in range(size):
-        seen.add(_texts(made.make(rng, "train")))
-        if made.labels and rng.random() < ANNOTATION_NOISE:
+    for number in range(made.apart):
+        seen.add(_texts(_record(made, rng, "train", number)))
+        if _noisy(made, rng):
             rng.choice(made.labels)
-    return seen
+    return frozenset(seen)

@@ -214,8 +214,8 @@ def opinion(rng: random.Random, topic: str, moods_by_noun: dict[int, str], label
 
 def opinions(rng: random.Random, topic: str, count: int, agree: bool = False) -> tuple[list[str], dict[int, str]]:
     """`count` clauses about different nouns of a topic, each good or bad, and which is which; `agree`: all the same."""
-    mood = rng.choice(("good", "bad"))
-    held = {noun: mood if agree else rng.choice(("good", "bad")) for noun in rng.sample(range(NOUNS), count)}
+    one = rng.choice(("good", "bad")) if agree else ""
+    held = {noun: one or rng.choice(("good", "bad")) for noun in rng.sample(range(NOUNS), count)}
     words = [word for noun, mood in held.items() for word in (f"{topic}.noun.{noun}", adjective(rng, topic, mood))]
     return words, held
 

@@ -1,6 +1,7 @@
 """Parameter files, read safely."""
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -12,11 +13,30 @@ def read_yaml(path: Path) -> dict:
     """A mapping from a YAML file, with safe loading. A key given twice is an error: one of them would be lost."""
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoRepeats)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, TypeError) as error:
         raise InputError(f"{_named(path)}: {' '.join(str(error).split())}") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{_named(path)}: must hold keys and values")
     return loaded
+
+
+def filled(value: Any, data_dir: str | None, scale: str, file: str) -> Any:
+    """`value` with the folder the user named in place of `{data_dir}`, in any string of it; None leaves it as it stands."""
+    if isinstance(value, dict):
+        return {key: filled(inner, data_dir, scale, file) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, data_dir, scale, file) for inner in value]
+    if not isinstance(value, str) or "{data_dir}" not in value or data_dir is None:
+        return value
+    if not data_dir:
+        raise InputError(
+            f"{file} reads your own data: name its folder, as in make report SCALE={scale} DATA_DIR=/path/to/folder"
+        )
+    folder = Path(data_dir).expanduser()
+    folder = folder if folder.is_absolute() else (ROOT / folder).resolve()
+    if not folder.is_dir():
+        raise InputError(f"DATA_DIR: there is no folder {folder}")
+    return value.replace("{data_dir}", str(folder))
 
 
 class _NoRepeats(yaml.SafeLoader):

@@ -59,7 +59,7 @@ def run(trunk, validation, pooling="mean", seed=1, **more):
                        epochs=6, batch=16, recipe=Recipe(5e-3, "linear", 0.1, seed=seed), **more)  # fmt: skip
 
 
-@pytest.mark.parametrize("pooling", ["first", "mean"])
+@pytest.mark.parametrize("pooling", ["first", "mean", "pooler"])
 def test_it_learns_and_reports_every_epoch_of_every_validation_set(trunk, pooling):
     rows = run(trunk, {"a": data(seed=1), "b": data(seed=2)}, pooling)
     assert [(row["epoch"], row["task"]) for row in rows] == [(e, t) for e in range(1, 7) for t in "ab"]

@@ -95,6 +95,27 @@ def test_every_loss_is_that_of_the_equations(mapping, layers, depth):
     assert found["loss"] == pytest.approx(2 * found["hidden"] + 3 * found["attention"] + 0.5 * found["soft"], rel=1e-5)
 
 
+def test_the_two_losses_on_random_tensors_are_numpys_to_a_millionth():
+    """Eq. (4) to (6) in NumPy and double precision, three heads, padding left out by hand."""
+    rng = np.random.default_rng(0)
+    lengths, heads, width = [7, 4, 1], 3, 6
+    kept = np.arange(7) < np.array(lengths)[:, None]
+    hidden = [rng.normal(size=(3, 7, width)) for _ in range(3)]  # the student's, two of the teacher's
+    maps = [rng.dirichlet(np.ones(7), size=(3, heads, 7)) for _ in range(3)]
+    ours, one, other = (torch.from_numpy(h[kept]).float() for h in hidden)
+    found = float(hidden_loss(ours, (one + other) / 2)) / sum(lengths)
+    expected = ((hidden[0] - (hidden[1] + hidden[2]) / 2)[kept] ** 2).mean()
+    assert found == pytest.approx(expected, rel=1e-6)
+    ours, one, other = (torch.from_numpy(a).float() for a in maps)
+    found = float(attention_loss(ours, (one + other) / 2, torch.from_numpy(kept))) / sum(n * n for n in lengths)
+    by_head = [
+        sum(((maps[0][i, h] - (maps[1][i, h] + maps[2][i, h]) / 2)[:n, :n] ** 2).sum() for i, n in enumerate(lengths))
+        / sum(n * n for n in lengths)
+        for h in range(heads)
+    ]
+    assert found == pytest.approx(np.mean(by_head), rel=1e-6)
+
+
 def test_without_padding_it_is_the_papers_mean_over_all_elements():
     """Lines of one length: MSE over [lines, heads, length, length] at once, 1/n times the sum; eq. (3)."""
     teacher, batch = bert(3), lines([12, 12, 12])

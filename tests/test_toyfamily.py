@@ -57,7 +57,7 @@ def test_all_languages_are_tested_on_the_same_pairs():
     assert meant["toy-en"] == meant["toy-ur"]
 
 
-def test_labels_of_entailment_are_what_the_pair_says_but_for_the_noise():
+def test_labels_of_entailment_are_what_the_pair_says_and_each_is_as_frequent():
     """A second reading of the pairs: names in common for facts, noun and mood for opinions."""
     back = {LANGUAGES["toy-en"].word(concept): concept for concept in concepts()}
     right, counts = 0, dict.fromkeys(range(3), 0)
@@ -74,15 +74,15 @@ def test_labels_of_entailment_are_what_the_pair_says_but_for_the_noise():
             read = 1 if noun not in premise else 0 if adjective.split(".")[1] in moods else 2
         right += read == record["label"]
         counts[record["label"]] += 1
-    assert 0.94 < right / 1500 < 0.99  # 5 % of the labels are drawn at random, a third of these to the same label
-    assert min(counts.values()) > 400
+    assert set(counts.values()) == {500}  # so that guessing gives 33.3 %
+    assert right >= 1490  # a name of the other fact may make a contradiction look like something said
 
 
 def test_no_training_pair_is_asked_again():
     def pairs(split, size):
         return {(r["premise"], r["hypothesis"]) for r in toytasks.task_records("toy-es", "xnli", split, size, 0)}
 
-    assert not pairs("train", 1000) & pairs("test", 1000)
+    assert not pairs("train", 4000) & pairs("test", 1000)
 
 
 def test_text_of_two_languages_differs_though_its_sentences_are_built_alike():

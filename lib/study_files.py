@@ -1,0 +1,43 @@
+"""The shape of a study's two files, checked before anything is made of them."""
+
+import re
+
+from lib.errors import InputError
+
+SECTIONS = ("cascade", "corpora", "distillation", "finetune", "teachers")
+OF_SCENARIOS = ("title", "source", "common", "scenarios")
+NAME = re.compile(r"\w[\w.-]{0,99}")
+"""Names become folders, and words of a command line."""
+
+
+def check_scenarios(found: dict, file: str) -> None:
+    """Raise InputError where scenarios.yaml has a key it cannot have, or a value that is no mapping."""
+    if unknown := sorted(set(found) - set(OF_SCENARIOS), key=str):
+        raise InputError(f"{file}: unknown key {unknown[0]!r}; allowed are {', '.join(OF_SCENARIOS)}")
+    _mapping(found.get("common"), f"{file}: common")
+    _entries(found.get("scenarios"), f"{file}: scenarios")
+    if not found.get("scenarios"):
+        raise InputError(f"{file}: scenarios: name at least one")
+
+
+def check_sizes(found: dict, file: str) -> None:
+    """The same for <scale>.yaml, `uses` taken out of it."""
+    if unknown := sorted(set(found) - set(SECTIONS), key=str):
+        raise InputError(f"{file}: unknown section {unknown[0]!r}; allowed are {', '.join(SECTIONS)}, uses")
+    for section, value in found.items():
+        (_entries if section in ("corpora", "teachers") else _mapping)(value, f"{file}: {section}")
+
+
+def _mapping(value, where: str) -> None:
+    if value is not None and not isinstance(value, dict):
+        raise InputError(f"{where} = {value!r}: must hold keys and values")
+
+
+def _entries(value, where: str) -> None:
+    """A mapping of names to mappings."""
+    _mapping(value, where)
+    for name, entry in (value or {}).items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InputError(f"{where}: the name {str(name)[:40]!r} has to begin with a letter or digit, and may go on with "
+                             "these, dots, dashes and underscores, 100 characters at most")  # fmt: skip
+        _mapping(entry, f"{where}.{name}")
