@@ -25,7 +25,7 @@ class Training(Stage):
     adam_beta1: Share = 0.9
     adam_beta2: Share = 0.999
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     checkpoint_seconds: Positive = 120.0
 
 

@@ -13,6 +13,7 @@ from accelerate.utils import DistributedType
 
 from lib import checkpoints
 from lib.errors import InputError
+from lib.precision import fastest
 from lib.progress import LiveChart, Progress
 
 
@@ -27,7 +28,7 @@ class Recipe:
     epsilon: float = 1e-8
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float = 1.0  # largest norm of the gradient; 0 leaves it alone
-    precision: str = "no"  # no | bf16 | fp16
+    precision: str = "no"  # no | bf16 | fp16, or auto: the fastest here, see lib.precision
     seed: int = 0
     checkpoint_seconds: float = 120.0
 
@@ -72,13 +73,16 @@ def train(
     """
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise InputError("precision: fp16 needs a GPU, and there is none; allowed here are no and bf16")
+    kept = checkpoints.newest(folder) if folder else None
+    precision = recipe.precision if recipe.precision != "auto" else kept and kept["precision"]
+    precision = precision or fastest(objective.train(), batches.at(0))  # one that is resumed goes on as it began
     AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
-    accelerator = Accelerator(mixed_precision=recipe.precision)
+    accelerator = Accelerator(mixed_precision=precision)
     objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
     model, optimizer = accelerator.prepare(objective, optimizer)
-    history, first, tokens, spent, window = _resume(accelerator, model, optimizer, folder)
+    history, first, tokens, spent, window = _resume(accelerator, model, optimizer, kept)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
     began = saved = time.perf_counter()
@@ -136,13 +140,13 @@ def _save(accelerator, model, optimizer, folder, step, history, tokens, seconds,
     state = {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "tokens": tokens,
         "seconds": seconds, "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
+        "precision": accelerator.mixed_precision,
     }  # fmt: skip
     checkpoints.save(folder, step, state)
 
 
-def _resume(accelerator, model, optimizer, folder: Path | None) -> tuple[list[dict], int, int, float, dict]:
-    """Load the newest checkpoint: history, steps done, tokens seen, seconds spent, and sums not yet in the history."""
-    state = checkpoints.newest(folder) if folder else None
+def _resume(accelerator, model, optimizer, state: dict | None) -> tuple[list[dict], int, int, float, dict]:
+    """Load a checkpoint: history, steps done, tokens seen, seconds spent, and sums not yet in the history."""
     if state is None:
         return [], 0, 0, 0.0, {}
     model.load_state_dict(state["model"])
