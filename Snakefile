@@ -30,7 +30,7 @@ rule stage:
         # One stage a GPU where there are GPUs; the limit comes with --resources gpu=<how many>.
         gpu=lambda wildcards: int(GPUS > 0 and not wildcards.stage.endswith("data_prep")),
     shell:
-        "python -m lib.run {input.parameters:q}"
+        "python -m lib.warm --stage {input.parameters:q}"
 
 
 rule analysis:
@@ -41,4 +41,4 @@ rule analysis:
         f"outputs/{SCALE}/report.html",
     threads: 2
     shell:
-        "python -m lib.run {input.parameters:q} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q}"
+        "python -m lib.warm --stage {input.parameters:q} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q}"

@@ -19,11 +19,14 @@ from pathlib import Path
 
 SOCKET = "WARM_KERNELS"  # names the environment variable, which names the socket
 LIBRARIES = ("numpy", "pandas", "torch", "transformers.models.bert.modeling_bert", "transformers.models.distilbert", "accelerate",
-             "datasets", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "ipykernel.kernelapp")  # fmt: skip
+             "datasets", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "ipykernel.kernelapp", "papermill", "pydantic",
+             "jupyter_client.provisioning")  # fmt: skip
 
 
 def main(command: list[str]) -> int:
-    """Run a command beside a process that its kernels are forked from; the command's exit status."""
+    """Run a command beside a process that its stages are forked from; the command's exit status."""
+    if sys.platform != "linux":  # elsewhere, to fork a process with these libraries is not safe
+        return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
         place = str(Path(folder) / "socket")
         server = subprocess.Popen(
@@ -40,48 +43,73 @@ def main(command: list[str]) -> int:
             server.wait()
 
 
+def stage(parameters: str) -> int:
+    """Run a stage as a fork of the warm process, or, where there is none, in the ordinary way; its exit status."""
+    try:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(os.environ.get(SOCKET, ""))
+        request = {"stage": parameters, "env": dict(os.environ), "cwd": os.getcwd()}
+        socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [0, 1, 2])
+        told = connection.makefile()
+        pid = json.loads(told.readline())["pid"]
+    except (OSError, ValueError):
+        os.execv(sys.executable, [sys.executable, "-m", "lib.run", parameters])
+    while True:
+        try:
+            answer = told.readline()
+            return json.loads(answer)["code"] if answer else 1
+        except KeyboardInterrupt:
+            os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
+
+
 # ------------------------------------------------------------------------------------------------------ the forking
 
 
 def serve(place: str) -> None:
-    """Fork a kernel for each request, until told to end; before the first, load the libraries."""
-    kernels: dict[socket.socket, int] = {}
+    """Fork a stage or a kernel for each request, until told to end; before the first, load the libraries."""
+    forks: dict[socket.socket, int] = {}
 
     def end(*_):
-        for pid in kernels.values():
+        for pid in forks.values():
             _kill(pid)
         os._exit(0)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command and its kernels
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command and its stages
     signal.signal(signal.SIGTERM, end)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(place)
     listening.listen(64)
-    rouse, roused = os.pipe2(os.O_NONBLOCK)
+    rouse, roused = os.pipe()
+    os.set_blocking(roused, False)
     signal.set_wakeup_fd(roused)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while True:
-        ready, _, _ = select.select([listening, rouse, *kernels], [], [])
+        ready, _, _ = select.select([listening, rouse, *forks], [], [])
         if rouse in ready:
             os.read(rouse, 512)
-            for asked, pid in list(kernels.items()):
+            for asked, pid in list(forks.items()):
                 if (status := os.waitpid(pid, os.WNOHANG)) != (0, 0):
                     _answer(asked, {"code": os.waitstatus_to_exitcode(status[1])})
-                    del kernels[asked]
-        for asked in set(ready) & set(kernels):  # whoever asked for the kernel has gone
-            _kill(kernels[asked])
+                    del forks[asked]
+                    asked.close()
+        for asked in set(ready) & set(forks):  # whoever asked has gone
+            _kill(forks[asked])
         if listening in ready:
             asked, _ = listening.accept()
-            request = json.loads(asked.makefile().readline() or "null")
+            text, files, _, _ = socket.recv_fds(asked, 1 << 16, 3)
+            while text and not text.endswith(b"\n"):
+                text += asked.recv(1 << 16)
             for name in LIBRARIES:
                 importlib.import_module(name)
-            if request and (pid := os.fork()) == 0:
-                for other in (listening, asked, *kernels):
+            if text and (pid := os.fork()) == 0:
+                for other in (listening, asked, *forks):
                     other.close()
-                become_kernel(**request)
-            if request:
-                kernels[asked] = pid
+                become(files=files, **json.loads(text))
+            if text:
+                forks[asked] = pid
                 _answer(asked, {"pid": pid})
+            for file in files:
+                os.close(file)
 
 
 def _kill(pid: int) -> None:
@@ -98,28 +126,39 @@ def _answer(asked: socket.socket, what: dict) -> None:
         pass  # nobody is listening any more
 
 
-def become_kernel(argv: list[str], env: dict[str, str], cwd: str) -> None:
-    """In the fork: what `python -m ipykernel_launcher <argv>` would be, in a session of its own. Does not return."""
+def become(env: dict[str, str], cwd: str, files: list[int], argv: list[str] | None = None, stage: str = "") -> None:
+    """In the fork: what `python -m ipykernel_launcher <argv>` or `python -m lib.run <stage>` would be, in a session of its own
+    and with `files` for its standard ones, if there are any. Does not return."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGCHLD, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
+        for place, file in enumerate(files):
+            os.dup2(file, place)
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
         sys.path[0] = cwd
         for name in [name for name in sys.modules if name == "lib" or name.startswith("lib.")]:
             del sys.modules[name]  # the project's files as they are now
-        from ipykernel.kernelapp import IPKernelApp
+        if stage:
+            from lib.run import run
 
-        IPKernelApp.launch_instance(argv)
-        code = 0
+            code = run(Path(stage))
+        else:
+            from ipykernel.kernelapp import IPKernelApp
+
+            IPKernelApp.launch_instance(argv)
+            code = 0
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
 if __name__ == "__main__":
-    sys.exit(serve(sys.argv[2]) if sys.argv[1:2] == ["--serve"] else main(sys.argv[1:]))
+    how = {"--serve": serve, "--stage": stage}.get(sys.argv[1])
+    sys.exit(how(sys.argv[2]) if how else main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -66,6 +67,22 @@ def test_a_kernel_ends_with_who_asked_for_it(tmp_path):
     os.kill(int(client), 9)
     asked.communicate()
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_stage_says_what_is_wrong_where_it_was_started_and_fails(tmp_path, warm):
+    """Its standard error and exit status come through, forked or not."""
+    folder = ROOT / "outputs" / "lab" / "not-a-stage" / tmp_path.name / "data_prep"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "parameters.yaml").write_text("nonsense: 1\n")
+    try:
+        stage = [sys.executable, "-m", "lib.warm", "--stage", str(folder / "parameters.yaml")]
+        command = [sys.executable, "-m", "lib.warm", *stage] if warm else stage
+        environment = {name: value for name, value in os.environ.items() if name != "WARM_KERNELS"}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    finally:
+        shutil.rmtree(ROOT / "outputs" / "lab" / "not-a-stage")
+    assert done.returncode == 1 and "unknown key 'nonsense'" in done.stderr, done.stderr
 
 
 def test_the_commands_exit_status_is_passed_on():
