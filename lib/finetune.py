@@ -3,6 +3,7 @@
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Callable
 
 import numpy as np
@@ -13,6 +14,7 @@ from lib import models, spans
 from lib.batches import Batch, Schedule
 from lib.encoding import Encoded, TaskBatches, by_length, encode
 from lib.metrics import METRICS
+from lib.precision import fastest
 from lib.pretraining import beside, local
 from lib.progress import Progress
 from lib.stage import write_json
@@ -82,13 +84,17 @@ class TaskLoss(nn.Module):
 
 
 @torch.inference_mode()
-def predict(classifier: Classifier, data: Encoded, device: torch.device, size: int = 256) -> np.ndarray:
-    """Predicted class of every example, or its number where the classifier has a single output: [examples]."""
+def predict(
+    classifier: Classifier, data: Encoded, device: torch.device, size: int = 256, precision: str = "no"
+) -> np.ndarray:
+    """Predicted class of every example, or its number where the classifier has a single output: [examples]. Of the formats,
+    bf16 is used here too; fp16 is for gradients' sake, and predictions are made in fp32."""
     classifier.eval()
     number = classifier.linear.out_features == 1
     out = np.empty(len(data.rows), dtype=np.float64 if number else np.int64)
     for indices in by_length(data.rows, size):
-        logits = classifier(data.batch(indices).to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = classifier(data.batch(indices).to(device))
         out[indices] = (logits[:, 0].float() if number else logits.argmax(-1)).cpu().numpy()
     classifier.train()
     return out
@@ -118,7 +124,9 @@ def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Cal
     return [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
 
 
-def evaluation(validation: dict[str, Validation], max_answer_length: int) -> Callable[[Classifier], list[dict]]:
+def evaluation(
+    validation: dict[str, Validation], max_answer_length: int, precision: str = "no"
+) -> Callable[[Classifier], list[dict]]:
     """What measures a classifier on the validation sets of each task, in rows of task, language, metric and value."""
 
     def evaluate(classifier: Classifier) -> list[dict]:
@@ -128,7 +136,7 @@ def evaluation(validation: dict[str, Validation], max_answer_length: int) -> Cal
                 if TASKS[name].kind == "span":
                     values = spans.score(spans.answers(classifier, data, device, max_answer_length), data)
                 else:
-                    predicted = predict(classifier, data, device)
+                    predicted = predict(classifier, data, device, precision=precision)
                     values = {metric: METRICS[metric](predicted, data.labels) for metric in TASKS[name].metrics}
                 rows += [{"task": name, "language": language, "metric": metric + ending, "value": value}
                          for metric, value in values.items()]  # fmt: skip
@@ -159,12 +167,24 @@ def finetune_tasks(p, folder) -> list[dict]:
             kept = folder / "runs" / f"{owner}-{seed}.json"
             if not kept.is_file():
                 data = data or encoded(own, names, tokenizer, p.segments and models.tells_segments(trunk))
+                own = settled(own, TASKS[names[0]], trunk, data[0], folder / "runs" / "precision.json")
                 write_json(kept, one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed))
             found = json.loads(kept.read_text(encoding="utf-8"))
             rows += [{"seed": seed, **row} for row in found]
             done += 1
             progress.at(done, f"seed {seed}: {_outcome([row for row in found if row['epoch'] == own.epochs])}")
     return rows
+
+
+def settled(p, task, trunk: nn.Module, training: Encoded, note: Path):
+    """The parameters with a precision in place of `auto`: the one that is faster here, measured once for the stage and kept in
+    `note`."""
+    if p.precision != "auto":
+        return p
+    if not note.is_file():
+        some = training.batch(np.arange(min(p.batch_size, len(training.rows))))
+        write_json(note, fastest(TaskLoss(_classifier(p, task, copy.deepcopy(trunk), seed=0), task.kind), [some]))
+    return p.model_copy(update={"precision": json.loads(note.read_text(encoding="utf-8"))})
 
 
 def _outcome(rows: list[dict]) -> str:
@@ -176,17 +196,21 @@ def _outcome(rows: list[dict]) -> str:
 
 
 def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> list[dict]:
-    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task. Frozen embeddings (those of words,
-    positions and segments, and the LayerNorm after them) get no gradient, and the optimizer does not hold them."""
-    trunk.embeddings.requires_grad_(not p.freeze_embeddings)
-    outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
-    pooling = "every" if task.kind == "span" else p.pooling
+    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task."""
     recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, p.adam_epsilon,
                     (p.adam_beta1, p.adam_beta2), p.clip_norm, p.precision, seed)  # fmt: skip
-    found = finetune(Classifier(trunk, outputs, p.dropout, pooling, seed), training, task.kind,
-                     evaluation(validation, p.max_answer_length), epochs=p.epochs, batch=p.batch_size, recipe=recipe,
-                     when=p.evaluate)  # fmt: skip
+    found = finetune(_classifier(p, task, trunk, seed), training, task.kind,
+                     evaluation(validation, p.max_answer_length, p.precision), epochs=p.epochs, batch=p.batch_size,
+                     recipe=recipe, when=p.evaluate)  # fmt: skip
     return [{key: row[key] for key in ("task", "language", "epoch", "metric", "value", "loss")} for row in found]
+
+
+def _classifier(p, task, trunk: nn.Module, seed: int) -> Classifier:
+    """A new classifier on `trunk` for a task. Frozen embeddings (those of words, positions and segments, and the LayerNorm
+    after them) get no gradient, and the optimizer does not hold them."""
+    trunk.embeddings.requires_grad_(not p.freeze_embeddings)
+    outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
+    return Classifier(trunk, outputs, p.dropout, "every" if task.kind == "span" else p.pooling, seed)
 
 
 def settings(p, name: str):

@@ -59,7 +59,7 @@ class Finetune(Stage):
     dropout: Share = 0.1
     pooling: Pooling = "first"
     clip_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "no"
 
     @model_validator(mode="after")
     def _source(self):

@@ -1,14 +1,23 @@
-"""Starts notebook kernels as forks of the warm process of lib.warm. Jupyter finds it by its name in pyproject.toml."""
+"""Starts the kernels of this process as forks of the warm process of lib.warm, where there is one."""
 
 import json
 import os
 import select
 import signal
 import socket
+from importlib.metadata import EntryPoint
 
-from jupyter_client.provisioning import LocalProvisioner
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from lib.warm import SOCKET
+
+
+def register() -> None:
+    """Let all kernels that this process starts be warm ones, if there is a warm process."""
+    if os.environ.get(SOCKET):
+        factory = KernelProvisionerFactory.instance()
+        factory.provisioners["warm"] = EntryPoint("warm", f"{__name__}:WarmProvisioner", factory.GROUP_NAME)
+        factory.default_provisioner_name = "warm"
 
 
 class Kernel:
@@ -17,18 +26,27 @@ class Kernel:
     stdin = stdout = stderr = None
 
     def __init__(self, connection: socket.socket):
-        self.lines, self.connection, self.returncode = connection.makefile(), connection, None
-        self.pid = json.loads(self.lines.readline())["pid"]
+        self.connection, self.told, self.returncode = connection, b"", None
+        self.pid = self._answer()["pid"]
+
+    def _answer(self) -> dict | None:
+        """The next line of the warm process; None if it is gone, and the kernel with it."""
+        while b"\n" not in self.told:
+            if not (more := self.connection.recv(4096)):
+                return None
+            self.told += more
+        line, _, self.told = self.told.partition(b"\n")
+        return json.loads(line)
 
     def poll(self) -> int | None:
-        if self.returncode is None and select.select([self.connection], [], [], 0)[0]:
+        if self.returncode is None and (self.told or select.select([self.connection], [], [], 0)[0]):
             self.wait()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            told = self.lines.readline()  # nothing: the process it was forked from is gone, and it with it
-            self.returncode = json.loads(told)["code"] if told else -signal.SIGKILL
+            answer = self._answer()
+            self.returncode = answer["code"] if answer else -signal.SIGKILL
             self.connection.close()
         return self.returncode
 
@@ -59,7 +77,7 @@ class WarmProvisioner(LocalProvisioner):
             }
             connection.sendall(json.dumps(request).encode() + b"\n")
             self.process = Kernel(connection)
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, TypeError):
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid  # it leads a session, and so a group
         self.cwd = request["cwd"]

@@ -24,6 +24,9 @@ def run(parameters: Path) -> int:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
+    from lib import provisioner
+
+    provisioner.register()
     folder = (ROOT / parameters).parent  # not resolved: outputs may be a link to a larger disk
     name = " ".join(folder.relative_to(ROOT / "outputs").parts[1:])
     notebook = ROOT / "notebooks" / f"{NOTEBOOKS[folder.name]}.ipynb"

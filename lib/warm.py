@@ -33,9 +33,7 @@ def main(command: list[str]) -> int:
             [sys.executable, "-m", "lib.warm", "--serve", place], env=os.environ | {"PYTHONUNBUFFERED": "1"}
         )
         try:
-            return subprocess.call(
-                command, env=os.environ | {SOCKET: place, "JUPYTER_DEFAULT_PROVISIONER_NAME": "warm"}
-            )
+            return subprocess.call(command, env=os.environ | {SOCKET: place})
         except KeyboardInterrupt:  # the command got it too, and has said what there is to say
             return 130
         finally:

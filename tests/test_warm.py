@@ -14,6 +14,8 @@ from lib import ROOT
 # Runs a notebook of one cell through papermill and prints what the cell saw.
 ASK = """
 import json, nbformat, papermill, sys
+from lib import provisioner
+provisioner.register()
 cell = nbformat.v4.new_code_cell('''{cell}''')
 nbformat.write(nbformat.v4.new_notebook(cells=[cell]), '{folder}/in.ipynb')
 papermill.execute_notebook('{folder}/in.ipynb', '{folder}/out.ipynb', kernel_name='python3', cwd='{folder}', progress_bar=False)
@@ -49,7 +51,7 @@ def test_a_warm_kernel_has_its_libraries_and_nothing_of_the_project(tmp_path):
 
 
 def test_without_the_warm_process_a_kernel_starts_in_the_ordinary_way(tmp_path):
-    gone = {"WARM_KERNELS": str(tmp_path / "nobody"), "JUPYTER_DEFAULT_PROVISIONER_NAME": "warm"}
+    gone = {"WARM_KERNELS": str(tmp_path / "nobody")}
     done = ask(tmp_path, SEE, warm=False, **gone)
     out = done.communicate()
     assert done.returncode == 0, out
