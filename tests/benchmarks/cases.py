@@ -76,9 +76,9 @@ CASES = [
 
 _TINY = dict(vocab=211, hidden=16, heads=2, layers=(3, 2), batch=4, length=32)
 QUICK = [
-    *_both(Case("small", target=0.28, **_TINY), 0.28, 0.15),
-    Case("real-all", lengths="real", pool=3, **_TINY),
-    Case("small_bf16-masked", positions="masked", precision="bf16", **_TINY),
+    Case("small-all", target=0.28, rate=0.75, **_TINY),
+    Case("real-masked", positions="masked", lengths="real", pool=3, **_TINY),
+    Case("vocab-all", precision="bf16", **_TINY | {"vocab": 997}),
     Case("hop", kind="hop", target=0.6, **_TINY),
 ]
 

@@ -26,7 +26,7 @@ def alone(call: Callable, *args) -> Any:
     Processes are forked from a server that has loaded the libraries and computed nothing.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.benchmarks.steps"])
+    context.set_forkserver_preload(["tests.benchmarks.steps", "tests.benchmarks.__main__", "textbrewer"])
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(call, *args).result()
@@ -131,7 +131,7 @@ def interleaved(steps: dict[str, list[Callable]], rounds: int, budget: float) ->
     """Mean seconds of a step, per implementation and round.
 
     In a round every implementation goes through all its batches in turn, so that what else the machine does falls on all
-    alike. `rounds` 0: as many as the budget of seconds allows after a first one that does not count, at least 3.
+    alike. `rounds` 0: as many as the budget of seconds allows after a first step that does not count, at least 2.
     """
     found: dict[str, list[float]] = {name: [] for name in steps}
     began = time.perf_counter()
@@ -139,7 +139,7 @@ def interleaved(steps: dict[str, list[Callable]], rounds: int, budget: float) ->
         seconds(calls[0])
     if not rounds:
         mean = sum(seconds(calls[0]) * len(calls) for calls in steps.values())
-        rounds = max(3, min(50, int((budget - (time.perf_counter() - began)) / mean)))
+        rounds = max(2, min(50, int((budget - (time.perf_counter() - began)) / mean)))
     for _ in range(rounds):
         for name, calls in steps.items():
             found[name].append(statistics.fmean(seconds(call) for call in calls))
@@ -213,7 +213,7 @@ def give_back_at_once() -> None:
 
 
 def peak_memory(case: Case, implementation: str, threads: int) -> float:
-    """MiB that a step takes at most beyond its models and their gradients.
+    """MiB that a step takes at most, on the largest batches, beyond its models and their gradients.
 
     A step on a few tokens comes first: it leaves the gradients there, and what the libraries keep. That is the base.
     """
@@ -226,15 +226,16 @@ def peak_memory(case: Case, implementation: str, threads: int) -> float:
     step = build(case, implementation)
     step(cut(step.batches[0], 8))
     gc.collect()
+    largest = sorted(step.batches, key=lambda batch: (batch.inputs.numel(), int(batch.kept.sum())))[-2:]
     if torch.cuda.is_available():
         base = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
-        for batch in step.batches:
+        for batch in largest:
             step(batch)
         return (torch.cuda.max_memory_allocated() - base) / MIB
     give_back_at_once()
     base = anonymous()
     with Peak() as peak:
-        for batch in step.batches:
+        for batch in largest:
             step(batch)
     return (peak.bytes - base) / MIB
