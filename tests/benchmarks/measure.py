@@ -39,6 +39,7 @@ def prepare(threads: int) -> None:
     import torch
 
     warnings.filterwarnings("ignore")
+    gc.freeze()  # what came with the libraries stays: a collection would touch, and so copy, all of the server's pages
     torch.set_num_threads(threads)
 
 
