@@ -102,6 +102,18 @@ def test_a_hop_and_a_plain_hop_agree():
     assert losses["plain"] > 0
 
 
+@pytest.mark.skipif(not steps.textbrewer_is_there(), reason="TextBrewer is an extra")
+@pytest.mark.parametrize("case", [TINY, replace(TINY, positions="masked", lengths="real"), replace(TINY, kind="hop")])
+def test_textbrewer_minimises_the_same(case):
+    """Its soft loss lacks the teacher's entropy, a constant: the gradient is the plain step's."""
+    plain, theirs = (steps.build(case, name) for name in ("plain", "textbrewer"))
+    (batch,) = plain.batches
+    more = theirs(batch).item() - plain(batch).item()
+    assert more == pytest.approx(0, abs=1e-5) if case.kind == "hop" else more > 1
+    pairs = zip(plain.student.bert.parameters(), theirs.student.bert.parameters(), strict=True)
+    assert all(torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6) for a, b in pairs)
+
+
 def test_losses_that_differ_stop_a_case():
     built = {name: steps.build(TINY, name) for name in ("plain", "ours")}
     loss = built["ours"].loss

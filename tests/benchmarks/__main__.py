@@ -24,7 +24,7 @@ def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make bench", description="the distillation step: time, memory, growth")
     parser.add_argument("--cases", default="", help="names or groups of cases; all without it")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: does it work?")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about two minutes a case")
     parser.add_argument("--to", type=Path, default=OUTPUTS / "bench")
     given = parser.parse_args(words)
@@ -48,6 +48,11 @@ def main(words: list[str] | None = None) -> int:
         grown = growth(QUICK_AXES if given.quick else AXES, lambda case: point(case, rounds or 15, given.threads))
     write(given.to, about, found, grown)
     return 0 if len(found) == len(cases) else 1
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measure(case: Case, rounds: int, threads: int, sizes: tuple[int, ...]) -> tuple[dict, dict] | None:

@@ -179,8 +179,13 @@ def times(case: Case, names: list[str] | None, rounds: int, threads: int, sizes:
 
 
 def anonymous() -> int:
-    """Bytes of memory this process holds that are no files mapped in."""
-    return next(int(line.split()[1]) * 1024 for line in _lines("/proc/self/status") if line.startswith("RssAnon"))
+    """Bytes of memory this process holds that are no files mapped in; where the system does not tell, all of them."""
+    for line in _lines("/proc/self/status"):
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    import psutil
+
+    return psutil.Process().memory_info().rss
 
 
 class Peak(threading.Thread):
