@@ -1,9 +1,11 @@
 # make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] · make test · make lab · make plan · make clean
+# make bench [CASES="small hop"]
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
 SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
+CASES ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
@@ -11,12 +13,13 @@ PYTHON := $(shell command -v $(PYTHON) 2>/dev/null || echo python3)
 
 BIN := .venv/bin
 READY := .venv/ready
+RIVALS := .venv/rivals
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report test lab plan clean environment
+.PHONY: report test lab plan bench clean environment
 
 report: $(READY)
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
@@ -30,6 +33,9 @@ plan: $(READY)
 
 test: $(READY)
 	@python -m pytest
+
+bench: $(RIVALS)
+	@python -W ignore -m tests.benchmarks --cases "$(CASES)"
 
 lab: $(READY)
 	@jupyter lab notebooks
@@ -45,3 +51,8 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(READY)
+
+$(RIVALS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]" \
+	    || echo "TextBrewer could not be installed; its rows will say so" >&2
+	@touch $(RIVALS)

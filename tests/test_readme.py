@@ -31,6 +31,7 @@ RUN_BY = {
     "make lab": "test_the_lab_opens",
     "papermill notebooks/3_distillation.ipynb outputs/hot.ipynb -p temperature 4": "test_a_report_then_a_notebook_by_hand",
     "make plan SCALE=paper STUDIES=herbert": "test_the_plan",
+    "make bench": "see tests/test_benchmarks.py",
 }
 
 

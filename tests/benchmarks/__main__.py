@@ -1,0 +1,103 @@
+"""`make bench` [CASES="small hop"]: measure the cases and write outputs/bench/.
+
+    python -m tests.benchmarks [--cases "small base"] [--quick] [--threads 2] [--rounds 5] [--to outputs/bench]
+
+Written: steps.csv, growth.csv, machine.json, steps.svg; the table is printed.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from lib import OUTPUTS
+from lib.errors import InputError
+from tests.benchmarks import report
+from tests.benchmarks.cases import CASES, QUICK, Case, chosen
+from tests.benchmarks.growth import AXES, QUICK_AXES, growth
+from tests.benchmarks.measure import alone, machine, peak_memory, times
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run what is asked for; 0, or 1 after one line that says what is wrong."""
+    parser = argparse.ArgumentParser(prog="make bench", description="the distillation step: time, memory, growth")
+    parser.add_argument("--cases", default="", help="names or groups of cases; all without it")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: does it work?")
+    parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about two minutes a case")
+    parser.add_argument("--to", type=Path, default=OUTPUTS / "bench")
+    given = parser.parse_args(words)
+    try:
+        cases = chosen(given.cases, QUICK if given.quick else CASES)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    sizes = (128,) if given.quick else (1024, 2048, 3072, 4096)
+    rounds = given.rounds or (1 if given.quick else 0)
+    about = alone(machine, given.threads, sizes)
+    print(f"{about['processor']}, {given.threads} threads: {about['gflops']['fp32']:.0f} GFLOP/s in fp32, "
+          f"{about['gflops']['bf16']:.0f} in bf16", flush=True)  # fmt: skip
+    found = {}
+    for case in cases:
+        measured = measure(case, rounds, given.threads, sizes)
+        if measured is not None:
+            found[case.name] = (case, *measured)
+    grown = None
+    if not given.cases:  # one who asks for a few cases does not ask for this
+        grown = growth(QUICK_AXES if given.quick else AXES, lambda case: point(case, rounds or 15, given.threads))
+    write(given.to, about, found, grown)
+    return 0 if len(found) == len(cases) else 1
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def measure(case: Case, rounds: int, threads: int, sizes: tuple[int, ...]) -> tuple[dict, dict] | None:
+    """Times and peaks of memory of a case, every peak in a process of its own; None if the machine is too small for it."""
+    timed = alone(times, case, None, rounds, threads, sizes)
+    if timed is None:
+        print(f"{case.name}: stopped by the system, most likely for want of memory: no numbers", file=sys.stderr)
+        return None
+    memory = {name: alone(peak_memory, case, name, threads) for name in timed["implementations"]}
+    print(report.table({case.name: (case, timed, memory)}).splitlines()[1], flush=True)
+    return timed, memory
+
+
+def point(case: Case, rounds: int, threads: int) -> tuple[float, float]:
+    """Median seconds and peak memory in MiB of our step."""
+    timed = alone(times, case, ["ours"], rounds, threads, (128,))
+    peak = alone(peak_memory, case, "ours", threads)
+    seconds = timed["implementations"]["ours"]["median_s"] if timed else float("nan")
+    return seconds, float("nan") if peak is None else peak
+
+
+def write(folder: Path, about: dict, found: dict, grown) -> None:
+    """The files, and the table on the terminal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    steps = [row for case, timed, memory in found.values() for row in report.rows(case, timed, memory)]
+    report.frame(steps).to_csv(folder / "steps.csv", index=False)
+    flat = report.flatness(found)
+    about = about | {"memory_largest_over_smallest_vocabulary": flat}
+    about["cases"] = {name: timed | {"target": case.target, "rate_target": case.rate}
+                      for name, (case, timed, _) in found.items()}  # fmt: skip
+    (folder / "machine.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    if found:
+        report.figure(found).savefig(folder / "steps.svg")
+    print("\n" + report.table(found))
+    for objective, ratio in flat.items():
+        print(f"peak memory of {objective}: largest vocabulary over smallest {ratio:.2f}")
+    if grown is not None:
+        grown.to_csv(folder / "growth.csv", index=False)
+        for axis, rows in grown.groupby("axis", sort=False):
+            first = rows.iloc[0]
+            print(
+                f"with {axis}: time grows as the power {first['time_exponent']:.2f}, memory as {first['memory_exponent']:.2f}"
+            )
+    print(f"written: {folder}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
