@@ -141,7 +141,8 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx, by, *_):
         by = by.float() * ctx.scale
-        found = [None if part is None else part * by for part in ctx.saved_tensors]
+        # In place: a second gradient of the weights would be as large as they are.
+        found = [None if part is None else part.mul_(by) for part in ctx.saved_tensors]
         found[0] = None if found[0] is None else found[0].to(ctx.dtype)
         return (*found, *[None] * 7)
 
