@@ -49,12 +49,7 @@ def figure_languages(results: pd.DataFrame):
     for at in printed.values():
         theirs.plot([-n for n in at], list(at.values()), **{**DIAMOND, "ms": 4.5, "mew": 1.0})
     _lines(theirs, printed, dict.fromkeys(LANGUAGES, PAPER))
-    _depths(theirs, paper_layers(), "the paper, one run")
-    _chance(ours, named=True)
-    _chance(theirs)
-    ours.set_ylabel("accuracy in percent", fontsize=9)
-    figure.supxlabel("layers", fontsize=9)
-    return figure
+    return _finished(figure, ours, theirs, "accuracy in percent")
 
 
 def figure_chains(results: pd.DataFrame):
@@ -68,12 +63,7 @@ def figure_chains(results: pd.DataFrame):
     theirs.plot(-half, _printed(f"direct-{half}", AVERAGE), **{**DIAMOND, "marker": "s"})
     _lines(theirs, {"cascade": down, "LightMBERT": {half: _printed(f"direct-{half}", AVERAGE)}},
            {"cascade": PAPER, "LightMBERT": PAPER})  # fmt: skip
-    _depths(theirs, paper_layers(), "the paper, one run")
-    _chance(ours, named=True)
-    _chance(theirs)
-    ours.set_ylabel("average accuracy in percent", fontsize=9)
-    figure.supxlabel("layers", fontsize=9)
-    return figure
+    return _finished(figure, ours, theirs, "average accuracy in percent")
 
 
 def figure_by_language(results: pd.DataFrame):
@@ -106,6 +96,16 @@ def describe(results: pd.DataFrame, columns: Sequence[str] = ()) -> str:
                 f"{name} {', '.join(f'{code} {v:.1f}' if columns else f'{v:.1f}' for code, v in means.items())}"
             )
     return f"Accuracy in percent by depth. {'; '.join(spoken) or 'Nothing was measured'}."
+
+
+def _finished(figure, ours, theirs, label: str):
+    """What this run's panel and the paper's have in common: depths, chance, and what the axes are."""
+    _depths(theirs, paper_layers(), "the paper, one run")
+    _chance(ours, named=True)
+    _chance(theirs)
+    ours.set_ylabel(label, fontsize=9)
+    figure.supxlabel("layers", fontsize=9)
+    return figure
 
 
 def _descent(results: pd.DataFrame, chain: str) -> list[tuple[str, int]]:

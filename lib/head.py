@@ -88,10 +88,8 @@ class _Fused(torch.autograd.Function):
                 student, target = (_Softmax(part, len(h)) for part in room[1:]) if soft else (None, None)
                 differences = []
                 for a, z in tiles:
-                    if not soft:  # without soft targets every row has a label
-                        logits = _logits(h, ours, a, z, hard.tile(a, z))
-                    else:
-                        logits = _logits(h, ours, a, z, student.tile(a, z))
+                    # Without soft targets every row has a label, and the logits are at once those of the labelled rows.
+                    logits = _logits(h, ours, a, z, (student if soft else hard).tile(a, z))
                     if len(here):
                         inside = ((y >= a) & (y < z)).nonzero().squeeze(-1)
                         by_label = hard.tile(a, z)

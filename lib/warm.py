@@ -29,9 +29,8 @@ def main(command: list[str]) -> int:
         return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
         place = str(Path(folder) / "socket")
-        server = subprocess.Popen(
-            [sys.executable, "-m", "lib.warm", "--serve", place], env=os.environ | {"PYTHONUNBUFFERED": "1"}
-        )
+        at_once = os.environ | {"PYTHONUNBUFFERED": "1"}  # a fork's output is seen when it is written, as a stage's is
+        server = subprocess.Popen([sys.executable, "-m", "lib.warm", "--serve", place], env=at_once)
         try:
             return subprocess.call(command, env=os.environ | {SOCKET: place})
         except KeyboardInterrupt:  # the command got it too, and has said what there is to say
