@@ -15,7 +15,7 @@ from lib.batches import Batch, Schedule
 from lib.encoding import Encoded, TaskBatches, by_length, encode
 from lib.metrics import METRICS
 from lib.precision import fastest
-from lib.pretraining import beside, local
+from lib.pretraining import beside, local, recipe
 from lib.progress import Progress
 from lib.stage import write_json
 from lib.tasks import TASKS, TaskSource, evaluated_in, validations
@@ -197,11 +197,9 @@ def _outcome(rows: list[dict]) -> str:
 
 def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> list[dict]:
     """Fine-tune `trunk` in place with one seed and the parameters `p` of the task."""
-    recipe = Recipe(p.learning_rate, p.schedule, p.warmup, p.weight_decay, p.adam_epsilon,
-                    (p.adam_beta1, p.adam_beta2), p.clip_norm, p.precision, seed)  # fmt: skip
     found = finetune(_classifier(p, task, trunk, seed), training, task.kind,
                      evaluation(validation, p.max_answer_length, p.precision), epochs=p.epochs, batch=p.batch_size,
-                     recipe=recipe, when=p.evaluate)  # fmt: skip
+                     recipe=recipe(p, seed), when=p.evaluate)  # fmt: skip
     return [{key: row[key] for key in ("task", "language", "epoch", "metric", "value", "loss")} for row in found]
 
 

@@ -1,11 +1,12 @@
-"""What the parameters of all stages share: the kinds of numbers there are, and the three every stage has."""
+"""What the parameters of stages share: the kinds of numbers there are, what every stage has, and every one that optimises."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 CountOrNone = Annotated[int, Field(ge=0)]
 
@@ -17,3 +18,17 @@ class Stage(BaseModel):
     output_dir: str = ""
     seed: CountOrNone = 0
     threads: CountOrNone = 0  # CPU threads for arithmetic; 0: all of them
+
+
+class Optimised(Stage):
+    """What every stage that optimises has; see lib.train.Recipe."""
+
+    learning_rate: Positive
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: Share = 0.02
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    adam_epsilon: Positive = 1e-8
+    adam_beta1: Beta = 0.9
+    adam_beta2: Beta = 0.999
+    clip_norm: Annotated[float, Field(ge=0)] = 1.0
+    precision: Literal["auto", "no", "bf16", "fp16"] = "no"

@@ -5,12 +5,11 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import TypedDict  # pydantic refuses the standard library's before Python 3.12
 
-from lib.parameters_base import Count, CountOrNone, Positive, Share, Stage
+from lib.parameters_base import Count, CountOrNone, Optimised, Positive, Share
 from lib.tasks import TASKS
 
 SequenceLength = Annotated[int, Field(ge=8, le=512)]
 Pooling = Literal["first", "mean", "pooler"]
-Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class OneTask(TypedDict, total=False):
@@ -24,7 +23,7 @@ class OneTask(TypedDict, total=False):
     pooling: Pooling
 
 
-class Finetune(Stage):
+class Finetune(Optimised):
     """5_finetune: every task with every seed. The windows and answers of spans (squad): see lib.spans."""
 
     model: str
@@ -48,18 +47,11 @@ class Finetune(Stage):
     max_question_length: Count = 64  # tokens
     max_answer_length: Count = 30  # tokens
     per_task: dict[str, OneTask] = {}
-    learning_rate: Positive
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    adam_epsilon: Positive = 1e-8
-    adam_beta1: Beta = 0.9
-    adam_beta2: Beta = 0.999
     freeze_embeddings: bool = False
     dropout: Share = 0.1
     pooling: Pooling = "first"
-    clip_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["auto", "no", "bf16", "fp16"] = "no"
 
     @model_validator(mode="after")
     def _source(self):

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from lib.parameters_base import Count, CountOrNone, Positive, Share, Stage
+from lib.parameters_base import Count, CountOrNone, Optimised, Positive, Share
 
 
-class Training(Stage):
+class Training(Optimised):
     """What every stage that trains has. `steps` > 0 counts optimizer steps and overrides `epochs`."""
 
     corpus: str
@@ -17,15 +17,6 @@ class Training(Stage):
     micro_batch_size: Count = 64  # sequences that go through the model at once
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
     whole_words: bool = True
-    learning_rate: Positive
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: Share = 0.02
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    adam_epsilon: Positive = 1e-8
-    adam_beta1: Share = 0.9
-    adam_beta2: Share = 0.999
-    clip_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     checkpoint_seconds: Positive = 120.0
 
 

@@ -12,6 +12,7 @@ from lib.batches import MaskedBatches, Schedule
 from lib.errors import InputError
 from lib.masking import IGNORE
 from lib.objectives import Distillation, hidden_states
+from lib.parameters_base import Optimised
 from lib.parameters_training import CascadeTA, TeacherContinuation, Training
 from lib.parameters_training import Distillation as DistillationParameters
 from lib.sequences import Corpus
@@ -20,12 +21,13 @@ from lib.tokenizer import require_same
 from lib.train import Recipe, train
 
 
-def recipe(p: Training) -> Recipe:
-    """How the parameters of a stage say to optimise."""
+def recipe(p: Optimised, seed: int | None = None) -> Recipe:
+    """How the parameters of a stage say to optimise; `seed` overrides theirs."""
+    kept = {"checkpoint_seconds": p.checkpoint_seconds} if isinstance(p, Training) else {}
     return Recipe(
         learning_rate=p.learning_rate, schedule=p.schedule, warmup=p.warmup, weight_decay=p.weight_decay,
         epsilon=p.adam_epsilon, betas=(p.adam_beta1, p.adam_beta2), clip=p.clip_norm, precision=p.precision,
-        seed=p.seed, checkpoint_seconds=p.checkpoint_seconds,
+        seed=p.seed if seed is None else seed, **kept,
     )  # fmt: skip
 
 
