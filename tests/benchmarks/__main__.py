@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
     sizes = (128,) if given.quick else (1024, 2048, 3072, 4096)
     rounds = given.rounds or (1 if given.quick else 0)
     about = alone(machine, given.threads, sizes)
-    print(f"{about['processor']}, {given.threads} threads: {about['gflops']['fp32']:.0f} GFLOP/s in fp32, "
+    print(f"{about['cpu']}, {given.threads} threads: {about['gflops']['fp32']:.0f} GFLOP/s in fp32, "
           f"{about['gflops']['bf16']:.0f} in bf16", flush=True)  # fmt: skip
     found = {}
     for case in cases:

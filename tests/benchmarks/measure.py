@@ -3,7 +3,6 @@
 import ctypes
 import gc
 import os
-import platform
 import statistics
 import threading
 import time
@@ -13,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, Callable
 
+from lib import stage
 from tests.benchmarks.cases import Case
 
 MIB = 2**20
@@ -84,18 +84,9 @@ def matmul_rate(precision: str, sizes: tuple[int, ...], budget: float = 0.3) -> 
 
 def machine(threads: int, sizes: tuple[int, ...]) -> dict:
     """What ran this: processor, threads, versions, and its rates in GFLOP/s."""
-    import torch
-    import transformers
-
     prepare(threads)
-    named = [line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
-    return {
-        "processor": named[0] if named else platform.processor(), "cores": os.cpu_count(), "threads": threads,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "torch": torch.__version__, "transformers": transformers.__version__,
-        "gflops": {name: matmul_rate(name, sizes) / 1e9 for name in ("fp32", "bf16")},
-        "load_before": os.getloadavg()[0],
-    }  # fmt: skip
+    rates = {name: matmul_rate(name, sizes) / 1e9 for name in ("fp32", "bf16")}
+    return stage.machine() | stage.versions() | {"threads": threads, "gflops": rates, "load_before": os.getloadavg()[0]}
 
 
 def _lines(path: str) -> list[str]:
