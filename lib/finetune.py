@@ -12,10 +12,12 @@ from torch import nn
 
 from lib import models, spans
 from lib.batches import Batch, Schedule
+from lib.efficiency import COST, expense
 from lib.encoding import Encoded, TaskBatches, by_length, encode
 from lib.metrics import METRICS
 from lib.precision import fastest
 from lib.pretraining import beside, local, recipe
+from lib.products import quicken
 from lib.progress import Progress
 from lib.stage import write_json
 from lib.tasks import TASKS, TaskSource, evaluated_in, validations
@@ -31,7 +33,7 @@ class Classifier(nn.Module):
     def __init__(self, trunk: nn.Module, outputs: int, dropout: float, pooling: str = "first", seed: int = 0):
         super().__init__()
         torch.manual_seed(seed)
-        self.trunk, self.dropout, self.pooling = trunk, nn.Dropout(dropout), pooling
+        self.trunk, self.dropout, self.pooling = quicken(trunk), nn.Dropout(dropout), pooling
         width = trunk.config.hidden_size
         self.linear = nn.Linear(width, outputs)
         self.dense = nn.Linear(width, width) if pooling == "pooler" else None
@@ -101,9 +103,9 @@ def predict(
 
 
 def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Callable[[Classifier], list[dict]], *,
-             epochs: int, batch: int, recipe: Recipe, when: str = "every_epoch") -> list[dict]:  # fmt: skip
+             epochs: int, batch: int, recipe: Recipe, when: str = "every_epoch") -> tuple[list[dict], dict]:  # fmt: skip
     """Fine-tune `classifier` in place; the rows of `evaluate(classifier)` after every epoch, or after the last one only,
-    each with `epoch` and the mean training `loss` of that epoch added.
+    each with `epoch` and the mean training `loss` of that epoch added, and what it all cost (see lib.train.COST).
 
     The paper reports the largest accuracy over epochs (protocol `best_epoch`), which is chosen on the data it is measured
     on; the last one (`final`) is not.
@@ -121,7 +123,8 @@ def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Cal
 
     losses = train(TaskLoss(classifier, kind), TaskBatches(training, schedule), recipe, after_step=after_step,
                    log_every=schedule.steps_per_epoch, quiet=True)  # fmt: skip
-    return [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
+    rows = [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
+    return rows, {name: losses[-1][name] for name in COST}
 
 
 def evaluation(
@@ -145,9 +148,10 @@ def evaluation(
     return evaluate
 
 
-def finetune_tasks(p, folder) -> list[dict]:
+def finetune_tasks(p, folder) -> tuple[list[dict], dict[str, float]]:
     """Fine-tune `p.model` on every task with every seed; one row of seed, task, language, epoch, metric, value (in percent)
-    and training loss for each metric, each language of evaluation and each epoch that is evaluated.
+    and training loss for each metric, each language of evaluation and each epoch that is evaluated. And what all of it cost,
+    evaluation included: tokens trained on, seconds, padding.
 
     A task in several languages is learnt in one and measured in all, by a single fine-tuning for each seed. Tasks that share
     their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for bit. Each finished
@@ -160,7 +164,7 @@ def finetune_tasks(p, folder) -> list[dict]:
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     groups = shared_training(p)
     progress = Progress(len(groups) * len(p.seeds), "fine-tuning")
-    rows, done = [], 0
+    rows, done, cost = [], 0, dict.fromkeys(COST, 0.0)
     for owner, names in groups.items():
         data, own = None, settings(p, names[0])
         for seed in p.seeds:
@@ -170,10 +174,12 @@ def finetune_tasks(p, folder) -> list[dict]:
                 own = settled(own, TASKS[names[0]], trunk, data[0], folder / "runs" / "precision.json")
                 write_json(kept, one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed))
             found = json.loads(kept.read_text(encoding="utf-8"))
-            rows += [{"seed": seed, **row} for row in found]
+            rows += [{"seed": seed, **row} for row in found["scores"]]
+            cost = {name: cost[name] + found["cost"][name] for name in COST}
             done += 1
-            progress.at(done, f"seed {seed}: {_outcome([row for row in found if row['epoch'] == own.epochs])}")
-    return rows
+            last = [row for row in found["scores"] if row["epoch"] == own.epochs]
+            progress.at(done, f"seed {seed}: {_outcome(last)}")
+    return rows, expense(cost)
 
 
 def settled(p, task, trunk: nn.Module, training: Encoded, note: Path):
@@ -195,12 +201,13 @@ def _outcome(rows: list[dict]) -> str:
     return ", ".join(f"{what} {np.mean(found):.1f}" for what, found in values.items())
 
 
-def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> list[dict]:
-    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task."""
-    found = finetune(_classifier(p, task, trunk, seed), training, task.kind,
+def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> dict:
+    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task: its `scores` and its `cost`."""
+    found, cost = finetune(_classifier(p, task, trunk, seed), training, task.kind,
                      evaluation(validation, p.max_answer_length, p.precision), epochs=p.epochs, batch=p.batch_size,
                      recipe=recipe(p, seed), when=p.evaluate)  # fmt: skip
-    return [{key: row[key] for key in ("task", "language", "epoch", "metric", "value", "loss")} for row in found]
+    names = ("task", "language", "epoch", "metric", "value", "loss")
+    return {"scores": [{key: row[key] for key in names} for row in found], "cost": cost}
 
 
 def _classifier(p, task, trunk: nn.Module, seed: int) -> Classifier:

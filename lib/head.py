@@ -7,12 +7,13 @@ processor's cache from the matrix product that makes them to their exponentials,
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
+
+from lib.products import linear
 
 LOGITS = {"cpu": 2**23, "cuda": 2**26}
 """Logits of one network held at a time: rows of a block times vocabulary. Fewer rows make thin matrix products."""
-TILE = {"cpu": 512, "cuda": 2**30}
+TILE = {"cpu": 1024, "cuda": 2**30}
 """Columns of a tile. On a GPU every pass over a block is one kernel, and a tile is the whole vocabulary."""
 ROWS = (16, 256), (16, 4096)  # fewest and most rows of a block, on a CPU and on a GPU
 
@@ -33,15 +34,16 @@ class _Softmax:
         """Columns start … stop of the block, [rows, stop - start]."""
         return self.room[self.rows * start : self.rows * stop].view(self.rows, stop - start)
 
-    def shift(self, tile: torch.Tensor) -> torch.Tensor:
+    def shift(self, logits: torch.Tensor) -> torch.Tensor:
         """The logits of the next tile less their maximum, in place."""
-        self.tops.append(tile.amax(-1, keepdim=True))
-        return tile.sub_(self.tops[-1])
+        self.tops.append(logits.amax(-1, keepdim=True))
+        return logits.sub_(self.tops[-1])
 
-    def exponentiate(self, tile: torch.Tensor) -> torch.Tensor:
-        """The exponentials of a shifted tile, in place."""
-        self.sums.append(tile.exp_().sum(-1, keepdim=True))
-        return tile
+    def exponentiate(self, shifted: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+        """Keep the exponentials of a shifted tile in its place of the room."""
+        kept = torch.exp(shifted, out=self.tile(start, stop))
+        self.sums.append(kept.sum(-1, keepdim=True))
+        return kept
 
     def close(self) -> torch.Tensor:
         """log Σ exp of every row, [rows, 1] in double precision: losses are small differences of such numbers. From now on
@@ -65,8 +67,10 @@ class _Fused(torch.autograd.Function):
     def forward(ctx, hidden, weight, bias, labels, teacher, teacher_weight, teacher_bias, mlm, soft, temperature):
         device, vocabulary = hidden.device.type, len(weight)
         low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        ours = (weight.to(low), bias.to(low))
-        theirs = (teacher_weight.to(low), teacher_bias.to(low)) if soft else None
+        # Logits come out divided by T: it costs nothing in the rows and the bias.
+        cooled = temperature if soft else 1.0
+        ours = (weight.to(low), (bias / cooled).to(low))
+        theirs = (teacher_weight.to(low), (teacher_bias / cooled).to(low)) if soft else None
         rows_learn, weight_learns, bias_learns = ctx.needs_input_grad[:3]  # a frozen weight costs no gradient
         d_hidden = torch.zeros_like(hidden, dtype=torch.float32) if rows_learn else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_learns else None
@@ -75,54 +79,53 @@ class _Fused(torch.autograd.Function):
         # The weights are divided by thousands of positions: too small for fp16. Gradients are formed as if the larger were
         # 1, and get their size in `backward`, in fp32.
         scale = max(mlm, soft * temperature) or 1.0
+        by_mlm, by_soft = mlm / scale, soft * temperature / scale
         block, tiles = _sizes(len(hidden), vocabulary, device)
-        room = [hidden.new_empty(block * vocabulary, dtype=torch.float32) for _ in range(1 + 2 * bool(soft))]
+        room = _room(hidden.device, block * vocabulary, 1 + 2 * bool(soft))
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), block):
                 rows = slice(start, start + block)
-                h = hidden[rows].to(low)
+                h, cool = hidden[rows].to(low), (hidden[rows] / cooled).to(low)
+                hot = (teacher[rows] / cooled).to(low) if soft else None
                 here = (labels[rows] >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
-                y = labels[rows][here]
                 hard = _Softmax(room[0], len(here))
-                gold = h.new_zeros(len(here), 1, dtype=torch.float32)  # the logits of the labels
                 student, target = (_Softmax(part, len(h)) for part in room[1:]) if soft else (None, None)
                 differences = []
                 for a, z in tiles:
-                    # Without soft targets every row has a label, and the logits are at once those of the labelled rows.
-                    logits = _logits(h, ours, a, z, (student if soft else hard).tile(a, z))
+                    logits = _logits(cool, ours, a, z)
                     if len(here):
-                        inside = ((y >= a) & (y < z)).nonzero().squeeze(-1)
-                        by_label = hard.tile(a, z)
-                        if soft:
-                            torch.index_select(logits, 0, here, out=by_label)
-                        gold[inside, 0] = by_label[inside, y[inside] - a]
-                        hard.exponentiate(hard.shift(by_label))
+                        # Without soft targets every row has a label.
+                        by_label = logits.index_select(0, here).mul_(cooled) if soft else logits
+                        hard.exponentiate(hard.shift(by_label), a, z)
                     if soft:
-                        targets = _logits(teacher[rows].to(low), theirs, a, z, target.tile(a, z))
-                        ours_t, theirs_t = (
-                            student.shift(logits.div_(temperature)),
-                            target.shift(targets.div_(temperature)),
-                        )
-                        apart = theirs_t - ours_t
-                        student.exponentiate(ours_t)
+                        ours_t, theirs_t = student.shift(logits), target.shift(_logits(hot, theirs, a, z))
+                        student.exponentiate(ours_t, a, z)
+                        chances = target.exponentiate(theirs_t, a, z)
                         # Σ e_t (z_t − z_s)/T of the tile, its shifts undone
-                        by_row = torch.linalg.vecdot(target.exponentiate(theirs_t), apart).unsqueeze(-1)
+                        by_row = chances.mul(theirs_t.sub_(ours_t)).sum(-1, keepdim=True)
                         between = target.tops[-1].double() - student.tops[-1].double()
                         differences.append(by_row + target.sums[-1] * between)
                 if len(here):
+                    y, labelled = labels[rows][here], h[here].float()
+                    gold = (labelled * weight[y]).sum(-1, keepdim=True) + bias[y].unsqueeze(-1)
                     sum_mlm += (hard.close() - gold).sum()
+                    # The part of the labels in the gradient: −α_mlm 1_y.
+                    if rows_learn:
+                        d_hidden[rows].index_add_(0, here, weight[y].float(), alpha=-by_mlm)
+                    if weight_learns:
+                        d_weight.index_add_(0, y, labelled, alpha=-by_mlm)
+                    if bias_learns:
+                        d_bias.index_add_(0, y, torch.full_like(y, -by_mlm, dtype=torch.float32))
                 if soft:
                     ours_all, theirs_all = student.close(), target.close()
                     mean_difference = (torch.stack(differences) * target.factors).sum(0)
                     sum_soft += temperature**2 * (mean_difference + ours_all - theirs_all).sum()
                 for k, (a, z) in enumerate(tiles):
                     if soft:
-                        gradient = student.tile(a, z).mul_(student.factors[k] * (soft * temperature / scale))
-                        gradient.addcmul_(target.tile(a, z), target.factors[k] * (-soft * temperature / scale))
+                        gradient = student.tile(a, z) * (student.factors[k] * by_soft)
+                        gradient.addcmul_(target.tile(a, z), target.factors[k], value=-by_soft)
                     if len(here):
-                        by_label = hard.tile(a, z).mul_(hard.factors[k] * (mlm / scale))
-                        inside = ((y >= a) & (y < z)).nonzero().squeeze(-1)
-                        by_label[inside, y[inside] - a] -= mlm / scale
+                        by_label = hard.tile(a, z) * (hard.factors[k] * by_mlm)
                         gradient = gradient.index_add_(0, here, by_label) if soft else by_label
                     g = gradient.to(low)
                     if rows_learn:
@@ -153,19 +156,25 @@ def _sizes(rows: int, vocabulary: int, device: str) -> tuple[int, list[tuple[int
     return block, [(a, min(a + TILE[kind], vocabulary)) for a in range(0, vocabulary, TILE[kind])]
 
 
-def _logits(
-    rows: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor], a: int, z: int, out: torch.Tensor
-) -> torch.Tensor:
-    """Columns a … z of the logits of `rows`, written to `out` in fp32."""
-    weight, bias = head[0][a:z], head[1][a:z]
-    if rows.dtype == torch.float32:
-        return torch.addmm(bias, rows, weight.T, out=out)
-    return out.copy_(F.linear(rows, weight, bias))
+_ROOMS: dict[torch.device, torch.Tensor] = {}
+
+
+def _room(device: torch.device, size: int, parts: int) -> list[torch.Tensor]:
+    """`parts` pieces of fp32 memory of `size` numbers, the same ones in every step: a fresh piece costs the system a fault
+    for each of its pages, which takes longer than what is written to them."""
+    if device not in _ROOMS or len(_ROOMS[device]) < size * parts:
+        _ROOMS[device] = torch.empty(size * parts, device=device)
+    return [_ROOMS[device][k * size : (k + 1) * size] for k in range(parts)]
+
+
+def _logits(rows: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor], a: int, z: int) -> torch.Tensor:
+    """Columns a … z of the logits of `rows`, in fp32."""
+    return linear(rows, head[0][a:z], head[1][a:z]).float()
 
 
 def _add(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
     """to += left @ right, `to` in fp32."""
-    to.addmm_(left, right) if left.dtype == torch.float32 else to.add_(left @ right)
+    to.add_(linear(left, right.T))
 
 
 def fused_losses(

@@ -5,6 +5,7 @@ component *divided by the totals of the whole step*, weighted and summed under `
 """
 
 import copy
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from lib.head import fused_losses
 from lib.losses import attention_loss, cosine_loss, hidden_loss
 from lib.mappings import Targets, layer_mapping
 from lib.masking import IGNORE
+from lib.products import quicken
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -32,9 +34,9 @@ class Distillation(nn.Module):
     def __init__(self, student: nn.Module, teacher: nn.Module | None = None, *, mlm: float = 1.0, soft: float = 0.0,
                  cosine: float = 0.0, temperature: float = 2.0, positions: str = "all"):  # fmt: skip
         super().__init__()
-        self.student = student
+        self.student = quicken(student)
         self._teacher = (
-            [] if teacher is None else [teacher.eval()]
+            [] if teacher is None else [quicken(teacher, frozen=True).eval()]
         )  # in a list, so that it is no submodule and is not trained
         self.weights = {"mlm": mlm, "soft": soft, "cosine": cosine}
         self.temperature, self.positions = temperature, positions
@@ -58,7 +60,7 @@ class Distillation(nn.Module):
         per_row = per_kept if everywhere else per_masked
         student = hidden_states(self.student, batch)
         if soft or cosine:
-            with torch.no_grad():
+            with torch.inference_mode():
                 teacher = hidden_states(self._teacher[0], batch)
         out = {}
         loss = student.new_zeros(())
@@ -76,8 +78,9 @@ class Distillation(nn.Module):
         return {**out, "loss": loss}
 
 
-def hand_out_attention(model: nn.Module) -> None:
-    """Let a model compute attention in plain steps (`eager`): the library's default hands out no attention maps.
+def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) -> None:
+    """Let some layers of a model (the first is 1; None: all) compute attention in plain steps, `eager`, the others by fused
+    kernels (`sdpa`): the library's default, sdpa in all, hands out no attention maps.
 
     The library writes this onto the model's configuration, which other models may share: the model gets a copy first.
     """
@@ -86,27 +89,41 @@ def hand_out_attention(model: nn.Module) -> None:
         if hasattr(module, "config"):
             module.config = config
     model.set_attn_implementation("eager")
+    if layers is not None:
+        fused = copy.deepcopy(config)
+        fused._attn_implementation = "sdpa"
+        for number, layer in enumerate(model.base_model.encoder.layer, 1):
+            if number not in layers:
+                layer.attention.self.config = fused
 
 
-def states(model: nn.Module, batch: Batch, maps: bool) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
-    """Hidden outputs 0 … n of a model's trunk, each [sequences, length, hidden], and, if asked for, its attention maps
-    1 … n (the first at index 0), each [sequences, heads, length, length].
+def states(
+    model: nn.Module, batch: Batch, maps: Collection[int] = ()
+) -> tuple[tuple[torch.Tensor, ...], dict[int, torch.Tensor]]:
+    """Hidden outputs 0 … n of a model's trunk, each [sequences, length, hidden], and its attention maps of the layers `maps`
+    (the first is 1), each [sequences, heads, length, length].
 
     In training mode the maps are those after dropout: a weight is 0 or scaled up, and rows do not sum to 1. Raises
-    RuntimeError where the model hands out fewer than it has layers: a sum over none of them would be a loss of 0.
+    RuntimeError where the model does not hand out just these: a sum over none of them would be a loss of 0.
     """
     out = model.base_model(
-        input_ids=batch.inputs, attention_mask=batch.kept.long(), output_hidden_states=True, output_attentions=maps
+        input_ids=batch.inputs,
+        attention_mask=batch.kept.long(),
+        output_hidden_states=True,
+        output_attentions=bool(maps),
     )
-    found = [map_ for map_ in out.attentions or () if map_ is not None] if maps else []
-    layers = model.config.num_hidden_layers
-    if len(out.hidden_states) != layers + 1 or maps and len(found) != layers:
-        raise RuntimeError(f"a model of {layers} layers gave {len(out.hidden_states)} hidden outputs and {len(found)} attention "
-                           f"maps; its attention is {model.config._attn_implementation!r}, and must be 'eager'")  # fmt: skip
-    return out.hidden_states, tuple(found)
+    layers = model.base_model.encoder.layer
+    plain = [number for number, layer in enumerate(layers, 1)
+             if layer.attention.self.config._attn_implementation == "eager"]  # fmt: skip
+    found = dict(zip(plain, (map_ for map_ in out.attentions or () if map_ is not None))) if maps else {}
+    missing = sorted(set(maps) - set(found))
+    if missing or len(out.hidden_states) != len(layers) + 1:
+        raise RuntimeError(f"a model of {len(layers)} layers gave {len(out.hidden_states)} hidden outputs and no attention maps "
+                           f"of the layers {missing}: attention must be 'eager' there")  # fmt: skip
+    return out.hidden_states, {layer: found[layer] for layer in maps}
 
 
-def mean_of(given: tuple[torch.Tensor, ...], layers: list[int]) -> torch.Tensor:
+def mean_of(given: Mapping[int, torch.Tensor] | Sequence[torch.Tensor], layers: list[int]) -> torch.Tensor:
     """The target that some layers of the teacher make: the mean of their states, in fp32."""
     total = given[layers[0]].float()
     for layer in layers[1:]:
@@ -133,7 +150,10 @@ class Hop(nn.Module):
     def __init__(self, student: nn.Module, teacher: nn.Module, mapping: str = "adjacent", *, hidden: float = 1.0,
                  attention: float = 1.0, soft: float = 0.0, temperature: float = 2.0, dropout: str = "both"):  # fmt: skip
         super().__init__()
-        self.student, self._teacher = student, [teacher]  # in a list, so that it is no submodule and is not trained
+        self.student, self._teacher = (
+            quicken(student),
+            [quicken(teacher, frozen=True)],
+        )  # in a list, so that it is no submodule and is not trained
         self.weights = {"hidden": hidden, "attention": attention, "soft": soft}
         self.temperature, self.dropout = temperature, dropout
         hidden_targets, attention_targets = layer_mapping(
@@ -141,9 +161,10 @@ class Hop(nn.Module):
         )
         self.hidden: Targets = hidden_targets if hidden else {}
         self.attention: Targets = attention_targets if attention else {}
+        self.matched = set(self.attention), {layer for layers in self.attention.values() for layer in layers}
         if self.attention:
-            hand_out_attention(student)
-            hand_out_attention(teacher)
+            for model, layers in zip((student, teacher), self.matched):
+                hand_out_attention(model, layers)
         self.train()
 
     def train(self, mode: bool = True) -> "Hop":
@@ -165,25 +186,24 @@ class Hop(nn.Module):
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
         """Components and their weighted sum `loss`, each a share of the step's mean."""
         teacher_model, layers = self._teacher[0], self.student.config.num_hidden_layers
-        real = batch.kept.nonzero(as_tuple=True)
+        real = None if batch.kept.all() else batch.kept  # without padding there is nothing to leave out
         per_kept, per_pair = 1 / max(1, totals["kept"]), 1 / max(1, totals["pairs"])
-        with torch.no_grad():
-            theirs, their_maps = states(teacher_model, batch, bool(self.attention))
-        ours, our_maps = states(self.student, batch, bool(self.attention))
+        with torch.inference_mode():
+            theirs, their_maps = states(teacher_model, batch, self.matched[1])
+        ours, our_maps = states(self.student, batch, self.matched[0])
         out, loss = {}, ours[-1].new_zeros(())
         for layer, matched in self.hidden.items():
-            out[f"hidden_{layer}"] = hidden_loss(ours[layer][real], mean_of(theirs, matched)[real]) * per_kept
+            out[f"hidden_{layer}"] = hidden_loss(ours[layer], mean_of(theirs, matched), real) * per_kept
         for layer, matched in self.attention.items():
-            target = mean_of(their_maps, [index - 1 for index in matched])  # map 1 is the first
-            out[f"attention_{layer}"] = attention_loss(our_maps[layer - 1], target, batch.kept) * per_pair
+            out[f"attention_{layer}"] = attention_loss(our_maps[layer], mean_of(their_maps, matched), real) * per_pair
         for kind, targets in (("hidden", self.hidden), ("attention", self.attention)):
             if targets:
                 out[kind] = sum(out[f"{kind}_{layer}"] for layer in targets) / layers
                 loss = loss + self.weights[kind] * out[kind]
         if soft := self.weights["soft"]:
             weighted, _, divergence = fused_losses(
-                self.student, ours[-1][real], batch.labels[real], mlm=0.0, soft=soft * per_kept,
-                temperature=self.temperature, teacher=teacher_model, teacher_hidden=theirs[-1][real],
+                self.student, ours[-1][batch.kept], batch.labels[batch.kept], mlm=0.0, soft=soft * per_kept,
+                temperature=self.temperature, teacher=teacher_model, teacher_hidden=theirs[-1][batch.kept],
             )  # fmt: skip
             out["soft"], loss = divergence * per_kept, loss + weighted
         return {**out, "loss": loss}

@@ -132,8 +132,38 @@ def parameter_table(found: Gathered) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+STAGES_NOTE = (
+    "Seconds are summed over stages, which run side by side where there are cores for it. Tokens are those that are no padding; "
+    "tokens a second are those of the time spent training, fine-tuning with its evaluation left out. Waiting: the share of that "
+    "time in which a step waited for its batches."
+)
+
+
+def stages_table(found: Gathered) -> pd.DataFrame:
+    """Where the computing time went: by study and kind of stage, with tokens a second, padding, and waiting for input."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for study, stage in found.alone():
+        groups.setdefault((study, stage["stage"].replace("_", " ")), []).append(stage)
+    whole, rows = sum(found.cost().values()), {}
+    for key, stages in groups.items():
+        took = sum(stage["stage_seconds"] for stage in stages)
+        spent = [stage["summary"] for stage in stages if "summary" in stage]
+        tokens, seconds = (sum(one[name] for one in spent) for name in ("tokens_seen", "train_seconds"))
+        made = sum(stage["statistics"]["tokens"] for stage in stages if "statistics" in stage)
+        positions = sum(one["tokens_seen"] / (1 - one["padding_share"]) for one in spent)
+        waited = sum(one["waiting_share"] * one["train_seconds"] for one in spent)
+        rows[key] = {
+            "stages": str(len(stages)),
+            "time": clock(took),
+            "share": f"{100 * took / whole:.0f} %",
+            "tokens/s": f"{tokens / seconds:,.0f}" if seconds else f"{made / took:,.0f}" if made and took else "–",
+            "padding": f"{100 * (1 - tokens / positions):.0f} %" if positions else "–",
+            "waiting": f"{100 * waited / seconds:.1f} %" if seconds else "–",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["study", "stage"])
+
+
 def machine_table(found: Gathered) -> pd.DataFrame:
-    """The machine and the versions, and the computing time by kind of stage."""
+    """The machine and the versions."""
     rows = {**{name: str(value) for name, value in machine().items() if value}, **versions()}
-    rows |= {f"time in {kind.replace('_', ' ')}": clock(seconds) for kind, seconds in found.cost().items()}
     return pd.DataFrame({"value": list(rows.values())}, index=pd.Index(list(rows), name="item"))

@@ -9,6 +9,7 @@ import torch
 
 from lib import checkpoints, models
 from lib.batches import MaskedBatches, Schedule
+from lib.efficiency import COST, expense
 from lib.errors import InputError
 from lib.masking import IGNORE
 from lib.objectives import Distillation, hidden_states
@@ -94,7 +95,7 @@ def continued(before: list[dict], after: list[dict]) -> list[dict]:
     if not before:
         return after
     last = before[-1]
-    return before + [{**row, **{key: row[key] + last[key] for key in ("step", "tokens", "seconds")}} for row in after]
+    return before + [{**row, **{key: row[key] + last[key] for key in ("step", *COST)}} for row in after]
 
 
 # ---------------------------------------------------------------------------------------------- students
@@ -216,15 +217,13 @@ def _token(tokenizer, index: int) -> str:
 
 def summary(model: models.BertForMaskedLM, history: list[dict]) -> dict:
     """What a training cost and what came out: the figures of efficiency.csv."""
-    last = history[-1] if history else {"tokens": 0, "seconds": 0.0, "step": 0}
-    count = models.parameter_count(model)
+    last = history[-1] if history else {"step": 0}
+    count, spent = models.parameter_count(model), expense(last)
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": count,
         "size_mib": models.size_mib(model),
         "steps": last["step"],
-        "tokens_seen": last["tokens"],
-        "tokens_per_parameter": last["tokens"] / count,
-        "train_seconds": last["seconds"],
-        "tokens_per_second": last["tokens"] / last["seconds"] if last["seconds"] else 0.0,
+        "tokens_per_parameter": spent["tokens_seen"] / count,
+        **spent,
     }

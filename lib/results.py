@@ -6,12 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from lib import OUTPUTS, ROOT
+from lib.efficiency import COST
 from lib.errors import InputError
 from lib.study import Study
 
 RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol", "epoch", "value"]
 EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen", "tokens_per_parameter",
-              "train_seconds", "tokens_per_second", "peak_memory_mib"]  # fmt: skip
+              "train_seconds", "tokens_per_second", "peak_memory_mib", "stage", "stage_seconds", "padding_share",
+              "waiting_share"]  # fmt: skip
 TRAINED = ("teacher_continuation", "distillation", "cascade_ta")
 
 
@@ -75,19 +77,18 @@ class Gathered:
         for kind in TRAINED:
             for name, found in self.of(kind, study).items():
                 if found["history"]:
-                    long = pd.DataFrame(found["history"]).drop(columns=["rate", "tokens", "seconds"])
+                    long = pd.DataFrame(found["history"]).drop(columns=["rate", *COST], errors="ignore")
                     frames.append(long.melt("step", var_name="component").dropna().assign(scenario=name))
         columns = ["scenario", "step", "component", "value"]
         return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns)
 
     def efficiency(self, latency: dict[tuple[str, str], float] | None = None) -> pd.DataFrame:
-        """efficiency.csv: what every trained model cost and how big it is. `latency`: (study, scenario) -> seconds."""
+        """What every trained model cost and how big it is. `latency`: (study, scenario) -> seconds."""
         rows = []
         for (study, scenario, kind), found in self.stages.items():
             if kind in TRAINED:
                 row = {"study": study, "scenario": scenario, "model": found["parameters"]["output_dir"] + "/model",
-                       **found["summary"], "peak_memory_mib": found["peak_memory_mib"],
-                       "latency_s": (latency or {}).get((study, scenario))}  # fmt: skip
+                       **found["summary"], **_stage(found), "latency_s": (latency or {}).get((study, scenario))}  # fmt: skip
                 rows.append({key: row[key] for key in EFFICIENCY})
             elif kind == "finetune" and not any((study, scenario, trained) in self.stages for trained in TRAINED):
                 used = {"study": study, "scenario": scenario, "model": found["parameters"]["model"], **found["model"],
@@ -96,6 +97,21 @@ class Gathered:
                     {key: used.get(key) for key in EFFICIENCY} | {"tokens_seen": 0}
                 )  # taken as it is from a hub
         return pd.DataFrame(rows, columns=EFFICIENCY)
+
+    def every_stage(self, models: pd.DataFrame) -> pd.DataFrame:
+        """efficiency.csv: the rows of `models` (what `efficiency` gives), and those of the stages that pretrain nothing: data
+        prep, where the tokens are those that came out, and fine-tuning, whose seconds hold the evaluation too."""
+        rows = []
+        for (study, scenario, kind), found in self.stages.items():
+            if kind == "finetune":
+                spent = found["summary"]
+            elif kind == "data_prep":
+                made, took = found["statistics"]["tokens"], found["stage_seconds"]
+                spent = {"tokens_seen": made, "train_seconds": 0.0, "tokens_per_second": made / took if took else 0.0}
+            else:
+                continue
+            rows.append({"study": study, "scenario": scenario, **spent, **_stage(found)})
+        return pd.DataFrame([*models.to_dict("records"), *rows], columns=EFFICIENCY)
 
     def corpora(self, study: str) -> pd.DataFrame:
         """Lines, words, tokens and bytes of every prepared corpus of a study, one column each."""
@@ -112,13 +128,15 @@ class Gathered:
 
         return knowledge(**{name: found["after"] for kind in TRAINED for name, found in self.of(kind, study).items()})
 
+    def alone(self) -> list[tuple[str, dict]]:
+        """Every stage with the study it is of; one that several share stands once, under the first."""
+        return list({found["parameters"]["output_dir"]: (study, found) for (study, _, _), found in reversed(
+            self.stages.items())}.values())[::-1]  # fmt: skip
+
     def cost(self) -> dict[str, float]:
         """Seconds spent in every kind of stage, summed over stages (stages may have run side by side)."""
         spent: dict[str, float] = {}
-        stages = {
-            found["parameters"]["output_dir"]: found for found in self.stages.values()
-        }  # a shared one counts once
-        for found in stages.values():
+        for _, found in self.alone():
             spent[found["stage"]] = spent.get(found["stage"], 0.0) + found["stage_seconds"]
         return spent
 
@@ -130,6 +148,11 @@ class Gathered:
             aside = folder / f"{name}.csv.writing"
             frame.to_csv(aside, index=False)
             aside.rename(folder / f"{name}.csv")
+
+
+def _stage(found: dict) -> dict:
+    """What efficiency.csv says of a stage itself."""
+    return {name: found[name] for name in ("stage", "stage_seconds", "peak_memory_mib")}
 
 
 def scenarios(study: str, scale: str) -> dict[str, dict]:

@@ -2,6 +2,8 @@
 
 import math
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -12,6 +14,9 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 from lib import checkpoints
+from lib.allocator import keep_freed_memory
+from lib.batches import Batch
+from lib.efficiency import COST
 from lib.errors import InputError
 from lib.precision import fastest
 from lib.progress import LiveChart, Progress
@@ -82,16 +87,18 @@ def train(
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
     model, optimizer = accelerator.prepare(objective, optimizer)
-    history, first, tokens, spent, window = _resume(accelerator, model, optimizer, kept)
+    keep_freed_memory()
+    history, first, before, window = _resume(accelerator, model, optimizer, kept)
+    cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
     began = saved = time.perf_counter()
     model.train()
-    for step in range(first, steps):
+    for step, micros, waited in ahead(batches, first):
         torch.manual_seed(
             recipe.seed * 1_000_003 + step + 2**40
         )  # dropout: the same in a resumed run, and not the masks' stream
-        micros = [batch.to(accelerator.device) for batch in batches.at(step)]
+        micros = [batch.to(accelerator.device) for batch in micros]
         totals: dict[str, int] = {}
         for batch in micros:
             for key, count in objective.counts(batch).items():
@@ -112,49 +119,65 @@ def train(
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
-        tokens += totals.get("kept", 0)
+        cost["tokens"] += totals.get("kept", 0)
+        cost["positions"] += sum(batch.inputs.numel() for batch in micros)
+        cost["waited"] += waited
+        cost["seconds"] = before["seconds"] + time.perf_counter() - began
         for key, value in row.items():
             window[key] = window.get(key, 0.0) + value
         done = step + 1
-        elapsed = spent + time.perf_counter() - began
         if done % log_every == 0 or done == steps:
             since = done - (history[-1]["step"] if history else 0)
             history.append({"step": done, **{key: value / since for key, value in window.items()},
-                            "rate": optimizer.param_groups[0]["lr"], "tokens": tokens, "seconds": elapsed})  # fmt: skip
+                            "rate": optimizer.param_groups[0]["lr"], **cost})  # fmt: skip
             window = {}
         if not quiet:
-            progress.at(done, f"loss {row['loss']:.3f}  {tokens / max(elapsed, 1e-9):,.0f} tokens/s")
+            progress.at(done, f"loss {row['loss']:.3f}  {cost['tokens'] / max(cost['seconds'], 1e-9):,.0f} tokens/s")
             chart.draw(history, final=done == steps)
         if after_step:
             after_step(done)
         # The last step is kept too: what follows a training (probes, saving) may fail, and must not cost the training.
         if folder and (done == steps or time.perf_counter() - saved > recipe.checkpoint_seconds):
-            _save(accelerator, model, optimizer, folder, done, history, tokens, elapsed, window)
+            _save(accelerator, model, optimizer, folder, done, history, cost, window)
             saved = time.perf_counter()
     model.eval()
     return history
 
 
-def _save(accelerator, model, optimizer, folder, step, history, tokens, seconds, window) -> None:
+def _save(accelerator, model, optimizer, folder, step, history, cost, window) -> None:
     assert accelerator.distributed_type == DistributedType.NO, "one process for now"
     state = {
-        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "tokens": tokens,
-        "seconds": seconds, "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
+        "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "cost": cost,
+        "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
         "precision": accelerator.mixed_precision,
     }  # fmt: skip
     checkpoints.save(folder, step, state)
 
 
-def _resume(accelerator, model, optimizer, state: dict | None) -> tuple[list[dict], int, int, float, dict]:
-    """Load a checkpoint: history, steps done, tokens seen, seconds spent, and sums not yet in the history."""
+def _resume(accelerator, model, optimizer, state: dict | None) -> tuple[list[dict], int, dict, dict]:
+    """Load a checkpoint: history, steps done, what they cost, and sums not yet in the history."""
     if state is None:
-        return [], 0, 0, 0.0, {}
+        return [], 0, dict.fromkeys(COST, 0), {}
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     if accelerator.scaler and state["scaler"]:
         accelerator.scaler.load_state_dict(state["scaler"])
     print(f"resumed after step {state['step']}", flush=True)
-    return state["history"], state["step"], state["tokens"], state["seconds"], state["window"]
+    return state["history"], state["step"], state["cost"], state["window"]
+
+
+def ahead(batches, first: int) -> Iterator[tuple[int, list[Batch], float]]:
+    """Every step from `first` on, its micro-batches, and the seconds they were waited for: while a step is computed, a thread
+    reads and masks the batches of the next one."""
+    with ThreadPoolExecutor(1, "batches") as reader:
+        coming = reader.submit(batches.at, first) if first < batches.steps else None
+        for step in range(first, batches.steps):
+            began = time.perf_counter()
+            micros = coming.result()
+            waited = time.perf_counter() - began
+            if step + 1 < batches.steps:
+                coming = reader.submit(batches.at, step + 1)
+            yield step, micros, waited
 
 
 def _last(folder: Path | None) -> str:

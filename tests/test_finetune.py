@@ -55,8 +55,10 @@ def accuracies(validation):
 
 
 def run(trunk, validation, pooling="mean", seed=1, **more):
-    return ft.finetune(Classifier(trunk, 2, 0.1, pooling, seed), data(), "classification", accuracies(validation),
-                       epochs=6, batch=16, recipe=Recipe(5e-3, "linear", 0.1, seed=seed), **more)  # fmt: skip
+    rows, cost = ft.finetune(Classifier(trunk, 2, 0.1, pooling, seed), data(), "classification", accuracies(validation),
+                             epochs=6, batch=16, recipe=Recipe(5e-3, "linear", 0.1, seed=seed), **more)  # fmt: skip
+    assert cost["tokens"] == 6 * sum(map(len, data().rows)) <= cost["positions"]
+    return rows
 
 
 @pytest.mark.parametrize("pooling", ["first", "mean", "pooler"])
@@ -205,7 +207,8 @@ def test_every_kind_of_task_is_learnt_from_files(folder, model, tmp_path):
         epochs=4, batch_size=8, max_length=48, learning_rate=2e-3, pooling="mean", doc_stride=12, max_question_length=8,
         max_answer_length=4, per_task={"squad": {"epochs": 6}},
     )  # fmt: skip
-    rows = ft.finetune_tasks(p, tmp_path)
+    rows, cost = ft.finetune_tasks(p, tmp_path)
+    assert cost["tokens_seen"] > 0 and 0 <= cost["padding_share"] < 0.5 and 0 <= cost["waiting_share"] < 1
     assert list(rows[0]) == ["seed", "task", "language", "epoch", "metric", "value", "loss"]
     assert {row["language"] for row in rows} == {p.task_language}
     names = {"cola": ["matthews"], "mnli": ["accuracy", "accuracy_mismatched"], "stsb": ["pearson", "spearman"],
@@ -215,7 +218,7 @@ def test_every_kind_of_task_is_learnt_from_files(folder, model, tmp_path):
     assert [(row["task"], row["epoch"], row["metric"]) for row in rows] == expected
     last = {(row["task"], row["metric"]): row["value"] for row in rows}
     assert min(last.values()) > 80, last
-    assert ft.finetune_tasks(p, tmp_path) == rows  # from the runs kept
+    assert ft.finetune_tasks(p, tmp_path) == (rows, cost)  # from the runs kept
     size = ft.size(p)
     counted = models.load_trunk(model) if "distilbert" in model.name else models.load(model)
     assert (size["layers"], size["parameters"]) == (2, models.parameter_count(counted))
@@ -238,4 +241,4 @@ def test_mismatched_pairs_may_be_missing(folder, model, tmp_path):
     records = [entailed(i % 3) for i in range(12)]
     write(other, "glue/mnli", train=records, validation=records)
     p = parameters(model=str(model), tasks=["mnli"], task_source="files", task_folder=str(other), epochs=1)
-    assert [row["metric"] for row in ft.finetune_tasks(p, tmp_path)] == ["accuracy"]
+    assert [row["metric"] for row in ft.finetune_tasks(p, tmp_path)[0]] == ["accuracy"]

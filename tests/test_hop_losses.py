@@ -10,7 +10,7 @@ from lib import models
 from lib.batches import Batch
 from lib.losses import attention_loss, hidden_loss, soft_target_loss
 from lib.mappings import layer_mapping
-from lib.objectives import Hop, states
+from lib.objectives import Hop, hand_out_attention, states
 
 LENGTHS = [11, 3, 8, 5]
 
@@ -38,10 +38,14 @@ def disturbed(teacher, layers):
     return student
 
 
+def every_layer(model):
+    return range(1, model.config.num_hidden_layers + 1)
+
+
 def plain(model, ids):
     """Hidden outputs and attention maps of one line without padding, from the library, in NumPy's float64."""
     model = copy.deepcopy(model).eval()
-    model.set_attn_implementation("eager")
+    hand_out_attention(model)
     with torch.no_grad():
         out = model.bert(input_ids=ids[None], output_hidden_states=True, output_attentions=True)
     return [[part[0].double().numpy() for part in parts] for parts in (out.hidden_states, out.attentions)]
@@ -123,10 +127,10 @@ def test_without_padding_it_is_the_papers_mean_over_all_elements():
     objective = Hop(student, teacher).eval()
     found = values(objective, batch)["loss"]
     with torch.no_grad():
-        (h_s, a_s), (h_t, a_t) = (states(model, batch, True) for model in (student, teacher))
+        (h_s, a_s), (h_t, a_t) = (states(model, batch, every_layer(model)) for model in (student, teacher))
     mse = torch.nn.functional.mse_loss
     expected = sum(mse(h_s[k], (h_t[k] + h_t[k + 1]) / 2) for k in range(3))
-    expected = (expected + sum(mse(a_s[j], (a_t[j] + a_t[j + 1]) / 2) for j in range(2))) / 2
+    expected = (expected + sum(mse(a_s[j], (a_t[j] + a_t[j + 1]) / 2) for j in (1, 2))) / 2
     assert found == pytest.approx(float(expected), rel=1e-6)
 
 
@@ -217,23 +221,52 @@ def test_missing_attention_maps_are_an_error_and_not_a_loss_of_0():
     teacher, batch = bert(3), lines()
     assert teacher.config._attn_implementation != "eager"
     with pytest.raises(
-        RuntimeError, match="3 layers gave 4 hidden outputs and 0 attention maps; its attention is 'sdpa'"
+        RuntimeError, match=r"3 layers gave 4 hidden outputs and no attention maps of the layers \[1, 2, 3\]"
     ):
-        states(teacher, batch, True)
-    hidden, maps = states(teacher, batch, False)
-    assert len(hidden) == 4 and maps == ()
+        states(teacher, batch, every_layer(teacher))
+    hidden, maps = states(teacher, batch)
+    assert len(hidden) == 4 and maps == {}
     Hop(models.truncate(teacher, [0, 1]), teacher)
-    hidden, maps = states(teacher, batch, True)
-    assert len(maps) == 3 and maps[0].shape == (4, 4, 12, 12)
+    hidden, maps = states(teacher, batch, every_layer(teacher))
+    assert list(maps) == [1, 2, 3] and maps[1].shape == (4, 4, 12, 12)
     assert torch.allclose(maps[1].sum(-1), torch.ones(4, 4, 12), atol=1e-5)
     assert (maps[1].transpose(1, 3)[~batch.kept] == 0).all()  # padded keys have weight 0, not just a small one
 
 
 def test_hidden_output_0_is_that_of_the_embeddings():
     teacher, batch = bert(2), lines()
-    hidden, _ = states(teacher.eval(), batch, False)
+    hidden, _ = states(teacher.eval(), batch)
     assert torch.equal(hidden[0], teacher.bert.embeddings(batch.inputs))
     assert torch.equal(hidden[2], teacher.bert(batch.inputs, batch.kept.long()).last_hidden_state)
+
+
+def test_attention_is_computed_in_plain_steps_only_where_it_is_matched():
+    """Uniform from 4 layers to 2: the teacher's layers 2 and 4 hand out maps, 1 and 3 do not, and nothing else changes."""
+    theirs, batch = bert(4), lines()
+    ours = disturbed(theirs, 2)
+    objective = Hop(ours, theirs, mapping="uniform").eval()
+    kinds = [layer.attention.self.config._attn_implementation for layer in theirs.bert.encoder.layer]
+    assert kinds == ["sdpa", "eager", "sdpa", "eager"]
+    found = values(objective, batch)
+    hand_out_attention(theirs)
+    assert values(objective, batch)["loss"] == pytest.approx(found["loss"], rel=1e-6)
+    _, maps = states(theirs, batch, every_layer(theirs))
+    _, mine = states(ours, batch, every_layer(ours))
+    expected = sum(float(attention_loss(mine[j], maps[2 * j], batch.kept)) for j in (1, 2))
+    assert found["attention"] == pytest.approx(expected / int(batch.kept.sum(-1).square().sum()) / 2, rel=1e-5)
+
+
+def test_the_gradient_of_a_squared_error_is_that_of_its_definition():
+    """With and without padding; the function keeps its difference and turns it into the gradient."""
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = torch.randn(2, 3, 4, 6, generator=generator)
+    kept = torch.tensor([[True, True, True, False], [True] * 4, [True, False, False, False]])
+    for mask in (None, kept):
+        a, b = (ours.clone().requires_grad_() for _ in range(2))
+        counted = 1.0 if mask is None else mask.unsqueeze(-1)
+        hidden_loss(a, theirs, mask).mul(3).backward()
+        (((b - theirs) ** 2 * counted).sum() / 6).mul(3).backward()
+        assert torch.allclose(a.grad, b.grad, rtol=1e-6, atol=1e-7)
 
 
 def test_the_switch_to_eager_attention_stays_with_its_model():
@@ -263,9 +296,9 @@ def test_dropout_is_on_where_it_should_be(dropout, student, teacher):
     assert (ours.training, theirs.training) == (student, teacher)
     for model, random in ((ours, student), (theirs, teacher)):
         torch.manual_seed(0)
-        a, b = (states(model, batch, True) for _ in range(2))
+        a, b = (states(model, batch, every_layer(model)) for _ in range(2))
         assert torch.equal(a[0][-1], b[0][-1]) != random
-        assert torch.equal(a[1][0], b[1][0]) != random  # the maps are those after dropout
+        assert torch.equal(a[1][1], b[1][1]) != random  # the maps are those after dropout
     objective.eval()
     assert not ours.training and not theirs.training
     objective.train()

@@ -76,7 +76,7 @@ def given(**more):
 
 
 def test_a_row_for_every_language_and_seed(folder, model, tmp_path):
-    rows = ft.finetune_tasks(given(model=str(model), task_folder=str(folder)), tmp_path)
+    rows, _ = ft.finetune_tasks(given(model=str(model), task_folder=str(folder)), tmp_path)
     assert [(row["seed"], row["epoch"], row["language"]) for row in rows] == [
         (seed, epoch, language) for seed in (1, 2) for epoch in (1, 2) for language in LANGUAGES
     ]
@@ -101,7 +101,7 @@ def test_the_same_model_is_measured_on_each_language(folder, model, tmp_path, mo
                                                                            finetune(classifier, *args, **more))[1])  # fmt: skip
     p = given(model=str(model), task_folder=str(folder), seeds=[3], evaluate="last", epochs=15, learning_rate=1e-2,
               freeze_embeddings=False)  # fmt: skip
-    rows = ft.finetune_tasks(p, tmp_path)
+    rows, _ = ft.finetune_tasks(p, tmp_path)
     (classifier,) = kept
     tokenizer = tokenizers.load(str(model))
     segments = models.tells_segments(classifier.trunk)

@@ -122,6 +122,10 @@ def build(case: Case, implementation: str) -> Step:
                     lambda batch: 0 if case.kind == "hop" else int(compared(batch, case.positions).sum()),
                     case.precision)  # fmt: skip
     if implementation == "trunks":
+        from lib.products import quicken
+
+        quicken(student)
+        quicken(teacher)
         return Step(student, grouped, lambda batch: trunks(student, teacher, batch), lambda batch: 0, case.precision)
     if case.kind == "hop":
         hand_out_attention(teacher)
