@@ -1,6 +1,8 @@
 # One generic rule: a stage is one papermill call with one flat parameter file. Snakemake owns order, parallelism and resume.
 # make report runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert"
 
+import os
+
 from lib import plan
 
 SCALE = str(config.get("scale", "tiny"))
@@ -37,6 +39,7 @@ rule analysis:
     input:
         parameters=ANALYSIS_PARAMETERS,
         results=list(STEPS),
+        bench=[path for path in ["outputs/bench/bench.json"] if os.path.isfile(path)],  # the appendix shows it
     output:
         f"outputs/{SCALE}/report.html",
     threads: 2

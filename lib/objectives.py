@@ -58,7 +58,7 @@ class Distillation(nn.Module):
         rows = kept if everywhere else masked  # the only rows whose logits anybody needs
         per_masked, per_kept = 1 / max(1, totals["masked"]), 1 / max(1, totals["kept"])
         per_row = per_kept if everywhere else per_masked
-        student = hidden_states(self.student, batch)
+        student = self._hidden_states_of_student(batch, head=bool(mlm or soft))
         if soft or cosine:
             with torch.inference_mode():
                 teacher = hidden_states(self._teacher[0], batch)
@@ -76,6 +76,16 @@ class Distillation(nn.Module):
             out["cosine"] = cosine_loss(student[kept], teacher[kept]) * per_kept
             loss = loss + cosine * out["cosine"]
         return {**out, "loss": loss}
+
+    def _hidden_states_of_student(self, batch: Batch, head: bool) -> torch.Tensor:
+        """As `hidden_states`. The gradient of the input embeddings is that of the few rows that were looked up, and is added to
+        the one that the `head` tied to them gives: without a second array of the vocabulary's size. Alone it must be whole."""
+        words = self.student.get_input_embeddings()
+        words.sparse = head and words.weight is self.student.get_output_embeddings().weight
+        try:
+            return hidden_states(self.student, batch)
+        finally:
+            words.sparse = False
 
 
 def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) -> None:

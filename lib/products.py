@@ -15,6 +15,11 @@ GAIN = 0.8
 """oneDNN is taken where it needs less than this share of MKL's time: so far from even that no run decides otherwise."""
 
 
+@functools.cache
+def _onednn_is_there() -> bool:
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
 def _onednn(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     return torch.ops.mkldnn._linear_pointwise(rows, weight, bias, "none", [], "")
 
@@ -22,9 +27,9 @@ def _onednn(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None)
 @functools.cache
 def onednn_pays() -> bool:
     """Whether oneDNN multiplies fp32 matrices clearly faster than PyTorch's own choice on this processor; measured once."""
-    if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if not _onednn_is_there():
         return False
-    rows, weight = torch.randn(2, 384, 384)
+    rows, weight = torch.full((2, 384, 384), 0.5)  # no random numbers: the generator is the caller's
     taken: dict = {F.linear: [], _onednn: []}
     try:
         for _ in range(15):
@@ -48,7 +53,7 @@ def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
 def _takes(dtype: torch.dtype) -> bool:
     """Whether products of this format go to oneDNN on a processor."""
     if dtype == torch.bfloat16:
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return _onednn_is_there() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return dtype == torch.float32 and onednn_pays()
 
 

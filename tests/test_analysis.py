@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_output
 
-from lib import ROOT, overview, render, results, stage
+from lib import ROOT, bench, overview, render, results, stage
 from lib.selfcontained import external_references
 from tests import made_up
 from tests.test_herbert_study import SCENARIOS
@@ -77,6 +77,8 @@ def run(monkeypatch, tmp_path, scores: dict, studies: list[str]) -> str:
     """The notebook's page for these studies, and nothing on disk outside tmp_path."""
     monkeypatch.setattr(results, "Gathered", lambda *_: Found(scores))
     monkeypatch.setattr(results, "latency", lambda models: {})
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)  # as on a machine where no benchmark ran
+    monkeypatch.setattr(bench, "read", lambda: None)
     monkeypatch.setattr(results, "scenarios", lambda *_: SCENARIOS)
     monkeypatch.setattr(overview, "tokens_table", lambda *_: pd.DataFrame({"tokens": ["1"]}))
     monkeypatch.setattr(stage, "finish", lambda *_: None)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lib import ROOT
+from lib import ROOT, bench
+from lib.batches import padded
 from lib.errors import InputError
 from lib.objectives import hand_out_attention
 from tests.benchmarks import report, steps
@@ -47,7 +48,7 @@ def test_a_quick_run_leaves_every_case_in_every_file(quick):
     measured = found[found["implementation"] != report.ABSENT]
     assert (measured["median_s"] > 0).all() and measured["peak_memory_mib"].notna().all()
     assert (found.loc[found["implementation"] == "plain", "ratio"] == 1).all()
-    about = json.loads((folder / "machine.json").read_text())
+    about = json.loads((folder / "bench.json").read_text())
     assert set(about["cases"]) == {case.name for case in QUICK} and min(about["gflops"].values()) > 0
     grown = pd.read_csv(folder / "growth.csv")
     assert grown.columns.tolist() == "axis value median_s peak_memory_mib time_exponent memory_exponent".split()
@@ -81,7 +82,7 @@ def test_our_rows_are_those_that_are_compared():
         ours = steps.build(replace(case, positions=positions), "ours")
         for batch in ours.batches:
             wanted = batch.kept if positions == "all" else batch.labels >= 0
-            assert ours.rows(batch) == wanted.sum() < batch.inputs.numel()
+            assert ours.rows(batch) == wanted.sum() <= batch.inputs.numel()
 
 
 @pytest.mark.parametrize("positions", ["all", "masked"])
@@ -124,12 +125,14 @@ def test_losses_that_differ_stop_a_case():
 
 def test_both_orders_of_the_pool_hold_the_same_sequences_and_masks():
     case = replace(TINY, lengths="real", pool=4)
-    padded, grouped = steps.batches(case)
+    wide, grouped = steps.batches(case)
     rows = [sorted((tuple(i[k].tolist()), tuple(y[k].tolist())) for batch in side
-                   for i, k, y in zip(batch.inputs, batch.kept, batch.labels)) for side in (padded, grouped)]  # fmt: skip
+                   for i, k, y in zip(batch.inputs, batch.kept, batch.labels)) for side in (wide, grouped)]  # fmt: skip
     assert rows[0] == rows[1] and len(rows[0]) == 12
-    assert all(batch.inputs.shape[1] == 24 for batch in padded) and all(b.inputs.shape[1] % 8 == 0 for b in grouped)
-    assert sum(b.inputs.numel() for b in grouped) < sum(b.inputs.numel() for b in padded)
+    assert all(batch.inputs.shape[1] == 24 for batch in wide) and all(
+        b.inputs.shape[1] == padded(int(b.kept.sum(1).max())) for b in grouped
+    )
+    assert sum(b.inputs.numel() for b in grouped) < sum(b.inputs.numel() for b in wide)
 
 
 def test_real_lengths_are_37_of_128_on_average():
@@ -175,16 +178,41 @@ def made_up_cases():
     return {case.name: (case, timed, {"plain": 400.0, "ours": 100.0 + case.vocab / 1e4}) for case in CASES}
 
 
+def made_up():
+    about = {
+        "cpu": "a processor",
+        "gpu": "",
+        "threads": 2,
+        "gflops": {"fp32": 400.0, "fp32_default": 200.0, "bf16": 800.0},
+    }
+    return report.summary(about, made_up_cases(), quick=False)
+
+
 def test_the_table_divides_and_says_what_is_not_installed():
-    line = report.table(made_up_cases()).splitlines()[1].split()
-    assert line[:5] == ["small-all", "2.000", "0.500", "0.250", "0.28"] and "not installed" in report.table(
-        made_up_cases()
-    )
+    line = report.lines(made_up()).splitlines()[1].split()
+    assert line[:6] == ["small-all", "2.000", "0.500", "0.250", "≤", "0.28"]
+    assert bench.steps_table(made_up())["ours/TextBrewer"].eq("not installed").all()
     rows = report.rows(*made_up_cases()["small-all"])
     assert [row["implementation"] for row in rows] == ["plain", "ours", "trunks", report.ABSENT]
+    assert [row["precision"] for row in report.rows(*made_up_cases()["small_bf16-all"])] == [
+        "fp32",
+        "bf16",
+        "bf16",
+        "bf16",
+    ]
     flat = report.flatness(made_up_cases())
     assert flat["soft + mlm + cosine, all positions"] == pytest.approx((100 + 11.9547) / (100 + 3.0522))
 
 
 def test_names_in_the_figure_do_not_overlap():
-    assert overlaps(report.figure(made_up_cases())) == []
+    assert overlaps(bench.figure(made_up())) == []
+    assert "small-all 0.25" in bench.describe(made_up())
+
+
+def test_a_report_reads_back_what_was_left_and_says_where_nothing_was(quick, tmp_path):
+    folder, _ = quick
+    assert bench.read(tmp_path) is None and "make bench" in bench.opening(None)
+    found = bench.read(folder)
+    assert list(bench.steps_table(found).index) == [case.name for case in QUICK]
+    assert "GFLOP/s" in bench.opening(found) and "not measured" in bench.opening(found | {"gpu": ""})
+    assert list(bench.growth_table(folder).index) == ["tokens"] and bench.growth_table(tmp_path).empty

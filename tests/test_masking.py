@@ -141,7 +141,9 @@ def test_every_sequence_once_an_epoch_and_little_padding():
     assert cells / lengths.sum() < 1.1  # grouped by length; unsorted batches of 8 pad to 1.7
 
 
-def test_padding_is_a_multiple_of_eight_and_marked():
+@pytest.mark.parametrize("gpu, width", [(True, 24), (False, 17)])
+def test_padding_is_a_multiple_of_eight_for_a_gpu_and_marked(monkeypatch, gpu, width):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     batch = make(Rows([11, 13, 9, 10, 12, 17, 9, 8]), batch=8, micro=8).at(0)[0]
-    assert batch.inputs.shape[1] == 24 and int(batch.kept.sum()) == 11 + 13 + 9 + 10 + 12 + 17 + 9 + 8
+    assert batch.inputs.shape[1] == width and int(batch.kept.sum()) == 11 + 13 + 9 + 10 + 12 + 17 + 9 + 8
     assert (batch.inputs[~batch.kept] == 1).all() and (batch.labels[~batch.kept] == IGNORE).all()

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks [--cases "small base"] [--quick] [--threads 2] [--rounds 5] [--to outputs/bench]
 
-Written: steps.csv, growth.csv, machine.json, steps.svg; the table is printed.
+Written: steps.csv, growth.csv, bench.json, steps.svg; the table is printed, and the next report has it.
 """
 
 import argparse
@@ -11,10 +11,11 @@ import os
 import sys
 from pathlib import Path
 
-from lib import OUTPUTS
+from lib import bench
 from lib.errors import InputError
 from tests.benchmarks import report
 from tests.benchmarks.cases import CASES, QUICK, Case, chosen
+from tests.benchmarks.data import preparation
 from tests.benchmarks.growth import AXES, QUICK_AXES, growth
 from tests.benchmarks.measure import alone, machine, peak_memory, times
 
@@ -26,7 +27,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: does it work?")
     parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about two minutes a case")
-    parser.add_argument("--to", type=Path, default=OUTPUTS / "bench")
+    parser.add_argument("--to", type=Path, default=bench.FOLDER)
     given = parser.parse_args(words)
     try:
         cases = chosen(given.cases, QUICK if given.quick else CASES)
@@ -45,8 +46,9 @@ def main(words: list[str] | None = None) -> int:
             found[case.name] = (case, *measured)
     grown = None
     if not given.cases:  # one who asks for a few cases does not ask for this
+        about["data_prep"] = alone(preparation, 300 if given.quick else 150_000, 1 if given.quick else 3)
         grown = growth(QUICK_AXES if given.quick else AXES, lambda case: point(case, rounds or 15, given.threads))
-    write(given.to, about, found, grown)
+    write(given.to, report.summary(about, found, given.quick), found, grown)
     return 0 if len(found) == len(cases) else 1
 
 
@@ -62,7 +64,8 @@ def measure(case: Case, rounds: int, threads: int, sizes: tuple[int, ...]) -> tu
         print(f"{case.name}: stopped by the system, most likely for want of memory: no numbers", file=sys.stderr)
         return None
     memory = {name: alone(peak_memory, case, name, threads) for name in timed["implementations"]}
-    print(report.table({case.name: (case, timed, memory)}).splitlines()[1], flush=True)
+    one = report.summary({}, {case.name: (case, timed, memory)}, quick=False)
+    print(report.lines(one).splitlines()[1], flush=True)
     return timed, memory
 
 
@@ -74,20 +77,16 @@ def point(case: Case, rounds: int, threads: int) -> tuple[float, float]:
     return seconds, float("nan") if peak is None else peak
 
 
-def write(folder: Path, about: dict, found: dict, grown) -> None:
+def write(folder: Path, summary: dict, found: dict, grown) -> None:
     """The files, and the table on the terminal."""
     folder.mkdir(parents=True, exist_ok=True)
     steps = [row for case, timed, memory in found.values() for row in report.rows(case, timed, memory)]
     report.frame(steps).to_csv(folder / "steps.csv", index=False)
-    flat = report.flatness(found)
-    about = about | {"memory_largest_over_smallest_vocabulary": flat}
-    about["cases"] = {name: timed | {"target": case.target, "rate_target": case.rate}
-                      for name, (case, timed, _) in found.items()}  # fmt: skip
-    (folder / "machine.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    (folder / "bench.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if found:
-        report.figure(found).savefig(folder / "steps.svg")
-    print("\n" + report.table(found))
-    for objective, ratio in flat.items():
+        bench.figure(summary).savefig(folder / "steps.svg")
+    print("\n" + report.lines(summary))
+    for objective, ratio in summary["memory_largest_over_smallest_vocabulary"].items():
         print(f"peak memory of {objective}: largest vocabulary over smallest {ratio:.2f}")
     if grown is not None:
         grown.to_csv(folder / "growth.csv", index=False)

@@ -21,8 +21,9 @@ class Case:
         layers: of the teacher and of the student.
         lengths: `full`, all sequences as long as `length`; `real`, some 37 of 128 tokens on average.
         kind: `distillation`, or `hop`, one hop of a cascade.
-        target: the largest time as a share of plain's that is aimed at; rate: the smallest share of the machine's
-            matrix-product rate. None: no aim.
+        target: the largest time as a share of plain's (fp32 whatever `precision` is) that is aimed at; rate: the smallest
+            share of the machine's matrix-product rate. None: no aim.
+        keep: with an allocator that keeps freed memory, as training sets it, for all implementations.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Case:
     target: float | None = None
     rate: float | None = None
     pool: int = 1
+    keep: bool = False
 
     @property
     def intermediate(self) -> int:
@@ -50,7 +52,8 @@ class Case:
         if self.kind == "hop":
             return f"hop {self.layers[0]} to {self.layers[1]}"
         real = ", real lengths" if self.lengths == "real" else ""
-        return f"soft + mlm + cosine, {self.positions} positions{real}"
+        kept = ", memory kept" if self.keep else ""
+        return f"soft + mlm + cosine, {self.positions} positions{real}{kept}"
 
 
 BASE = dict(hidden=768, heads=12, layers=(12, 6))
@@ -72,6 +75,9 @@ CASES = [
     *_both(Case("base", **BASE), 0.65, 0.47, rate=0.75),
     *_both(Case("base_bf16", precision="bf16", **BASE), 0.27, 0.20, rate=0.35),
     Case("hop", kind="hop", target=0.6, **BASE | {"layers": (12, 11)}),
+    Case("hop_bf16", kind="hop", precision="bf16", **BASE | {"layers": (12, 11)}),
+    *_both(replace(SMALL, name="kept", keep=True)),
+    *_both(Case("base_kept", keep=True, **BASE), rate=0.75),
 ]
 
 _TINY = dict(vocab=211, hidden=16, heads=2, layers=(3, 2), batch=4, length=32)

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib import models
-from lib.batches import Batch, Schedule, pad
+from lib.batches import Batch, Schedule, pad, padded
 from lib.masking import IGNORE, whole_word_mask
 from lib.objectives import Distillation, Hop, hand_out_attention, hidden_states
+from lib.products import quicken
 from tests.benchmarks.cases import COSINE, MASKED, MLM, SOFT, TEMPERATURE, Case, sequence_lengths
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
@@ -45,8 +46,9 @@ class Step:
 
 
 def implementations(case: Case) -> list[str]:
-    """Names of those that can run the case, the plain one first."""
-    return ["plain", *(["textbrewer"] if textbrewer_is_there() else []), "ours",
+    """Names of those that can run the case, the plain one first, which is in fp32 whatever the case's format is."""
+    same = ["plain_bf16"] if case.precision == "bf16" else []
+    return ["plain", *same, *(["textbrewer"] if textbrewer_is_there() else []), "ours",
             *(["trunks"] if case.kind == "distillation" else [])]  # fmt: skip
 
 
@@ -103,14 +105,14 @@ def batches(case: Case) -> tuple[list[Batch], list[Batch]]:
     order = np.array_split(rng.permutation(len(lengths)), case.pool)
     schedule = Schedule(lengths, batch=case.batch, micro=case.batch, epochs=1)
     grouped = [indices for step in range(case.pool) for indices in schedule.indices(step)]
-    widths = [-(-int(lengths[indices].max()) // 8) * 8 for indices in grouped]
+    widths = [padded(int(lengths[indices].max())) for indices in grouped]
     return [some(indices) for indices in order], [cut(some(indices), width) for indices, width in zip(grouped, widths)]
 
 
 def build(case: Case, implementation: str) -> Step:
     """An implementation with models and batches of its own, equal to those of the others."""
     teacher, student = networks(case)
-    padded, grouped = batches(case)
+    wide, grouped = batches(case)
     every = (lambda batch: 0) if case.kind == "hop" else (lambda batch: batch.inputs.numel())
     if implementation == "ours":
         if case.kind == "hop":
@@ -122,18 +124,16 @@ def build(case: Case, implementation: str) -> Step:
                     lambda batch: 0 if case.kind == "hop" else int(compared(batch, case.positions).sum()),
                     case.precision)  # fmt: skip
     if implementation == "trunks":
-        from lib.products import quicken
-
-        quicken(student)
-        quicken(teacher)
+        quicken(student), quicken(teacher, frozen=True)
         return Step(student, grouped, lambda batch: trunks(student, teacher, batch), lambda batch: 0, case.precision)
     if case.kind == "hop":
         hand_out_attention(teacher)
         hand_out_attention(student)
     if implementation == "textbrewer":
-        return Step(student, padded, textbrewer(case, student, teacher), every, case.precision)
+        return Step(student, wide, textbrewer(case, student, teacher), every, case.precision)
     step = plain_hop if case.kind == "hop" else plain
-    return Step(student, padded, lambda batch: step(student, teacher, batch, case.positions), every, case.precision)
+    precision = case.precision if implementation == "plain_bf16" else "fp32"
+    return Step(student, wide, lambda batch: step(student, teacher, batch, case.positions), every, precision)
 
 
 def compared(batch: Batch, positions: str) -> torch.Tensor:
