@@ -83,7 +83,7 @@ def train_together(
     """
     shared = SharedBatches(batches, PartialState().device)
     if recipe.precision == "auto":
-        recipe = replace(recipe, precision=_common_precision(objectives[0], shared, folders))
+        recipe = replace(recipe, precision=_common_precision(objectives[0], batches, folders))
     reading = RememberedReading(len(shared.at(0)))
     for objective in objectives:
         objective.read = reading
