@@ -40,6 +40,7 @@ class Distillation(nn.Module):
         )  # in a list, so that it is no submodule and is not trained
         self.weights = {"mlm": mlm, "soft": soft, "cosine": cosine}
         self.temperature, self.positions = temperature, positions
+        self.read = hidden_states  # how the teacher reads a batch: lib.side_by_side puts one reading for several here
 
     def to(self, *args, **kwargs) -> "Distillation":
         for teacher in self._teacher:
@@ -61,7 +62,7 @@ class Distillation(nn.Module):
         student = self._hidden_states_of_student(batch, head=bool(mlm or soft))
         if soft or cosine:
             with torch.inference_mode():
-                teacher = hidden_states(self._teacher[0], batch)
+                teacher = self.read(self._teacher[0], batch)
         out = {}
         loss = student.new_zeros(())
         if mlm or soft:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lib.parameters_base import Count, CountOrNone, Optimised, Positive, Share
+from lib.study_files import NAME
 
 
 class Training(Optimised):
@@ -46,11 +47,10 @@ class TeacherContinuation(Training):
         return self
 
 
-class Distillation(Training):
-    """3_distillation. All three weights 0: the student is published as it starts (000's S0, the control `truncated`)."""
+class StudentsOwn(BaseModel):
+    """What students trained side by side may differ in. All three weights 0: the student is not trained."""
 
-    teacher: str
-    teacher_revision: str | None = None
+    model_config = ConfigDict(extra="forbid")
     init: Literal["random", "truncated"] = "truncated"
     student_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | Literal["alternate", "to_top"]
     weight_mlm: Annotated[float, Field(ge=0)] = 0.0
@@ -65,6 +65,37 @@ class Distillation(Training):
         if isinstance(value, str) and value not in ("alternate", "to_top"):
             raise ValueError("give a list of the teacher's layers, or alternate, or to_top")
         return value
+
+    @property
+    def trains(self) -> bool:
+        """Whether the student is trained at all."""
+        return bool(self.weight_mlm or self.weight_soft or self.weight_cosine)
+
+
+class Distillation(Training, StudentsOwn):
+    """3_distillation. All three weights 0: the student is published as it starts (000's S0, the control `truncated`).
+
+    `beside` and `trained_in` are the plan's: a stage trains the students of other scenarios with its own, their stages find
+    them there (see lib.side_by_side).
+    """
+
+    teacher: str
+    teacher_revision: str | None = None
+    beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentsOwn] = {}
+    trained_in: str = ""  # a folder beside/<name> of the stage that trains this student; empty: this one does
+
+    @model_validator(mode="after")
+    def _one_place_of_training(self):
+        if self.trained_in and self.beside:
+            raise ValueError(
+                "trained_in and beside exclude each other: a stage whose student another one trains trains none"
+            )
+        if (self.trained_in or self.beside) and not self.trains:
+            raise ValueError("trained_in and beside need a weight above 0: this student is not trained")
+        for name, own in self.beside.items():
+            if not own.trains:
+                raise ValueError(f"beside.{name} needs a weight above 0: it is not trained")
+        return self
 
 
 class CascadeTA(Training):

@@ -14,7 +14,7 @@ from lib.errors import InputError
 from lib.masking import IGNORE
 from lib.objectives import Distillation, hidden_states
 from lib.parameters_base import Optimised
-from lib.parameters_training import CascadeTA, TeacherContinuation, Training
+from lib.parameters_training import CascadeTA, StudentsOwn, TeacherContinuation, Training
 from lib.parameters_training import Distillation as DistillationParameters
 from lib.sequences import Corpus
 from lib.tokenizer import load as load_tokenizer
@@ -121,19 +121,18 @@ def load_teacher(p: DistillationParameters | CascadeTA, corpus: Corpus) -> model
     return models.load(local(p.teacher), p.teacher_revision)
 
 
-def pretrained(p: DistillationParameters) -> bool:
-    """Whether the scenario trains its student at all."""
-    return bool(p.weight_mlm or p.weight_soft or p.weight_cosine)
+def objective(p: StudentsOwn, student, teacher) -> Distillation:
+    """What a student minimises: the losses that have a weight; the teacher is left out where none of them needs it."""
+    needed = teacher if p.weight_soft or p.weight_cosine else None
+    return Distillation(student, needed, mlm=p.weight_mlm, soft=p.weight_soft, cosine=p.weight_cosine,
+                        temperature=p.temperature, positions=p.positions)  # fmt: skip
 
 
 def distil(p: DistillationParameters, student, teacher, corpus: Corpus, folder: Path) -> list[dict]:
     """Train the student by the losses that have a weight; returns the history (empty where none has)."""
-    if not pretrained(p):
+    if not p.trains:
         return []
-    needs_teacher = p.weight_soft or p.weight_cosine
-    objective = Distillation(student, teacher if needs_teacher else None, mlm=p.weight_mlm, soft=p.weight_soft,
-                             cosine=p.weight_cosine, temperature=p.temperature, positions=p.positions)  # fmt: skip
-    return train(objective, batches(p, corpus), recipe(p), name="distillation", folder=folder)
+    return train(objective(p, student, teacher), batches(p, corpus), recipe(p), name="distillation", folder=folder)
 
 
 # ---------------------------------------------------------------------------------------------- any model

@@ -86,9 +86,10 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
 def inputs(p: Stage, notebook: str) -> dict[str, str]:
     """What a stage reads besides its parameters, by content: work half done on other inputs is not gone on with."""
     paths = {"notebook": ROOT / "notebooks" / f"{notebook}.ipynb"}
-    for name in ("teacher", "corpus", "model", "tokenizer", "sample_of"):
+    for name in ("teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in"):
         place = ROOT / str(getattr(p, name, "") or "none")
-        paths |= {name: result for result in (place / "result.json", place.parent / "result.json") if result.is_file()}
+        told = (place / "result.json", place.parent / "result.json", place / "training.json")
+        paths |= {name: result for result in told if result.is_file()}
     return {name: sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
 
 

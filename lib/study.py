@@ -1,6 +1,6 @@
 """A study of params/ at a scale: its two files read, checked, and resolved into stages."""
 
-from lib import ROOT, chains, study_files
+from lib import ROOT, chains, student_groups, study_files
 from lib.errors import InputError
 from lib.parameters import Stage, validate
 from lib.step import Step
@@ -112,17 +112,22 @@ class Study:
         scenario = dict(self.scenarios["scenarios"][name] or {})
         if "same_as" in scenario:
             return self._student_of_another(name, scenario)
-        scenario = {**(self.scenarios.get("common") or {}), **scenario}
-        own, shared = dict(scenario), self._section("distillation")
-        taught_by = str(scenario.pop("teacher", "T1"))
+        own, shared, origins = self.given(name)
+        taught_by = str(own.get("teacher", "T1"))
         teacher, revision, needs = self.teacher(taught_by)
-        text = self.corpus(str({**shared, **scenario}.pop("corpus", "transfer")))
+        text = self.corpus(str({**shared, **own}.get("corpus", "transfer")))
         self._one_tokenizer(f"scenarios.{name}", teacher, text)
-        values = {**shared, **scenario, "teacher": teacher, "teacher_revision": revision, "corpus": text}
-        folder = self._add("distillation", name, values, [*needs, text],
-                           [(f"scenarios.{name}", self.scenario_file, own), ("distillation", self.scale_file, shared)])  # fmt: skip
+        together, leader = student_groups.placed(self, name, self._section("distillation").get("side_by_side", False))
+        values = {**shared, **own, "teacher": teacher, "teacher_revision": revision, "corpus": text, **together}
+        folder = self._add("distillation", name, values, [*needs, text, *leader], origins)
         self._check_layers(taught_by, folder)
         return f"{folder}/model", [folder]
+
+    def given(self, name: str) -> tuple[dict, dict, list[tuple[str, str, dict]]]:
+        """What is said of a scenario's student: the scenario's own values, those that all share, and where they stand."""
+        own = {**(self.scenarios.get("common") or {}), **(self.scenarios["scenarios"][name] or {})}
+        shared = {key: value for key, value in self._section("distillation").items() if key != "side_by_side"}
+        return own, shared, [(f"scenarios.{name}", self.scenario_file, own), ("distillation", self.scale_file, shared)]
 
     def chain(self, name: str) -> list[tuple[str, str, list[str]]]:
         """The assistants of a chain, one stage each: scenario, model folder, and the stages it needs."""
@@ -254,12 +259,7 @@ class Study:
         if folder not in self.steps:
             values = filled({**values, "output_dir": folder}, self.data_dir, self.scale, self.scale_file)
 
-            def where(key: str) -> str:
-                given = [f"{file}: {section}" for section, file, own in origins if key in own]
-                first, last = (f"{file}: {section}" for section, file, _ in (origins[0], origins[-1]))
-                return given[0] if given else last if key else first  # no key: several together are wrong
-
-            checked: Stage = validate(kind, values, where)
+            checked: Stage = validate(kind, values, lambda key: study_files.stands(origins, key))
             self.steps[folder] = Step(kind, self.name, scenario, folder, checked.model_dump(mode="json"),
                                       tuple(dict.fromkeys(needs)))  # fmt: skip
         return folder

@@ -41,3 +41,11 @@ def _entries(value, where: str) -> None:
             raise InputError(f"{where}: the name {str(name)[:40]!r} has to begin with a letter or digit, and may go on with "
                              "these, dots, dashes and underscores, 100 characters at most")  # fmt: skip
         _mapping(entry, f"{where}.{name}")
+
+
+def stands(origins: list[tuple[str, str, dict]], key: str) -> str:
+    """Where a key of a stage's parameters was given: the first of its `origins` (section, file, values) that has it, else the
+    last; without a key, several together are meant: the first."""
+    given = [f"{file}: {section}" for section, file, values in origins if key in values]
+    first, last = (f"{file}: {section}" for section, file, _ in (origins[0], origins[-1]))
+    return given[0] if given else last if key else first

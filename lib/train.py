@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from lib.batches import Batch
 from lib.efficiency import COST
 from lib.errors import InputError
 from lib.precision import fastest
+from lib.products import onednn_pays
 from lib.progress import LiveChart, Progress
 
 
@@ -54,7 +55,24 @@ def _groups(module: torch.nn.Module, decay: float) -> list[dict]:
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0}]  # fmt: skip
 
 
-def train(
+def train(objective: torch.nn.Module, batches, recipe: Recipe, **how) -> list[dict]:
+    """Minimise `objective` over `batches.steps` steps and return the history, one dict per logged step.
+
+    Args:
+        objective: module with `counts(batch) -> dict[str, int]` and `forward(batch, totals) -> dict` holding `loss`.
+        batches: has `steps` and `at(step) -> list` of micro-batches; their gradients accumulate into one step.
+        folder: where checkpoints go; None keeps none. A run that was stopped goes on from the newest one, and ends with
+            the same weights bit for bit, as everything random hangs on the step number.
+        name, after_step, log_every, quiet: see `steps_of`.
+
+    Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint.
+    """
+    for _, history in steps_of(objective, batches, recipe, **how):
+        pass
+    return history
+
+
+def steps_of(
     objective: torch.nn.Module,
     batches,
     recipe: Recipe,
@@ -64,17 +82,14 @@ def train(
     after_step: Callable[[int], None] | None = None,
     log_every: int = 0,
     quiet: bool = False,
-) -> list[dict]:
-    """Minimise `objective` over `batches.steps` steps and return the history, one dict per logged step.
+) -> Generator[tuple[int, list[dict]]]:
+    """A training step by step: first what is done already (0, or what a checkpoint holds), then after each optimizer step the
+    steps done and the history so far. Between two of them others may run: neither their random numbers nor their time enter.
 
-    Args:
-        objective: module with `counts(batch) -> dict[str, int]` and `forward(batch, totals) -> dict` holding `loss`.
-        batches: has `steps` and `at(step) -> list` of micro-batches; their gradients accumulate into one step.
-        folder: where checkpoints go; None keeps none. A run that was stopped goes on from the newest one, and ends with
-            the same weights bit for bit, as everything random hangs on the step number.
+    Args: as of `train`, and
+        name: what it is called where progress is shown; quiet: it is shown nowhere.
         after_step: called with the number of steps done (evaluation).
-
-    Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint.
+        log_every: steps of one row of the history; 0: about 200 rows in all.
     """
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise InputError("precision: fp16 needs a GPU, and there is none; allowed here are no and bf16")
@@ -88,12 +103,14 @@ def train(
                                   betas=recipe.betas, fused=True)  # fmt: skip
     model, optimizer = accelerator.prepare(objective, optimizer)
     keep_freed_memory()
+    onednn_pays()  # measured now: within a step, the random numbers it draws would shift those of dropout
     history, first, before, window = _resume(accelerator, model, optimizer, kept)
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
-    began = saved = time.perf_counter()
     model.train()
+    yield first, history
+    began = saved = time.perf_counter()
     for step, micros, waited in ahead(batches, first):
         _seed(recipe.seed * 1_000_003 + step + 2**40)  # dropout: the same in a resumed run, and not the masks' stream
         micros = [batch.to(accelerator.device) for batch in micros]
@@ -139,8 +156,10 @@ def train(
         if folder and (done == steps or time.perf_counter() - saved > recipe.checkpoint_seconds):
             _save(accelerator, model, optimizer, folder, done, history, cost, window)
             saved = time.perf_counter()
+        away = time.perf_counter()
+        yield done, history
+        began += time.perf_counter() - away
     model.eval()
-    return history
 
 
 def _seed(seed: int) -> None:
