@@ -34,7 +34,10 @@ def does(step: Step) -> str:
         weights = {name: p[f"weight_{name}"] for name in ("soft", "mlm", "cosine")}
         losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
         trained = f"{losses}; {_length(p)}" if losses else "not trained"
-        return f"{p['init']}, layers {p['student_layers']}; {trained}"
+        if p["trained_in"]:
+            trained = f"{losses}, trained in {p['trained_in'].split('/')[-4]}"
+        beside = f", and {len(p['beside'])} more beside it" if p["beside"] else ""
+        return f"{p['init']}, layers {p['student_layers']}; {trained}{beside}"
     if step.kind == "cascade_ta":
         weights = {name: p[f"weight_{name}"] for name in ("hidden", "attention", "soft")}
         losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)

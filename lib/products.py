@@ -72,7 +72,7 @@ class _Linear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         g = by.reshape(-1, by.shape[-1]).to(rows.dtype)
         x_learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
-        d_x = linear(g, weight.t()).view(*by.shape[:-1], -1).to(ctx.dtypes[0]) if x_learns else None
+        d_x = linear(g, weight.t()).view(*by.shape[:-1], weight.shape[1]).to(ctx.dtypes[0]) if x_learns else None
         d_weight = linear(g.t(), rows.t()).to(ctx.dtypes[1]) if weight_learns else None
         d_bias = g.sum(0, dtype=torch.float32).to(ctx.dtypes[1]) if bias_learns else None
         return d_x, d_weight, d_bias, None, None

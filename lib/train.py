@@ -103,7 +103,7 @@ def steps_of(
                                   betas=recipe.betas, fused=True)  # fmt: skip
     model, optimizer = accelerator.prepare(objective, optimizer)
     keep_freed_memory()
-    onednn_pays()  # measured now: within a step, the random numbers it draws would shift those of dropout
+    onednn_pays()  # measured now, not within the first step
     history, first, before, window = _resume(accelerator, model, optimizer, kept)
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)

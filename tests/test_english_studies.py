@@ -44,6 +44,8 @@ def shrink(project):
         "finetune": {k: v for k, v in sizes["finetune"].items() if k != "task_language"} | files,
     }
     (path / "local.yaml").write_text(yaml.safe_dump(sizes))
+    # The ablation's students but triple are trained side by side, as at the papers' scale.
+    (project / "params/ablation/local.yaml").write_text("uses: transfer_set\ndistillation: {side_by_side: true}\n")
     for study, names in KEPT.items():
         scenarios = project / f"params/{study}/scenarios.yaml"
         found = yaml.safe_load(scenarios.read_text())
@@ -74,6 +76,14 @@ def test_every_stage_ran_once(found):
     assert {name for name in found if "teacher/" in name} == {
         "transfer_set/teacher/teacher_continuation", "transfer_set/teacher/finetune"
     }  # fmt: skip
+
+
+def test_students_trained_side_by_side_have_results_of_their_own(found):
+    leader, other = (found[f"ablation/{name}/distillation"] for name in ("layers_to_top", "without_soft"))
+    assert list(leader["parameters"]["beside"]) == ["without_soft"]
+    assert other["parameters"]["trained_in"].endswith("ablation/layers_to_top/distillation/beside/without_soft")
+    assert leader["history"][-1]["soft"] > 0 and "soft" not in other["history"][-1]
+    assert leader["summary"]["tokens_seen"] == other["summary"]["tokens_seen"] > 0
 
 
 def test_transfer_sets(found):

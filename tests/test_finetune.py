@@ -34,7 +34,7 @@ def test_segments_reach_the_trunk(trunk):
     trunk.eval()
     classifier = Classifier(trunk, 2, 0.0).eval()
     batch = Encoded([np.arange(5, 15)], np.zeros(1, int), 1, second=np.array([4])).batch(np.array([0]))
-    types = (torch.arange(16) >= 4).long() * batch.kept
+    types = (torch.arange(batch.inputs.shape[1]) >= 4).long() * batch.kept
     hidden = trunk(batch.inputs, batch.kept.long(), token_type_ids=types).last_hidden_state
     found = classifier(batch)
     assert torch.allclose(found, classifier.linear(hidden[:, 0]))

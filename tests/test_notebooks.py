@@ -16,7 +16,7 @@ from lib.render import external_references
 RESULTS = "study scenario layers seed task language metric protocol epoch value".split()
 EFFICIENCY = (
     "study scenario model parameters size_mib latency_s tokens_seen tokens_per_parameter train_seconds "
-    "tokens_per_second peak_memory_mib"
+    "tokens_per_second peak_memory_mib stage stage_seconds padding_share waiting_share"
 ).split()
 
 
@@ -131,8 +131,15 @@ def test_contract_files(smoke, outputs):
     assert list(ledger) == claims.COLUMNS and set(ledger["verdict"]) <= {"holds", "contradicted", "unresolved"}
     efficiency = pd.read_csv(outputs / "efficiency.csv")
     assert list(efficiency) == EFFICIENCY
-    assert set(efficiency["scenario"]) == {"S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"}
-    assert (efficiency["latency_s"] > 0).all()
+    trained = efficiency[efficiency["stage"].isin(["teacher_continuation", "distillation"])]
+    assert set(trained["scenario"]) == {"S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"}
+    assert (trained["latency_s"] > 0).all()
+    stages = efficiency.groupby("stage")
+    assert stages.size().to_dict() == {"data_prep": 2, "teacher_continuation": 2, "distillation": 6, "finetune": 8}
+    assert (stages["stage_seconds"].min() > 0).all()
+    cost = efficiency[efficiency["train_seconds"] > 0]
+    assert (cost["tokens_per_second"] > 0).all() and cost["padding_share"].between(0, 0.6).all()
+    assert cost["waiting_share"].between(0, 1).all()
 
 
 def test_the_report(outputs):

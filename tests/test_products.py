@@ -92,5 +92,7 @@ def test_products_of_any_size_and_format(library, rows, dtype):
     found = products.linear(x, weight, bias)
     assert found.shape == (rows, 7) and found.dtype == dtype
     assert torch.allclose(found.double(), expected, atol=tolerance)
+    learns = quicken(nn.Sequential(nn.Linear(5, 7)))
+    learns(x.float().requires_grad_()).sum().backward()  # also where there is nothing to learn from
     turned = products.linear(x.t(), x.t())  # neither is contiguous
     assert torch.allclose(turned.double(), x.double().t() @ x.double(), atol=10 * tolerance)

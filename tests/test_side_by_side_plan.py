@@ -45,8 +45,9 @@ def roles(found):
 
 
 def test_where_nothing_is_said_each_trains_its_own():
+    """The ablation says it at the papers' scale, where a teacher's reading is a third of a step; nobody else does."""
     for name in studies():
-        for scale in scales(name):
+        for scale in set(scales(name)) - ({"paper"} if name == "ablation" else set()):
             for step in study.Study(name, scale, data_dir=None).resolve():
                 if step.kind == "distillation":
                     assert (step.parameters["beside"], step.parameters["trained_in"]) == ({}, ""), step.folder
