@@ -150,8 +150,8 @@ def evaluation(
 
 def finetune_tasks(p, folder) -> tuple[list[dict], dict[str, float]]:
     """Fine-tune `p.model` on every task with every seed; one row of seed, task, language, epoch, metric, value (in percent)
-    and training loss for each metric, each language of evaluation and each epoch that is evaluated. And what all of it cost,
-    evaluation included: tokens trained on, seconds, padding.
+    and training loss for each metric, each language of evaluation and each epoch that is evaluated. And what the training of all
+    of them cost: tokens, seconds, padding.
 
     A task in several languages is learnt in one and measured in all, by a single fine-tuning for each seed. Tasks that share
     their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for bit. Each finished

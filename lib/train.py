@@ -151,7 +151,9 @@ def steps_of(
             progress.at(done, f"loss {row['loss']:.3f}  {cost['tokens'] / max(cost['seconds'], 1e-9):,.0f} tokens/s")
             chart.draw(history, final=done == steps)
         if after_step:
+            away = time.perf_counter()
             after_step(done)
+            began += time.perf_counter() - away  # to evaluate is not to train
         # The last step is kept too: what follows a training (probes, saving) may fail, and must not cost the training.
         if folder and (done == steps or time.perf_counter() - saved > recipe.checkpoint_seconds):
             _save(accelerator, model, optimizer, folder, done, history, cost, window)
