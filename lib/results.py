@@ -100,7 +100,8 @@ class Gathered:
 
     def every_stage(self, models: pd.DataFrame) -> pd.DataFrame:
         """efficiency.csv: the rows of `models` (what `efficiency` gives), and those of the stages that pretrain nothing: data
-        prep, where the tokens are those that came out, and fine-tuning, whose training seconds and tokens are without its evaluation."""
+        prep, whose tokens are those that came out, and fine-tuning, whose tokens and training seconds are without its
+        evaluation."""
         rows = []
         for (study, scenario, kind), found in self.stages.items():
             if kind == "finetune":
