@@ -1,27 +1,22 @@
 """The plan: what is shared, what changes what, and one clear line for everything that can be wrong in params/."""
 
-import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
 
-from lib import ROOT, plan, study
+from lib import ROOT, plan
 from lib.errors import InputError
 from lib.parameters import KINDS, validate
 
 
 @pytest.fixture
-def params(tmp_path, monkeypatch):
+def params(own_params, tmp_path):
     """A copy of params/ that a test may spoil: params("tiny", key=value) sets a dotted key in a file."""
-    shutil.copytree(ROOT / "params", tmp_path / "params")
-    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
-    for module in (plan, study):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def put(file, key, value):
-        path = tmp_path / "params/herbert" / f"{file}.yaml"
+        path = own_params / "herbert" / f"{file}.yaml"
         content = yaml.safe_load(path.read_text())
         inner = content
         *parents, last = key.split(".")

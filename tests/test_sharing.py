@@ -1,11 +1,9 @@
 """Studies that use another's stages: what is shared is one stage, and what is wrong with it is one line."""
 
-import shutil
-
 import pytest
 import yaml
 
-from lib import ROOT, plan, study
+from lib import plan
 from lib.errors import InputError
 from lib.study import Study, scales
 
@@ -13,15 +11,11 @@ ENGLISH = ["transfer_set", "ablation"]
 
 
 @pytest.fixture
-def params(tmp_path, monkeypatch):
+def params(own_params):
     """params(path, change): a copy of params/ in which change(content) has been applied to a file."""
-    shutil.copytree(ROOT / "params", tmp_path / "params")
-    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
-    for module in (plan, study):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def put(path, change):
-        file = tmp_path / "params" / path
+        file = own_params / path
         content = yaml.safe_load(file.read_text())
         change(content)
         file.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -1,11 +1,9 @@
 """Which students the plan trains side by side: who leads, what each stage is told, and what is refused in one line."""
 
-import shutil
-
 import pytest
 import yaml
 
-from lib import ROOT, plan, study
+from lib import plan, study
 from lib.errors import InputError
 from lib.study import scales, studies
 
@@ -14,15 +12,11 @@ NINE = ["without_soft", "without_cosine", "without_mlm", "random_init", "equal_w
 
 
 @pytest.fixture
-def params(tmp_path, monkeypatch):
+def params(own_params):
     """params(path, section, key, value): a copy of params/ in which a file's section has been given a value."""
-    shutil.copytree(ROOT / "params", tmp_path / "params")
-    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
-    for module in (plan, study):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
 
     def put(path, section, key, value):
-        file = tmp_path / "params" / path
+        file = own_params / path
         content = yaml.safe_load(file.read_text())
         content.setdefault(section, {})[key] = value
         file.write_text(yaml.safe_dump(content, sort_keys=False))
