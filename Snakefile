@@ -1,4 +1,5 @@
-# One generic rule: a stage is one papermill call with one flat parameter file. Snakemake owns order, parallelism and resume.
+# One generic rule for every kind of stage: it is one papermill call with one flat parameter file. Snakemake owns order,
+# parallelism and resume.
 # make report runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert"
 
 import os
@@ -19,20 +20,29 @@ rule report:
         f"outputs/{SCALE}/report.html",
 
 
-rule stage:
-    input:
-        parameters=lambda wildcards: PARAMETERS[f"outputs/{SCALE}/{wildcards.stage}/result.json"],
-        needs=lambda wildcards: [f"{folder}/result.json" for folder in STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].needs],
-    output:
-        f"outputs/{SCALE}/{{stage}}/result.json",
-    wildcard_constraints:
-        stage="(?!analysis).+",
-    threads: lambda wildcards: STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].threads or workflow.cores
-    resources:
-        # One stage a GPU where there are GPUs; the limit comes with --resources gpu=<how many>.
-        gpu=lambda wildcards: int(GPUS > 0 and not wildcards.stage.endswith("data_prep")),
-    shell:
-        "python -m lib.warm --stage {input.parameters:q}"
+# What others wait for goes first: else the longest chain is left for the end, and one core with it.
+FIRST = {"data_prep": 4, "teacher_continuation": 3, "cascade_ta": 2, "distillation": 2, "finetune": 1}
+
+for kind, before_others in FIRST.items():
+
+    rule:
+        name:
+            kind
+        input:
+            parameters=lambda wildcards: PARAMETERS[f"outputs/{SCALE}/{wildcards.stage}/result.json"],
+            needs=lambda wildcards: [f"{folder}/result.json" for folder in STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].needs],
+        output:
+            f"outputs/{SCALE}/{{stage}}/result.json",
+        wildcard_constraints:
+            stage=f".+/{kind}",
+        priority:
+            before_others
+        threads: lambda wildcards: STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].threads or workflow.cores
+        resources:
+            # One stage a GPU where there are GPUs; the limit comes with --resources gpu=<how many>.
+            gpu=lambda wildcards: int(GPUS > 0 and not wildcards.stage.endswith("data_prep")),
+        shell:
+            "python -m lib.warm --stage {input.parameters:q}"
 
 
 rule analysis:

@@ -101,7 +101,11 @@ def steps_of(
     objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
-    model, optimizer = accelerator.prepare(objective, optimizer)
+    model, clip = objective, torch.nn.utils.clip_grad_norm_
+    if accelerator.scaler or accelerator.distributed_type != DistributedType.NO:
+        # What they do beyond the plain ones is for these; of a small model's step it would be a tenth.
+        model, optimizer = accelerator.prepare(objective, optimizer)
+        clip = accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step
     history, first, before, window = _resume(accelerator, model, optimizer, kept)
@@ -131,7 +135,7 @@ def steps_of(
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"{name}: the loss is {row['loss']} at step {step + 1}; {_last(folder)}")
         if recipe.clip:
-            accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
+            clip(model.parameters(), recipe.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -11,6 +11,8 @@ import os
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from lib import bench
 from lib.errors import InputError
 from tests.benchmarks import report
@@ -26,7 +28,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--cases", default="", help="names or groups of cases; all without it")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: does it work?")
     parser.add_argument("--threads", type=int, default=cores())
-    parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about two minutes a case")
+    parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about a minute a case")
     parser.add_argument("--to", type=Path, default=bench.FOLDER)
     given = parser.parse_args(words)
     try:
@@ -39,16 +41,21 @@ def main(words: list[str] | None = None) -> int:
     about = alone(machine, given.threads, sizes)
     print(f"{about['cpu']}, {given.threads} threads: {about['gflops']['fp32']:.0f} GFLOP/s in fp32, "
           f"{about['gflops']['bf16']:.0f} in bf16", flush=True)  # fmt: skip
-    found = {}
+    found: dict = {}
+    grown = None
     for case in cases:
         measured = measure(case, rounds, given.threads, sizes)
         if measured is not None:
             found[case.name] = (case, *measured)
-    grown = None
+            # At once: a run that is stopped leaves what it has.
+            write(given.to, report.summary(about, found, given.quick), found, None)
     if not given.cases:  # one who asks for a few cases does not ask for this
         about["data_prep"] = alone(preparation, 300 if given.quick else 150_000, 1 if given.quick else 3)
-        grown = growth(QUICK_AXES if given.quick else AXES, lambda case: point(case, rounds or 15, given.threads))
-    write(given.to, report.summary(about, found, given.quick), found, grown)
+        grown = growth(QUICK_AXES if given.quick else AXES, lambda case: point(case, rounds or 7, given.threads))
+    summary = report.summary(about, found, given.quick)
+    write(given.to, summary, found, grown)
+    tell(summary, grown)
+    print(f"written: {given.to}")
     return 0 if len(found) == len(cases) else 1
 
 
@@ -77,25 +84,30 @@ def point(case: Case, rounds: int, threads: int) -> tuple[float, float]:
     return seconds, float("nan") if peak is None else peak
 
 
-def write(folder: Path, summary: dict, found: dict, grown) -> None:
-    """The files, and the table on the terminal."""
+def write(folder: Path, summary: dict, found: dict, grown: pd.DataFrame | None) -> None:
+    """The files."""
     folder.mkdir(parents=True, exist_ok=True)
     steps = [row for case, timed, memory in found.values() for row in report.rows(case, timed, memory)]
     report.frame(steps).to_csv(folder / "steps.csv", index=False)
     (folder / "bench.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if found:
         bench.figure(summary).savefig(folder / "steps.svg")
+    if grown is not None:
+        grown.to_csv(folder / "growth.csv", index=False)
+
+
+def tell(summary: dict, grown: pd.DataFrame | None) -> None:
+    """The tables on the terminal."""
     print("\n" + report.lines(summary))
     for objective, ratio in summary["memory_largest_over_smallest_vocabulary"].items():
         print(f"peak memory of {objective}: largest vocabulary over smallest {ratio:.2f}")
-    if grown is not None:
-        grown.to_csv(folder / "growth.csv", index=False)
-        for axis, rows in grown.groupby("axis", sort=False):
-            first = rows.iloc[0]
-            print(
-                f"with {axis}: time grows as the power {first['time_exponent']:.2f}, memory as {first['memory_exponent']:.2f}"
-            )
-    print(f"written: {folder}")
+    for axis, rows in () if grown is None else grown.groupby("axis", sort=False):
+        powers = rows.iloc[0]
+        print(
+            f"with {axis}: time grows as the power {powers['time_exponent']:.2f}, memory as {powers['memory_exponent']:.2f}"
+        )
+    for processes, rate in summary.get("data_prep", {}).items():
+        print(f"data prep with {processes} processes: {rate:,} tokens/s")
 
 
 if __name__ == "__main__":
