@@ -105,7 +105,7 @@ def predict(
 def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Callable[[Classifier], list[dict]], *,
              epochs: int, batch: int, recipe: Recipe, when: str = "every_epoch") -> tuple[list[dict], dict]:  # fmt: skip
     """Fine-tune `classifier` in place; the rows of `evaluate(classifier)` after every epoch, or after the last one only,
-    each with `epoch` and the mean training `loss` of that epoch added, and what it all cost (see lib.train.COST).
+    each with `epoch` and the mean training `loss` of that epoch added, and what it all cost (see lib.efficiency.COST).
 
     The paper reports the largest accuracy over epochs (protocol `best_epoch`), which is chosen on the data it is measured
     on; the last one (`final`) is not.
@@ -203,9 +203,10 @@ def _outcome(rows: list[dict]) -> str:
 
 def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> dict:
     """Fine-tune `trunk` in place with one seed and the parameters `p` of the task: its `scores` and its `cost`."""
-    found, cost = finetune(_classifier(p, task, trunk, seed), training, task.kind,
-                     evaluation(validation, p.max_answer_length, p.precision), epochs=p.epochs, batch=p.batch_size,
-                     recipe=recipe(p, seed), when=p.evaluate)  # fmt: skip
+    classifier = _classifier(p, task, trunk, seed)
+    evaluate = evaluation(validation, p.max_answer_length, p.precision)
+    found, cost = finetune(classifier, training, task.kind, evaluate, epochs=p.epochs, batch=p.batch_size,
+                           recipe=recipe(p, seed), when=p.evaluate)  # fmt: skip
     names = ("task", "language", "epoch", "metric", "value", "loss")
     return {"scores": [{key: row[key] for key in names} for row in found], "cost": cost}
 

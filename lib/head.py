@@ -163,7 +163,8 @@ def _room(device: torch.device, size: int, parts: int) -> list[torch.Tensor]:
     """`parts` pieces of fp32 memory of `size` numbers, the same ones in every step: a fresh piece costs the system a fault
     for each of its pages, which takes longer than what is written to them."""
     if device not in _ROOMS or len(_ROOMS[device]) < size * parts:
-        _ROOMS[device] = torch.empty(size * parts, device=device)
+        with torch.inference_mode(False):  # made while evaluating, it is written to by training too
+            _ROOMS[device] = torch.empty(size * parts, device=device)
     return [_ROOMS[device][k * size : (k + 1) * size] for k in range(parts)]
 
 

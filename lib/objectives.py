@@ -79,14 +79,22 @@ class Distillation(nn.Module):
         return {**out, "loss": loss}
 
     def _hidden_states_of_student(self, batch: Batch, head: bool) -> torch.Tensor:
-        """As `hidden_states`. The gradient of the input embeddings is that of the few rows that were looked up, and is added to
-        the one that the `head` tied to them gives: without a second array of the vocabulary's size. Alone it must be whole."""
+        """As `hidden_states`. Where the `head`, tied to the input embeddings, has a gradient for all of them, that of the few rows
+        that were looked up is added to it in place: autograd would first make a second array of the vocabulary's size."""
         words = self.student.get_input_embeddings()
-        words.sparse = head and words.weight is self.student.get_output_embeddings().weight
-        try:
+        weight = words.weight
+        if not (head and weight.requires_grad and torch.is_grad_enabled()
+                and weight is self.student.get_output_embeddings().weight):  # fmt: skip
             return hidden_states(self.student, batch)
-        finally:
-            words.sparse = False
+        looked_up = words(batch.inputs).detach().requires_grad_()
+        real = batch.inputs != (-1 if words.padding_idx is None else words.padding_idx)  # padding has no gradient
+
+        def add(gradient: torch.Tensor) -> None:
+            # Last in the backward pass: what the head gives is in weight.grad long since.
+            weight.grad.index_add_(0, batch.inputs[real], gradient[real].to(weight.grad.dtype))
+
+        looked_up.register_hook(add)
+        return self.student.base_model(inputs_embeds=looked_up, attention_mask=batch.kept.long()).last_hidden_state
 
 
 def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) -> None:

@@ -101,7 +101,8 @@ class Linear(nn.Linear):
         """Weight and bias in a format, without gradient."""
         if self._cast is not None and self._cast[0] == (dtype, self.weight.device):
             return self._cast[1]
-        parts = tuple(None if part is None else part.detach().to(dtype) for part in (self.weight, self.bias))
+        with torch.inference_mode(False):  # kept by a pass of the teacher, and used by passes in any mode
+            parts = tuple(None if part is None else part.detach().to(dtype) for part in (self.weight, self.bias))
         if self.frozen and dtype != self.weight.dtype:
             self._cast = (dtype, self.weight.device), parts
         return parts

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib import models, products
+from lib import head, models, products
 from lib.products import Linear, quicken
 
 
@@ -96,3 +96,17 @@ def test_products_of_any_size_and_format(library, rows, dtype):
     learns(x.float().requires_grad_()).sum().backward()  # also where there is nothing to learn from
     turned = products.linear(x.t(), x.t())  # neither is contiguous
     assert torch.allclose(turned.double(), x.double().t() @ x.double(), atol=10 * tolerance)
+
+
+def test_what_is_kept_while_evaluating_serves_training_too(library):
+    """A tensor made in inference mode may not be written to, or saved for a gradient, outside of it."""
+    model = quicken(encoder(), frozen=True)
+    ids = torch.arange(24).view(2, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        with torch.inference_mode():
+            model(ids)
+        model(ids).logits.sum().backward()
+    head._ROOMS.clear()
+    with torch.inference_mode():
+        head._room(torch.device("cpu"), 8, 2)
+    head._room(torch.device("cpu"), 8, 2)[0].requires_grad_().square().sum().backward()

@@ -68,13 +68,10 @@ def test_k_micro_batches_equal_one_batch(teacher, positions):
 def test_objective_equals_the_equations_on_full_logits(teacher, mlm, soft, cosine, positions, temperature):
     """Every combination of losses against the sum written out over all logits, padding left out by hand."""
     student = models.truncate(teacher, [0, 2])
-    with torch.no_grad():
-        for (
-            parameter
-        ) in student.bert.encoder.parameters():  # far enough from its teacher for more than rounding to differ
-            parameter.add_(
-                0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(parameter.numel()))
-            )
+    with torch.no_grad():  # far enough from its teacher for more than rounding to differ
+        for weight in student.bert.encoder.parameters():
+            noise = torch.Generator().manual_seed(weight.numel())
+            weight.add_(0.1 * torch.randn(weight.shape, generator=noise))
     batch = batches().at(0)[0]
     objective = Distillation(
         student, teacher, mlm=mlm, soft=soft, cosine=cosine, temperature=temperature, positions=positions
@@ -93,11 +90,11 @@ def test_objective_equals_the_equations_on_full_logits(teacher, mlm, soft, cosin
             "cosine": cosine_loss(s[batch.kept], t[batch.kept]) / batch.kept.sum(),
         }
     expected = mlm * parts["mlm"] + soft * parts["soft"] + cosine * parts["cosine"]
-    assert float(found["loss"]) == pytest.approx(float(expected), rel=1e-5)
+    assert found["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     used = {name for name, weight in (("mlm", mlm), ("soft", soft), ("cosine", cosine)) if weight}
     assert set(found) == used | {"loss"}
     for name in used:
-        assert float(found[name]) == pytest.approx(float(parts[name]), rel=1e-5)
+        assert found[name].item() == pytest.approx(parts[name].item(), rel=1e-5)
 
 
 def test_padding_changes_nothing(teacher):

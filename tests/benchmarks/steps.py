@@ -124,7 +124,8 @@ def build(case: Case, implementation: str) -> Step:
                     lambda batch: 0 if case.kind == "hop" else int(compared(batch, case.positions).sum()),
                     case.precision)  # fmt: skip
     if implementation == "trunks":
-        quicken(student), quicken(teacher, frozen=True)
+        quicken(student)
+        quicken(teacher, frozen=True)
         return Step(student, grouped, lambda batch: trunks(student, teacher, batch), lambda batch: 0, case.precision)
     if case.kind == "hop":
         hand_out_attention(teacher)
