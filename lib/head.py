@@ -6,13 +6,15 @@ neither with the rows nor with the vocabulary. Within a block the vocabulary is 
 processor's cache from the matrix product that makes them to their exponentials, and again from there to their gradient.
 """
 
+import math
+
 import torch
 from torch import nn
 
 from lib.products import linear
 
-LOGITS = {"cpu": 2**23, "cuda": 2**26}
-"""Logits of one network held at a time: rows of a block times vocabulary. Fewer rows make thin matrix products."""
+LOGITS = {"cpu": 6 * 2**20, "cuda": 2**26}
+"""Most logits of one network held at a time: rows of a block times vocabulary. Fewer rows make thin matrix products."""
 TILE = {"cpu": 1024, "cuda": 2**30}
 """Columns of a tile. On a GPU every pass over a block is one kernel, and a tile is the whole vocabulary."""
 ROWS = (16, 256), (16, 4096)  # fewest and most rows of a block, on a CPU and on a GPU
@@ -56,6 +58,34 @@ class _Softmax:
         return highest + total.log()
 
 
+class _Hard(_Softmax):
+    """The softmax at 1 of those rows of a block that have a label, out of the block's `softmax` at a temperature: its
+    exponentials to the power of the temperature, so that there is no second matrix of them."""
+
+    def __init__(self, softmax: _Softmax, rows: torch.Tensor, temperature: float):
+        super().__init__(softmax.room, len(rows))
+        self.softmax, self.temperature = softmax, temperature
+        self.labelled = None if len(rows) == softmax.rows else rows  # None: all of them, there is nothing to pick
+
+    def pick(self, of: torch.Tensor) -> torch.Tensor:
+        return of if self.labelled is None else of.index_select(0, self.labelled)
+
+    def tile(self, start: int, stop: int) -> torch.Tensor:
+        return _power(self.pick(self.softmax.tile(start, stop)), self.temperature)
+
+    def exponentiate(self, start: int, stop: int) -> None:
+        """Take in the tile that the block's softmax has just exponentiated."""
+        self.tops.append(self.pick(self.softmax.tops[-1]) * self.temperature)
+        self.sums.append(self.tile(start, stop).sum(-1, keepdim=True))
+
+
+def _power(base: torch.Tensor, exponent: float) -> torch.Tensor:
+    """base ** exponent; by squaring where that is enough, for any other power costs more than an exponential."""
+    if exponent < 2:
+        return base if exponent == 1 else base**exponent
+    return _power(base.square(), exponent / 2)
+
+
 class _Fused(torch.autograd.Function):
     """α_mlm · Σ CE + α_soft · T² · Σ KL(σ(z_t/T) ‖ σ(z_s/T)) with z = h Wᵀ + b, and the two sums apart.
 
@@ -81,25 +111,23 @@ class _Fused(torch.autograd.Function):
         scale = max(mlm, soft * temperature) or 1.0
         by_mlm, by_soft = mlm / scale, soft * temperature / scale
         block, tiles = _sizes(len(hidden), vocabulary, device)
-        room = _room(hidden.device, block * vocabulary, 1 + 2 * bool(soft))
+        room = _room(hidden.device, block * vocabulary, 1 + bool(soft))
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), block):
                 rows = slice(start, start + block)
                 h, cool = hidden[rows].to(low), (hidden[rows] / cooled).to(low)
                 hot = (teacher[rows] / cooled).to(low) if soft else None
                 here = (labels[rows] >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
-                hard = _Softmax(room[0], len(here))
-                student, target = (_Softmax(part, len(h)) for part in room[1:]) if soft else (None, None)
+                student, *targets = (_Softmax(part, len(h)) for part in room)
+                hard, target = _Hard(student, here, cooled), targets[0] if soft else None
                 differences = []
                 for a, z in tiles:
-                    logits = _logits(cool, ours, a, z)
+                    ours_t = student.shift(_logits(cool, ours, a, z))
+                    student.exponentiate(ours_t, a, z)
                     if len(here):
-                        # Without soft targets every row has a label.
-                        by_label = logits.index_select(0, here).mul_(cooled) if soft else logits
-                        hard.exponentiate(hard.shift(by_label), a, z)
+                        hard.exponentiate(a, z)
                     if soft:
-                        ours_t, theirs_t = student.shift(logits), target.shift(_logits(hot, theirs, a, z))
-                        student.exponentiate(ours_t, a, z)
+                        theirs_t = target.shift(_logits(hot, theirs, a, z))
                         chances = target.exponentiate(theirs_t, a, z)
                         # Σ e_t (z_t − z_s)/T of the tile, its shifts undone
                         by_row = chances.mul(theirs_t.sub_(ours_t)).sum(-1, keepdim=True)
@@ -149,10 +177,11 @@ class _Fused(torch.autograd.Function):
 
 
 def _sizes(rows: int, vocabulary: int, device: str) -> tuple[int, list[tuple[int, int]]]:
-    """Rows of a block, and where the tiles of the vocabulary start and stop."""
+    """Rows of a block, the same for all but for what division leaves over, and where the tiles of the vocabulary start and stop."""
     kind = "cuda" if device == "cuda" else "cpu"
     fewest, most = ROWS[kind == "cuda"]
-    block = min(max(fewest, min(most, LOGITS[kind] // vocabulary // 16 * 16)), max(rows, 1))
+    blocks = math.ceil(rows / max(fewest, min(most, LOGITS[kind] // vocabulary)))
+    block = math.ceil(rows / max(blocks, 1)) or 1
     return block, [(a, min(a + TILE[kind], vocabulary)) for a in range(0, vocabulary, TILE[kind])]
 
 
@@ -166,6 +195,11 @@ def _room(device: torch.device, size: int, parts: int) -> list[torch.Tensor]:
         with torch.inference_mode(False):  # made while evaluating, it is written to by training too
             _ROOMS[device] = torch.empty(size * parts, device=device)
     return [_ROOMS[device][k * size : (k + 1) * size] for k in range(parts)]
+
+
+def forget() -> None:
+    """Give the working memory back."""
+    _ROOMS.clear()
 
 
 def _logits(rows: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor], a: int, z: int) -> torch.Tensor:

@@ -50,7 +50,7 @@ def gradients(student, hidden, loss):
     }
 
 
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0, 8.0])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 1.5, 2.0, 3.0, 8.0])
 @pytest.mark.parametrize("mlm, soft", [(0.3, 0.0), (0.0, 0.7), (0.3, 0.7)])
 def test_values_and_gradients_are_the_plain_ones(both, mlm, soft, temperature):
     student, teacher, hidden, theirs, labels = both
@@ -144,7 +144,7 @@ def test_memory_does_not_grow_with_the_vocabulary(monkeypatch):
     monkeypatch.undo()
     for vocabulary in (30_522, 119_547):
         block, tiles = head._sizes(10_000, vocabulary, "cpu")
-        assert 2**22 < block * vocabulary <= 2**23 and block % 16 == 0
+        assert 2**22 < block * vocabulary <= 6 * 2**20
         assert (
             tiles[0][0] == 0 and tiles[-1][1] == vocabulary and all(z == a for (_, z), (a, _) in zip(tiles, tiles[1:]))
         )

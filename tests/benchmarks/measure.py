@@ -223,12 +223,14 @@ def peak_memory(case: Case, implementation: str, threads: int) -> float:
     """
     import torch
 
+    from lib import head
     from tests.benchmarks.steps import build, cut
 
     prepare(threads)
     give_back_at_once()
     step = build(case, implementation)
     step(cut(step.batches[0], 8))
+    head.forget()  # the head's working memory belongs to the step
     gc.collect()
     largest = sorted(step.batches, key=lambda batch: (batch.inputs.numel(), int(batch.kept.sum())))[-2:]
     if torch.cuda.is_available():
