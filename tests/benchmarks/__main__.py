@@ -28,7 +28,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--cases", default="", help="names or groups of cases; all without it")
     parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: does it work?")
     parser.add_argument("--threads", type=int, default=cores())
-    parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about a minute a case")
+    parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about 45 seconds a case")
     parser.add_argument("--to", type=Path, default=bench.FOLDER)
     given = parser.parse_args(words)
     try:

@@ -17,7 +17,7 @@ from lib.allocator import keep_freed_memory
 from tests.benchmarks.cases import Case
 
 MIB = 2**20
-SECONDS = 75.0
+SECONDS = 45.0
 """About how long the rounds of one case may take together."""
 
 
