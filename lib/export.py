@@ -84,7 +84,7 @@ def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
     }
     example = tuple(batch(model, names, 2, 12).values())
     torch.onnx.export(
-        Named(model, names), example, path, dynamo=True, external_data=False, verbose=False,
+        Named(model, names).eval(), example, path, dynamo=True, external_data=False, verbose=False,
         input_names=names, output_names=["logits"], dynamic_shapes=((dict(free),) * len(names),),
     )  # fmt: skip
 
