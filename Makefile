@@ -1,11 +1,12 @@
 # make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] · make test · make lab · make plan · make clean
-# make bench [CASES="small hop"]
+# make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
 SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
 CASES ?=
+MODEL ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
@@ -19,7 +20,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report test lab plan bench clean environment
+.PHONY: report test lab plan bench export clean environment
 
 report: $(READY)
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
@@ -36,6 +37,9 @@ test: $(READY)
 
 bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"
+
+export: $(READY)
+	@python -W ignore -m lib.export "$(MODEL)"
 
 lab: $(READY)
 	@jupyter lab notebooks

@@ -1,6 +1,8 @@
 """What notebooks 2 and 3 do: start a teacher or a student, train it on a prepared corpus, look at what it knows. Notebook 4,
 whose own part is in lib.hops, loads its teacher and looks at it by the same functions."""
 
+import copy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -155,9 +157,16 @@ def beside(model: str) -> str:
 
 
 def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
-    """A complete checkpoint: weights (safetensors), configuration, tokenizer."""
-    model.save_pretrained(folder, safe_serialization=True)
+    """A complete checkpoint that plain transformers loads: weights (safetensors), configuration, and the tokenizer, which
+    says how many tokens the model takes."""
+    model.save_pretrained(folder)
+    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
+    tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    for how_it_was_loaded in ("is_local", "local_files_only"):
+        tokenizer.init_kwargs.pop(how_it_was_loaded, None)
     tokenizer.save_pretrained(folder)
+    for weights in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", weights)  # the library lets nobody but their owner read them
 
 
 @torch.inference_mode()

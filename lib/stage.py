@@ -94,9 +94,8 @@ def inputs(p: Stage, notebook: str) -> dict[str, str]:
 
 
 def finish(run: Run, result: dict[str, Any]) -> Path:
-    """Publish: everything in the scratch folder takes its place by renaming, `result.json` last. Returns its path.
-
-    A result that is there is a stage that is whole.
+    """Publish: everything in the scratch folder takes its place by renaming, a model gets its card, `result.json` comes last.
+    Returns its path. A result that is there is a stage that is whole.
     """
     if not run.folder.is_dir():
         raise InputError(f"{run.p.output_dir} is published already; to make it again, run the notebook from its top")
@@ -118,6 +117,10 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
         "machine": machine(),
         "versions": versions(),
     }
+    if (run.target / "model" / "config.json").is_file():
+        from lib import card
+
+        card.write(run.target / "model", whole)
     return write_json(run.target / "result.json", whole)
 
 

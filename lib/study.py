@@ -35,6 +35,8 @@ class Study:
         self.scenarios = read_yaml(ROOT / self.scenario_file)
         self.sizes = read_yaml(ROOT / self.scale_file)
         self.used = self._study_used(self.sizes.pop("uses", None))
+        licences = study_files.licences(self.sizes.pop("licences", None), self.scale_file)
+        self.licences = {**(self.used.licences if self.used else {}), **licences}  # for the model cards alone
         study_files.check_sizes(self.sizes, self.scale_file)
         study_files.check_scenarios(self.scenarios, self.scenario_file)
         self.under_way: list[tuple[str, str]] = []  # corpora and teachers that are being resolved

@@ -5,6 +5,8 @@ import re
 from lib.errors import InputError
 
 SECTIONS = ("cascade", "corpora", "distillation", "finetune", "teachers")
+LICENCES = ("text", "teacher", "model")
+"""What a user may state the licence of: the text and the teacher that a study starts from, and the models it makes."""
 OF_SCENARIOS = ("title", "source", "common", "scenarios")
 NAME = re.compile(r"\w[\w.-]{0,99}")
 """Names become folders, and words of a command line."""
@@ -21,11 +23,25 @@ def check_scenarios(found: dict, file: str) -> None:
 
 
 def check_sizes(found: dict, file: str) -> None:
-    """The same for <scale>.yaml, `uses` taken out of it."""
+    """The same for <scale>.yaml, `licences` and `uses` taken out of it."""
     if unknown := sorted(set(found) - set(SECTIONS), key=str):
-        raise InputError(f"{file}: unknown section {unknown[0]!r}; allowed are {', '.join(SECTIONS)}, uses")
+        raise InputError(f"{file}: unknown section {unknown[0]!r}; allowed are {', '.join(SECTIONS)}, licences, uses")
     for section, value in found.items():
         (_entries if section in ("corpora", "teachers") else _mapping)(value, f"{file}: {section}")
+
+
+def licences(found, file: str) -> dict[str, str]:
+    """What <scale>.yaml says of licences, each as one line of text; see LICENCES. Raises InputError for anything else."""
+    _mapping(found, f"{file}: licences")
+    for key, value in (found or {}).items():
+        if key not in LICENCES:
+            raise InputError(f"{file}: licences: unknown key {key!r}; allowed are {', '.join(LICENCES)}")
+        if not isinstance(value, str) or not value.strip() or len(value) > 500:
+            raise InputError(
+                f"{file}: licences.{key} = {str(value)[:60]!r}: give its name or terms in words, 500 characters at most; "
+                "leave the key out where nothing is stated"
+            )
+    return {key: " ".join(value.split()) for key, value in (found or {}).items()}
 
 
 def _mapping(value, where: str) -> None:

@@ -107,6 +107,8 @@ def test_models_load_in_a_plain_library(outputs):
     folder = outputs / "herbert/S3/distillation/model"
     model, tokenizer = AutoModelForMaskedLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     assert model(**tokenizer("ala ma kota", return_tensors="pt")).logits.shape[-1] == len(tokenizer)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "mean over 2 seeds" in card and "its teacher, `T1`" in card and "not measured yet" not in card
 
 
 def test_finetuning(smoke):
