@@ -4,7 +4,7 @@
 The verdict rule, for all claims: an entry names the region in which its quantity lies if the claim is true.
 The verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole interval lies
 outside it, and `unresolved` otherwise, so also with one seed or none. An exact quantity, such as a count of
-parameters, is an interval of no width.
+parameters, is an interval of no width; several seeds that all give the same value are not one, and leave the claim open.
 
 A claim about several comparisons at once ("best of all", "on every task") is measured by the smallest of the paired
 differences, because the claim is no truer than its weakest part. The interval of that smallest difference runs from the
@@ -47,7 +47,9 @@ class Claim:
     """One claim. `claim` is its sentence in our words; `evidence(results, efficiency)` measures it.
 
     `expected` is the open region (low, high) in which the quantity lies if the claim is true: see `above`,
-    `below`, `about`. `paper_value` is the same quantity computed from the paper's own numbers.
+    `below`, `about`. `paper_value` is the same quantity computed from the paper's own numbers, NaN where it prints none.
+    `unit` stands behind the number, theirs and ours. `asks` is what a run must have for the claim to be measured at all,
+    where that is more than its scenarios: "a teacher of BERT-base's size".
     """
 
     id: str
@@ -56,6 +58,8 @@ class Claim:
     paper_value: float
     evidence: Callable[[pd.DataFrame, pd.DataFrame], Evidence]
     expected: tuple[float, float]
+    unit: str = "points"
+    asks: str = ""
 
 
 def above(threshold: float) -> tuple[float, float]:
@@ -71,14 +75,19 @@ def about(value: float, tolerance: float) -> tuple[float, float]:
 
 
 def verdict(evidence: Evidence, expected: tuple[float, float]) -> str:
-    """The rule of this module's first paragraph."""
-    if evidence.n == 0 or isnan(evidence.low) or isnan(evidence.high):
+    """The rule of this module's first paragraphs."""
+    if evidence.n == 0 or isnan(evidence.low) or isnan(evidence.high) or all_alike(evidence):
         return "unresolved"
     if evidence.low > expected[0] and evidence.high < expected[1]:
         return "holds"
     if evidence.high < expected[0] or evidence.low > expected[1]:
         return "contradicted"
     return "unresolved"
+
+
+def all_alike(evidence: Evidence) -> bool:
+    """Whether several seeds gave one and the same value, as on a task of few examples: no interval can be had from them."""
+    return evidence.n > 1 and evidence.high - evidence.low < 1e-9
 
 
 def evaluate(
@@ -154,8 +163,10 @@ def largest(parts: Sequence[pd.Series]) -> Evidence:
 
 
 def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column: str) -> float:
-    """The scenario's value in efficiency.csv, NaN if there is none. Several rows (stages) give the largest."""
+    """The scenario's value in efficiency.csv, NaN if there is none. Several rows (stages) give the largest; those of stages
+    that made no model of their own, such as fine-tuning, have no parameters and do not count."""
     rows = efficiency[(efficiency["study"] == study) & (efficiency["scenario"] == scenario)]
+    rows = rows[rows["parameters"].notna()]
     return float(rows[column].max()) if len(rows) else nan
 
 

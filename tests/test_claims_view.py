@@ -1,0 +1,122 @@
+"""The ledger for readers: a line a claim, and how many hold, on made-up results."""
+
+import re
+from math import nan
+
+import pandas as pd
+import pytest
+
+from lib import claims_view, show
+from lib.claims import Evidence, evaluate
+from lib.ledger import BY_STUDY, CLAIMS
+from tests import made_up
+from tests.made_up import NO_EFFICIENCY, NO_RESULTS
+
+BY_ID = {claim.id: claim for claim in CLAIMS}
+S4_BEST, FASTER, SHARE = (BY_ID[id] for id in ("herbert-s4-best-ner", "transfer-set-faster", "herbert-share"))
+
+
+@pytest.fixture(scope="module")
+def ledger() -> pd.DataFrame:
+    """Two studies measured, at the papers' levels."""
+    results = pd.concat([made_up.herbert(), made_up.transfer_set(noise=0.05)])
+    models = pd.concat([made_up.herbert_models(), made_up.efficiency("transfer_set", ["teacher", "corpus10pct"])])
+    return evaluate(results, models)
+
+
+def test_every_claim_has_one_line(ledger):
+    table = claims_view.at_a_glance(ledger)
+    assert sorted(int(number) for number in table.index.get_level_values("no.")) == list(range(1, len(CLAIMS) + 1))
+    assert list(dict.fromkeys(table.index.get_level_values("study"))) == [claims_view.STUDIES[s] for s in BY_STUDY]
+    assert not re.search(r"\bnan\b|\binf\b|None", table.to_csv())
+    html = show.table(table, "caption", theirs=claims_view.THEIRS).data
+    assert html.count('class="num theirs"') == 1 + len(CLAIMS)  # one column, and its heading
+
+
+def test_a_line_says_theirs_ours_and_what_the_claim_asks(ledger):
+    table = claims_view.at_a_glance(ledger).droplevel("study")
+    line = table.loc["1"]
+    assert line["claim"] == S4_BEST.claim and line["place"] == S4_BEST.source and line["paper"] == "1.60"
+    assert re.fullmatch(r"1\.\d\d \[1\.\d\d, 1\.\d\d\]", line["ours [95 %]"]) and line["n"] == "5"
+    assert line["holds if"] == "> 0 points" and line["verdict"] == "✓ holds"
+    share = table[table["claim"] == SHARE.claim].iloc[0]
+    assert share["ours [95 %]"] == "65.4" and share["n"] == "–" and share["holds if"] == "64 to 66 % of the parameters"
+
+
+def test_what_was_not_measured_comes_last_in_its_study_and_says_why(ledger):
+    table = claims_view.at_a_glance(ledger)
+    for study in claims_view.STUDIES.values():
+        absent = table.loc[study]["verdict"].str.contains("not measured").tolist()
+        assert absent == sorted(absent)
+    assert (table.loc["CAMeMBERT"]["verdict"].str.startswith("? unresolved: not measured")).all()
+    assert table["verdict"].str.contains("needs a cascade of larger hops").sum() == 1
+
+
+@pytest.mark.parametrize(
+    "claim, ours, why",
+    [
+        (S4_BEST, Evidence(1, -0.5, 2.5, 5), "interval spans 0"),
+        (BY_ID["herbert-s3-s2-slight"], Evidence(0, -3, 3, 5), "interval spans −2 and 2"),
+        (S4_BEST, Evidence(1, nan, nan, 1), "one seed, no interval"),
+        (S4_BEST, Evidence(1, 1, 1, 5), "every seed gives the same value"),
+        (S4_BEST, Evidence(nan, nan, nan, 0), "not measured, not all it compares was run"),
+        (SHARE, Evidence(nan, nan, nan, 0), "not measured, needs a teacher of HerBERT's size"),
+    ],
+)
+def test_why_a_claim_is_open(claim, ours, why):
+    assert claims_view.reason(claim, ours) == why
+
+
+@pytest.mark.parametrize(
+    "id, region",
+    [
+        ("transfer-set-faster", "> 1 times"),
+        ("transfer-set-noise-poor-squad", "< 50 % of the teacher's score"),
+        ("cascade-near-untrained", "−1 to 1 points"),
+        ("transfer-set-speed", "1.63 to 2.03 times"),
+    ],
+)
+def test_the_region_that_a_claim_needs(id, region):
+    assert claims_view.region(BY_ID[id]) == region
+
+
+def test_the_counts_add_up(ledger):
+    table = claims_view.counts(ledger)
+    assert list(table.index) == [*claims_view.STUDIES.values(), "all"]
+    assert (table.drop(columns="claims").sum(axis=1) == table["claims"]).all()
+    assert (table.drop(index="all").sum() == table.loc["all"]).all() and table.loc["all", "claims"] == len(CLAIMS)
+    assert table.loc["CAMeMBERT", "not measured"] == len(BY_STUDY["cascade"])
+    assert "all" not in claims_view.counts(ledger[ledger["id"].str.startswith("herbert")]).index
+
+
+def test_the_summary():
+    none = evaluate(NO_RESULTS, NO_EFFICIENCY)
+    assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims_view.summary(none)
+    assert claims_view.summary(none.iloc[:0]) == "This run answers no claim of the sources."
+    empty = claims_view.at_a_glance(none.iloc[:0])
+    assert len(empty) == 0 and len(claims_view.counts(none.iloc[:0])) == 0
+
+
+def test_a_claim_of_somebody_elses_ledger_is_left_out(ledger):
+    foreign = ledger.head(1).assign(id="unknown")
+    assert len(claims_view.at_a_glance(foreign)) == 0
+
+
+@pytest.mark.parametrize("study", BY_STUDY)
+def test_every_name_in_a_claim_is_explained(study):
+    names = r"\b(S[0-4]|T[12]|MLM|EM|F1|GLUE|SQuAD|XNLI|WNLI|CoLA|MNLI|NKJP-NER|PolEmo2\.0|LightMBERT|CAMeMBERT|DistilBERT)\b"
+    used = {name for claim in BY_STUDY[study] for name in re.findall(names, claim.claim)}
+    explained = claims_view.words(BY_STUDY) if study == "transfer_set" else claims_view.words([study])
+    assert used and not [name for name in used if name not in explained]
+
+
+def test_units_and_signs():
+    table = claims_view.at_a_glance(
+        evaluate(
+            made_up.herbert({"S4": (60, 60, 60.0), "S3": (80, 80, 80.0)}),
+            NO_EFFICIENCY,
+            claims=[BY_ID["herbert-s4-over-s3"]],
+        )
+    )
+    assert table["ours [95 %]"].iloc[0].startswith("−20.0") and "-" not in table["ours [95 %]"].iloc[0]
+    assert table["verdict"].iloc[0] == "✗ contradicted"
