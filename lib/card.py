@@ -18,6 +18,7 @@ from lib.markdown import block, plain
 from lib.results import TRAINED, Gathered
 from lib.statistics import interval
 from lib.tasks import TASKS
+from lib.wording import number_of
 
 USE = """\
 from transformers import pipeline
@@ -32,13 +33,11 @@ ARTIFICIAL = "art"
 
 def card(f: Facts) -> str:
     """The whole card: YAML front matter of the hub's model cards, then a section for everything a reader asks."""
-    teacher = (
-        "continued by masked language modelling"
-        if f.p["teacher"]
-        else "trained by masked language modelling from nothing"
-    )
-    kind = {"distillation": "a student", "cascade_ta": "a teacher assistant, one hop of a cascade"}
-    what = kind.get(f.found["stage"], f"a teacher, {teacher}")
+    what = {
+        "distillation": "a student",
+        "cascade_ta": "a teacher assistant, one hop of a cascade",
+        "teacher_continuation": f"a teacher, {'continued' if f.p['teacher'] else 'trained from nothing'}",
+    }[f.found["stage"]]
     sections = {
         "Use": block(USE, "python"),
         "How it was made": card_text.made(f),
@@ -55,10 +54,8 @@ def card(f: Facts) -> str:
         "report*; this card is generated from what the run recorded."
     )
     front = yaml.safe_dump(front_matter(f), allow_unicode=True, sort_keys=False, width=120)
-    return (
-        "\n\n".join([f"---\n{front}---", opening, *(f"## {title}\n\n{body}" for title, body in sections.items())])
-        + "\n"
-    )
+    parts = [f"---\n{front}---", opening, *(f"## {title}\n\n{body}" for title, body in sections.items())]
+    return "\n\n".join(parts) + "\n"
 
 
 def name(f: Facts) -> str:
@@ -70,16 +67,13 @@ def front_matter(f: Facts) -> dict:
     """The metadata that the hub reads. A key without a value that is known is left out; an unstated licence is `unknown`."""
     from huggingface_hub import ModelCardData
 
-    codes = [one for one in f.languages if re.fullmatch("[a-z]{2,3}", one)]
-    codes = [ARTIFICIAL] if f.toy else codes
+    codes = [ARTIFICIAL] if f.toy else [one for one in f.languages if re.fullmatch("[a-z]{2,3}", one)]
     base = [teacher for teacher in f.teachers if on_the_hub(teacher)]
-    datasets = [
-        source["dataset"] for source in f.sources if source["kind"] == "hub" and HUB_ID.fullmatch(source["dataset"])
-    ]
+    datasets = [source["dataset"] for source in f.sources if source["kind"] == "hub"]
     results = _hub_results(f)
     data = ModelCardData(
         language=codes or None, **_licence(f.licences.get("model", "")), library_name="transformers", pipeline_tag="fill-mask",
-        tags=_tags(f), base_model=base or None, datasets=list(dict.fromkeys(datasets)) or None,
+        tags=_tags(f), base_model=base or None, datasets=list(filter(HUB_ID.fullmatch, dict.fromkeys(datasets))) or None,
         eval_results=results or None, model_name=name(f) if results else None,
     )  # fmt: skip
     return data.to_dict()
@@ -94,12 +88,8 @@ def _licence(stated: str) -> dict[str, str]:
 
 def _tags(f: Facts) -> list[str]:
     how = {"distillation": ["knowledge-distillation"], "cascade_ta": ["knowledge-distillation", "teacher-assistant"]}
-    return [
-        "bert",
-        *how.get(f.found["stage"], []),
-        *(["toy-language"] if f.toy else []),
-        *filter(None, (f.study, f.scenario)),
-    ]
+    toy = ["toy-language"] if f.toy else []
+    return ["bert", *how.get(f.found["stage"], []), *toy, *filter(None, (f.study, f.scenario))]
 
 
 def _hub_results(f: Facts) -> list:
@@ -150,14 +140,13 @@ def write_all(gathered: Gathered, final: pd.DataFrame, efficiency: pd.DataFrame,
         if found["stage"] in TRAINED and (folder / "config.json").is_file() and _still(folder.parent, found):
             write(folder, found, **_results(gathered, found, tuned, final, efficiency))
             written += 1
-    return f"{written} model cards have these results: `README.md` in the folder of each model."
+    return f"{number_of(written, 'model card')} written with these results: `README.md` in the folder of each model."
 
 
 def _still(folder: Path, found: dict) -> bool:
+    """Whether a stage's result is the one that was gathered. Compared as text: what is not a number is not equal to itself."""
     path = folder / "result.json"
-    return path.is_file() and json.dumps(json.loads(path.read_text(encoding="utf-8"))) == json.dumps(
-        found
-    )  # NaN is not NaN
+    return path.is_file() and json.dumps(json.loads(path.read_text(encoding="utf-8"))) == json.dumps(found)
 
 
 def _results(gathered: Gathered, found: dict, tuned: dict, final: pd.DataFrame, efficiency: pd.DataFrame) -> dict:

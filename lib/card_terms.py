@@ -21,13 +21,13 @@ def limits(f: Facts) -> str:
     p, found = f.p, []
     if f.toy:
         found.append(
-            "It knows toy languages, made by a grammar for this experiment, and no natural language: it is of no use beyond it."
+            "It knows toy languages, made by a grammar for this experiment, and no natural one: it is of no other use."
         )
     if f.scale == "smoke":
         found.append("It was trained for a few steps to try the code out: its numbers mean nothing.")
     if not f.trained:
         found.append("It was not trained after it was put together.")
-    if f.text.noise:
+    if f.trained and f.text.noise:
         found.append(f"Its transfer set is no natural text ({plain(f.text.made[-1])}).")
     found.append(
         f"It is one pretraining, with seed {p['seed']}: how far another would differ was not measured, and no interval "

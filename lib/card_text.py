@@ -9,6 +9,10 @@ from lib.wording import number_of
 
 SHOWN = 6
 """Sources that a card lists; of more it says how many there are."""
+LAYERS = {
+    "alternate": "every second layer, from layer 0",
+    "to_top": "every second layer, in the upper half one higher",
+}
 FORMATS = {"no": "fp32", "auto": "the fastest on that machine, measured"}
 MAPPINGS = {
     "adjacent": "a layer's target is the mean of neighbouring layers of the teacher's",
@@ -59,23 +63,15 @@ def _start(f: Facts) -> str:
         frozen = "; the embeddings stay as they are" if p["freeze_embeddings"] and f.trained else ""
         return f"its teacher's lowest {p['layers']} layers, embeddings and head{frozen}"
     if f.found["stage"] == "teacher_continuation":
-        grown = f"{p['grow_from_layers']} layers trained first, then copied ({p['grow_by']})"
-        return (
-            "all of the model it continues"
-            if p["teacher"]
-            else f"random weights{f'; {grown}' if p['grow_from_layers'] else ''}"
-        )
+        if p["teacher"]:
+            return "all of the model it continues"
+        grown = f"; {p['grow_from_layers']} layers trained first, then copied ({p['grow_by']})"
+        return "random weights" + grown * bool(p["grow_from_layers"])
     if p["init"] == "random":
         return f"random weights; {number_of(f.config['num_hidden_layers'], 'layer')} of its teacher's shape"
-    rules = {"alternate": "every second of its teacher's layers, from layer 0",
-             "to_top": "every second of its teacher's layers, in the upper half one higher"}  # fmt: skip
     layers = p["student_layers"]
-    chosen = (
-        rules[layers]
-        if isinstance(layers, str)
-        else f"its teacher's layers {', '.join(map(str, layers))} (counted from 0)"
-    )
-    return f"{chosen}, and its embeddings and head"
+    chosen = LAYERS[layers] if isinstance(layers, str) else f"layers {', '.join(map(str, layers))} (counted from 0)"
+    return f"its teacher's {chosen}, embeddings and head"
 
 
 def _teacher(teacher: dict | str) -> str:

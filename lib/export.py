@@ -53,9 +53,8 @@ def load(folder: Path) -> tuple[torch.nn.Module, tuple[str, ...]]:
         )
         given = AutoTokenizer.from_pretrained(folder).model_input_names
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"MODEL={folder}: cannot be loaded as a masked language model: {str(error).splitlines()[0]}"
-        ) from None
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"MODEL={folder}: cannot be loaded as a masked language model: {reason}") from None
     if sum(weights.numel() for weights in model.parameters()) * 4 > TWO_GB:
         raise InputError(f"MODEL={folder}: its weights need more than the 2 GB that one ONNX file holds")
     return model.eval(), tuple(name for name in INPUTS if name in given)
@@ -70,9 +69,7 @@ def batch(
     lengths = torch.linspace(tokens, 1, sequences).long()
     kept = torch.arange(tokens)[None] < lengths[:, None]
     ids[~kept] = model.config.pad_token_id or 0
-    kinds = (
-        torch.randint(0, model.config.type_vocab_size, ids.shape, generator=random) if INPUTS[2] in names else ids * 0
-    )
+    kinds = torch.randint(0, getattr(model.config, "type_vocab_size", 1), ids.shape, generator=random)
     return {name: value for name, value in zip(INPUTS, (ids, kept.long(), kinds)) if name in names}
 
 
@@ -99,11 +96,9 @@ def largest_difference(model: torch.nn.Module, names: tuple[str, ...], path: Pat
     for sequences, tokens in SHAPES:
         inputs = batch(model, names, sequences, tokens or model.config.max_position_embeddings, seed=sequences + tokens)
         (theirs,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-        ours = model(**inputs).logits
-        same = ours.shape == theirs.shape
-        found[tuple(inputs["input_ids"].shape)] = (
-            float((ours - torch.from_numpy(theirs)).abs().max()) if same else float("inf")
-        )
+        ours, theirs = model(**inputs).logits, torch.from_numpy(theirs)
+        alike = ours.shape == theirs.shape
+        found[tuple(inputs["input_ids"].shape)] = float((ours - theirs).abs().max()) if alike else float("inf")
     return found
 
 

@@ -147,7 +147,7 @@ def test_with_results(project):
     final, efficiency = scores[scores["protocol"] == "final"], gathered.efficiency({("herbert", "S3"): 0.0025})
     said = card.write_all(gathered, final, efficiency, "outputs/lab/analysis-1")
     assert "left as they are" in said and not list(project.folder.glob("outputs/**/README.md"))
-    assert "2 model cards" in card.write_all(gathered, final, efficiency, "outputs/tiny/analysis")
+    assert "2 model cards written" in card.write_all(gathered, final, efficiency, "outputs/tiny/analysis")
     assert {path: path.stat().st_mtime_ns for path in dates} == dates
     assert not list(project.folder.glob("outputs/**/*.writing"))
 
@@ -181,7 +181,7 @@ def test_a_model_that_is_made_anew_keeps_its_new_card(project):
     fresh = written(project, found)
     stage.write_json(project.folder / found["parameters"]["output_dir"] / "result.json", found | {"stage_seconds": 2.0})
     scores = gathered.results()
-    assert "1 model cards" in card.write_all(gathered, scores, gathered.efficiency(), "outputs/tiny/analysis")
+    assert "1 model card written" in card.write_all(gathered, scores, gathered.efficiency(), "outputs/tiny/analysis")
     assert (project.folder / found["parameters"]["output_dir"] / "model/README.md").read_text(encoding="utf-8") == fresh
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertFo
 from lib import ROOT, export, prepare
 from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, validate
+from tests.test_notebooks import run_make
 
 SHAPE = {"layers": 4, "hidden": 16, "heads": 2, "intermediate": 32, "initializer_range": 0.2}
 SIZE = {"learning_rate": 1e-2, "steps": 2, "epochs": 1.0, "batch_size": 8, "micro_batch_size": 4, "threads": 1}
@@ -197,6 +198,11 @@ def test_a_model_that_does_not_agree_is_not_written(published, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         export.export(folder)
     assert [one.name for one in (folder / "onnx").iterdir()] == ["model.onnx"]  # the one before stays
+
+
+def test_make_passes_the_model_on():
+    recipe = run_make(ROOT, "-n", "export", "MODEL=a folder/model").stdout.strip().splitlines()[-1]
+    assert recipe == 'python -W ignore -m lib.export "a folder/model"'
 
 
 @pytest.mark.parametrize("given", ["", "params", "outputs/none/at/all", "lib/export.py"])
