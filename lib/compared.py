@@ -1,7 +1,7 @@
 """Paired comparisons across studies and how their sum is put in words: what `lib.decisions` is made of.
 
-A comparison is better, worse, level or open. Better and worse need a 95 % interval that lies wholly on one side of zero; level
-is an interval that holds zero and lies wholly within one point of it, so that choosing by it would be idle; all else is open.
+A comparison is level if its 95 % interval lies wholly within one point of zero, on whichever side: too little to choose by. It
+is better or worse if its interval lies wholly on one side of zero otherwise; and open if not.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,12 +80,12 @@ def measured(comparisons: Iterable[Compared]) -> list[Compared]:
 
 def side(difference: pd.Series) -> str:
     """ "better", "worse", "level" or "open", as at the head of this module."""
-    sign = decided(difference)
-    if sign:
-        return "better" if sign > 0 else "worse"
     i = interval(difference)
-    alike = np.isnan(i.low) or i.high - i.low < 1e-9
-    return "level" if not alike and -LEVEL < i.low and i.high < LEVEL else "open"
+    if np.isnan(i.low) or i.high - i.low < 1e-9:  # one seed, or seeds that are all alike
+        return "open"
+    if -LEVEL < i.low and i.high < LEVEL:
+        return "level"
+    return {1: "better", -1: "worse", 0: "open"}[decided(difference)]
 
 
 def overall(comparisons: Sequence[Compared]) -> str:
@@ -118,7 +118,7 @@ def told(comparisons: Sequence[Compared], pairs: bool = True) -> str:
 
 
 def unsure(difference: pd.Series) -> str:
-    """What stands behind a number that decides nothing: ", undecided", ", level" or ", one seed"; "" if it decides."""
+    """What stands behind a number that is not to be chosen by: ", undecided", ", level" or ", one seed"; "" if it is."""
     if len(difference) == 1:
         return ", one seed"
     return {"open": ", undecided", "level": ", level"}.get(side(difference), "")

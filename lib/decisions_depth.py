@@ -93,9 +93,9 @@ def _between(run: Run) -> tuple[str, str]:
     parts = [f"{number_of(n, 'layer')} {with_interval(interval(d))}{unsure(d)}" for n, d in steps.items()]
     text = f" Between, in the cascade from {whole} layers, in points: {'; '.join(parts)}."
     if all(side(d) == "worse" for d in steps.values()):
-        return text, f" In the cascade even the step from {whole} layers to {max(steps)} costs."
+        return text, f" By the cascade even the step from {whole} layers to {max(steps)} costs."
     kept = [n for n, d in steps.items() if side(d) in ("level", "better")]
-    return text, f" In the cascade {min(kept)} of {whole} layers lose nothing." if kept else ""
+    return text, f" By the cascade {min(kept)} of {whole} layers lose next to nothing." if kept else ""
 
 
 def way(run: Run) -> Answer | None:

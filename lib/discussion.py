@@ -18,8 +18,9 @@ DECISIONS = (layers, weights, losses, temperature, amount, kind_of_text, way, te
 STUDIES = claims_view.STUDIES | {"transfer_set": "transfer sets"}
 """As a sentence names them."""
 OPENING = (
-    "Differences are in points, paired by fine-tuning seed, with 95 % intervals in brackets. A difference is decided when its "
-    "interval lies on one side of zero, and level when it holds zero and lies within one point of it."
+    "Differences are in points, paired by fine-tuning seed, with 95 % intervals in brackets. A difference is *level* when its "
+    "whole interval is within one point of zero, too little to choose by; else it is *decided* when the interval lies on one "
+    "side of zero."
 )
 ONCE = (
     "Every model was pretrained once: the intervals say how far another fine-tuning of the same models would move, not "
@@ -73,7 +74,7 @@ def _end(found: Gathered, given: Sequence[Answer], ledger: pd.DataFrame) -> str:
     clear = sum(one in ("better", "worse") for one in sides)
     told = [
         f"**How far to trust this.** Of {len(sides)} comparisons above {clear} {'is' if clear == 1 else 'are'} decided; "
-        f"if nothing made any difference, about {0.05 * len(sides):.1f} would be.",
+        f"if nothing made any difference, about {0.05 * len(sides):.1f} would be, by chance.",
         ONCE,
     ]
     settled = ledger[ledger["verdict"].isin(["holds", "contradicted"])]

@@ -11,7 +11,7 @@ with little text (answer to RQ 2), which the slides leave to future work.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 from lib import papers
@@ -51,8 +51,8 @@ def _claim(
         f"transfer-set-{id}",
         f"001, {place}",
         claim,
-        round(pick(parts(paper_suites)).value, 2),
-        lambda results, efficiency: pick(parts(partial(suites, results))),
+        round(pick(parts(cache(paper_suites))).value, 2),
+        lambda results, efficiency: pick(parts(cache(partial(suites, results)))),
         expected,
         unit,
         asks,

@@ -10,7 +10,7 @@ from lib import claims_view, show
 from lib.claims import Evidence, evaluate
 from lib.ledger import BY_STUDY, CLAIMS
 from tests import made_up
-from tests.made_up import NO_EFFICIENCY, NO_RESULTS
+from tests.made_up import NO_EFFICIENCY
 
 BY_ID = {claim.id: claim for claim in CLAIMS}
 S4_BEST, FASTER, SHARE = (BY_ID[id] for id in ("herbert-s4-best-ner", "transfer-set-faster", "herbert-share"))
@@ -89,8 +89,8 @@ def test_the_counts_add_up(ledger):
     assert "all" not in claims_view.counts(ledger[ledger["id"].str.startswith("herbert")]).index
 
 
-def test_the_summary():
-    none = evaluate(NO_RESULTS, NO_EFFICIENCY)
+def test_the_summary(ledger):
+    none = ledger.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
     assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims_view.summary(none)
     assert claims_view.summary(none.iloc[:0]) == "This run answers no claim of the sources."
     empty = claims_view.at_a_glance(none.iloc[:0])

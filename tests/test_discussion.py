@@ -48,15 +48,15 @@ DECIDED = [
     ("ablation", "Which initial", {"layers_to_top": lower(2)}, "Take every second layer from the lowest"),
     ("herbert", "Which losses", {}, "Imitate the teacher; do not train on text alone"),
     ("herbert", "Which losses", {"S2": (95, 95, 95)}, "Train on text alone: imitating the teacher is shown to harm"),
-    ("ablation", "Which losses", {}, "Keep soft targets and cosine. Leaving out MLM costs next to nothing. Weigh"),
+    ("ablation", "Which losses", {}, "Keep soft targets and cosine. Leaving out MLM costs next to nothing. Weigh the"),
     ("ablation", "Which losses", {"without_mlm": lower(-3)}, "Leave out MLM: the student is better without"),
     ("ablation", "Which losses", {"equal_weights": lower(-2)}, "Weigh the losses alike"),
     ("ablation", "Which temp", {}, "Avoid T = 8. T = 1 and 4 come to the same as 2. Stay with 2."),
     ("ablation", "Which temp", {"temperature4": lower(-2)}, "Take T = 4."),
-    ("transfer_set", "How much", {}, "For GLUE a tenth is enough, a hundredth is not. For SQuAD F1 give all the text there is"),
-    ("transfer_set", "How much", {"corpus0.1pct": (72.5, (60, 70))}, "For GLUE a hundredth is enough"),
-    ("transfer_set", "How much", {"corpus0.1pct": (75, (60, 70))}, "For GLUE a hundredth did better"),
-    ("transfer_set", "Must it", {}, "For GLUE and SQuAD F1 real text is better than randomised and generated text."),
+    ("transfer_set", "How much", {}, "For GLUE a tenth is enough, a hundredth is not. For SQuAD F1 give all the text"),
+    ("transfer_set", "How much", {"corpus0.1pct": (72.5, (45, 56))}, "For GLUE a hundredth is enough"),
+    ("transfer_set", "How much", {"corpus0.1pct": (75, (45, 56))}, "For GLUE a hundredth did better"),
+    ("transfer_set", "Must it", {}, "For SQuAD F1 real text is better than randomised and generated text."),
     ("transfer_set", "Must it", {"generated": (80, (27, 37))}, "For GLUE real text is better than randomised text; real text is "
      "worse than generated text."),
     ("transfer_set", "Must it", {}, "on SQuAD F1: generate text from its statistics rather than shuffle it. On GLUE: shuffle it"),
@@ -70,7 +70,7 @@ DECIDED = [
     ("cascade", "Many languages", {"direct-6": (60, 74, 69, 72, 66, 58)}, "English loses more than the others"),
     ("herbert", "How many", {}, "Half the layers cost wherever it was measured"),
     ("herbert", "How many", {"S3": (95, 95, 95)}, "Take half the layers: where anything is shown, it is a gain"),
-    ("cascade", "How many", {}, "In the cascade even the step from 12 layers to 11 costs"),
+    ("cascade", "How many", {}, "By the cascade even the step from 12 layers to 11 costs"),
 ]  # fmt: skip
 
 
@@ -91,7 +91,7 @@ UNDECIDED = [
     ("ablation", "Which temp", "T = 1, 4 and 8 this run cannot tell from 2. Stay with 2."),
     ("transfer_set", "How much", "For GLUE and SQuAD F1 this run cannot tell how much is enough."),
     ("transfer_set", "Must it", "Whether to shuffle or to generate, this run cannot tell."),
-    ("cascade", "One hop", "this run cannot tell apart; one hop is simpler"),
+    ("cascade", "One hop", "That training the student pays at all is not shown"),
     ("herbert", "Train the teacher", "This run cannot tell; leaving the teacher as it is costs nothing."),
     ("cascade", "Many languages", "Whether English is spared, this run cannot tell: test each language."),
     ("herbert", "How many", "No cost of half the layers is shown, nor that there is none"),
@@ -102,12 +102,13 @@ UNDECIDED = [
 @pytest.mark.parametrize("how", [{"noise": 150}, {"seeds": 1}], ids=["noise", "one seed"])
 def test_undecided_outcomes(study, question, advice, how):
     text = said(study, question, **how)
-    assert advice.lower() in text.lower() and "*Undecided, from" in text
+    assert advice.lower() in text.lower()
     assert ("one seed" if "seeds" in how else "undecided") in text
+    assert "*Undecided, from" in text or "noise" in how, "of many noisy comparisons one may be decided by chance"
 
 
 def test_level_outcomes():
-    level = {name: lower(0.1) for name in LOSSES if name != "teacher"}
+    level = {name: lower(0.1) for name in LOSSES if name not in ("teacher", "triple")}
     text = said("ablation", "Which losses", level)
     assert (
         "Leaving out soft targets or cosine or MLM costs next to nothing. How the losses are weighed hardly matters."
@@ -124,7 +125,9 @@ def test_studies_that_disagree_are_both_heard():
     text = discussion.paragraph(answer)
     assert "On HerBERT's tasks: copy layers from the teacher" in text and "On GLUE: start from random weights" in text
     assert "*Decided, from HerBERT and DistilBERT.*" in text
-    several = pd.concat([results("herbert", {"S3": (90.8, 80.5, 94.4)}), results("cascade")])
+    several = pd.concat(
+        [results("herbert", {"S3": (90.8, 80.5, 94.4)}), results("cascade", {"direct-6": (76, 70, 65, 66, 60, 55)})]
+    )
     layers = discussion.paragraph(discussion.decisions(several, NO_EFFICIENCY)[0])
     assert "Half the layers cost on XNLI; elsewhere no cost is shown" in layers and "*Decided in part" in layers
 
@@ -133,7 +136,7 @@ def test_studies_that_disagree_are_both_heard():
 def test_any_subset_of_the_studies_gives_a_discussion_of_what_ran(count):
     for studies in combinations(MAKE, count):
         scores = pd.concat([results(study) for study in studies])
-        text = discussion.answers(FOUND, scores, NO_EFFICIENCY, evaluate(scores, NO_EFFICIENCY))
+        text = discussion.answers(FOUND, scores, NO_EFFICIENCY, EMPTY)
         assert not re.search(r"\bnan\b|\binf\b|None|<|\{|\}|\.\.| {2}", text)
         named = {study for study, name in discussion.STUDIES.items() if re.search(rf"from [^*]*{name}[^*]*\*", text)}
         assert named == set(studies)
@@ -175,7 +178,7 @@ def test_the_numbers_are_the_paired_differences():
 def test_the_end_counts_the_comparisons_and_says_what_an_interval_is_worth():
     scores = results("herbert")
     text = discussion.answers(FOUND, scores, NO_EFFICIENCY, evaluate(scores, NO_EFFICIENCY))
-    assert re.search(r"Of (\d+) comparisons above \1 are decided", text)
+    assert re.search(r"Of \d+ comparisons above [1-9]\d* are decided", text)
     assert "pretrained once" in text and "toy languages" in text and re.search(r"settles, \d+ hold", text)
     real = discussion.answers(SimpleNamespace(folder=Path("outputs/paper")), scores, NO_EFFICIENCY, EMPTY)
     assert "toy languages" not in real and "settles" not in real
@@ -186,8 +189,9 @@ def test_sides():
         return Compared("herbert", "x", "a − b", pd.Series(values, dtype=float))
 
     up, down, level, wide = compared(2, 2.1, 2.2), compared(-2, -2.1, -2.2), compared(-0.1, 0, 0.1), compared(-9, 0, 9)
-    assert [side(c.difference) for c in (up, down, level, wide, compared(1), compared(1, 1, 1))] == [
-        "better", "worse", "level", "open", "open", "open"
+    small = compared(0.3, 0.4, 0.5)
+    assert [side(c.difference) for c in (up, down, level, small, wide, compared(1), compared(1, 1, 1))] == [
+        "better", "worse", "level", "level", "open", "open", "open"
     ]  # fmt: skip
     assert [overall(cs) for cs in ([up, wide], [down, level], [up, down], [level], [level, wide])] == [
         "better", "worse", "split", "level", "open"
