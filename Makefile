@@ -1,4 +1,4 @@
-# make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] · make test · make lab · make plan · make clean
+# make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] [FORMAT=pdf] · make test · make lab · make plan · make clean
 # make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
@@ -6,6 +6,7 @@ SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
 CASES ?=
+FORMAT = html
 MODEL ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
@@ -23,11 +24,13 @@ export TOKENIZERS_PARALLELISM := true
 .PHONY: report test lab plan bench export clean environment
 
 report: $(READY)
+	@python -m lib.pdf "$(FORMAT)"
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
 	@python -m lib.warm snakemake --cores $(CORES) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)" \
 	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }
 	@echo "the report: outputs/$(SCALE)/report.html"
+	@python -m lib.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
 
 plan: $(READY)
 	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"

@@ -11,8 +11,8 @@ import pandas as pd
 
 from lib import glue, papers
 from lib.claims import MEAN
-from lib.statistics import interval, paired_differences, pm, sign_flip_p, smallest_p
-from lib.wording import conclusion, decided, number_of, signed, with_interval
+from lib.statistics import interval, paired_differences, pm
+from lib.wording import conclusion, decided, listed, number_of, printed, signed, tested, with_interval
 
 STUDY = "ablation"
 LOSSES = {"without_soft": "soft targets", "without_cosine": "cosine", "without_mlm": "MLM"}
@@ -22,9 +22,9 @@ ABOUT = {
     "without_soft": "without soft targets",
     "without_cosine": "without cosine",
     "without_mlm": "without MLM",
-    "random_init": "triple loss, random start",
-    "equal_weights": "triple loss 1 / 1 / 1",
-    "layers_to_top": "layers up to the top",
+    "random_init": "a random start",
+    "equal_weights": "equal weights 1 / 1 / 1",
+    "layers_to_top": "a start from layers up to the top",
 }
 TEMPERATURES = {"temperature1": 1, "triple": 2, "temperature4": 4, "temperature8": 8}
 EVERY = {
@@ -38,13 +38,13 @@ PAPER_TASKS = [("teacher", "BERT-base"), ("student", "DistilBERT"), ("reference"
 PAPER_ABLATION = ["printed difference"]
 """Those of `ablation_table`."""
 TASKS_NOTE = (
-    "Medians over seeds, as printed; the score is the mean of the nine tasks. A task with two metrics counts as their mean, "
-    "MNLI as its matched set. BERT-base's MNLI is printed as 86.7; only 84.7 gives the printed score of 79.5."
+    "Ours: mean over seeds ± half of the 95 % interval; the printed numbers are medians of five runs. The score is the mean of the "
+    "nine tasks. A task with two metrics counts as their mean, MNLI as its matched set. "
+    + " ".join(map(printed, papers.flags("002", "glue")))
 )
 ABLATION_NOTE = (
     "Macro score: mean of nine GLUE tasks (MNLI matched), mean over seeds ± half of the 95 % interval. Differences are paired "
-    "by fine-tuning seed, in points. The share of the teacher that DistilBERT keeps is 96.9 % by the printed scores (77.0 / 79.5), "
-    "97 % over their table and 95 % on another slide."
+    "by fine-tuning seed, in points."
 )
 
 
@@ -73,18 +73,17 @@ def paper_scores(scenario: str) -> pd.DataFrame:
 def tasks_table(results: pd.DataFrame) -> pd.DataFrame:
     """002's Table 1 turned on its side: a row per task and one for the score, ours beside BERT-base, DistilBERT and ELMo.
 
-    Ours is the median over seeds; the score is the mean of the nine medians, as the printed one is.
+    Ours is mean ± half of the 95 % interval over seeds.
     """
     theirs = papers.table("002", "glue")
     ours = {"teacher": "teacher", "student": "triple"}
     columns = {}
-    for who, printed in PAPER_TASKS:
+    for who, model in PAPER_TASKS:
         if who in ours:
-            medians = scores(results, ours[who])[list(glue.TASKS)].median()
-            columns[who, "ours"] = [medians.mean(skipna=False), *medians]
-        columns[who, printed] = [theirs.loc[printed, "score"], *theirs.loc[printed, list(glue.TASKS)]]
-    frame = pd.DataFrame(columns, index=pd.Index(["score", *glue.TASKS.values()], name="task"))
-    return frame.map(lambda value: "–" if pd.isna(value) else f"{value:.1f}")
+            found = scores(results, ours[who])
+            columns[who, "ours"] = [pm(found[task].dropna()) for task in (MEAN, *glue.TASKS)]
+        columns[who, model] = [f"{theirs.loc[model, task]:.1f}" for task in ("score", *glue.TASKS)]
+    return pd.DataFrame(columns, index=pd.Index(["score", *glue.TASKS.values()], name="task"))
 
 
 def ablation_table(results: pd.DataFrame) -> pd.DataFrame:
@@ -160,12 +159,14 @@ def kept_paragraph(results: pd.DataFrame) -> str:
     found = interval(share)
     text = f"{head} With the triple loss the student keeps {pm(share)} % of its teacher's macro score"
     fact = papers.fact("002", "performance_kept")
-    printed = f"The paper's table gives {100 * _printed_share():.1f} %, its caption {fact:.0f} %."
+    theirs = (
+        f"The paper's table gives {printed(f'{100 * _printed_share():.1f} %')}, its caption {printed(f'{fact:.0f} %')}."
+    )
     if np.isnan(found.low):
-        return f"{text} with one seed, so nothing is concluded. {printed}"
+        return f"{text} with one seed, so nothing is concluded. {theirs}"
     # Half a point around the caption's number: it is rounded, and its own table gives 96.9.
     side = "below" if found.high < fact - 0.5 else "above" if found.low > fact + 0.5 else "not to be told from"
-    return f"{text} over {number_of(len(share), 'seed')}: {side} {fact:.0f} %. {printed}"
+    return f"{text} over {number_of(len(share), 'seed')}: {side} {fact:.0f} %. {theirs}"
 
 
 def losses_paragraph(results: pd.DataFrame) -> str:
@@ -177,24 +178,29 @@ def losses_paragraph(results: pd.DataFrame) -> str:
     if len(measured) < 2:
         return f"{head} Not measured: fewer than two of the three losses have been left out."
     parts = [f"{LOSSES[name]} {with_interval(interval(change[name]), 2)}" for name in measured]
-    text = f"{head} Against the triple loss, in points of the macro score: {', '.join(parts)} (95 % intervals in brackets)."
+    text = f"By mean cost, in points of the macro score against the triple loss: {', '.join(parts)}."
     if min(len(change[name]) for name in measured) == 1:
-        return f"{text} One seed has no interval, so nothing is concluded. {_printed_order()}"
-    told = []
-    for worse, better in zip(measured, measured[1:]):
-        lead = paired_differences(without[better], without[worse])
-        verdict = "the order is decided" if decided(lead) > 0 else "undecided"
-        told.append(f"{LOSSES[worse]} over {LOSSES[better]} by {with_interval(interval(lead), 2)}: {verdict}")
+        return f"{head} One seed has no interval, so nothing is concluded. {text} {_printed_order()}"
+    costs = [LOSSES[name] for name in measured if decided(change[name]) < 0]
     free = [LOSSES[name] for name in measured if decided(change[name]) >= 0]
-    text += f" Ranked by cost, each against the next: {'; '.join(told)}."
-    if free:
-        text += f" No cost is shown for leaving out {' or '.join(free)}: the interval is not below zero."
-    return f"{text} {_printed_order()}"
+    verdict = f"Shown to cost: {listed(costs)}." if costs else "No loss is shown to cost anything by itself."
+    if costs and free:
+        verdict += f" No cost is shown for {' or '.join(free)}: the interval is not below zero."
+    leads = {
+        f"{LOSSES[worse]} over {LOSSES[better]}": paired_differences(without[better], without[worse])
+        for worse, better in zip(measured, measured[1:])
+    }
+    told = [f"{pair} by {with_interval(interval(d), 2)} ({_order(d)})" for pair, d in leads.items()]
+    return f"{head} {verdict} {text} Each against the next: {'; '.join(told)}. {_printed_order()}"
+
+
+def _order(lead: pd.Series) -> str:
+    return "the order is decided" if decided(lead) > 0 else "undecided"
 
 
 def _printed_order() -> str:
     changes = papers.table("002", "ablation")["glue_change"]
-    return f"The paper prints {', '.join(f'{LOSSES[name]} {signed(changes[name], 2)}' for name in LOSSES)}."
+    return f"The paper prints {', '.join(f'{LOSSES[name]} {printed(signed(changes[name], 2))}' for name in LOSSES)}."
 
 
 def against_triple(results: pd.DataFrame, question: str, name: str) -> str:
@@ -204,16 +210,10 @@ def against_triple(results: pd.DataFrame, question: str, name: str) -> str:
     if d.empty:
         return f"{head} Not measured: {name} and triple have no seed in common with all nine tasks."
     changes = papers.table("002", "ablation")["glue_change"]
-    printed = f" The paper prints {signed(changes[name], 2)}." if name in changes.index else ""
-    test = (
-        f" An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
-        f"{smallest_p(len(d)):.3g}."
-        if len(d) > 1
-        else ""
-    )
+    theirs = f" The paper prints {printed(signed(changes[name], 2))}." if name in changes.index else ""
     return (
-        f"{head} {label[0].upper() + label[1:]}: {with_interval(interval(d), 2)} points against the triple loss, over "
-        f"{number_of(len(d), 'seed')}. {conclusion(interval(d), name, 'triple')}{test}{printed}"
+        f"{head} {conclusion(interval(d), label[0].upper() + label[1:], 'the triple loss')} Against it: "
+        f"{with_interval(interval(d), 2)} points of the macro score ({tested(d)}).{theirs}"
     )
 
 
@@ -226,6 +226,8 @@ def temperature_paragraph(results: pd.DataFrame) -> str:
     others = {t: d for t, d in others.items() if len(d)}
     if not others:
         return f"{head} Not measured: no other temperature has a seed in common with T = 2."
-    words = {1: "better", -1: "worse", 0: "undecided"}
+    words, verdict = {1: "better", -1: "worse", 0: "undecided"}, "Some can be told from T = 2."
+    if not any(map(decided, others.values())):
+        verdict = "No other can be told from T = 2."
     parts = [f"T = {t} {with_interval(interval(d), 2)}, {words[decided(d)]}" for t, d in others.items()]
-    return f"{head} Against T = 2, in points of the macro score: {'; '.join(parts)}."
+    return f"{head} {verdict} Against it, in points of the macro score: {'; '.join(parts)}."

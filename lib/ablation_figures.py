@@ -16,9 +16,9 @@ COLOURS = {  # Okabe and Ito's; the teacher, which is not here, is drawn in the 
     "random_init": "#cc79a7",
     "equal_weights": "#009e73",
     "layers_to_top": "#a0845c",
-    "temperature1": "#8fb8d8",  # lighter kin of triple, whose temperature is 2
-    "temperature4": "#5f7fa8",
-    "temperature8": "#7f7f9f",
+    "temperature1": "#0072b2",  # triple's, whose temperature is 2: told apart by their dashes
+    "temperature4": "#0072b2",
+    "temperature8": "#0072b2",
 }
 
 

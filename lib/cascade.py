@@ -150,8 +150,9 @@ def pairs(results: pd.DataFrame) -> list[tuple[str, str]]:
     ]  # of one pair of chains the deeper comes first
 
 
-def steps_of(stages: Mapping[str, Mapping]) -> dict[str, int]:
-    """Scenario -> optimizer steps of its hop and of every hop before it; the teacher's own training is not counted.
+def along_the_chain(stages: Mapping[str, Mapping], what: str) -> dict[str, int]:
+    """Scenario -> `what` (of a stage's summary, such as "steps") of its hop and of every hop before it; the teacher's own
+    training is not counted.
 
     `stages`: scenario -> result.json of its cascade_ta stage, whose parameter `teacher` names the folder of the hop before.
     """
@@ -159,6 +160,11 @@ def steps_of(stages: Mapping[str, Mapping]) -> dict[str, int]:
     def chain(scenario: str) -> int:
         found = stages[scenario]
         before = re.search(rf"/{STUDY}/([^/]+)/cascade_ta/model/?$", str(found["parameters"]["teacher"]))
-        return int(found["summary"]["steps"]) + (chain(before[1]) if before and before[1] in stages else 0)
+        return int(found["summary"].get(what, 0)) + (chain(before[1]) if before and before[1] in stages else 0)
 
     return {scenario: chain(scenario) for scenario in stages}
+
+
+def steps_of(stages: Mapping[str, Mapping]) -> dict[str, int]:
+    """Scenario -> optimizer steps of its whole chain, see `along_the_chain`."""
+    return along_the_chain(stages, "steps")

@@ -21,7 +21,7 @@ from lib.cascade import (
     paper_layers,
     teacher_layers,
 )
-from lib.figures import DIAMOND, PAPER, draw_lines, ink, layer_shade, panels, plain
+from lib.figures import DIAMOND, PAPER, draw_lines, ink, layer_shade, literal, panels, plain, thinned
 from lib.mappings import KINDS
 from lib.statistics import interval
 
@@ -30,8 +30,6 @@ COLOURS = dict(zip(LANGUAGES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69
 CHAIN_COLOURS = {"cascade": "#0072b2", "direct": "#d55e00", "truncated": "#009e73"}
 OTHERS = ("#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = {"cascade": "o", "direct": "s", "truncated": "v"}
-POINTS = 120
-"""A curve of more points than this is averaged over equal stretches of steps."""
 
 
 def figure_languages(results: pd.DataFrame):
@@ -74,7 +72,7 @@ def figure_by_language(results: pd.DataFrame):
     figure, axes = panels(max(len(names), 1), row_height=2.1, sharey=True, across=3)
     for ax, (code, name) in zip(axes, names.items()):
         _draw_chains(ax, results, of, code, named=False)
-        ax.set_title(name, fontsize=9.5, loc="left")
+        ax.set_title(literal(name), fontsize=9.5, loc="left")
         _chance(ax)
     handles = [Line2D([], [], color=colour, marker=_marker(chain), mec="none", lw=1.4)
                for chain, colour in _chain_colours(results).items()]  # fmt: skip
@@ -192,7 +190,7 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
     """
     from matplotlib.lines import Line2D
 
-    drawn = {name: thinned(rows) for name, rows in histories.items() if rows}
+    drawn = {name: thinned(pd.DataFrame(list(rows)).astype(float)) for name, rows in histories.items() if rows}
     drawn = {name: frame for name, frame in drawn.items() if any(_layers(frame, kind) for kind in KINDS)}
     across = min(max(len(drawn), 1), across)
     blocks = max(1, -(-len(drawn) // across))
@@ -209,7 +207,7 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
                 style = {"lw": 1.1, "ls": "-" if layer else (0, (2, 1.5))}
                 ax.plot(frame["step"], line, color=layer_shade(layer, deepest), **style)
             ax.set_yscale("log")
-            plain(ax, name if row == 0 else "", grid="y")
+            plain(ax, literal(name) if row == 0 else "", grid="y")
             ax.tick_params(labelsize=7)
             ax.minorticks_off()
             if i % across == 0:
@@ -220,13 +218,6 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
                   frameon=False, fontsize=8, columnspacing=1.2, handlelength=1.4)  # fmt: skip
     figure.supxlabel("optimizer step of the hop", fontsize=9)
     return figure
-
-
-def thinned(rows: Sequence[Mapping]) -> pd.DataFrame:
-    """A history with at most POINTS rows, each the mean of equally many neighbours: a figure needs no more."""
-    frame = pd.DataFrame(list(rows)).astype(float)
-    size = -(-len(frame) // POINTS)
-    return frame.groupby(np.arange(len(frame)) // size).mean()
 
 
 def _layers(frame: pd.DataFrame, kind: str) -> list[int]:

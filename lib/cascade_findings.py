@@ -4,7 +4,7 @@
 comparison is undecided.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -26,8 +26,8 @@ from lib.cascade import (
     printed_hops,
     teacher_layers,
 )
-from lib.statistics import interval, paired_differences, pm, sign_flip_p, smallest_p
-from lib.wording import conclusion, decided, number_of, signed, with_interval
+from lib.statistics import interval, paired_differences, pm
+from lib.wording import by_side, conclusion, decided, number_of, plain, printed, signed, tested, with_interval
 
 ONE_SEED = "One seed has no interval, so nothing is concluded."
 
@@ -54,20 +54,25 @@ def _question(chain: str) -> str:
     return f"Is the cascade better than {chain}?"
 
 
+def _names(results: pd.DataFrame) -> dict[str, str]:
+    """The languages as the data call them, fit for a sentence."""
+    return {code: plain(name) for code, name in languages(results).items()}
+
+
 def transfer_paragraph(results: pd.DataFrame) -> str:
     """Zero-shot transfer of the teacher: points over chance by language, in falling order."""
-    head, names = "**How well does the teacher transfer?**", languages(results)
+    head, names = "**How well does the teacher transfer?**", _names(results)
     teacher = accuracy(results, "teacher")
     over = {code: (teacher[code] - CHANCE).dropna() for code in names if teacher[code].notna().any()}
     if not over:
         return f"{head} Not measured: there is no score of the teacher."
     order = sorted(over, key=lambda code: -over[code].mean())
     parts = [f"{names[code]} {with_interval(interval(over[code]))}" for code in order]
-    text = f"{head} Fine-tuned on English alone, in points over chance (33.3 %): {', '.join(parts)}."
+    text = f"Fine-tuned on English alone, in points over chance ({CHANCE:.1f} %): {', '.join(parts)}."
     if min(map(len, over.values())) == 1:
-        return f"{text} {ONE_SEED}"
+        return f"{head} {ONE_SEED} {text}"
     short = [names[code] for code in order if decided(over[code]) <= 0]
-    told = f"Not shown to be above chance: {', '.join(short)}." if short else "Every interval lies above chance."
+    told = f"Not shown to be above chance: {', '.join(short)}." if short else "Above chance in every language."
     if "en" in over and len(over) > 1:
         lag = {code: paired_differences(over[code], over["en"]) for code in order if code != "en"}
         lag = {code: d for code, d in lag.items() if len(d)}
@@ -75,10 +80,10 @@ def transfer_paragraph(results: pd.DataFrame) -> str:
         nearest = max(lag, key=lambda code: lag[code].mean(), default=None)
         if nearest:
             told += (
-                f" Against English, nearest is {names[nearest]} ({with_interval(interval(lag[nearest]))}); shown to be behind "
-                f"English: {', '.join(behind) or 'none'}."
+                f" Shown to be behind English: {', '.join(behind) or 'none'}; nearest to it is {names[nearest]} "
+                f"({with_interval(interval(lag[nearest]))})."
             )
-    return f"{text} {told}"
+    return f"{head} {told} {text}"
 
 
 def depth_paragraph(results: pd.DataFrame) -> str:
@@ -93,23 +98,23 @@ def depth_paragraph(results: pd.DataFrame) -> str:
     parts = [
         f"{_layers(results, a)} → {_layers(results, b)}: {with_interval(interval(d))}" for (a, b), d in change.items()
     ]
-    text = f"{head} Change of the average at each hop, in points: {'; '.join(parts)}."
+    text = f"Change of the average at each hop, in points: {'; '.join(parts)}."
     if len(whole):
         text += (
             f" From {_layers(results, first)} layers to {_layers(results, last)} it is {with_interval(interval(whole))}"
         )
-        text += f", {signed(whole.mean() / removed, 2)} a layer." if removed else "."
+        text += f", {with_interval(interval(whole / removed), 2)} a layer." if removed else "."
     if min(map(len, change.values())) == 1:
-        return f"{text} {ONE_SEED} {_printed_cost()}"
+        return f"{head} {ONE_SEED} {text} {_printed_cost()}"
     falls = sum(decided(d) < 0 for d in change.values())
     rises = sum(decided(d) > 0 for d in change.values())
+    counts = {"cost accuracy": falls, "gain": rises, "undecided": len(change) - falls - rises}
     verdict = (
         "Every hop costs accuracy."
         if falls == len(change)
-        else f"Of {number_of(len(change), 'hop')} {falls} {'costs' if falls == 1 else 'cost'} accuracy, {rises} "
-        f"{'gains' if rises == 1 else 'gain'}, {len(change) - falls - rises} undecided."
+        else f"Of {number_of(len(change), 'hop')}: {', '.join(f'{n} {what}' for what, n in counts.items() if n)}."
     )
-    return f"{text} {verdict} {_printed_cost()}"
+    return f"{head} {verdict} {text} {_printed_cost()}"
 
 
 def _layers(results: pd.DataFrame, scenario: str) -> int:
@@ -121,8 +126,8 @@ def _printed_cost() -> str:
     change = difference(paper_accuracy, last, first).iloc[0]
     deep, shallow = max(paper_layers()), min(paper_layers())
     return (
-        f"The paper prints {signed(change)} points from {deep} layers to {shallow}, {signed(change / (deep - shallow), 2)} a "
-        "layer, one run each."
+        f"The paper prints {printed(signed(change))} points from {deep} layers to {shallow}, "
+        f"{printed(signed(change / (deep - shallow), 2))} a layer, one run each."
     )
 
 
@@ -134,26 +139,22 @@ def against_paragraph(results: pd.DataFrame, question: str, other: str, steps: M
         n: difference(of, f"cascade-{n}", f"{other}-{n}") for n in found.get("cascade", []) if n in found.get(other, [])
     }
     at = {n: d for n, d in at.items() if len(d)}
-    printed = _printed_against(other)
+    theirs = _printed_against(other)
     if not at:
-        return f"{head} Not measured: cascade and {other} have no depth and seed in common.{printed}"
+        return f"{head} Not measured: cascade and {other} have no depth and seed in common.{theirs}"
     last = min(at)
     d = at[last]
     text = (
-        f"{head} At {number_of(last, 'layer')}, cascade less {other}: {with_interval(interval(d), 2)} points of the average over "
-        f"{number_of(len(d), 'seed')}{_with_steps(last, other, steps)}. {_sentence(conclusion(interval(d), 'the cascade', other))}"
+        f"{head} {_sentence(conclusion(interval(d), 'the cascade', other))} At {number_of(last, 'layer')}, cascade less {other}: "
+        f"{with_interval(interval(d), 2)} points of the average ({tested(d)}{_with_steps(last, other, steps)})."
     )
-    if len(d) > 1:
-        text += (
-            f" An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
-            f"{smallest_p(len(d)):.3g}."
-        )
     words = {1: ", better", -1: ", worse", 0: ", undecided" if len(d) > 1 else ""}
     higher = [f"{n}: {with_interval(interval(d), 2)}{words[decided(d)]}" for n, d in at.items() if n != last]
     if higher:
         text += f" At other depths, {'; '.join(higher)}."
-    split = _by_language(results, of, f"cascade-{last}", f"{other}-{last}") if len(d) > 1 else ""
-    return f"{text}{split}{printed}"
+    names = _names(results)
+    split = {names[code]: difference(of, f"cascade-{last}", f"{other}-{last}", code) for code in names}
+    return text + (f" By language: {by_side(split)}." if len(d) > 1 else "") + theirs
 
 
 def _sentence(text: str) -> str:
@@ -164,19 +165,7 @@ def _with_steps(layers: int, other: str, steps: Mapping[str, int]) -> str:
     ours, theirs = (steps.get(f"{chain}-{layers}") for chain in ("cascade", other))
     if ours is None or theirs is None:
         return ""
-    return f", {ours:,} optimizer steps each" if ours == theirs else f", {ours:,} optimizer steps against {theirs:,}"
-
-
-def _by_language(results: pd.DataFrame, of: Callable, a: str, b: str) -> str:
-    """In which languages the comparison is decided, and how."""
-    names = languages(results)
-    sides = {code: decided(difference(of, a, b, code)) for code in names}
-    told = [
-        f"{word} in {', '.join(names[code] for code in names if sides[code] == side)}"
-        for side, word in ((1, "better"), (-1, "worse"), (0, "undecided"))
-        if side in sides.values()
-    ]
-    return f" By language, {'; '.join(told)}."
+    return f"; {ours:,} optimizer steps each" if ours == theirs else f"; {ours:,} optimizer steps against {theirs:,}"
 
 
 def _printed_against(other: str) -> str:
@@ -189,32 +178,37 @@ def _printed_against(other: str) -> str:
     if theirs.empty:
         return " The paper prints no such comparison; it cites Mirzadeh et al., who find most assistants best."
     ours, best = (paper_accuracy(f"{chain}-{half}")[AVERAGE].iloc[0] for chain in ("cascade", other))
-    return f" The paper prints {signed(theirs.iloc[0])} at {half} layers: {ours:.1f} against LightMBERT's {best:.1f}."
+    return (
+        f" The paper prints {printed(signed(theirs.iloc[0]))} at {half} layers: {printed(f'{ours:.1f}')} against LightMBERT's "
+        f"{printed(f'{best:.1f}')}."
+    )
 
 
 def languages_paragraph(results: pd.DataFrame) -> str:
     """Which languages lose most from the top of the cascade to its end, neighbours told apart by paired intervals."""
-    head, names = "**Which languages lose most?**", languages(results)
+    head, names = "**Which languages lose most?**", _names(results)
     of, way = by_scenario(results), hops(results)
     lost = {code: difference(of, way[-1][1], way[0][0], code) for code in names} if way else {}
     order = sorted((code for code in lost if len(lost[code])), key=lambda code: lost[code].mean())
     if not order:
         return f"{head} Not measured: the cascade has no two depths with a seed in common. {_printed_losses()}"
     parts = [f"{names[code]} {signed(lost[code].mean())}" + _half(lost[code]) for code in order]
-    text = f"{head} From {_layers(results, way[0][0])} layers to {_layers(results, way[-1][1])}, in points: {', '.join(parts)}."
+    text = (
+        f"From {_layers(results, way[0][0])} layers to {_layers(results, way[-1][1])}, in points: {', '.join(parts)}."
+    )
     if min(len(lost[code]) for code in order) == 1:
-        return f"{text} {ONE_SEED} {_printed_losses()}"
+        return f"{head} {ONE_SEED} {text} {_printed_losses()}"
     told = [_rank(lost, code, order, names) for code in dict.fromkeys((order[0], order[-1]))] if order[1:] else []
     ranked = f"The loss is {'; '.join(told)}. " if told else ""
-    return f"{text} {ranked}{_of_the_lead(results, way[0][0], lost, order)}{_printed_losses()}"
+    return f"{head} {ranked}{text} {_of_the_lead(results, way[0][0], lost, order)}{_printed_losses()}"
 
 
 def _of_the_lead(results: pd.DataFrame, top: str, lost: Mapping[str, pd.Series], order: list[str]) -> str:
     """The same losses as shares of what the top was above chance by: a language near chance has little to lose."""
-    lead = accuracy(results, top)[order].mean() - CHANCE
-    share = {code: -100 * lost[code].mean() / lead[code] for code in order if lead[code] > 0}
-    ranked = sorted(share, key=lambda code: -share[code])
-    parts = [f"{languages(results)[code]} {share[code]:.0f} %" for code in ranked]
+    lead, names = accuracy(results, top)[order] - CHANCE, _names(results)
+    share = {code: (-100 * lost[code] / lead[code]).dropna() for code in order if (lead[code].dropna() > 0).all()}
+    ranked = sorted(share, key=lambda code: -share[code].mean())
+    parts = [f"{names[code]} {pm(share[code], 0)} %" for code in ranked]
     return f"As a share of the points over chance that were there: {', '.join(parts)}. " if parts else ""
 
 
@@ -237,4 +231,4 @@ def _printed_losses() -> str:
     lost = {code: difference(paper_accuracy, last, first, code).iloc[0] for code in LANGUAGES}
     order = sorted(lost, key=lost.__getitem__)
     deep, shallow = max(paper_layers()), min(paper_layers())
-    return f"The paper's, from {deep} to {shallow}: {', '.join(f'{code} {signed(lost[code])}' for code in order)}."
+    return f"The paper's, from {deep} to {shallow}: {', '.join(f'{code} {printed(signed(lost[code]))}' for code in order)}."

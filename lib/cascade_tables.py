@@ -28,7 +28,7 @@ from lib.cascade import (
     teacher_layers,
 )
 from lib.statistics import interval, pm
-from lib.wording import signed, with_interval
+from lib.wording import printed, signed, signed_pm, with_interval
 
 PRINTED = "printed average"
 PAPER = "printed"
@@ -49,7 +49,8 @@ SCORES_NOTE = (
 )
 PAPER_NOTE = (
     "One run per row, by the paper's account the best of extensive tuning. LightMBERT's row is quoted from its authors. mBERT and "
-    "DistilmBERT are no part of the paper: DistilBERT's authors print them on their model page; their averages are computed here."
+    "DistilmBERT are no part of the paper: DistilBERT's authors print them on their model page; their averages are computed here. "
+    + " ".join(map(printed, papers.flags("004", "hyperparameters")))
 )
 DROPS_NOTE = (
     "Points of accuracy, the shallower model less the deeper, paired by fine-tuning seed: on average with the ends of the 95 % "
@@ -130,11 +131,8 @@ def _changes(of: Callable, a: str, b: str, names: Mapping[str, str]) -> dict[str
     if not any(map(len, change.values())):
         return {}
     whole = change.pop(AVERAGE)
-    cells = {names[code]: pm(d) for code, d in change.items()}
-    signs = {name: cell if cell[0] in "-–" else f"+{cell}" for name, cell in cells.items()}
-    return {AVERAGE: with_interval(interval(whole)) if len(whole) else "–"} | {
-        name: cell.replace("-", "−") for name, cell in signs.items()
-    }
+    cells = {names[code]: signed_pm(d) if len(d) else "–" for code, d in change.items()}
+    return {AVERAGE: with_interval(interval(whole)) if len(whole) else "–"} | cells
 
 
 def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.DataFrame:

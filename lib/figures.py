@@ -22,6 +22,8 @@ COMPONENTS = {
     "hard": "MLM loss",
     "cosine": "cosine loss",
 }
+POINTS = 120
+"""A curve of more points than this is averaged over equal stretches of steps."""
 WIDTH = 6.8
 """Inches: the report's width, so that letters keep their size there."""
 
@@ -81,16 +83,63 @@ def legend(figure, theirs: str, *others: tuple) -> None:
     )
 
 
-def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str]):
-    """Training curves: a panel per loss component, a line per scenario. Columns: scenario, step, component, value."""
-    components = list(dict.fromkeys(curves["component"]))
-    figure, axes = panels(len(components), row_height=2.2)
-    for ax, component in zip(axes, components):
-        lines = curves[curves["component"] == component].groupby(["step", "scenario"])["value"].mean().unstack()
-        draw_lines(ax, lines, width=1.2, gap=0.083, colours=colours)
-        plain(ax, COMPONENTS.get(component, component), grid="y")
+def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Sequence[str] = ("teacher", "T1", "T2")):
+    """Training curves: a panel per loss of the students, a line per scenario, and one for the teachers' MLM loss.
+
+    Columns: scenario, step, component, value. The weighted sum ("loss") is left out beside its parts: its weights differ
+    between scenarios. A line has at most POINTS points, the means of equal stretches.
+    """
+    from matplotlib.lines import Line2D
+
+    parts = curves[~curves["component"].isin(["loss", "total"])]
+    parts = parts if len(parts) else curves
+    teaching = parts["scenario"].isin(teachers)
+    drawn = [(COMPONENTS.get(name, name), rows) for name, rows in parts[~teaching].groupby("component", sort=False)]
+    drawn += [
+        (f"teachers: {COMPONENTS.get(name, name)}", rows)
+        for name, rows in parts[teaching].groupby("component", sort=False)
+    ]
+    figure, axes = panels(len(drawn), row_height=2.2)
+    names = list(dict.fromkeys(parts["scenario"]))
+    names = [name for name in colours if name in names] + [name for name in names if name not in colours]
+    for ax, (title, rows) in zip(axes, drawn):
+        for name, line in rows.groupby("scenario"):
+            line = thinned(line.groupby("step", as_index=False)["value"].mean())
+            ax.plot(line["step"], line["value"], color=colours.get(name, ink()), ls=_dash(name, names, colours), lw=1.2)
+        plain(ax, title, grid="y")
+    handles = [Line2D([], [], color=colours.get(n, ink()), ls=_dash(n, names, colours), lw=1.6) for n in names]
+    if handles:
+        figure.legend(handles, list(map(literal, names)), loc="outside upper left", ncols=6, frameon=False, fontsize=8,
+                      columnspacing=1.2, handlelength=1.6)  # fmt: skip
     figure.supxlabel("optimizer step", fontsize=9)
     return figure
+
+
+def _dash(name: str, names: Sequence[str], colours: Mapping[str, str]):
+    """Solid; dashed where an earlier name has the same colour, so that no two lines look the same."""
+    same = [other for other in names if colours.get(other) == colours.get(name)]
+    return ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))[same.index(name) % 4]
+
+
+def describe_curves(curves: pd.DataFrame) -> str:
+    """The figure of curves in words: where every scenario's losses end."""
+    last = curves.sort_values("step").groupby(["scenario", "component"], sort=False)["value"].last()
+    spoken = [
+        f"{scenario} " + ", ".join(f"{COMPONENTS.get(part, part)} {value:.3g}" for (_, part), value in rows.items())
+        for scenario, rows in last.groupby(level="scenario", sort=False)
+    ]
+    return f"Loss against the optimizer step, a panel a loss. At the end: {'; '.join(spoken) or 'nothing was trained'}."
+
+
+def thinned(frame: pd.DataFrame) -> pd.DataFrame:
+    """At most POINTS rows, each the mean of equally many neighbours: a figure needs no more."""
+    size = -(-len(frame) // POINTS)
+    return frame.groupby(np.arange(len(frame)) // max(size, 1)).mean()
+
+
+def literal(name: object) -> str:
+    """A name out of data, for a figure: a dollar in it begins no formula."""
+    return str(name).replace("$", r"\$")
 
 
 def panels(number: int, row_height: float, sharey: bool = False, across: int = 2):
@@ -158,12 +207,11 @@ def draw_lines(ax, lines: pd.DataFrame, width: float, gap: float, colours: Mappi
             "relpos": (0, 0.5),
         }
         ax.annotate(
-            name,
+            literal(name),
             (x, y),
             xytext=(last + 0.08 * reach, height),
             va="center",
             fontsize=8,
-            color=colours.get(name, ink()),
             annotation_clip=False,
             arrowprops=thread,
         )

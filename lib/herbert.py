@@ -13,8 +13,8 @@ from lib import papers
 from lib.claims import MEAN, scores
 from lib.errors import InputError
 from lib.ledger_herbert import HERBERT_TASKS
-from lib.statistics import interval, paired_difference, paired_differences, pm, sign_flip_p, smallest_p
-from lib.wording import conclusion, number_of, signed, with_interval
+from lib.statistics import interval, paired_differences, pm
+from lib.wording import by_side, conclusion, number_of, printed, signed, signed_pm, tested, with_interval
 
 SCENARIOS = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
 TASKS = {"polemo2-in": "PolEmo2.0-IN", "polemo2-out": "PolEmo2.0-OUT", "nkjp-ner": "NKJP-NER"}
@@ -24,7 +24,7 @@ ABOUT = {
     "S2": "truncated, MLM",
     "S3": "truncated, MLM + distillation",
     "S4": "as S3, teacher is T2",
-    "truncated": "truncated, not pretrained",
+    "truncated": "control: no training",
     "T1": "teacher",
     "T2": "teacher, continued",
 }
@@ -32,11 +32,17 @@ PROTOCOLS = {"final": "after the last epoch", "best_epoch": "maximum over epochs
 
 
 NOTE = (
-    "The report's scores are the maximum over epochs on the development split; its T1 is the leaderboard's test score, which is "
+    "The source's scores are the maximum over epochs on the development split; its T1 is the leaderboard's test score, which is "
     "not comparable with them."
+)
+GAIN_NOTE = (
+    "First less second, paired by fine-tuning seed: on the mean of the tasks with the ends of the 95 % interval, by task ± half of "
+    "it. An interval that holds zero decides nothing. Printed: of the mean of the tasks, one run each."
 )
 PAPER_SIZES = ["M", "MB", "%"]
 """The columns of `sizes` that hold the paper's own numbers."""
+PAPER_GAIN = "printed"
+"""The column of `differences_table` that does, for the mean of the tasks."""
 PAPER_SCORES = [(TASKS.get(task, task), "paper") for task in [*HERBERT_TASKS, MEAN]]
 """The columns of `table2` that do."""
 
@@ -144,7 +150,7 @@ QUESTIONS = [
     ("What the distillation loss buys", "S3", "S2"),
     ("What continuing the teacher's pretraining buys", "S4", "S3"),
     ("What pretraining from random weights buys", "S1", "S0"),
-    ("What any training after truncation buys (the control)", "S3", "truncated"),
+    ("What any training after truncation buys", "S3", "truncated"),
 ]
 """(question, a, b): each is answered by the paired difference a - b. Another question is another entry."""
 
@@ -156,8 +162,25 @@ def findings(results: pd.DataFrame, efficiency: pd.DataFrame, protocol: str = "f
     return [paragraph for paragraph in paragraphs if paragraph]
 
 
+def differences_table(results: pd.DataFrame, protocol: str = "final") -> pd.DataFrame:
+    """Every question's paired difference, in points: on the mean of the tasks with the ends of its interval, beside the paper's
+    single run, and by task ± half of the interval."""
+    rows = {}
+    for question, a, b in QUESTIONS:
+        ours = {name: herbert_scores(results, name, protocol) for name in (a, b)}
+        row = {}
+        for task in [MEAN, *HERBERT_TASKS]:
+            d = paired_differences(ours[a][task], ours[b][task])
+            row[TASKS.get(task, task)] = (
+                (with_interval(interval(d)) if task == MEAN else signed_pm(d)) if len(d) else "–"
+            )
+        rows[f"{question[0].lower()}{question[1:]}", f"{a} − {b}"] = row | {PAPER_GAIN: _paper_gain(a, b) or "–"}
+    frame = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["question", "difference"]))
+    return frame[[MEAN, PAPER_GAIN, *TASKS.values()]]
+
+
 def gain_paragraph(results: pd.DataFrame, question: str, a: str, b: str, protocol: str = "final") -> str:
-    """What the paired difference a - b says, on the mean of the tasks and on each task."""
+    """What the paired difference a - b says: the verdict, the difference on the mean of the tasks, and on which tasks it holds."""
     ours = {name: herbert_scores(results, name, protocol) for name in (a, b)}
     d = paired_differences(ours[a][MEAN], ours[b][MEAN])
     head = f"**{question} ({a} against {b}).**"
@@ -165,25 +188,16 @@ def gain_paragraph(results: pd.DataFrame, question: str, a: str, b: str, protoco
         return f"{head} Not measured: {a} and {b} have no seed in common with a score on every task."
     gain = interval(d)
     means = f"{ours[a].loc[d.index, MEAN].mean():.1f} against {ours[b].loc[d.index, MEAN].mean():.1f}"
-    if len(d) == 1:
-        return (
-            f"{head} One seed: {means} on the mean of the three tasks, {signed(gain.mean)} points. "
-            f"One seed has no interval, so nothing is concluded. {_paper_gain(a, b)}".rstrip()
-        )
-    tasks = [
-        f"{TASKS[task]} {with_interval(paired_difference(ours[a][task], ours[b][task]))}" for task in HERBERT_TASKS
-    ]
+    tasks = {TASKS[task]: paired_differences(ours[a][task], ours[b][task]) for task in HERBERT_TASKS}
+    theirs = _paper_gain(a, b)
     return " ".join(
         part
         for part in (
             head,
-            f"On the mean of the three tasks {means}: a difference of {with_interval(gain)} points over {len(d)} "
-            f"seeds (95 % intervals in brackets). "
-            f"{conclusion(gain, a, b)}",
-            f"By task: {'; '.join(tasks)}.",
-            f"An exact sign-flip test gives p = {sign_flip_p(d):.3g}; with {len(d)} seeds it cannot go below "
-            f"{smallest_p(len(d)):.3g}.",
-            _paper_gain(a, b),
+            conclusion(gain, a, b),
+            f"On the mean of the three tasks {means}: {with_interval(gain)} points ({tested(d)}).",
+            f"By task: {by_side(tasks)}." if len(d) > 1 else "",
+            f"The paper's single run gave {printed(theirs)}." if theirs else "",
         )
         if part
     )
@@ -191,7 +205,7 @@ def gain_paragraph(results: pd.DataFrame, question: str, a: str, b: str, protoco
 
 def _paper_gain(a: str, b: str) -> str:
     theirs = paper_scores()[MEAN]
-    return f"The paper's single run gave {signed(theirs[a] - theirs[b])}." if {a, b} <= set(theirs.index) else ""
+    return signed(theirs[a] - theirs[b]) if {a, b} <= set(theirs.index) else ""
 
 
 def kept_paragraph(results: pd.DataFrame, efficiency: pd.DataFrame, protocol: str = "final") -> str:
@@ -210,13 +224,17 @@ def kept_paragraph(results: pd.DataFrame, efficiency: pd.DataFrame, protocol: st
     text = (
         f"{head} Of T1's score on the mean of the three tasks, per seed ({seeds}), the students "
         f"keep: {', '.join(parts)}. From the paper's table it would be "
-        f"{100 * theirs['S3'] / theirs['T1']:.1f} % for S3 and {100 * theirs['S4'] / theirs['T1']:.1f} % for S4, "
+        f"{printed(_percent(theirs['S3'] / theirs['T1']))} for S3 and {printed(_percent(theirs['S4'] / theirs['T1']))} for S4, "
         "but there a maximum on the development split is divided by a test score."
     )
     count = efficiency[efficiency["study"] == "herbert"].groupby("scenario")["parameters"].max()
     if {"S3", "T1"} <= set(count.index) and not count[["S3", "T1"]].isna().any():
-        text += f" S3 has {100 * count['S3'] / count['T1']:.1f} % of T1's parameters (the paper: 65 %)."
+        text += f" S3 has {100 * count['S3'] / count['T1']:.1f} % of T1's parameters (the paper: {printed('65 %')})."
     return text
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
 
 
 def optimism_paragraph(results: pd.DataFrame) -> str:

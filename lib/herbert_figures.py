@@ -68,3 +68,12 @@ def figure_finetuning(epochs: pd.DataFrame):
     figure.supylabel("accuracy in percent", fontsize=9)
     figure.supxlabel("fine-tuning epoch", fontsize=9)
     return figure
+
+
+def describe_finetuning(epochs: pd.DataFrame) -> str:
+    """The figure of epochs in words: every scenario's mean over tasks and seeds after the first and the last epoch."""
+    means = epochs.groupby(["scenario", "epoch"], sort=False)["value"].mean()
+    spoken = [
+        f"{name} {at.iloc[0]:.1f} to {at.iloc[-1]:.1f}" for name, at in means.groupby(level="scenario", sort=False)
+    ]
+    return f"Accuracy by epoch and task, a line a scenario. From the first epoch to the last: {', '.join(spoken)}."

@@ -1,5 +1,7 @@
 """The parts of the report that belong to no single study: the opening, the claims, cost, parameters, machine."""
 
+import re
+from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
@@ -10,16 +12,50 @@ from lib.prepare import tokens_per_parameter
 from lib.progress import clock
 from lib.results import Gathered
 from lib.stage import machine, versions
+from lib.wording import printed
 
 COST_NOTE = (
     "Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of the encoder alone on one sequence of "
     "64 tokens, one CPU thread, the models taking turns. Peak memory is the whole process's, libraries included."
 )
-TOY = (
-    "Text and tasks are those of toy languages made for this report: a task with a name from KLEJ or GLUE, SQuAD or XNLI, is "
-    "the analogue there, with the same columns and labels. Its scores are not comparable with the papers' in size; what can be "
-    "compared is which scenario does better than which."
+SURE = (
+    "**How sure it is.** What is measured here stands with a 95 % interval over fine-tuning seeds: it says how far another "
+    "fine-tuning of the same model would move, not another pretraining. Sizes are counted, times taken once. What the sources "
+    f"print is {printed('set like this')} in sentences, in grey columns headed *paper* in tables, and as hollow grey diamonds in "
+    "figures."
 )
+TOY = (
+    "**What toy languages can show.** Text and tasks are those of toy languages made for this report: a task with a name from KLEJ "
+    "or GLUE, SQuAD or XNLI, is the analogue there, with the same columns and labels. Its scores are not comparable with the "
+    "papers' in size; what can be compared is which scenario does better than which."
+)
+ASKS = {
+    "herbert": (
+        "Distillation of HerBERT",
+        "000",
+        "what do weights taken from the teacher, the distillation loss, and a teacher trained on with the student's text buy?",
+    ),
+    "transfer_set": (
+        "Transfer sets: how much text, and of what kind",
+        "001",
+        "on how much text must a student learn, and must it be text?",
+    ),
+    "ablation": (
+        "DistilBERT: what each loss is worth",
+        "002",
+        "which of the three losses, and which start, is worth how much?",
+    ),
+    "cascade": (
+        "Cascades: a multilingual teacher, one layer less at a time",
+        "004",
+        "is a student better when it is reached one layer at a time, and what happens in other languages?",
+    ),
+}
+"""Study -> the title of its section, its source, and what it asks."""
+KINDS = ("data_prep", "teacher_continuation", "distillation", "cascade_ta", "finetune")
+"""Stages in the order in which they run."""
+MANY = 8
+"""More different values of a parameter than this are counted, not listed."""
 SHAPE = ("layers", "hidden", "heads", "intermediate", "dropout", "initializer_range", "attention_init")
 """Parameters of a teacher trained from nothing; without effect when one is given."""
 DATA = {
@@ -41,22 +77,46 @@ def models(found: Gathered) -> dict[tuple[str, str], tuple[str, str | None]]:
     }
 
 
-def opening(found: Gathered, scores: pd.DataFrame, ledger: pd.DataFrame) -> str:
-    """What was run, on what, when, at what cost, and how the claims came out, as Markdown."""
-    box, spent = machine(), found.cost()
+def asked(studies: list[str]) -> str:
+    """What each study asks, after which source, as a Markdown list whose entries lead to the sections."""
+    lines = []
+    for name in [name for name in ASKS if name in studies]:
+        section, source, question = ASKS[name]
+        anchor = section.replace(" ", "-")
+        found = papers.sources()[source]
+        lines.append(
+            f"- [{section}](#{anchor}) (study `{name}`): {question} After source {source}: {found['title']}; {found['authors']}."
+        )
+    return "\n".join(lines)
+
+
+def facts(found: Gathered, scores: pd.DataFrame) -> dict[str, str]:
+    """What was run, on what, when and at what cost."""
+    box, library, scale = machine(), versions(), found.folder.name
+    stages = [stage for _, stage in found.alone()]
+    seen = sum(stage.get("summary", {}).get("tokens_seen", 0) for stage in stages)
+    peak = max((stage.get("peak_memory_mib", 0) for stage in stages), default=0)
+    return {
+        "Scale": f"{scale}: {DATA.get(scale, 'a scale of your own')}",
+        "Models": f"{len(set(models(found).values()))}, fine-tuned {_runs(found):,} times on {scores['task'].nunique()} tasks",
+        "Hardware": f"{box['cores']} cores of {box['cpu']}; {box['gpu'] or 'no GPU'}",
+        "Versions": f"Python {library['python']}, PyTorch {library['torch']}, transformers {library['transformers']}",
+        "Date": date.today().isoformat(),
+        "Cost": f"{len(stages)} stages, {_duration(sum(found.cost().values()))} of computing time in all; "
+        f"{seen:,} tokens trained on; at most {peak / 1024:.1f} GiB of memory",
+    }
+
+
+def opening(found: Gathered, ledger: pd.DataFrame) -> str:
+    """How the claims came out, how sure that is, and what toy languages can show, as Markdown."""
     counts = ledger["verdict"].value_counts()
     verdicts = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("holds", "contradicted", "unresolved"))
-    scale = found.folder.name
-    return (
-        f"Scale **{scale}** ({DATA.get(scale, 'a scale of your own')}) · {date.today().isoformat()} · {box['cores']} cores of "
-        f"{box['cpu']}{', ' + box['gpu'] if box['gpu'] else ''} · PyTorch {versions()['torch']}, transformers "
-        f"{versions()['transformers']}.\n\n"
-        f"{TOY + chr(10) * 2 if scale in ('smoke', 'tiny') else ''}"
-        f"{len(set(models(found).values()))} models were fine-tuned {_runs(found)} "
-        f"times on {scores['task'].nunique()} tasks; all stages together took {clock(sum(spent.values()))} of computing time. Of "
-        f"{len(ledger)} claims of the sources: {verdicts}. Intervals are 95 % t intervals over fine-tuning seeds: they say how far "
-        "another fine-tuning of the same model would move, not another pretraining."
-    )
+    toy = f"\n\n{TOY}" if found.folder.name in ("smoke", "tiny") else ""
+    return f"**How the claims came out.** Of {len(ledger)} claims of the sources: {verdicts}.\n\n{SURE}{toy}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def claims_of(ledger: pd.DataFrame, studies: list[str]) -> pd.DataFrame:
@@ -84,6 +144,22 @@ def claims_table(ledger: pd.DataFrame) -> pd.DataFrame:
         rows.append({"claim": claim.claim, "place": claim.source, "printed": printed, "measured [95 %]": ours,
                      "n": claim.n, "verdict": claim.verdict})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def sources_table(studies: list[str]) -> pd.DataFrame:
+    """The source documents behind the studies: number, title, authors, and the study that reruns it."""
+    rows = {}
+    for study in [name for name in ASKS if name in studies]:
+        source = ASKS[study][1]
+        rows[source] = {key: papers.sources()[source][key] for key in ("title", "authors")} | {"study": study}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
+
+
+def corpora_table(found: Gathered, study: str) -> pd.DataFrame:
+    """The prepared corpora of a study; of the reasons to drop a line only those that befell any."""
+    table = found.corpora(study)
+    idle = table.index.str.startswith("dropped:") & table.isin(["0", "–"]).all(axis=1)
+    return table[~idle].rename_axis("statistic")
 
 
 def cost_table(efficiency: pd.DataFrame, study: str) -> pd.DataFrame:
@@ -118,18 +194,32 @@ def tokens_table(found: Gathered, study: str) -> pd.DataFrame:
 
 
 def parameter_table(found: Gathered) -> pd.DataFrame:
-    """Every parameter of every kind of stage. A parameter that differs between scenarios lists each value once."""
-    values: dict[tuple[str, str], list[str]] = {}
-    for (_, _, kind), stage in found.stages.items():
+    """Every parameter of every kind of stage (rows), by study (columns); values that differ between scenarios stand beside each
+    other. A folder of outputs is named by its scenario, or counted where there are many."""
+    values: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for (study, _, kind), stage in sorted(found.stages.items(), key=lambda item: _place(item[0][2], KINDS)):
         for name, value in stage["parameters"].items():
             shape_of_nothing = stage["parameters"].get("teacher") and name in SHAPE and kind == "teacher_continuation"
             if name != "output_dir" and not shape_of_nothing:
-                values.setdefault((kind.replace("_", " "), name), []).append(str(value).replace(f"{ROOT}/", ""))
-    rows = [
-        {"stage": kind, "parameter": name, "value": " · ".join(dict.fromkeys(given))}
-        for (kind, name), given in values.items()
-    ]
-    return pd.DataFrame(rows)
+                values.setdefault((kind.replace("_", " "), name), {}).setdefault(study, []).append(_said(value))
+    rows = {
+        key: {study: _listed(list(dict.fromkeys(given))) for study, given in by_study.items()}
+        for key, by_study in values.items()
+    }
+    frame = pd.DataFrame(list(rows.values()), columns=[name for name in ASKS if name in found.studies]).fillna("–")
+    return frame.set_axis(pd.MultiIndex.from_tuples(rows, names=["stage", "parameter"]) if rows else frame.index)
+
+
+def _said(value) -> str:
+    """A parameter's value for readers."""
+    if value in (None, "", [], {}):
+        return "–"
+    text = str(value).replace(f"{ROOT}/", "")
+    return re.sub(r"^outputs/[^/]+/[^/]+/([^/]+)/.*$", r"\1", text)
+
+
+def _listed(values: list[str]) -> str:
+    return " · ".join(values) if len(values) <= MANY else f"{len(values)} different ones"
 
 
 STAGES_NOTE = (
@@ -142,7 +232,9 @@ STAGES_NOTE = (
 def stages_table(found: Gathered) -> pd.DataFrame:
     """Where the computing time went: by study and kind of stage, with tokens a second, padding, and waiting for input."""
     groups: dict[tuple[str, str], list[dict]] = {}
-    for study, stage in found.alone():
+    for study, stage in sorted(
+        found.alone(), key=lambda pair: (_place(pair[0], list(ASKS)), _place(pair[1]["stage"], KINDS))
+    ):
         groups.setdefault((study, stage["stage"].replace("_", " ")), []).append(stage)
     whole, rows = sum(found.cost().values()), {}
     for key, stages in groups.items():
@@ -161,6 +253,10 @@ def stages_table(found: Gathered) -> pd.DataFrame:
             "waiting": f"{100 * waited / seconds:.1f} %" if seconds else "–",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["study", "stage"])
+
+
+def _place(name: str, order: Sequence[str]) -> int:
+    return list(order).index(name) if name in order else len(order)
 
 
 def machine_table(found: Gathered) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """An executed notebook as one HTML file to mail: no script, no address, formulas as MathML, light and dark.
 
-`render` writes and checks the file, `pdf` prints it. `python -m lib.render notebook.ipynb report.html`
+`python -m lib.render notebook.ipynb report.html`; `lib.pdf` prints the page.
 """
 
 from __future__ import annotations
@@ -8,10 +8,7 @@ from __future__ import annotations
 import html as entities
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import nbformat
@@ -22,19 +19,11 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from lib.errors import InputError
 from lib.selfcontained import dangling_anchors, external_references
+from lib.show import PRINTED
 
 TEMPLATE = Path(__file__).parent / "report"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-"""Chromium's options for a box without a desktop, a user or a network."""
+LAB_STYLE = "<style data-for='lab'>"
+"""How the stylesheet begins that `show.style` gives the lab; the page has its own."""
 
 
 def render(notebook: Path, html: Path, title: str) -> None:
@@ -49,12 +38,12 @@ def render(notebook: Path, html: Path, title: str) -> None:
     )
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     nb = nbformat.read(notebook, as_version=4)
-    nb.cells = _of_studies_that_ran(nb.cells)
+    nb.cells = _silent_last(_of_studies_that_ran(nb.cells))
     titled = any(c.cell_type == "markdown" and re.search(r"^# ", c.source, re.MULTILINE) for c in nb.cells)
     page, _ = exporter.from_notebook_node(
         nb, resources={"title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}}
     )
-    page = re.sub(r"<style data-for=.lab.>.*?</style>", "", page, flags=re.DOTALL)
+    page = re.sub(rf"{LAB_STYLE}.*?</style>", "", page, flags=re.DOTALL)
     page = _numbered(_anchored(page))
     page = _with_contents(page)
     problems = [f"refers to {reference}" for reference in external_references(page)]
@@ -72,6 +61,20 @@ def _of_studies_that_ran(cells: list) -> list:
 
     ran = {study for cell in cells if cell.cell_type == "code" and cell.outputs for study in studies(cell)}
     return [cell for cell in cells if studies(cell) <= ran]
+
+
+def _silent_last(cells: list) -> list:
+    """Code that shows nothing (parameters, imports, the end of the stage) behind everything that does."""
+
+    def silent(cell) -> bool:
+        shown = [output for output in cell.get("outputs", []) if not str(_html(output)).startswith(LAB_STYLE)]
+        return cell.cell_type == "code" and not shown
+
+    return [cell for cell in cells if not silent(cell)] + [cell for cell in cells if silent(cell)]
+
+
+def _html(output) -> str:
+    return output.get("data", {}).get("text/html", "")
 
 
 def _write(path: Path, text: str) -> None:
@@ -93,13 +96,15 @@ class _Exporter(HTMLExporter):
         cell = context.get("cell", {})
         path = context.get("resources", {}).get("metadata", {}).get("path", "")
         renderer = _Renderer(
-            escape=False,
+            escape=True,  # sentences hold names out of data: markup in them is text
             exclude_anchor_links=True,
             embed_images=True,
             path=path,
             attachments=cell.get("attachments", {}),
         )
-        return MarkdownWithMath(renderer=renderer).render(source)
+        text = MarkdownWithMath(renderer=renderer).render(source)
+        text = re.sub(rf"<em>([^<]*)</em>{PRINTED}", rf'<em class="theirs">\1</em>{PRINTED}', text)
+        return re.sub(r"(?<=\d) %", "\u00a0%", text)
 
 
 class _Renderer(IPythonRenderer):
@@ -178,11 +183,13 @@ def contents(page: str) -> str:
 
 
 def _with_contents(page: str) -> str:
-    """The contents twice: beside the text on a wide screen, folded under the title on a narrow one; CSS shows one."""
-    folded = '<details class="contents"><summary>Contents</summary><nav aria-label="Contents">'
+    """The contents three times, of which CSS shows one: beside the text on a wide screen, folded under the title on a narrow
+    one, and as a list on paper."""
     listed = contents(page)
+    folded = f'<details class="contents"><summary>Contents</summary><nav aria-label="Contents">{listed}</nav></details>'
+    printed = f'<nav class="on-paper" aria-label="Contents"><p>Contents</p>{listed}</nav>'
     page = page.replace("<!--contents-->", listed, 1)
-    return page.replace("</h1>", f"</h1>{folded}{listed}</nav></details>", 1)
+    return page.replace("</h1>", f"</h1>{folded}{printed}", 1)
 
 
 def _numbered(page: str) -> str:
@@ -190,18 +197,18 @@ def _numbered(page: str) -> str:
     counts, numbers = {"table": 0, "figure": 0}, {}
 
     def number(match):
-        kind, name, inside, caption, note = match.groups()
+        kind, shape, name, inside, caption, note = match.groups()
         counts[kind] += 1
         label = f"{kind.capitalize()} {counts[kind]}"
         name = name or label.lower().replace(" ", "-")
         numbers[name] = label
         return (
-            f'<figure class="{kind}" id="{name}">{inside}<figcaption><b>{label}.</b> {_with_math(caption)}'
+            f'<figure class="{kind}{shape}" id="{name}">{inside}<figcaption><b>{label}.</b> {_with_math(caption)}'
             f"</figcaption>{_with_math(note) if kind == 'figure' else note}</figure>"
         )
 
     page = re.sub(
-        r'<figure class="(table|figure)"(?: id="([^"]*)")?>(.*?)<figcaption>(.*?)</figcaption>(.*?)</figure>',
+        r'<figure class="(table|figure)((?: \w+)*)"(?: id="([^"]*)")?>(.*?)<figcaption>(.*?)</figcaption>(.*?)</figure>',
         number,
         page,
         flags=re.DOTALL,
@@ -216,36 +223,6 @@ def _numbered(page: str) -> str:
 
 def _with_math(text: str) -> str:
     return re.sub(r"\$([^$\n]+)\$", lambda m: mathml(entities.unescape(m[1])), text)
-
-
-# ------------------------------------------------------------------------------------------------------- PDF
-
-
-def chromium() -> str | None:
-    """The headless browser to print with, if there is one."""
-    return next((path for path in map(shutil.which, CHROMIUM) if path), None)
-
-
-def pdf(html: Path, pdf: Path) -> None:
-    """Print the page to PDF with headless Chromium. Raises InputError where there is none."""
-    browser = chromium()
-    if not browser:
-        raise InputError(f"printing needs Chromium on the PATH (one of: {', '.join(CHROMIUM)})")
-    with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(
-            [
-                browser,
-                "--headless",
-                *QUIET,
-                f"--user-data-dir={profile}",
-                "--no-pdf-header-footer",
-                f"--print-to-pdf={Path(pdf).resolve()}",
-                Path(html).resolve().as_uri(),
-            ],
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
 
 
 if __name__ == "__main__":

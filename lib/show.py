@@ -1,31 +1,31 @@
-"""What a notebook cell calls to show a table, a figure or a sentence, so that the lab and the report look alike.
+"""What a notebook cell calls to show a table, a figure, a list of facts or a sentence, so that the lab and the report look alike.
 
-`table` and `figure` return HTML that needs no script; `lib.render` numbers them and puts them on the page.
+`table`, `figure` and `facts` return HTML that needs no script; `lib.render` numbers them and puts them on the page.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import groupby
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib import svg
+from lib.svg import INK, PALETTE
+
 if TYPE_CHECKING:
     import matplotlib.figure
     import pandas
     from IPython.display import HTML, Markdown
 
-INK = "#010203"
-"""Stands for the reader's own text colour: every stroke or letter drawn in it follows light and dark."""
 GREY = "#808080"
 """The papers' own numbers, legible on white and on black."""
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Okabe and Ito's colours, for every kind of colour vision; without black and yellow, each lost on one background."""
 
+PRINTED = "†"
+"""Behind a paper's own number in a sentence."""
 OURS = {"marker": "o", "markersize": 5.5, "linewidth": 1.6}
 """Keywords of `Axes.plot` for what was measured here; the colour is the series' own."""
 THEIRS = {
@@ -43,6 +43,8 @@ OURS_BAR = {"edgecolor": "none"}
 THEIRS_BAR = {"facecolor": "none", "edgecolor": GREY, "hatch": "////", "linewidth": 1.0}
 """Keywords of `Axes.bar` for a paper's own numbers: hollow, grey, hatched."""
 
+TALL, WIDE = 14, 8
+"""More rows than TALL may break over pages; more columns than WIDE, the index counted, are set closer."""
 STYLESHEET = Path(__file__).parent / "report" / "figures.css"
 
 _NUMBER = re.compile(r"[\[(]?[<>≤≥≈~±+\-−]?\s*(?!0\d)\d[\d\s.,:×x/%e±+\-–−()\[\]]*$")  # 002 is a name, not a number
@@ -108,15 +110,24 @@ def prose(markdown: str) -> Markdown:
     return Markdown(markdown)
 
 
+def facts(pairs: Mapping[str, str]) -> HTML:
+    """A short list of what is called what, as a description list; text, never markup."""
+    from IPython.display import HTML
+
+    rows = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in pairs.items())
+    return HTML(f'<dl class="facts">{rows}</dl>')
+
+
 # ---------------------------------------------------------------------------------------------------- tables
 
 
 def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note: str = "", name: str = "") -> HTML:
     """`frame` as a captioned table. Every cell is shown as text, never as markup.
 
-    `theirs` names the columns (or groups of columns) that hold a paper's own numbers: italic, tinted, marked "paper".
+    `theirs` names the columns (or groups of columns) that hold a paper's own numbers: italic, grey, tinted, marked "paper".
     The index is shown where it has a name. `name` is what a sentence can link to: `[Table](#name)`.
-    Floats of one column share their decimals; pass strings to decide otherwise.
+    Floats of one column share their decimals; pass strings to decide otherwise. A table with sentences in it is stacked on a
+    narrow screen: there every cell has a line of its own, named by its column.
     """
     from IPython.display import HTML
 
@@ -126,22 +137,28 @@ def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note:
     levels = [i for i, level in enumerate(frame.index.names) if level is not None]
     labels = [[str(value) for value in frame.index.get_level_values(i)] for i in levels]
 
+    stacked = [str(column) for column in frame.columns] if "long" in kinds and frame.columns.nlevels == 1 else []
     head = _head(frame, marked, kinds, levels)
-    body = _body(columns, marked, kinds, labels)
-    footer = f'<p class="note">{escape(note)}</p>' if note else ""
+    body = _body(columns, marked, kinds, labels, stacked)
+    footer = f'<p class="note">{_caption(note)}</p>' if note else ""
+    shape = _class(
+        "table", "stacked" * bool(stacked), "tall" * (len(frame) > TALL), "wide" * (frame.shape[1] + len(levels) > WIDE)
+    )
     return HTML(
-        f'<figure class="table"{_id(name)}><figcaption>{_caption(caption)}</figcaption>'
+        f"<figure{shape}{_id(name)}><figcaption>{_caption(caption)}</figcaption>"
         f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>{footer}</figure>'
     )
 
 
 def _kind(texts: list[str]) -> str:
-    """How a column is set: numbers right, ticks in the middle, sentences with room to breathe, words left."""
+    """How a column is set: numbers right, ticks in the middle, sentences with room to breathe, words left and unbroken."""
     if all(text in "–✓✗" for text in texts):
         return "mid"
     if all(_NUMBER.match(text) or text in "–✓✗" for text in texts):
         return "num"
-    return "long" if max(map(len, texts), default=0) > 36 else ""
+    if max(map(len, texts), default=0) > 36:
+        return "long"
+    return "" if any(" " in text or len(text) > 20 for text in texts) else "word"
 
 
 def _id(name: str) -> str:
@@ -176,8 +193,10 @@ def _head(frame, marked, kinds, levels) -> str:
     return "".join(rows)
 
 
-def _body(columns, marked, kinds, labels) -> str:
+def _body(columns, marked, kinds, labels, stacked) -> str:
+    """The rows; `stacked` names the columns in each cell, for a screen on which the head is not shown."""
     rows, previous = [], None
+    said = [f' data-column="{escape(column)}"' for column in stacked] or [""] * len(columns)
     for r in range(len(columns[0]) if columns else 0):
         group = labels[0][r] if len(labels) > 1 else None
         again = group is not None and group == previous
@@ -186,8 +205,8 @@ def _body(columns, marked, kinds, labels) -> str:
             f'<th scope="row">{"" if again and i == 0 else escape(column[r])}</th>' for i, column in enumerate(labels)
         ]
         cells = [
-            f"<td{_class(kind, 'theirs' * mark)}>{_cell(texts[r], mark)}</td>"
-            for texts, mark, kind in zip(columns, marked, kinds)
+            f"<td{_class(kind, 'theirs' * mark)}{column}>{_cell(texts[r], mark)}</td>"
+            for texts, mark, kind, column in zip(columns, marked, kinds, said)
         ]
         rows.append(f"<tr{_class('new' * new)}>{''.join(names + cells)}</tr>")
         previous = group
@@ -236,57 +255,16 @@ def figure(fig: matplotlib.figure.Figure, caption: str, alt: str, *, name: str =
     import matplotlib.pyplot as plt
     from IPython.display import HTML
 
-    svg = _svg(fig, salt=caption + alt)
+    drawn = svg.element(fig, salt=caption + alt)
     plt.close(fig)
     return HTML(
         f'<figure class="figure"{_id(name)}><div class="scroll">'
-        f'{svg.replace("<svg", f"""<svg role="img" aria-label="{escape(alt)}" """.rstrip(), 1)}</div>'
+        f'{drawn.replace("<svg", f"""<svg role="img" aria-label="{escape(alt)}" """.rstrip(), 1)}</div>'
         f"<figcaption>{_caption(caption)}</figcaption></figure>"
     )
 
 
 def _caption(text: str) -> str:
-    """Escaped, and no line breaks between a number and its percent sign."""
-    return escape(text).replace(" %", "\u00a0%")
-
-
-def _svg(fig, salt: str) -> str:
-    """The figure as an SVG element that may stand beside others: no shared id, no address, the reader's colours."""
-    from io import StringIO
-
-    import matplotlib as mpl
-
-    text = StringIO()
-    # Letters stay text: they are smaller, can be searched and copied, and take the page's font.
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
-        fig.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for pattern, instead in (
-        (r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->|<defs>\s*</defs>", ""),
-        (r'\sxmlns(:\w+)?="[^"]*"', ""),
-        (r"xlink:href", "href"),
-        (r"font-family: [^;\"]*;? ?", ""),
-        # Seaborn draws outlines in its own dark greys; letters keep theirs, they may lie on a coloured cell.
-        (rf"{INK}|#000000|(?<=stroke: )#([0-5][0-9a-f])\1\1\b", "currentColor"),
-        (r"(<(?!text|tspan)[^>]*)#ffffff", r"\1var(--paper, var(--jp-layout-color0, #fff))"),
-        *((colour, f"var(--series-{i}, {colour})") for i, colour in enumerate(PALETTE, start=1)),
-        (r"(\d\.\d\d)\d+(?=[^<>]*>)", r"\1"),  # hundredths of a point; only inside tags, never in the labels
-        (r"\s*\n\s*", "\n"),
-    ):
-        svg = re.sub(pattern, instead, svg, flags=re.DOTALL)
-    svg = _own_ids(svg, prefix="f" + hashlib.sha256(salt.encode()).hexdigest()[:8])
-    width, height = (72 * inches * 4 / 3 for inches in fig.get_size_inches())
-    # Strokes' ends are the root's to say; fills that matplotlib leaves out mean black.
-    root = (
-        f'<svg fill="currentColor" stroke-linejoin="round" style="max-width:{width:.0f}px" '
-        f'width="{width:.0f}" height="{height:.0f}"'
-    )
-    return re.sub(r'<svg(?=[^>]*?(viewBox="[^"]*"))[^>]*>', rf"{root} \1>", svg, count=1)
-
-
-def _own_ids(svg: str, prefix: str) -> str:
-    """Keep only the ids something refers to, and give them this figure's prefix."""
-    used = set(re.findall(r"[\"(]#([^\")]+)", svg))
-    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{prefix}-{m[1]}"' if m[1] in used else "", svg)
-    return re.sub(r"([\"(])#([^\")]+)", lambda m: f"{m[1]}#{prefix}-{m[2]}" if m[2] in used else m[0], svg)
+    """Escaped; a paper's own number (`wording.printed`) in italics; no line break between a number and its percent sign."""
+    text = re.sub(rf"\*([^*]+)\*{PRINTED}", rf'<i class="theirs">\1</i>{PRINTED}', escape(text))
+    return text.replace(" %", "\u00a0%")

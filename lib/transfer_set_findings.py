@@ -11,13 +11,18 @@ import pandas as pd
 
 from lib.statistics import interval, paired_differences, pm
 from lib.transfer_set_tables import COMPOSITIONS, SIZES, SUITES, paper_suites, suites
-from lib.wording import decided, number_of, signed, with_interval
+from lib.wording import by_side, decided, number_of, printed, signed, with_interval
 
 LARGE, MIDDLE, SMALL = SIZES
 NAMED = {LARGE: "10 %", MIDDLE: "1 %", SMALL: "0.1 %", **{k: v for k, v in COMPOSITIONS.items() if k != LARGE}}
 
 
-DIFFERENCES = "Differences in points, paired by fine-tuning seed, 95 % intervals in brackets."
+STEPS = {
+    **{pair: "size" for pair in ((LARGE, MIDDLE), (MIDDLE, SMALL), (LARGE, SMALL))},
+    **{(LARGE, noise): "composition" for noise in list(COMPOSITIONS)[1:]},
+    ("randomised", "generated"): "composition",
+}
+"""(from, to) -> which research question it belongs to."""
 
 
 def findings(results: pd.DataFrame) -> list[str]:
@@ -26,14 +31,12 @@ def findings(results: pd.DataFrame) -> list[str]:
     return [
         steps_paragraph(of),
         excess_paragraph(of, "Does SQuAD lose more than GLUE with a small transfer set?", LARGE, SMALL),
-        kept_paragraph(of, "What a small transfer set keeps of the teacher", list(SIZES)),
         noise_paragraph(of),
         anomaly_paragraph(of),
         *[
             excess_paragraph(of, f"Does SQuAD lose more than GLUE with {NAMED[noise]} text?", LARGE, noise)
             for noise in ("randomised", "generated")
         ],
-        kept_paragraph(of, "What text that is no language keeps of the teacher", list(COMPOSITIONS)[1:]),
         *bigram_paragraph(of),
     ]
 
@@ -43,25 +46,42 @@ def difference(of: Callable, a: str, b: str, suite: str) -> pd.Series:
     return paired_differences(of(a)[suite], of(b)[suite])
 
 
+def differences_table(results: pd.DataFrame, question: str) -> pd.DataFrame:
+    """What each step of "size" or "composition" changes on each suite, in points: ours with its interval, and the paper's.
+
+    Columns (suite, ours | paper); a row per step that was measured or printed.
+    """
+    of, rows = partial(suites, results), {}
+    for better, worse in (pair for pair, which in STEPS.items() if which == question):
+        row = {}
+        for suite, title in SUITES.items():
+            d, theirs = difference(of, worse, better, suite), difference(paper_suites, worse, better, suite)
+            row[title, "ours"] = with_interval(interval(d)) if len(d) else "–"
+            row[title, "paper"] = signed(theirs.iloc[0]) if len(theirs) else "–"
+        if set(row.values()) != {"–"}:
+            rows[f"{NAMED[better]} → {NAMED[worse]}"] = row
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("from → to")
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return frame
+
+
 def steps_paragraph(of: Callable) -> str:
     """RQ1: what is lost from 10 % to 1 % to 0.1 %, on GLUE and on SQuAD."""
-    head = "**RQ1: what does a smaller transfer set cost?**"
+    head = "**RQ 1: what does a smaller transfer set cost?**"
     told = [_step(of, better, worse) for better, worse in ((LARGE, MIDDLE), (MIDDLE, SMALL), (LARGE, SMALL))]
     if not any(told):
         return f"{head} Not measured: no two sizes have a seed in common."
-    return f"{head} {DIFFERENCES} {' '.join(part for part in told if part)}"
+    return f"{head} {' '.join(part for part in told if part)}"
 
 
 def _step(of: Callable, better: str, worse: str) -> str:
-    """How the worse set scores against the better one, by suite; "" where nothing was measured."""
-    lost = {suite: difference(of, worse, better, suite) for suite in SUITES}
-    lost = {suite: d for suite, d in lost.items() if len(d)}
-    if not lost:
+    """Where the worse set scores lower than the better one; "" where nothing was measured."""
+    lost = {title: difference(of, worse, better, suite) for suite, title in SUITES.items()}
+    seeds = max(map(len, lost.values()))
+    if not seeds:
         return ""
-    seeds = number_of(max(map(len, lost.values())), "seed")
-    parts = [f"{SUITES[suite]} {with_interval(interval(d))}{_open(d)}{_printed(worse, better, suite)}"
-             for suite, d in lost.items()]  # fmt: skip
-    return f"From {NAMED[better]} to {NAMED[worse]} ({seeds}): {'; '.join(parts)}."
+    verdict = by_side(lost, "a gain", "a loss") if seeds > 1 else "one seed, so nothing is concluded"
+    return f"From {NAMED[better]} to {NAMED[worse]} ({number_of(seeds, 'seed')}): {verdict}."
 
 
 def _open(d: pd.Series) -> str:
@@ -70,7 +90,7 @@ def _open(d: pd.Series) -> str:
 
 def _printed(a: str, b: str, suite: str) -> str:
     theirs = paired_differences(paper_suites(a)[suite], paper_suites(b)[suite])
-    return f" (paper {signed(theirs.iloc[0])})" if len(theirs) else ""
+    return f" (paper {printed(signed(theirs.iloc[0]))})" if len(theirs) else ""
 
 
 def excess_paragraph(of: Callable, question: str, better: str, worse: str) -> str:
@@ -82,8 +102,8 @@ def excess_paragraph(of: Callable, question: str, better: str, worse: str) -> st
             difference(paper_suites, better, worse, metric), difference(paper_suites, better, worse, "glue")
         )
         if len(excess):
-            printed = f" (paper {signed(theirs.iloc[0])})" if len(theirs) else ""
-            told.append(f"{SUITES[metric]} {with_interval(interval(excess))}{printed}")
+            beside = f" (paper {printed(signed(theirs.iloc[0]))})" if len(theirs) else ""
+            told.append(f"{SUITES[metric]} {with_interval(interval(excess))}{beside}")
             signs.append(decided(excess) if len(excess) > 1 else None)
     if not told:
         return f"{head} Not measured: no seed has both suites for {NAMED[better]} and {NAMED[worse]}."
@@ -99,31 +119,33 @@ def excess_paragraph(of: Callable, question: str, better: str, worse: str) -> st
     return f"{head} {verdict} Loss on SQuAD less loss on GLUE, in points: {'; '.join(told)}."
 
 
-def kept_paragraph(of: Callable, question: str, names: list[str]) -> str:
-    """The share of the teacher's score that each student keeps, on each suite."""
-    head, told = f"**{question}.**", []
-    for name in names:
-        kept = {suite: (100 * of(name)[suite] / of("teacher")[suite]).dropna() for suite in SUITES}
-        kept = {suite: share for suite, share in kept.items() if len(share)}
+def kept_table(results: pd.DataFrame) -> pd.DataFrame:
+    """The share of the teacher's score that each student keeps, in percent, seed by seed: columns (suite, ours | paper)."""
+    of, rows = partial(suites, results), {}
+    for name, label in NAMED.items():
+        kept = 100 * of(name) / of("teacher")
         theirs = (100 * paper_suites(name) / paper_suites("teacher")).dropna()
-        if kept:
-            parts = [
-                f"{SUITES[suite]} {pm(share)} %" + (f" (paper {theirs[suite].iloc[0]:.0f} %)" if len(theirs) else "")
-                for suite, share in kept.items()
-            ]
-            told.append(f"{NAMED[name]}: {', '.join(parts)}")
-    if not told:
-        return f"{head} Not measured: no student has a seed in common with the teacher."
-    return f"{head} In percent of the teacher's score, seed by seed. {'; '.join(told)}."
+        if kept.notna().any(axis=None) or len(theirs):
+            rows[label] = {
+                (title, side): text
+                for suite, title in SUITES.items()
+                for side, text in (
+                    ("ours", pm(kept[suite].dropna())),
+                    ("paper", f"{theirs[suite].iloc[0]:.0f}" if len(theirs) else "–"),
+                )
+            }
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("transfer set")
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return frame
 
 
 def noise_paragraph(of: Callable) -> str:
     """RQ2: natural against randomised and against generated text, on GLUE and on SQuAD."""
-    head = "**RQ2: what does text that is no language cost?**"
+    head = "**RQ 2: what does text that is no language cost?**"
     told = [_step(of, LARGE, noise) for noise in list(COMPOSITIONS)[1:]]
     if not any(told):
         return f"{head} Not measured: the natural sample has no seed in common with a noisy one."
-    return f"{head} {DIFFERENCES} {' '.join(part for part in told if part)}"
+    return f"{head} {' '.join(part for part in told if part)}"
 
 
 def anomaly_paragraph(of: Callable) -> str:

@@ -7,6 +7,7 @@ import pytest
 
 from lib import ablation, ablation_figures
 from lib.claims import MEAN
+from lib.statistics import pm
 from tests import made_up
 from tests.drawn import overlaps, texts
 
@@ -19,13 +20,12 @@ MORE = made_up.ABLATED | {
 }
 
 
-def test_tasks_are_medians_and_the_score_their_mean():
+def test_tasks_have_intervals_beside_the_printed_medians():
     results = made_up.ablation(noise=3)
     table = ablation.tasks_table(results)
     rows = results[(results["scenario"] == "teacher") & (results["task"] == "rte")]
-    assert table.loc["RTE", ("teacher", "ours")] == f"{np.median(rows['value']):.1f}"
-    medians = ablation.scores(results, "triple")[list(made_up.DISTILBERT)].median()
-    assert table.loc["score", ("student", "ours")] == f"{np.mean(medians.tolist()):.1f}"
+    assert table.loc["RTE", ("teacher", "ours")] == pm(rows["value"])
+    assert table.loc["score", ("student", "ours")] == pm(ablation.macro(results, "triple"))
     assert table.loc["MNLI", ("teacher", "BERT-base")] == "86.7" and table.loc["score", ("reference", "ELMo")] == "68.7"
     assert [column for column in table.columns if column[1] != "ours"] == ablation.PAPER_TASKS
 
@@ -33,7 +33,7 @@ def test_tasks_are_medians_and_the_score_their_mean():
 def test_mnli_is_its_matched_set():
     results = made_up.ablation(noise=0)
     results.loc[results["metric"] == "accuracy_mismatched", "value"] = 0.0
-    assert ablation.tasks_table(results).loc["MNLI", ("student", "ours")] == "82.2"
+    assert ablation.tasks_table(results).loc["MNLI", ("student", "ours")] == "82.2 ± 0.0"
 
 
 def test_the_ablation_beside_table_4():
@@ -42,7 +42,7 @@ def test_the_ablation_beside_table_4():
     assert table.loc["without cosine", "difference [95 %]"].startswith("−1.4")
     assert table.loc["triple loss 5 / 2 / 1", "share of the teacher, %"].startswith("96.9 ± ")
     few = ablation.ablation_table(made_up.ablation({"without_mlm": 70}))
-    assert few.loc["without MLM", "difference [95 %]"] == "–" and "triple loss 1 / 1 / 1" not in few.index
+    assert few.loc["without MLM", "difference [95 %]"] == "–" and "equal weights 1 / 1 / 1" not in few.index
 
 
 def test_differences_are_paired_by_seed():
@@ -63,11 +63,12 @@ def test_the_papers_scores():
 
 def test_findings_on_results_like_the_papers():
     kept, losses, random, equal, temperature, layers = ablation.findings(made_up.ablation(MORE))
-    assert "keeps 96.9 ± " in kept and "not to be told from 97 %" in kept and "caption 97 %" in kept
+    assert "keeps 96.9 ± " in kept and "not to be told from 97 %" in kept and "caption *97 %*†" in kept
     assert "soft targets over cosine" in losses and losses.count("the order is decided") == 2
+    assert "Shown to cost: soft targets, cosine and MLM." in losses
     assert losses.index("soft targets −") < losses.index("cosine −") < losses.index("MLM −")
-    assert "random_init is worse" in random and "prints −3.69" in random
-    assert "Triple loss 1 / 1 / 1: " in equal and "layers_to_top is worse" in layers
+    assert "A random start is worse" in random and "prints *−3.69*†" in random
+    assert "Equal weights 1 / 1 / 1" in equal and "A start from layers up to the top is worse" in layers
     assert re.search(r"T = 1 .*worse; T = 4 .*; T = 8 .*better", temperature)
 
 
@@ -83,7 +84,7 @@ def test_overlapping_losses_are_not_ranked():
     losses = ablation.losses_paragraph(made_up.ablation(level, noise=2))
     assert "undecided" in losses and "the order is decided" not in losses
     gain = ablation.losses_paragraph(made_up.ablation(made_up.ABLATED | {"without_mlm": made_up.lower(-2)}))
-    assert "No cost is shown for leaving out MLM" in gain
+    assert "No cost is shown for MLM" in gain
 
 
 def test_a_student_far_from_the_printed_share():

@@ -98,7 +98,7 @@ def test_findings_say_no_more_than_the_numbers():
     text = herbert.findings(results, efficiency())
     assert len(text) == 7 and all(paragraph.startswith("**") for paragraph in text)
     initialisation, _, teacher, *_ = text
-    assert "S2 is better" in initialisation and "p = 0.0625; with 5 seeds it cannot go below 0.0625" in initialisation
+    assert "S2 is better" in initialisation and "p = 0.0625, the least that 5 seeds can give" in initialisation
     assert "S4 and S3 cannot be told apart" in teacher and "better" not in teacher
     assert "S3 has 65.4 % of T1's parameters" in text[5]
 
@@ -152,16 +152,21 @@ def test_figures_of_the_curves():
     curves = pd.DataFrame(
         [
             (s, step, c, np.exp(-step / 50) + k)
-            for k, s in enumerate(["S1", "S2", "S3"])
+            for k, s in enumerate(["S1", "S2", "S3", "T1"])
             for step in range(0, 200, 10)
-            for c in ("loss", "mlm", "soft")
+            for c in (("loss", "mlm", "soft") if s != "T1" else ("mlm",))
         ],
         columns=["scenario", "step", "component", "value"],
     )
     for figure, titles in (
         (herbert_figures.figure_finetuning(epochs), [*herbert.TASKS.values(), MEAN]),
-        (figures.figure_curves(curves, herbert_figures.COLOURS), ["total loss", "MLM loss", "soft-target loss"]),
+        (
+            figures.figure_curves(curves, herbert_figures.COLOURS),
+            ["MLM loss", "soft-target loss", "teachers: MLM loss"],
+        ),
     ):
         assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()] == titles
         assert overlaps(figure) == []
-    assert {"S1", "S2", "S3"} <= set(texts(figures.figure_curves(curves, herbert_figures.COLOURS)))
+    (key,) = figures.figure_curves(curves, herbert_figures.COLOURS).legends
+    assert [text.get_text() for text in key.get_texts()] == ["S1", "S2", "S3", "T1"]
+    assert "S3 MLM loss" in figures.describe_curves(curves) and "S3 " in herbert_figures.describe_finetuning(epochs)

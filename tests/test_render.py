@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lib import render, show
+from lib import pdf, render, show
 from lib.errors import InputError
 
 FORMULAS = r"""## The loss
@@ -201,12 +201,12 @@ def test_a_link_to_nowhere_is_refused(tmp_path):
         page_of(tmp_path, new_notebook(cells=[new_markdown_cell("[Table](#nowhere)")]))
 
 
-@pytest.mark.skipif(not render.chromium(), reason="no Chromium")
+@pytest.mark.skipif(not pdf.chromium(), reason="no Chromium")
 def test_no_width_overflows_and_nothing_complains(page, folder):
     sync_api = pytest.importorskip("playwright.sync_api")
     complaints = []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=render.chromium(), args=list(render.QUIET))
+        browser = playwright.chromium.launch(executable_path=pdf.chromium(), args=list(pdf.QUIET))
         for width in (420, 1400):
             view = browser.new_page(viewport={"width": width, "height": 900})
             view.on("console", lambda message: complaints.append(message.text))
@@ -223,7 +223,7 @@ def test_no_width_overflows_and_nothing_complains(page, folder):
     assert complaints == []
 
 
-@pytest.mark.skipif(not render.chromium(), reason="no Chromium")
+@pytest.mark.skipif(not pdf.chromium(), reason="no Chromium")
 def test_it_prints(page, folder):
-    render.pdf(folder / "out" / "report.html", folder / "report.pdf")
+    pdf.write(folder / "out" / "report.html", folder / "report.pdf")
     assert (folder / "report.pdf").read_bytes().startswith(b"%PDF")

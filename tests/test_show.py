@@ -115,16 +115,17 @@ def test_numbers(values, texts):
     [
         ("84.7 ± 0.3", "num"),
         ("[−1.2, 3.4]", "num"),
-        ("002", ""),
-        ("S0", ""),
+        ("002", "word"),
+        ("S0", "word"),
         ("12", "num"),
+        ("two words", ""),
         ("✓", "mid"),
         ("x" * 40, "long"),
     ],
 )
 def test_how_a_column_is_set(text, kind):
     html = show.table(pd.DataFrame({"x": [text]}), "c").data
-    assert re.search(r"<td(?: class=\"(\w*)\")?>", html)[1] == (kind or None)
+    assert re.search(r"<td(?: class=\"(\w*)\")?[ >]", html)[1] == (kind or None)
 
 
 def test_an_empty_frame_is_an_empty_table():

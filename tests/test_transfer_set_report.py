@@ -92,8 +92,27 @@ def test_findings_on_results_like_the_papers():
     results = made_up.transfer_set()
     assert "Yes, by exact match and by F1 alike" in paragraph(results, "Does SQuAD lose more than GLUE with a small")
     assert "Yes: the paper's anomaly is here too" in paragraph(results, "Is generated")
-    assert "From 1 % to 0.1 % (5 seeds): GLUE −2." in paragraph(results, "RQ1")
-    assert "(paper −9.7)" in paragraph(results, "RQ1") and "(paper −48.2)" in paragraph(results, "RQ2")
+    assert "From 1 % to 0.1 % (5 seeds): a loss on GLUE, SQuAD EM and SQuAD F1." in paragraph(results, "RQ 1")
+    assert "From 10 % to randomised (5 seeds): a loss on GLUE, SQuAD EM and SQuAD F1." in paragraph(results, "RQ 2")
+
+
+def test_differences_stand_beside_the_papers():
+    results = made_up.transfer_set()
+    sizes = transfer_set_findings.differences_table(results, "size")
+    assert list(sizes.index) == ["10 % → 1 %", "1 % → 0.1 %", "10 % → 0.1 %"]
+    assert sizes.loc["1 % → 0.1 %", ("GLUE", "ours")].startswith("−2.") and "[" in sizes.iloc[0, 0]
+    assert sizes.loc["1 % → 0.1 %", ("SQuAD EM", "paper")] == "−9.7"
+    noise = transfer_set_findings.differences_table(results, "composition")
+    assert noise.loc["10 % → randomised", ("SQuAD EM", "paper")] == "−48.2"
+    assert noise.loc["randomised → generated", ("GLUE", "paper")] == "−5.6"
+    nothing = transfer_set_findings.differences_table(made_up.NO_RESULTS, "size")
+    assert set(nothing["GLUE", "ours"]) == {"–"} and len(nothing) == 3, "what is printed stays"
+
+
+def test_shares_kept_stand_beside_the_papers():
+    table = transfer_set_findings.kept_table(made_up.transfer_set())
+    assert table.loc["0.1 %", ("GLUE", "ours")].startswith("93.") and table.loc["0.1 %", ("GLUE", "paper")] == "93"
+    assert "generated, bigrams" not in table.index
 
 
 def test_findings_turn_with_the_numbers():
@@ -109,14 +128,14 @@ def test_findings_of_one_seed_or_none_conclude_nothing():
     one = transfer_set_findings.findings(made_up.transfer_set(seeds=1))
     assert not re.search(r"Yes|No:|undecided", " ".join(one)) and "One seed has no interval" in " ".join(one)
     none = transfer_set_findings.findings(made_up.NO_RESULTS)
-    assert len(none) == 8 and all("Not measured" in text for text in none)
+    assert len(none) == 6 and all("Not measured" in text for text in none)
     assert not re.search("nan|None", " ".join(one + none))
 
 
 def test_bigrams_are_spoken_of_only_if_they_ran():
     results = made_up.transfer_set(TRANSFER | {"bigram": (60, (40, 50))})
     assert "SQuAD EM +1" in paragraph(results, "Does generated text gain from bigrams?")
-    assert len(transfer_set_findings.findings(made_up.transfer_set())) == 8
+    assert len(transfer_set_findings.findings(made_up.transfer_set())) == 6
 
 
 def test_figure_of_sizes_has_ours_the_papers_and_the_tokens():
