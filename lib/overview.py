@@ -6,7 +6,7 @@ from datetime import date
 
 import pandas as pd
 
-from lib import ROOT, papers
+from lib import ROOT, claims_view, papers
 from lib.ledger import BY_STUDY
 from lib.prepare import tokens_per_parameter
 from lib.progress import clock
@@ -109,10 +109,8 @@ def facts(found: Gathered, scores: pd.DataFrame) -> dict[str, str]:
 
 def opening(found: Gathered, ledger: pd.DataFrame) -> str:
     """How the claims came out, how sure that is, and what toy languages can show, as Markdown."""
-    counts = ledger["verdict"].value_counts()
-    verdicts = ", ".join(f"{counts.get(word, 0)} {word}" for word in ("holds", "contradicted", "unresolved"))
     toy = f"\n\n{TOY}" if found.folder.name in ("smoke", "tiny") else ""
-    return f"**How the claims came out.** Of {len(ledger)} claims of the sources: {verdicts}.\n\n{SURE}{toy}"
+    return f"**How the claims came out.** {claims_view.summary(ledger)}\n\n{SURE}{toy}"
 
 
 def _duration(seconds: float) -> str:
@@ -131,19 +129,6 @@ def _runs(found: Gathered) -> int:
     return len(
         {(stage["parameters"]["output_dir"], row["task"], row["seed"]) for stage in stages for row in stage["scores"]}
     )
-
-
-def claims_table(ledger: pd.DataFrame) -> pd.DataFrame:
-    """The ledger for readers: the claim, the paper's value, ours with its interval, and the verdict."""
-    rows = []
-    for claim in ledger.itertuples():
-        ours = "not measured" if pd.isna(claim.measured) else f"{claim.measured:.2f}"
-        if not pd.isna(claim.ci_low) and claim.ci_low != claim.ci_high:
-            ours += f" [{claim.ci_low:.2f}, {claim.ci_high:.2f}]"
-        printed = "–" if pd.isna(claim.paper_value) else f"{claim.paper_value:.2f}"
-        rows.append({"claim": claim.claim, "place": claim.source, "printed": printed, "measured [95 %]": ours,
-                     "n": claim.n, "verdict": claim.verdict})  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def sources_table(studies: list[str]) -> pd.DataFrame:
