@@ -10,8 +10,8 @@ from lib.wording import number_of
 SHOWN = 6
 """Sources that a card lists; of more it says how many there are."""
 LAYERS = {
-    "alternate": "every second layer, from layer 0",
-    "to_top": "every second layer, in the upper half one higher",
+    "alternate": "every second layer of its teacher, from layer 0",
+    "to_top": "every second layer of its teacher, in the upper half one higher",
 }
 FORMATS = {"no": "fp32", "auto": "the fastest on that machine, measured"}
 MAPPINGS = {
@@ -70,8 +70,9 @@ def _start(f: Facts) -> str:
     if p["init"] == "random":
         return f"random weights; {number_of(f.config['num_hidden_layers'], 'layer')} of its teacher's shape"
     layers = p["student_layers"]
-    chosen = LAYERS[layers] if isinstance(layers, str) else f"layers {', '.join(map(str, layers))} (counted from 0)"
-    return f"its teacher's {chosen}, embeddings and head"
+    named = isinstance(layers, str)
+    chosen = LAYERS[layers] if named else f"its teacher's layers {', '.join(map(str, layers))} (counted from 0)"
+    return f"{chosen}; the teacher's embeddings and head"
 
 
 def _teacher(teacher: dict | str) -> str:
