@@ -1,6 +1,6 @@
 """The claims ledger for readers: how many claims hold, and each claim on one line. What is the papers' is marked as theirs.
 
->>> region(CLAIMS[0])
+>>> region(BY_STUDY["herbert"][0])
 '> 0 points'
 """
 
@@ -10,10 +10,12 @@ from math import isinf, isnan
 import pandas as pd
 
 from lib.claims import Claim, Evidence, all_alike
-from lib.ledger import BY_STUDY, CLAIMS
+from lib.ledger import BY_STUDY
 
-MARKS = {"holds": "✓ holds", "contradicted": "✗ contradicted", "unresolved": "? unresolved"}
-"""A verdict is a word and a mark, neither of them a colour."""
+MARKS = {
+    verdict: f"{mark}\u00a0{verdict}" for verdict, mark in (("holds", "✓"), ("contradicted", "✗"), ("unresolved", "?"))
+}
+"""A verdict is a word and a mark, neither of them a colour, with no line break between them."""
 STUDIES = {
     "herbert": "HerBERT",
     "transfer_set": "Transfer sets",
@@ -25,8 +27,8 @@ THEIRS = ["paper"]
 RULE = (
     "**The rule.** Each claim names a quantity and the region in which it lies if the claim is true (*holds if*). The claim "
     "*holds* (✓) when the whole 95 % interval of our value lies inside that region, is *contradicted* (✗) when the whole "
-    "interval lies outside, and stays *unresolved* (?) otherwise: when the interval reaches over the region's edge, when one "
-    "seed gives no interval or all seeds give the same value, and when nothing was measured. Differences are paired by "
+    "interval lies outside, and stays *unresolved* (?) otherwise: when the interval spans an edge of the region, when one seed "
+    "gives no interval or all seeds give the same value, and when nothing was measured. Differences are paired by "
     "fine-tuning seed and taken after the last epoch; *n* is the number of seeds, and – stands for a value that is counted or "
     "timed and taken as exact. A claim of several comparisons at once is measured by its smallest difference, the part that "
     "carries it least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the one in the claim is our "
@@ -93,35 +95,52 @@ def _counted(ledger: pd.DataFrame) -> dict[str, int]:
     return found | {"not measured": len(ledger) - len(measured), "claims": len(ledger)}
 
 
-def at_a_glance(ledger: pd.DataFrame) -> pd.DataFrame:
-    """A row per claim, by study and number; those of a study that were not measured come last.
+def at_a_glance(ledger: pd.DataFrame, study: str | None = None) -> pd.DataFrame:
+    """The claims that were measured, of one study or of all, a row each in the ledger's order; all cells are text.
 
-    Columns: claim, place, paper (theirs, see THEIRS), "ours [95 %]", n, "holds if" (region and unit), verdict (mark, word, and
-    for an open claim the reason). All cells are text.
+    Columns: verdict (mark, word, and for an open claim the reason), claim, "ours [95 %]", n, "holds if" (region and unit),
+    paper (theirs, see THEIRS), place.
     """
-    study_of = {claim.id: study for study, claims in BY_STUDY.items() for claim in claims}
-    number = {claim.id: position for position, claim in enumerate(CLAIMS, start=1)}
-    by_id = {claim.id: claim for claim in CLAIMS}
-    rows = {}
-    known = sorted(
-        (found for found in ledger.itertuples() if found.id in by_id),
-        key=lambda found: (list(BY_STUDY).index(study_of[found.id]), found.n == 0, number[found.id]),
-    )
-    for found in known:
-        claim = by_id[found.id]
+    rows = []
+    for found, claim in _of(ledger, [study] if study else BY_STUDY):
         ours = Evidence(found.measured, found.ci_low, found.ci_high, found.n)
-        rows[STUDIES.get(study_of[found.id], study_of[found.id]), str(number[found.id])] = {
+        if ours.n:
+            why = f": {reason(claim, ours)}" if found.verdict == "unresolved" else ""
+            rows.append(
+                {
+                    "verdict": f"{MARKS[found.verdict]}{why}",
+                    "claim": found.claim,
+                    "ours [95 %]": _with_interval(ours, claim.unit),
+                    "n": "–" if ours.n == 1 and ours.low == ours.high else str(ours.n),
+                    "holds if": region(claim),
+                    "paper": _value(found.paper_value, claim.unit),
+                    "place": found.source,
+                }
+            )
+    return pd.DataFrame(rows, columns=["verdict", "claim", "ours [95 %]", "n", "holds if", "paper", "place"])
+
+
+def not_measured(ledger: pd.DataFrame, studies: Iterable[str]) -> pd.DataFrame:
+    """The claims of these studies that this run has nothing to measure by, and what it would need."""
+    columns = ["claim", "needs", "holds if", "paper", "place"]
+    rows = [
+        {
             "claim": found.claim,
-            "place": found.source,
-            "paper": _value(found.paper_value, claim.unit),
-            "ours [95 %]": _with_interval(ours, claim.unit),
-            "n": "–" if ours.n == 0 or (ours.n == 1 and ours.low == ours.high) else str(ours.n),
+            "needs": claim.asks or "all that it compares",
             "holds if": region(claim),
-            "verdict": _verdict(found.verdict, claim, ours),
+            "paper": _value(found.paper_value, claim.unit),
+            "place": found.source,
         }
-    columns = ["claim", "place", "paper", "ours [95 %]", "n", "holds if", "verdict"]
-    index = pd.MultiIndex.from_arrays([[key[level] for key in rows] for level in (0, 1)], names=["study", "no."])
-    return pd.DataFrame(list(rows.values()), index=index, columns=columns)
+        for found, claim in _of(ledger, studies)
+        if found.n == 0
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _of(ledger: pd.DataFrame, studies: Iterable[str]) -> list[tuple]:
+    """(row, claim) for each row of the ledger that belongs to these studies."""
+    claims = {claim.id: claim for study in studies for claim in BY_STUDY.get(study, [])}
+    return [(found, claims[found.id]) for found in ledger.itertuples() if found.id in claims]
 
 
 def region(claim: Claim) -> str:
@@ -137,19 +156,12 @@ def region(claim: Claim) -> str:
 
 
 def reason(claim: Claim, ours: Evidence) -> str:
-    """Why a claim is unresolved, in a few words."""
-    if ours.n == 0:
-        return f"not measured, needs {claim.asks}" if claim.asks else "not measured, not all it compares was run"
+    """Why a claim that was measured is unresolved, in a few words."""
     if ours.n == 1 and isnan(ours.low):
         return "one seed, no interval"
     if all_alike(ours):
-        return "every seed gives the same value"
-    edges = [_edge(edge) for edge in claim.expected if ours.low <= edge <= ours.high]
-    return f"interval spans {' and '.join(edges)}"
-
-
-def _verdict(verdict: str, claim: Claim, ours: Evidence) -> str:
-    return MARKS[verdict] + (f": {reason(claim, ours)}" if verdict == "unresolved" else "")
+        return "all seeds alike"
+    return f"spans {' and '.join(_edge(edge) for edge in claim.expected if ours.low <= edge <= ours.high)}"
 
 
 def _edge(value: float) -> str:

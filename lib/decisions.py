@@ -17,8 +17,12 @@ from lib.transfer_set_tables import SIZES
 from lib.wording import with_interval
 
 LARGE, MIDDLE, SMALL = SIZES
-NOISE = ("randomised", "generated", "bigram")
-"""bigram, our addition, is generated from pairs of neighbouring tokens."""
+NOISE = {
+    "randomised": "the same words, shuffled",
+    "generated": "words drawn by frequency",
+    "bigram": "each word drawn given the one before",
+}
+"""What each noise is made of."""
 
 
 class Answer(NamedTuple):
@@ -153,7 +157,7 @@ def temperature(run: Run) -> Answer | None:
     others = {t: c for t, c in others.items() if len(c.difference)}
     if not others:
         return None
-    parts = [f"T = {t} {with_interval(interval(c.difference))}{unsure(c.difference)}" for t, c in others.items()]
+    parts = [f"T = {t}: {with_interval(interval(c.difference))}{unsure(c.difference)}" for t, c in others.items()]
     by = _by_side(others)
     follows = []
     if "better" in by:
@@ -177,7 +181,11 @@ def amount(run: Run) -> Answer | None:
     if not any(steps.values()):
         return None
     words = {MIDDLE: "Ten times less text to imitate on", SMALL: "A hundred times less"}
-    found = [f"{words[less]}: {told(comparisons)}." for less, comparisons in steps.items() if comparisons]
+    found = [
+        f"{words[less]} ({less} − {LARGE}): {told(comparisons, pairs=False)}."
+        for less, comparisons in steps.items()
+        if comparisons
+    ]
     tokens = [efficiency_value(run.efficiency, "transfer_set", name, "tokens_seen") for name in SIZES]
     if all(count > 0 for count in tokens):
         found.append(f"Less text is less training, too: {listed(f'{count:,.0f}' for count in tokens)} tokens in all.")
@@ -217,7 +225,10 @@ def kind_of_text(run: Run) -> Answer | None:
     by_noise = {noise: comparisons for noise, comparisons in by_noise.items() if comparisons}
     if not by_noise:
         return None
-    found = [f"Real against {noise} text: {told(comparisons, pairs=False)}." for noise, comparisons in by_noise.items()]
+    found = [
+        f"Real against {noise} text ({NOISE[noise]}): {told(comparisons, pairs=False)}."
+        for noise, comparisons in by_noise.items()
+    ]
     follows = [_must_be_real(task.name, by_noise) for task in tasks]
     natural = Part(" ".join(found), " ".join(filter(None, follows)), [c for cs in by_noise.values() for c in cs])
     return answer("the kind of text", "Must it be real text?", natural, _instead(run))
@@ -231,7 +242,7 @@ def _must_be_real(task: str, by_noise: Mapping[str, Sequence[Compared]]) -> str:
         "better": "real text is better than {}",
         "worse": "real text is worse than {}",
         "level": "real text is level with {}",
-        "open": "of {} this run cannot tell",
+        "open": "this run cannot tell about {}",
     }
     parts = [text.format(f"{listed(by[found])} text") for found, text in words.items() if found in by]
     return f"For {task} {'; '.join(parts)}." if parts else ""

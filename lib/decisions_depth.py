@@ -90,7 +90,7 @@ def _between(run: Run) -> tuple[str, str]:
     steps = {n: d for n, d in steps.items() if len(d)}
     if not steps:
         return "", ""
-    parts = [f"{number_of(n, 'layer')} {with_interval(interval(d))}{unsure(d)}" for n, d in steps.items()]
+    parts = [f"{number_of(n, 'layer')}: {with_interval(interval(d))}{unsure(d)}" for n, d in steps.items()]
     text = f" Between, in the cascade from {whole} layers, in points: {'; '.join(parts)}."
     if all(side(d) == "worse" for d in steps.values()):
         return text, f" By the cascade even the step from {whole} layers to {max(steps)} costs."

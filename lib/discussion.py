@@ -12,6 +12,7 @@ from lib.compared import how_sure, listed, run, side
 from lib.decisions import Answer, amount, kind_of_text, losses, teacher, temperature, weights
 from lib.decisions_depth import layers, spoken, way
 from lib.results import Gathered
+from lib.wording import number_of
 
 DECISIONS = (layers, weights, losses, temperature, amount, kind_of_text, way, teacher, spoken)
 """In the order in which they are faced. Each gives an Answer, or None where nothing was measured that bears on it."""
@@ -51,7 +52,7 @@ def paragraph(answer: Answer) -> str:
     """Question, what to do, how sure that is and from which studies, and what they show."""
     studies = listed(dict.fromkeys(STUDIES[c.study] for c in answer.comparisons))
     sure = how_sure(answer.comparisons)
-    return f"**{answer.question}** {answer.follows} *{sure[0].upper() + sure[1:]}, from {studies}.* {answer.found}"
+    return f"**{answer.question}** {answer.follows}  \n*{sure[0].upper() + sure[1:]}, from {studies}.* {answer.found}"
 
 
 def in_short(given: Sequence[Answer]) -> str:
@@ -72,9 +73,10 @@ def _end(found: Gathered, given: Sequence[Answer], ledger: pd.DataFrame) -> str:
     """How far to trust all this: chance among many comparisons, one pretraining, the papers' claims, toy languages."""
     sides = [side(c.difference) for answer in given for c in answer.comparisons]
     clear = sum(one in ("better", "worse") for one in sides)
+    are = "is" if clear == 1 else "are"
     told = [
-        f"**How far to trust this.** Of {len(sides)} comparisons above {clear} {'is' if clear == 1 else 'are'} decided; "
-        f"if nothing made any difference, about {0.05 * len(sides):.1f} would be, by chance.",
+        f"**How far to trust this.** Of the {number_of(len(sides), 'comparison')} behind this advice, {clear} {are} decided; if "
+        f"nothing made any difference, about {0.05 * len(sides):.1f} would be, by chance.",
         ONCE,
     ]
     settled = ledger[ledger["verdict"].isin(["holds", "contradicted"])]

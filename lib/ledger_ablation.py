@@ -53,7 +53,7 @@ def _theirs(scenario: str) -> pd.DataFrame:
 def _sized(id: str, source: str, claim: str, printed: float, measure: Callable, tolerance: float) -> Claim:
     """A claim on DistilBERT's parameters in percent of BERT-base's; left open by teachers of another size."""
     measure, asks = at_size(measure, STUDY, "teacher", BERT_PARAMETERS), "a teacher of BERT-base's size"
-    return Claim(id, source, claim, printed, measure, about(printed, tolerance), "% of the parameters", asks)
+    return Claim(id, source, claim, printed, measure, about(printed, tolerance), "% of parameters", asks)
 
 
 def layer_share(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
@@ -63,7 +63,7 @@ def layer_share(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
     return counted(100 * layers[0] / layers[1])
 
 
-_OF_TEACHER = "% of the teacher's score"
+_OF_TEACHER = "% of teacher"
 _SHARE = ratio(STUDY, "triple", "teacher", "parameters", scale=100)
 
 ABLATION = [
@@ -141,7 +141,7 @@ ABLATION = [
         papers.fact("002", "layers_kept"),
         layer_share,
         about(papers.fact("002", "layers_kept"), 0.5),
-        "% of the layers",
+        "% of layers",
     ),
     _sized(
         "ablation-half-the-size",

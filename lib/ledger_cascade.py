@@ -230,7 +230,7 @@ CASCADE = [
         papers.fact("004", "size_of_one_hop"),
         _of_models("parameters", LAST, DIRECT, scale=100),
         about(papers.fact("004", "size_of_one_hop"), 0.01),
-        "% of the parameters",
+        "% of parameters",
     ),
     Claim(
         "cascade-smaller",
@@ -239,7 +239,7 @@ CASCADE = [
         float("nan"),
         _of_models("parameters", LAST, "teacher", scale=100),
         below(100),
-        "% of the parameters",
+        "% of parameters",
     ),
     Claim(
         "cascade-faster",

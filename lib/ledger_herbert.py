@@ -28,7 +28,7 @@ from lib.claims import (
 IN, OUT, NER = HERBERT_TASKS = ["polemo2-in", "polemo2-out", "nkjp-ner"]
 _EPOCHS = papers.fact("000", "pretraining_epochs")
 _SHARE = ratio("herbert", "S3", "T1", "parameters", scale=100)
-_OF_PARAMETERS = "% of the parameters"
+_OF_PARAMETERS = "% of parameters"
 
 
 def _herbert(
@@ -78,7 +78,7 @@ HERBERT = [
     ),
     _herbert(
         "s3-second-out",
-        "section 5 (T1: test score)",
+        "section 5; T1 on test",
         "On reviews of another domain (PolEmo2.0-OUT) the student of the teacher as it was (S3) is second only to the teacher.",
         [*_over("S3", "S0", "S1", "S2", "S4"), ("T1", "S3")],
         [OUT],
@@ -149,7 +149,7 @@ HERBERT = [
     ),
     Claim(
         "herbert-imitation",
-        "002, slides on distillation; 004, section 2.1",
+        "002, slide 2; 004, section 2.1",
         "A small model trained to imitate the large one is better than one trained on text alone (S3 over S2, mean).",
         float("nan"),
         smallest_gain("herbert", [("S3", "S2")], HERBERT_TASKS, [MEAN]),
@@ -179,7 +179,7 @@ HERBERT = [
     ),
     _herbert(
         "below-teacher",
-        "Table 2 (T1: test score)",
+        "Table 2; T1 on test",
         "Every student stays below its teacher on every task.",
         _over("T1", "S0", "S1", "S2", "S3", "S4"),
         HERBERT_TASKS,

@@ -82,7 +82,7 @@ def _network(id: str, claim: str, fact: str, column: str, tolerance: float | Non
     return Claim(f"transfer-set-{id}", "001, Table 3", claim, printed, measure, expected, "times", asks)
 
 
-_OF_TEACHER = "% of the teacher's score"
+_OF_TEACHER = "% of teacher"
 
 TRANSFER_SET = [
     _claim(
