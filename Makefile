@@ -38,7 +38,7 @@ bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"
 
 lab: $(READY)
-	@jupyter lab notebooks
+	@jupyter lab notebooks/lab.ipynb
 
 clean:
 	rm -rf outputs/* .snakemake
