@@ -58,11 +58,11 @@ def headline(scores: pd.DataFrame) -> dict[str, str]:
 
 def verdicts(scale: Path) -> str:
     """How the claims of a scale's claims.csv came out, in a sentence with the place of its report."""
-    ledger = pd.read_csv(scale / "claims.csv")["verdict"].value_counts() if (scale / "claims.csv").is_file() else {}
-    counts = (
-        [f"{ledger.get(word, 0)} {word}" for word in ("holds", "contradicted", "unresolved")] if len(ledger) else []
-    )
-    claims = f"; of {sum(ledger)} claims {', '.join(counts)}" if len(ledger) else ""
+    there = (scale / "claims.csv").is_file()
+    ledger = pd.read_csv(scale / "claims.csv")["verdict"].value_counts() if there else {}
+    how = {"holds": "hold", "contradicted": "are contradicted", "unresolved": "stay unresolved"}
+    counts = [f"{ledger.get(verdict, 0)} {said}" for verdict, said in how.items()]
+    claims = f"; of {sum(ledger)} claims {', '.join(counts)}" if there else ""
     report = (
         f"; the report is `{scale.name}/report.html` in the outputs folder" if (scale / "report.html").is_file() else ""
     )
@@ -76,7 +76,10 @@ def start(outputs: Path | None = None) -> list[HTML | Markdown]:
     if found.empty:
         return [show.prose(NOTHING)]
     there = list(dict.fromkeys(scale for scale, _ in found.index))
-    note = "Of the deepest models the best teacher, of the shallowest the best student. Scores in percent, last epoch, mean over all."
+    note = (
+        "Of the deepest models the best teacher, of the shallowest the best student: mean score after the last epoch over tasks, "
+        "metrics, languages and seeds, in percent."
+    )
     return [show.prose("\n".join(f"- {verdicts(outputs / scale)}" for scale in there)),
             show.table(found, "What has run.", note=note), *own_runs()]  # fmt: skip
 
