@@ -71,17 +71,23 @@ def project(tmp_path_factory):
 def lab(project, code: str) -> str:
     """What some lines print that use the lab of a project elsewhere."""
     start = """
-import json, time
-from pathlib import Path
-from lib.lab import background, browser, form
+import atexit, time
+from lib.lab import background, form
 
 def begin(name, others=""):
+    # It ends with this process, also when a check fails.
     entry = form.entry_of(form.knobs("smoke", "herbert"), others)
-    return background.start(form.planned("smoke", "herbert", name, entry, True)[0], entry)
+    folder = background.start(form.planned("smoke", "herbert", name, entry, True)[0], entry)
+    atexit.register(end, folder)
+    return folder
+
+def end(folder):
+    background.stop(folder)
+    until(lambda: not background.is_running(folder))
 
 def until(true, seconds=300):
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
+    last = time.monotonic() + seconds
+    while not true() and time.monotonic() < last:
         time.sleep(0.1)
     assert true(), (folder / "log.txt").read_text()
 
@@ -114,19 +120,17 @@ except ValueError as error:
 
 def test_a_run_that_is_stopped_has_a_checkpoint_and_can_go_on(project):
     said = lab(project, """
-folder = begin("long", "steps: 1000000")
-until(lambda: background.read(folder).history)
+folder = begin("long", "steps: 20000")
+until(lambda: len(background.read(folder).history) > 1)
 print(background.read(folder).line)
-background.stop(folder)
-until(lambda: not background.is_running(folder))
+end(folder)
 print(background.read(folder).line)
-begin("long", "steps: 1000000")
+begin("long", "steps: 20000")
 print(background.is_running(folder))
-background.stop(folder)
-until(lambda: not background.is_running(folder))
+end(folder)
 print(background.read(folder).line)
 """)  # fmt: skip
     running, stopped, again, twice = said.splitlines()
-    assert running.startswith("Running: stage 1 of 2, distillation, step ") and "of 1,000,000, loss" in running
+    assert running.startswith("Running: stage 1 of 2, distillation: ")
     assert "a checkpoint of step" in stopped and "the same entry goes on from there" in stopped
     assert again == "True" and twice.startswith("Stopped: ")

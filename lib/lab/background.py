@@ -137,19 +137,18 @@ def read(folder: Path) -> State:
         at += 1
     scratch = ROOT / stages[min(at, len(stages) - 1)] / "scratch" / "checkpoints"
     history = follow.read(scratch) or history
-    return State(stages, at, running, history, _line(folder, stages, at, running, history, scratch))
+    return State(stages, at, running, history, _line(folder, stages, at, running, scratch))
 
 
-def _line(folder: Path, stages: list[str], at: int, running: bool, history: list[dict], scratch: Path) -> str:
+def _line(folder: Path, stages: list[str], at: int, running: bool, scratch: Path) -> str:
+    """Where a run is, in a sentence: what it says itself is later than its history, which has a row for many steps."""
     if at == len(stages):
         return f"Done: the model and its scores are in {folder.relative_to(ROOT)}."
-    kind = Path(stages[at]).name.replace("_", " ")
-    where = f"stage {at + 1} of {len(stages)}, {kind}"
-    if (under_way := follow.read(scratch)) and (last := under_way[-1]):
-        where += f", step {last['step']:,} of {last['steps']:,}, loss {last['loss']:.3f}"
-    if running:
-        return f"Running: {where}."
+    where = f"stage {at + 1} of {len(stages)}, {Path(stages[at]).name.replace('_', ' ')}"
     log = (folder / LOG).read_text(encoding="utf-8").strip().splitlines() if (folder / LOG).is_file() else []
+    if running:
+        said = log[-1].rpartition("] ")[2] if log and log[-1].endswith(" left") else "starting"
+        return f"Running: {where}: {said}."
     if failed := [line for line in log if " failed: " in line and "Stopped: " not in line]:
         return f"Failed: {failed[-1].partition(' failed: ')[2]} ({where})."
     if kept := sorted(scratch.glob("step-*.pt")):
