@@ -140,9 +140,9 @@ def test_a_view_is_drawn_again_at_every_change_and_says_what_is_wrong():
     number.value = 4
     assert area.value == "<p>25</p>" and made.static == "<p>100</p>"
     number.value = -1
-    assert area.value == '<p role="alert">number: not below 0 &lt;b&gt;</p>'
+    assert area.value == said("number: not below 0 <b>", "alert")
     number.value = 0
-    assert area.value.startswith('<p role="alert">ZeroDivisionError')
+    assert area.value == said("ZeroDivisionError: division by zero", "alert")
     assert drawn == [1, 4, -1, 0]
 
 
@@ -167,7 +167,7 @@ def test_what_follows_a_control_moves_before_the_view_is_drawn_once():
 def test_one_output_offers_the_widget_and_its_static_view():
     bundle = View(widgets.IntSlider(), "<p>static</p>")._repr_mimebundle_()
     assert bundle["text/html"] == "<p>static</p>" and "application/vnd.jupyter.widget-view+json" in bundle
-    assert said("<b>") == '<p role="status">&lt;b&gt;</p>'
+    assert ">&lt;b&gt;</p>" in said("<b>")
 
 
 def test_controls_move_the_views_of_real_models(outputs):

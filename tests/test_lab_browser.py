@@ -10,6 +10,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from lib import ROOT
 from lib.render import QUIET, chromium
 from tests import lab_outputs
 from tests.test_notebooks import copy_of_the_project
@@ -86,13 +87,19 @@ def page(lab):
         page.set_default_timeout(1000 * PATIENCE)
         playwright.expect.set_options(timeout=1000 * PATIENCE)
         page.goto(f"{address}lab/tree/lab.ipynb?token={token}")
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(state="attached")
+        playwright.expect(page.locator(".jp-CodeCell")).to_have_count(len(code_cells()))
+        page.get_by_text(re.compile(r"Python 3.* \| Idle")).wait_for()  # earlier, what is asked of the kernel is lost
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
         numbered = page.locator(".jp-CodeCell .jp-InputPrompt", has_text=re.compile(r"^\[\d+\]:$"))
-        playwright.expect(numbered).to_have_count(page.locator(".jp-CodeCell").count())
+        playwright.expect(numbered).to_have_count(len(code_cells()))
         yield page
         browser.close()
+
+
+def code_cells() -> list:
+    cells = json.loads((ROOT / "notebooks/lab.ipynb").read_text(encoding="utf-8"))["cells"]
+    return [cell for cell in cells if cell["cell_type"] == "code"]
 
 
 def control(page, section: str, label: str):

@@ -8,17 +8,17 @@ import pytest
 
 from lib import plan
 from lib.errors import InputError
-from lib.lab import form, own
+from lib.lab import own
 from tests import lab_outputs
 from tests.test_notebooks import copy_of_the_project
 
 
 def test_an_entry_is_read_as_yaml():
-    entry = form.entry_of({"temperature": "4", "student_layers": "[0, 1]", "init": "random"}, "batch_size: 32, seed: 1")
+    entry = own.entry_of({"temperature": "4", "student_layers": "[0, 1]", "init": "random"}, "batch_size: 32, seed: 1")
     assert entry == {"temperature": 4, "student_layers": [0, 1], "init": "random", "batch_size": 32, "seed": 1}
     for values, others in (({"temperature": "["}, ""), ({}, "batch_size"), ({}, "a: [")):
         with pytest.raises(InputError) as error:
-            form.entry_of(values, others)
+            own.entry_of(values, others)
         assert "\n" not in str(error.value)
 
 
@@ -43,7 +43,7 @@ def test_an_entry_is_read_as_yaml():
 def test_what_is_wrong_with_an_entry_is_one_line(study, name, change, wanted, tmp_path, monkeypatch):
     monkeypatch.setattr(own, "ROOT", tmp_path)  # nothing has run there
     with pytest.raises(InputError) as error:
-        form.planned("smoke", study, name, {**form.knobs("smoke", study), **change}, True)
+        own.planned("smoke", study, name, {**own.knobs("smoke", study), **change}, True)
     assert wanted in str(error.value) and "\n" not in str(error.value)
 
 
@@ -53,10 +53,10 @@ def test_the_stages_of_an_entry_publish_in_the_lab(study, tmp_path, monkeypatch)
         (tmp_path / step.folder).mkdir(parents=True)
         (tmp_path / step.result).touch()
     monkeypatch.setattr(own, "ROOT", tmp_path)
-    steps, line = form.planned("smoke", study, "mine", form.knobs("smoke", study), True)
+    steps, line = own.planned("smoke", study, "mine", own.knobs("smoke", study), True)
     assert all(step.folder.startswith(f"outputs/lab/smoke/{study}/mine/") for step in steps)
     assert all(step.parameters["output_dir"] == step.folder for step in steps)
-    assert [step.kind for step in steps][-1] == "finetune" and "; then finetune: " in line
+    assert [step.kind for step in steps][-1] == "finetune" and "; then fine-tuning: " in line
     assert steps[-1].parameters["model"] == f"{steps[-2].folder}/model" and steps[-2].folder in steps[-1].needs
     assert len({step.folder for step in steps}) == len(steps)
 
@@ -72,12 +72,12 @@ def lab(project, code: str) -> str:
     """What some lines print that use the lab of a project elsewhere."""
     start = """
 import atexit, time
-from lib.lab import background, form
+from lib.lab import background, form, own
 
 def begin(name, others=""):
     # It ends with this process, also when a check fails.
-    entry = form.entry_of(form.knobs("smoke", "herbert"), others)
-    folder = background.start(form.planned("smoke", "herbert", name, entry, True)[0], entry)
+    entry = own.entry_of(own.knobs("smoke", "herbert"), others)
+    folder = background.start(own.planned("smoke", "herbert", name, entry, True)[0], entry)
     atexit.register(end, folder)
     return folder
 

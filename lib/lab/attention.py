@@ -1,5 +1,6 @@
 """Attention of teacher and student on one sentence, under a mapping of layers: what a hop of a cascade compares."""
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
@@ -130,8 +131,6 @@ def view(sentence: str, pair: Pair, layer: int, head: int, mapping: str) -> list
 
 def widget(found: list[Pair] | None = None) -> View:
     """The view with its controls: student, layer, head, mapping, sentence; or the line that says what to run first."""
-    import ipywidgets as widgets
-
     found = pairs() if found is None else found
     if not found:
         return show.prose(NOTHING)
@@ -139,7 +138,8 @@ def widget(found: list[Pair] | None = None) -> View:
         found, key=lambda pair: "mapping" not in pair.parameters
     )  # first those that were trained to match maps
     of = {pair.student: pair for pair in found}
-    student = widgets.Dropdown(options=[(pair.name, pair.student) for pair in found], description="Student", style=WIDE)
+    student = widgets.Dropdown(options=[(pair.name, pair.student) for pair in found], description="Student", style=WIDE,
+                               layout={"width": "27rem"})  # fmt: skip
     layer, head = (widgets.IntSlider(value=1, min=1, max=1, description=name, style=WIDE) for name in ("Layer", "Head"))
     mapping = widgets.Dropdown(options=MAPPINGS, description="Mapping", style=WIDE)
     sentence = widgets.Text(description="Sentence", continuous_update=False, style=WIDE, layout={"width": "46rem"})

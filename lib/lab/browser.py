@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import ipywidgets as widgets
 import pandas as pd
 from IPython.display import HTML
 
@@ -30,7 +31,8 @@ def scales(outputs: Path | None = None) -> list[str]:
 def read(scale: str, outputs: Path | None = None) -> pd.DataFrame:
     """results.csv of a scale, and below it the rows of scenarios of one's own that were fine-tuned in the lab."""
     outputs = outputs or OUTPUTS
-    frames = [pd.read_csv(outputs / scale / "results.csv", keep_default_na=False, dtype={"scenario": str})]
+    written = outputs / scale / "results.csv"
+    frames = [pd.read_csv(written, keep_default_na=False, dtype={"scenario": str})] if written.is_file() else []
     for path in sorted((outputs / "lab" / scale).rglob("finetune/result.json")):
         study, own = path.relative_to(outputs / "lab" / scale).parts[0], path.parent.parent.name
         frames.append(rows(study, f"{own} (lab)", json.loads(path.read_text(encoding="utf-8"))))
@@ -109,8 +111,6 @@ def view(results: pd.DataFrame) -> list[HTML]:
 
 def widget(outputs: Path | None = None) -> View:
     """The view with its filters: scale, study, scenarios, task, language, metric, protocol; or what to run first."""
-    import ipywidgets as widgets
-
     found = {scale: read(scale, outputs) for scale in scales(outputs)}
     found = {scale: results for scale, results in found.items() if len(results)}
     if not found:
@@ -123,7 +123,9 @@ def widget(outputs: Path | None = None) -> View:
         for name in ("study", "task", "language", "metric")
     }
     scenario = widgets.SelectMultiple(description="Scenarios", rows=8, style=WIDE, layout={"width": "22rem"})
-    protocol = widgets.ToggleButtons(options=PROTOCOLS, description="Protocol", style={**WIDE, "button_width": "7rem"})
+    protocol = widgets.ToggleButtons(
+        options=PROTOCOLS, description="Protocol", style={**WIDE, "button_width": "7rem"}, layout={"width": "24rem"}
+    )
 
     def of_scale() -> None:
         offer(boxes["study"], list(dict.fromkeys(found[scale.value]["study"])))

@@ -1,5 +1,6 @@
 """Teacher and students on one sentence: what each would put into a blank, and how far apart they are, token by token."""
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
@@ -97,8 +98,6 @@ def view(sentence: str, teacher: str, students: dict[str, str], top: int = 5, hi
 
 def widget(found: list[Pair] | None = None) -> View:
     """The view with its controls: teacher, students, sentence, how many guesses; or the line that says what to run first."""
-    import ipywidgets as widgets
-
     found = pairs() if found is None else found
     if not found:
         return show.prose(NOTHING)

@@ -1,5 +1,6 @@
 """The losses of distillation at one hidden word: how temperature and weights move the soft targets, each loss and their sum."""
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
@@ -109,17 +110,15 @@ def _end_to_end(axes, weighted: dict[str, float]) -> None:
     for colour, (name, value) in zip(show.PALETTE[2:], weighted.items()):
         axes.barh(0, value, left=left, color=colour, height=0.7, label=f"{NAMES[name]} {value:.3f}")
         left += value
+    # An end that stands still while the total moves a little.
+    end = next(
+        (end for power in range(-1, 4) for end in (10.0**power, 2 * 10.0**power, 5 * 10.0**power) if end >= left), left
+    )
     axes.set_title(f"total {left:.3f}")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(weighted), borderaxespad=0)
-    axes.set(ylim=(0.4, -0.5), xlim=(0, _rounded_up(left)), yticks=[])
+    axes.set(ylim=(0.4, -0.5), xlim=(0, end), yticks=[])
     axes.grid(False)
     axes.spines[["left", "bottom"]].set_visible(False)
-
-
-def _rounded_up(value: float) -> float:
-    """The next of 0.1, 0.2, 0.5, 1, 2, 5, …: an axis that stands still while the value moves a little."""
-    ends = [step * 10.0**power for power in range(-1, 4) for step in (1, 2, 5)]
-    return next((end for end in ends if end >= value), value)
 
 
 def view(sentence: str, pair: Pair, place: int, temperature: float, weights: dict[str, float]) -> list[HTML]:
@@ -157,19 +156,24 @@ def own_weights(pair: Pair) -> dict[str, float]:
 
 def widget(found: list[Pair] | None = None) -> View:
     """The view with its controls: student, sentence, hidden word, temperature, weights; or what to run first."""
-    import ipywidgets as widgets
-
     found = pairs() if found is None else found
     if not found:
         return show.prose(NOTHING)
-    found = sorted(found, key=lambda pair: not pair.parameters.get("weight_soft"))
+    found = sorted(found, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
     of = {pair.student: pair for pair in found}
-    student = widgets.Dropdown(options=[(pair.name, pair.student) for pair in found], description="Student", style=WIDE)
+    student = widgets.Dropdown(options=[(pair.name, pair.student) for pair in found], description="Student", style=WIDE,
+                               layout={"width": "27rem"})  # fmt: skip
     sentence = widgets.Text(description="Sentence", continuous_update=False, style=WIDE, layout={"width": "46rem"})
     place = widgets.Dropdown(description="Hidden word", style=WIDE)
-    temperature = widgets.FloatSlider(value=2, min=0.5, max=10, step=0.25, description="Temperature", style=WIDE)
-    weights = {name: widgets.FloatSlider(value=1, min=0, max=10, step=0.1, description=f"Weight of {title}", style=WIDE)
-               for name, title in NAMES.items()}  # fmt: skip
+    temperature = widgets.FloatSlider(
+        value=2, min=0.5, max=10, step=0.25, description="Temperature", style=WIDE, layout={"width": "27rem"}
+    )
+    weights = {
+        name: widgets.FloatSlider(
+            value=1, min=0, max=10, step=0.1, description=f"Weight: {title}", style=WIDE, layout={"width": "27rem"}
+        )
+        for name, title in NAMES.items()
+    }
 
     def typed() -> None:
         words = tokenizer(student.value)
@@ -191,5 +195,5 @@ def widget(found: list[Pair] | None = None) -> View:
 
     chosen()
     controls = {"student": student, "sentence": sentence, "place": place, "temperature": temperature, **weights}
-    return live(draw, controls, [[student, place], [sentence], [temperature], [*weights.values()]],
+    return live(draw, controls, [[student, place], [sentence], [temperature, weights["soft"]], [weights["mlm"], weights["cosine"]]],
                 {"student": chosen, "sentence": typed})  # fmt: skip

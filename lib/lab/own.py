@@ -1,11 +1,24 @@
-"""A scenario of one's own, planned as those of params/ are: from an entry to its stages, which publish under outputs/lab/."""
+"""A scenario of one's own, planned as those of params/ are: from what is asked to an entry, and from an entry to its stages, which
+publish under outputs/lab/."""
 
 import json
 
+import yaml
+
 from lib import OUTPUTS, ROOT, study_files
 from lib.errors import InputError
+from lib.forecast import does
 from lib.step import Step
 from lib.study import Study, scales, studies
+
+STUDENT = {"teacher": "", "corpus": "transfer", "init": "truncated", "student_layers": "alternate", "weight_soft": 5,
+           "weight_mlm": 2, "weight_cosine": 1, "temperature": 2, "positions": "all"}  # fmt: skip
+CHAIN = {"hop": "half", "mapping": "top", "weight_hidden": 1, "weight_attention": 1, "weight_soft": 0, "temperature": 2}
+"""The knobs of a student and of a chain of assistants, and what they are at first; every other parameter can be typed."""
+CHOICES = {"init": ["truncated", "random"], "positions": ["all", "masked"], "hop": [1, 2, 3, "half"],
+           "mapping": ["adjacent", "uniform", "top", "skip"]}  # fmt: skip
+
+WHAT = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fine-tuning"}
 
 
 def studies_to_join() -> list[tuple[str, str]]:
@@ -63,3 +76,49 @@ def _moved(step: Step, places: dict[str, str]) -> Step:
 
     parameters = {key: there(value) for key, value in step.parameters.items()}
     return Step(step.kind, step.study, step.scenario, there(step.folder), parameters, tuple(map(there, step.needs)))
+
+
+# ---------------------------------------------------------------------------------------------------- the entry
+
+
+def knobs(scale: str, study: str) -> dict:
+    """What the form asks of a scenario of this study, with first values."""
+    plan = Study(study, scale, data_dir=None)
+    if any("hop" in (entry or {}) for entry in plan.scenarios["scenarios"].values()):
+        return dict(CHAIN)
+    common = plan.scenarios.get("common") or {}
+    texts = [entry["corpus"] for entry in plan.scenarios["scenarios"].values() if "corpus" in (entry or {})]
+    first = {"teacher": next(iter(plan.teachers())), **({"corpus": texts[0]} if texts else {})}
+    return {name: {**STUDENT, **first, **common}[name] for name in STUDENT}
+
+
+def names(scale: str, study: str) -> dict[str, list[str]]:
+    """The teachers and corpora that a scenario of this study may name."""
+    plan = Study(study, scale, data_dir=None)
+    corpora = {**(plan.used.sizes.get("corpora") or {} if plan.used else {}), **(plan.sizes.get("corpora") or {})}
+    return {"teacher": list(plan.teachers()), "corpus": list(corpora)}
+
+
+def entry_of(values: dict, others: str) -> dict:
+    """The entry as it would stand in scenarios.yaml. Text is read as YAML; `others` holds more parameters, `name: value` between
+    commas. Raises InputError where it cannot be read."""
+    entry = {name: _read(name, value) for name, value in values.items()}
+    more = _read("other parameters", f"{{{others}}}") if others.strip() else {}
+    if not isinstance(more, dict) or None in more.values():
+        raise InputError(f"other parameters: {others!r} cannot be read; write them as in batch_size: 32, seed: 1")
+    return entry | more
+
+
+def _read(name: str, value):
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        raise InputError(f"{name}: {value!r} cannot be read") from None
+
+
+def planned(scale: str, study: str, name: str, entry: dict, finetune: bool) -> tuple[list, str]:
+    """The stages, and a sentence that says what they do. Raises InputError, one line."""
+    steps = steps_of(scale, study, name, entry, finetune)
+    return steps, "Will run " + "; then ".join(
+        f"{WHAT.get(step.kind, step.kind)}: {does(step)}" for step in steps
+    ) + "."

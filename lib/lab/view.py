@@ -13,6 +13,10 @@ WIDE = {"description_width": "initial"}
 """Style of a control whose name is not cut off."""
 
 
+ROW = {"flex_flow": "row wrap", "grid_gap": "0 1.2rem"}
+"""Layout of controls beside each other."""
+
+
 class View:
     """Controls over a view. One output offers both: JupyterLab takes the widget, a page that runs nothing the HTML beside it."""
 
@@ -54,7 +58,7 @@ def live(
     for control in controls.values():
         control.observe(moved, names="value")
     area.value = shown(current)
-    return View(VBox([*(HBox(row, layout={"flex_flow": "row wrap"}) for row in rows), area]), area.value)
+    return View(VBox([*(HBox(row, layout=ROW) for row in rows), area]), area.value)
 
 
 def offer(control: Widget, options: list, value=None) -> None:
@@ -76,4 +80,4 @@ def shown(draw: Callable[[], list[HTML]]) -> str:
 
 def said(line: str, role: str = "status") -> str:
     """A line of text as HTML; screen readers say an `alert` at once, a `status` when they have time."""
-    return f'<p role="{role}">{escape(line)}</p>'
+    return f'<p role="{role}" style="line-height: 1.5">{escape(line)}</p>'
