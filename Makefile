@@ -45,7 +45,7 @@ export: $(READY)
 	@python -W ignore -m lib.export "$(MODEL)"
 
 lab: $(READY)
-	@jupyter lab notebooks
+	@jupyter lab notebooks/lab.ipynb
 
 clean:
 	rm -rf outputs/* .snakemake

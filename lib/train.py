@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
-from lib import checkpoints
+from lib import checkpoints, follow
 from lib.allocator import keep_freed_memory
 from lib.batches import Batch
 from lib.efficiency import COST
@@ -65,7 +65,8 @@ def train(objective: torch.nn.Module, batches, recipe: Recipe, **how) -> list[di
             the same weights bit for bit, as everything random hangs on the step number.
         name, after_step, log_every, quiet: see `steps_of`.
 
-    Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint.
+    Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint; follow.Stopped when
+    asked to end, with a checkpoint of the last step.
     """
     for _, history in steps_of(objective, batches, recipe, **how):
         pass
@@ -112,6 +113,7 @@ def steps_of(
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
+    follow.tell(folder, history, steps, anew=True)
     model.train()
     yield first, history
     began = saved = time.perf_counter()
@@ -150,6 +152,7 @@ def steps_of(
             since = done - (history[-1]["step"] if history else 0)
             history.append({"step": done, **{key: value / since for key, value in window.items()},
                             "rate": optimizer.param_groups[0]["lr"], **cost})  # fmt: skip
+            follow.tell(folder, history[-1:], steps)
             window = {}
         if not quiet:
             progress.at(done, f"loss {row['loss']:.3f}  {cost['tokens'] / max(cost['seconds'], 1e-9):,.0f} tokens/s")
@@ -159,9 +162,12 @@ def steps_of(
             after_step(done)
             began += time.perf_counter() - away  # to evaluate is not to train
         # The last step is kept too: what follows a training (probes, saving) may fail, and must not cost the training.
-        if folder and (done == steps or time.perf_counter() - saved > recipe.checkpoint_seconds):
+        stop = done < steps and follow.asked_to_stop(folder)
+        if folder and (done == steps or stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
             _save(accelerator, model, optimizer, folder, done, history, cost, window)
             saved = time.perf_counter()
+        if stop:
+            raise follow.stopped(folder, name, done, steps)
         away = time.perf_counter()
         yield done, history
         began += time.perf_counter() - away

@@ -108,7 +108,7 @@ def test_a_folder_of_your_own(tmp_path):
 def test_the_lab_opens():
     """The Makefile starts a JupyterLab that is installed. (No browser opens here.)"""
     recipe = run_make(ROOT, "-n", "lab").stdout.strip().splitlines()[-1]
-    assert recipe == "jupyter lab notebooks"
+    assert recipe == "jupyter lab notebooks/lab.ipynb"
     words = shlex.split(recipe)
     done = subprocess.run(
         [str(ROOT / ".venv/bin" / words[0]), *words[1:], "--version"], cwd=ROOT, capture_output=True, text=True

@@ -1,0 +1,161 @@
+"""Planned stages run in the background, seen and stopped by their files alone, whoever started them.
+
+`python -m lib.lab.background <folder>` runs the stages of a planned run in their order, each as `make report` would.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib import OUTPUTS, ROOT, follow
+from lib.errors import InputError
+from lib.plan import write_parameters
+from lib.stage import write_json
+from lib.step import Step
+
+PLANNED, RUNNING, LOG = "planned.json", "running", "log.txt"
+"""In the folder of a run: its entry and stages; a lock that is held while it runs, with the process's number; what it said."""
+
+
+def start(steps: list[Step], entry: dict) -> Path:
+    """Run the stages in the background; returns the folder of the run. Raises InputError for a name that is taken.
+
+    The same entry under the same name goes on where it was stopped.
+    """
+    folder = folder_of(steps)
+    planned = {"entry": entry, "stages": [step.folder for step in steps]}
+    state = read(folder) if (folder / PLANNED).is_file() else None
+    if state and state.running:
+        raise InputError(f"name: {folder.name!r} is running; stop it first, or choose another name")
+    if state and (state.done or json.loads((folder / PLANNED).read_text(encoding="utf-8")) != planned):
+        raise InputError(
+            f"name: {folder.name!r} is taken by another run in {folder.relative_to(ROOT)}; choose another name"
+        )
+    for step in steps:
+        write_parameters(step)
+        (ROOT / step.folder / "scratch" / "checkpoints" / follow.STOP).unlink(missing_ok=True)
+    (folder / follow.STOP).unlink(missing_ok=True)
+    write_json(folder / PLANNED, planned)
+    with (folder / RUNNING).open("w") as lock, (folder / LOG).open("w") as log:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the process inherits it, and so holds it until it ends, however it ends
+        command = [sys.executable, "-m", "lib.lab.background", str(folder)]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                                   pass_fds=[lock.fileno()])  # fmt: skip
+        lock.write(str(process.pid))
+    return folder
+
+
+def folder_of(steps: list[Step]) -> Path:
+    """The folder of a run, by its stages: outputs/lab/<scale>/<study>/<name>."""
+    return ROOT / Path(*Path(steps[0].folder).parts[:5])
+
+
+def main(folder: Path) -> int:
+    """Run the stages of a planned run one after the other, until one fails or the run is asked to stop; 0 when all are done."""
+    from lib.run import run
+
+    for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
+        if follow.asked_to_stop(folder):
+            return 130
+        if not (ROOT / stage / "result.json").is_file() and (code := run(Path(stage) / "parameters.yaml")):
+            return code
+    return 0
+
+
+def stop(folder: Path) -> None:
+    """End a run: a training after its present step, with a checkpoint; a fine-tuning at once, with what it has finished kept."""
+    state = read(folder)
+    if not state.running or state.done:
+        return
+    follow.ask_to_stop(folder)
+    training = ROOT / state.stages[state.at] / "scratch" / "checkpoints"
+    if training.is_dir():
+        follow.ask_to_stop(training)
+    else:
+        os.kill(int((folder / RUNNING).read_text()), signal.SIGINT)
+
+
+# ------------------------------------------------------------------------------------------------ how far it is
+
+
+@dataclass
+class State:
+    """A run: its stages' folders, which of them it is at, whether it is running, and the history of the training it is at or, if
+    none, of the last one; `line` says it in a sentence."""
+
+    stages: list[str]
+    at: int
+    running: bool
+    history: list[dict]
+    line: str
+
+    @property
+    def done(self) -> bool:
+        return self.at == len(self.stages)
+
+
+def runs() -> list[Path]:
+    """The folders of all runs, the newest first."""
+    return [
+        path.parent
+        for path in sorted(
+            (OUTPUTS / "lab").glob(f"*/*/*/{PLANNED}"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
+    ]
+
+
+def new_name() -> str:
+    """A name that no run has: mine, mine-2, …"""
+    taken = {run.name for run in runs()}
+    return next(name for name in ("mine", *(f"mine-{number}" for number in range(2, 10_000))) if name not in taken)
+
+
+def is_running(folder: Path) -> bool:
+    """Whether somebody holds the run's lock."""
+    if not (folder / RUNNING).is_file():
+        return False
+    with (folder / RUNNING).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+
+
+def read(folder: Path) -> State:
+    """How far a run is, from its files alone: it may have been started by another notebook, or days ago."""
+    running = is_running(folder)  # first: a run that ends meanwhile is seen as running once more, not as failed
+    stages = json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]
+    at, history = 0, []
+    while at < len(stages) and (result := ROOT / stages[at] / "result.json").is_file():
+        history = json.loads(result.read_text(encoding="utf-8")).get("history") or history
+        at += 1
+    scratch = ROOT / stages[min(at, len(stages) - 1)] / "scratch" / "checkpoints"
+    history = follow.read(scratch) or history
+    return State(stages, at, running, history, _line(folder, stages, at, running, scratch))
+
+
+def _line(folder: Path, stages: list[str], at: int, running: bool, scratch: Path) -> str:
+    """Where a run is, in a sentence: what it says itself is later than its history, which has a row for many steps."""
+    if at == len(stages):
+        return f"Done: the model and its scores are in {folder.relative_to(ROOT)}."
+    where = f"stage {at + 1} of {len(stages)}, {Path(stages[at]).name.replace('_', ' ')}"
+    log = (folder / LOG).read_text(encoding="utf-8").strip().splitlines() if (folder / LOG).is_file() else []
+    if running:
+        said = log[-1].rpartition("] ")[2] if log and log[-1].endswith(" left") else "starting"
+        return f"Running: {where}: {said}."
+    if failed := [line for line in log if " failed: " in line and "Stopped: " not in line]:
+        return f"Failed: {failed[-1].partition(' failed: ')[2]} ({where})."
+    if kept := sorted(scratch.glob("step-*.pt")):
+        step = int(kept[-1].stem.removeprefix("step-"))
+        return f"Stopped: {where}; a checkpoint of step {step:,} is kept, and the same entry goes on from there."
+    return f"Stopped: {where}; the same entry begins it again."
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
