@@ -30,6 +30,7 @@ RUN_BY = {
     "make report SCALE=local STUDIES=cascade DATA_DIR=/path/to/folder": "see tests/test_cascade_study.py",
     "make lab": "test_the_lab_opens",
     "papermill notebooks/3_distillation.ipynb outputs/hot.ipynb -p temperature 4": "test_a_report_then_a_notebook_by_hand",
+    "make export MODEL=outputs/tiny/herbert/S3/distillation": "see tests/test_take_home.py",
     "make plan SCALE=paper STUDIES=herbert": "test_the_plan",
     "make bench": "see tests/test_benchmarks.py",
 }
