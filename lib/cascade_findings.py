@@ -26,8 +26,9 @@ from lib.cascade import (
     printed_hops,
     teacher_layers,
 )
+from lib.markdown import plain
 from lib.statistics import interval, paired_differences, pm
-from lib.wording import by_side, conclusion, decided, number_of, plain, printed, signed, tested, with_interval
+from lib.wording import by_side, conclusion, decided, number_of, printed, signed, tested, with_interval
 
 ONE_SEED = "One seed has no interval, so nothing is concluded."
 

@@ -16,7 +16,7 @@ from lib.claims import MEAN, efficiency_value
 from lib.herbert import herbert_scores
 from lib.statistics import interval, paired_differences
 from lib.transfer_set_tables import suites
-from lib.wording import decided, with_interval
+from lib.wording import decided, listed, with_interval
 
 LEVEL = 1.0
 """Points. The sources call as much "marginal" or "hardly any"."""
@@ -135,12 +135,6 @@ def advice(comparisons: Sequence[Compared], better: str, worse: str, level: str,
 def names(comparisons: Iterable[Compared], wanted: str) -> str:
     """What the comparisons of one side were made on: "GLUE and XNLI"."""
     return listed(dict.fromkeys(c.name for c in comparisons if side(c.difference) == wanted))
-
-
-def listed(words: Iterable[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    *head, last = list(words) or [""]
-    return f"{', '.join(head)} and {last}" if head else last
 
 
 def lower(sentence: str) -> str:

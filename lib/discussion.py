@@ -37,7 +37,7 @@ def answers(found: Gathered, scores: pd.DataFrame, efficiency: pd.DataFrame, led
     """
     given = decisions(scores, efficiency)
     if not given:
-        return "None of the decisions below was measured by the studies that ran."
+        return "No decision of this kind was measured by the studies that ran."
     paragraphs = [f"{OPENING} {in_short(given)}", *[paragraph(answer) for answer in given]]
     return "\n\n".join([*paragraphs, _end(found, given, ledger)])
 

@@ -12,9 +12,11 @@ import pandas as pd
 
 from lib import ablation, cascade, glue, papers
 from lib.claims import MEAN
+from lib.claims_view import STUDIES
 from lib.herbert import herbert_scores
+from lib.markdown import plain
 from lib.statistics import interval, paired_differences
-from lib.wording import decided, number_of, plain, with_interval
+from lib.wording import decided, number_of, with_interval
 
 SCORED: dict[str, tuple[str, Callable[[pd.DataFrame, str], pd.Series]]] = {
     "herbert": ("T1", lambda results, name: herbert_scores(results, name)[MEAN]),
@@ -43,7 +45,7 @@ COLUMNS = [
 ]
 VERDICTS = {1: "it helped", -1: "it did harm", 0: "undecided"}
 NOTE = (
-    "Score: in herbert the mean of three tasks, in transfer_set and ablation GLUE's macro score, in cascade the mean over "
+    "Score: HerBERT, the mean of three tasks; transfer sets and DistilBERT, GLUE's macro score; CAMeMBERT, the mean over "
     "languages. Kept: its share of the teacher's, seed by seed; guessing keeps a share too, so zero is not the floor. Latency: the "
     "median over all models of one shape, which differ by chance alone. Tokens seen: in the student's own training and that of the "
     "assistants before it; the teacher's are not counted."
@@ -142,7 +144,7 @@ def best_table(students: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for row in best(students).itertuples():
         control, gain = untrained(row, students, results)
-        rows[row.study] = {
+        rows[STUDIES[row.study]] = {
             "best student": row.scenario,
             "score kept, %": _kept(row),
             "parameters, %": _number(row.parameters_share),
@@ -157,7 +159,7 @@ def best_table(students: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 def table(students: pd.DataFrame) -> pd.DataFrame:
     """Every student: what it keeps and what it costs, those on a front marked."""
     rows = {
-        (row.study, row.scenario): {
+        (STUDIES[row.study], row.scenario): {
             "score kept, %": _kept(row),
             "seeds": row.n,
             "parameters": _number(row.parameters, 0),
@@ -194,7 +196,7 @@ def words(students: pd.DataFrame, results: pd.DataFrame) -> str:
     text = (
         f"{below} of {number_of(len(students), 'student')} keep less than their teacher's score: the whole 95 % interval lies "
         f"below 100 %. {above or 'No'} {'student is' if above < 2 else 'are'} shown to keep more; the others cannot be told from "
-        f"their teacher. The highest mean, {_kept(top)} %, is that of {plain(top['scenario'])} in {top['study']}, with "
+        f"their teacher. The highest mean, {_kept(top)} %, is that of {plain(top['scenario'])} ({STUDIES[top['study']]}), with "
         f"{_number(top['parameters_share'], 0)} % of the parameters."
     )
     told = []
@@ -203,16 +205,16 @@ def words(students: pd.DataFrame, results: pd.DataFrame) -> str:
         if len(gain):
             verdict = "one seed" if len(gain) == 1 else VERDICTS[decided(gain)]
             pair = f"{plain(row.scenario)} less {plain(control)}"
-            told.append(f"in {row.study} {pair} is {with_interval(interval(gain))} points ({verdict})")
+            told.append(f"{STUDIES[row.study]}, {pair}: {with_interval(interval(gain))} points ({verdict})")
     if told:
-        text += f" Did training help? Against the same layers without any training, {'; '.join(told)}."
+        text += f" Did training help? Against the same layers without any training: {'; '.join(told)}."
     return text
 
 
 def describe(students: pd.DataFrame) -> str:
     """The figure in words, for readers who do not see it."""
     spoken = [
-        f"{row.study} {row.scenario} {row.kept:.0f} % with {_number(row.parameters_share, 0)} % of the parameters"
+        f"{STUDIES[row.study]} {row.scenario} {row.kept:.0f} % with {_number(row.parameters_share, 0)} % of the parameters"
         for row in students[students["on_front"]].itertuples()
     ]
     lead = (

@@ -6,6 +6,7 @@ A hue and a marker per study; hollow: a control without training; hollow, grey d
 import numpy as np
 import pandas as pd
 
+from lib.claims_view import STUDIES
 from lib.figures import DIAMOND, PAPER, ink, literal, plain, spread
 from lib.tradeoff import COSTS, SCORED, best, front, printed
 
@@ -152,7 +153,7 @@ def _legend(drawing, students: pd.DataFrame) -> None:
     from matplotlib.lines import Line2D
 
     shown = [
-        (Line2D([], [], ls="", marker=marker, ms=5.5, mfc=colour, mec="none"), study)
+        (Line2D([], [], ls="", marker=marker, ms=5.5, mfc=colour, mec="none"), STUDIES[study])
         for study, (colour, marker) in LOOKS.items()
         if study in set(students["study"])
     ]

@@ -1,6 +1,5 @@
 """Numbers as the report's sentences say them: signs, intervals in brackets, and how far a conclusion may go."""
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,11 +12,6 @@ from lib.statistics import Interval, interval, sign_flip_p, smallest_p
 def printed(number: str) -> str:
     """A source's own number in a Markdown sentence: italic, and marked for readers who see no italics."""
     return f"*{number}*{PRINTED}"
-
-
-def plain(text: object) -> str:
-    """A name out of data, for a Markdown sentence: no character of it is markup or mathematics."""
-    return re.sub(r"([\\`*_{}\[\]()#+!|<>$~&])", r"\\\1", str(text))
 
 
 def signed(value: float, digits: int = 1) -> str:

@@ -30,6 +30,7 @@ class Found:
 
     def __init__(self, scores: dict):
         self.folder, self.scores, self.stages = ROOT / "outputs" / "none", scores, {}
+        self.studies = list(scores)
 
     def results(self):
         return pd.concat([frame for frame in self.scores.values()])

@@ -147,7 +147,7 @@ def test_any_subset_of_the_studies_gives_a_discussion_of_what_ran(count):
 
 def test_nothing_measured():
     assert discussion.answers(FOUND, NO_RESULTS, NO_EFFICIENCY, EMPTY) == (
-        "None of the decisions below was measured by the studies that ran."
+        "No decision of this kind was measured by the studies that ran."
     )
 
 

@@ -3,6 +3,8 @@
 Text out of data holds markup and a formula's sign wherever a user's data could: it must come out as text.
 """
 
+import pandas as pd
+
 from lib import overview
 from tests import made_up, test_analysis
 from tests.test_cascade_page import Found as CascadeFound
@@ -39,7 +41,7 @@ def scores() -> dict:
     own = herbert_results()[0]
     stray = own[own["task"] == "nkjp-ner"].assign(task=HOSTILE)
     return {
-        "herbert": own._append(stray, ignore_index=True),
+        "herbert": pd.concat([own, stray], ignore_index=True),
         "transfer_set": made_up.transfer_set(),
         "ablation": made_up.ablation(),
         "cascade": cascade.replace({"language": {"toy-ur": HOSTILE}}),
