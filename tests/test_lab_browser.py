@@ -125,7 +125,7 @@ def test_a_sentence_typed_is_filled_in(page):
     sentence.locator("input").fill("a _ <b> _")
     sentence.locator("input").press("Enter")
     playwright.expect(cell.get_by_text("What each model would put into blank 2 of 2")).to_be_visible()
-    assert strip.inner_html() != before and cell.locator("figure b:not(figcaption b)").count() == 0
+    assert strip.inner_html() != before and cell.locator(".widget-html b").count() == 0
 
 
 def test_the_temperature_moved_moves_the_losses(page):

@@ -123,9 +123,7 @@ def widget(outputs: Path | None = None) -> View:
         for name in ("study", "task", "language", "metric")
     }
     scenario = widgets.SelectMultiple(description="Scenarios", rows=8, style=WIDE, layout={"width": "22rem"})
-    protocol = widgets.ToggleButtons(
-        options=PROTOCOLS, description="Protocol", style={**WIDE, "button_width": "7rem"}, layout={"width": "24rem"}
-    )
+    protocol = widgets.Dropdown(options=PROTOCOLS, description="Protocol", style=WIDE)
 
     def of_scale() -> None:
         offer(boxes["study"], list(dict.fromkeys(found[scale.value]["study"])))

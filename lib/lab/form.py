@@ -46,7 +46,7 @@ def static(scale: str, study: str, name: str) -> list[HTML]:
     """The form on a page: its knobs with their first values, what they would run, and the runs there have been."""
     entry = own.knobs(scale, study)
     rows = pd.DataFrame({"value": map(str, entry.values())}, index=pd.Index(list(entry), name="parameter"))
-    parts = [show.table(rows, f"An entry of one's own for {study} at the scale {scale}, called {name}."),
+    parts = [show.table(rows, f"An entry of your own for {study} at the scale {scale}, called {name}."),
              HTML(shown(lambda: [HTML(said(own.planned(scale, study, name, entry, True)[1]))]))]  # fmt: skip
     return [*parts, *own_runs()]
 
