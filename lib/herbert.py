@@ -4,6 +4,7 @@ Pure functions from the contract tables to frames and prose: tables first, then 
 `lib.herbert_figures`.
 """
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -174,7 +175,7 @@ def differences_table(results: pd.DataFrame, protocol: str = "final") -> pd.Data
             row[TASKS.get(task, task)] = (
                 (with_interval(interval(d)) if task == MEAN else signed_pm(d)) if len(d) else "–"
             )
-        rows[f"{question[0].lower()}{question[1:]}", f"{a} − {b}"] = row | {PAPER_GAIN: _paper_gain(a, b) or "–"}
+        rows[re.sub("^What (.*) buys?$", r"\1", question), f"{a} − {b}"] = row | {PAPER_GAIN: _paper_gain(a, b) or "–"}
     frame = pd.DataFrame(list(rows.values()), index=pd.MultiIndex.from_tuples(rows, names=["question", "difference"]))
     return frame[[MEAN, PAPER_GAIN, *TASKS.values()]]
 

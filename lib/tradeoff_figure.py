@@ -112,14 +112,15 @@ def _name(ax, x: pd.Series, shown: pd.DataFrame, students: pd.DataFrame) -> None
     wanted = shown.index.isin(best(students).index) | shown["on_front"]
     named = shown[wanted].sort_values("kept")
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    for side, ends in ((1, x[named.index] <= (left + right) / 2), (-1, x[named.index] > (left + right) / 2)):
-        group = named[ends]
-        heights = spread(list(group["kept"]), 0.05 * (high - low), low, high)
-        for (index, row), height in zip(group.iterrows(), heights):
-            near = x[(x - x[index]).abs() < 0.1 * (right - left)]
-            edge = near.max() if side > 0 else near.min()
-            place = (edge + side * 0.04 * (right - left), height)
-            _label(ax, row["scenario"], (x[index], row["kept"]), place, side, LOOKS[row["study"]][0])
+    heights = spread(
+        list(named["kept"]), 0.05 * (high - low), low, high
+    )  # all at once: a name may reach to the other side
+    for (index, row), height in zip(named.iterrows(), heights):
+        side = 1 if x[index] <= (left + right) / 2 else -1
+        near = x[(x - x[index]).abs() < 0.1 * (right - left)]
+        edge = near.max() if side > 0 else near.min()
+        place = (edge + side * 0.04 * (right - left), height)
+        _label(ax, row["scenario"], (x[index], row["kept"]), place, side, LOOKS[row["study"]][0])
 
 
 def _label(ax, text: str, point: tuple, place: tuple, side: int, colour: str) -> None:
