@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from lib import ROOT
-from lib.render import QUIET, chromium
+from lib.pdf import QUIET, chromium
 from tests import lab_outputs
 from tests.test_notebooks import copy_of_the_project
 
