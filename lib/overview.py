@@ -199,6 +199,8 @@ def _said(value) -> str:
     """A parameter's value for readers."""
     if value in (None, "", [], {}):
         return "–"
+    if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
+        return "; ".join(" ".join(map(str, entry.values())) for entry in value)
     text = str(value).replace(f"{ROOT}/", "")
     return re.sub(r"^outputs/[^/]+/[^/]+/([^/]+)/.*$", r"\1", text)
 

@@ -22,8 +22,8 @@ from lib.selfcontained import dangling_anchors, external_references
 from lib.show import PRINTED
 
 TEMPLATE = Path(__file__).parent / "report"
-LAB_STYLE = "<style data-for='lab'>"
-"""How the stylesheet begins that `show.style` gives the lab; the page has its own."""
+LAB_STYLE = re.compile(r"<style data-for=.lab.>.*?</style>", re.DOTALL)
+"""The stylesheet that `show.style` gives the lab; the page has its own."""
 
 
 def render(notebook: Path, html: Path, title: str) -> None:
@@ -43,7 +43,7 @@ def render(notebook: Path, html: Path, title: str) -> None:
     page, _ = exporter.from_notebook_node(
         nb, resources={"title": title, "titled": titled, "metadata": {"path": str(Path(notebook).parent)}}
     )
-    page = re.sub(rf"{LAB_STYLE}.*?</style>", "", page, flags=re.DOTALL)
+    page = LAB_STYLE.sub("", page)
     page = _numbered(_anchored(page))
     page = _with_contents(page)
     problems = [f"refers to {reference}" for reference in external_references(page)]
@@ -67,7 +67,7 @@ def _silent_last(cells: list) -> list:
     """Code that shows nothing (parameters, imports, the end of the stage) behind everything that does."""
 
     def silent(cell) -> bool:
-        shown = [output for output in cell.get("outputs", []) if not str(_html(output)).startswith(LAB_STYLE)]
+        shown = [output for output in cell.get("outputs", []) if not LAB_STYLE.match("".join(_html(output)))]
         return cell.cell_type == "code" and not shown
 
     return [cell for cell in cells if not silent(cell)] + [cell for cell in cells if silent(cell)]
@@ -125,6 +125,11 @@ class _Renderer(IPythonRenderer):
         address = entities.escape(re.sub(r"^(https?:)?//|^mailto:", "", url))
         # A lab's reader can click; the mailed file shows where to look and calls nobody.
         return text if text in (address, entities.escape(url)) else f'{text} <span class="address">({address})</span>'
+
+    def text(self, text):
+        return entities.escape(
+            entities.unescape(text), quote=False
+        )  # an entity in a sentence is the character it names
 
     def table(self, text):
         return f'<div class="scroll"><table>{text}</table></div>'

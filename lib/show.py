@@ -43,8 +43,9 @@ OURS_BAR = {"edgecolor": "none"}
 THEIRS_BAR = {"facecolor": "none", "edgecolor": GREY, "hatch": "////", "linewidth": 1.0}
 """Keywords of `Axes.bar` for a paper's own numbers: hollow, grey, hatched."""
 
-TALL, WIDE = 14, 8
-"""More rows than TALL may break over pages; more columns than WIDE, the index counted, are set closer."""
+TALL, WIDE, CROWDED = 14, 7, 11
+"""More rows than TALL may break over pages; more columns than WIDE, the index counted, are set closer, and more
+than CROWDED may break inside their cells."""
 STYLESHEET = Path(__file__).parent / "report" / "figures.css"
 
 _NUMBER = re.compile(r"[\[(]?[<>≤≥≈~±+\-−]?\s*(?!0\d)\d[\d\s.,:×x/%e±+\-–−()\[\]]*$")  # 002 is a name, not a number
@@ -141,8 +142,13 @@ def table(frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note:
     head = _head(frame, marked, kinds, levels)
     body = _body(columns, marked, kinds, labels, stacked)
     footer = f'<p class="note">{_caption(note)}</p>' if note else ""
+    across = frame.shape[1] + len(levels)
     shape = _class(
-        "table", "stacked" * bool(stacked), "tall" * (len(frame) > TALL), "wide" * (frame.shape[1] + len(levels) > WIDE)
+        "table",
+        "stacked" * bool(stacked),
+        "tall" * (len(frame) > TALL),
+        "wide" * (across > WIDE),
+        "crowded" * (across > CROWDED),
     )
     return HTML(
         f"<figure{shape}{_id(name)}><figcaption>{_caption(caption)}</figcaption>"
@@ -202,7 +208,8 @@ def _body(columns, marked, kinds, labels, stacked) -> str:
         again = group is not None and group == previous
         new = group is not None and previous is not None and not again
         names = [
-            f'<th scope="row">{"" if again and i == 0 else escape(column[r])}</th>' for i, column in enumerate(labels)
+            f'<th scope="row"{_class("long" * (len(column[r]) > 26))}>{"" if again and i == 0 else escape(column[r])}</th>'
+            for i, column in enumerate(labels)
         ]
         cells = [
             f"<td{_class(kind, 'theirs' * mark)}{column}>{_cell(texts[r], mark)}</td>"

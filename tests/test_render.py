@@ -137,7 +137,7 @@ def test_tables_and_figures_are_numbered_and_referred_to(page):
 
 def test_contents_lead_to_headings_with_ids_of_their_own(page):
     listed = re.findall(r'<li class="level\d"><a href="#([^"]*)">', page)
-    assert listed == ["The-loss", "Again", "The-loss-2"] * 2  # beside the text and, on a phone, above it
+    assert listed == ["The-loss", "Again", "The-loss-2"] * 3  # beside the text, above it on a phone, and on paper
     assert all(page.count(f'id="{anchor}"') == 1 for anchor in listed)
 
 

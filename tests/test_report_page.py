@@ -108,7 +108,8 @@ def test_it_opens_with_what_was_run_the_claims_and_the_trade_off(html):
     opening = html[html.index("</h1>") : html.index("<h2")]
     for fact in ("Scale", "Models", "Hardware", "Versions", "Date", "Cost"):
         assert f"<dt>{fact}</dt>" in opening
-    assert "<details" not in re.sub(r'<details class="contents">.*?</details>', "", opening, flags=re.DOTALL)
+    before = re.sub(r'<details class="contents">.*?</details>', "", opening, flags=re.DOTALL)
+    assert "<details" not in before[: before.index("How sure it is")], "no code before the first results"
     first = re.search(r'<figure class="(\w+)[^"]*" id="([^"]*)">', html)
     assert first[1] == "table" and html.index('<figure class="figure" id="tradeoff">') == html.index(
         '<figure class="figure"'
@@ -133,12 +134,15 @@ def test_each_study_goes_from_question_to_what_it_says(html):
 def test_tables_can_be_copied_and_read_aloud(html):
     assert "<img" not in html
     assert all("scope=" in cell for cell in re.findall(r"<th\b[^>]*>", html))
-    assert all(re.search(r'role="img" aria-label="[^"]{15,}"', svg) for svg in re.findall(r"<svg[^>]*>", html))
+    pictures = re.findall(r"<svg[^>]*>", html)
+    assert len(pictures) > 10 and all(
+        'role="img"' in svg and re.search(r'aria-label="[^"]{15,}"', svg) for svg in pictures
+    )
 
 
 def test_the_papers_numbers_are_marked_everywhere(html):
     assert re.search(r'<em class="theirs">[−+\d.]+</em>†', html)
-    assert "PAPER" not in html and '<small class="mark">paper</small>' in html
+    assert '<small class="mark">paper</small>' in html
     assert not re.search(r"[Tt]he paper prints [−+\d]", html)
 
 
@@ -218,7 +222,7 @@ def test_the_contents_stay_and_lead_to_headings(view):
 @pytest.mark.parametrize("view", [(420, "light")], indirect=True)
 def test_on_a_phone_sentences_stand_under_each_other(view):
     assert view.locator("figure.stacked").count() >= 3
-    assert view.evaluate(BEYOND, ["figure.stacked :is(table, tr, td, th)", 420]) == []
+    assert view.evaluate(BEYOND, ["figure.stacked tbody :is(tr, td, th)", 420]) == []
 
 
 @needs_browser
