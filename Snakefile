@@ -54,4 +54,4 @@ rule analysis:
         f"outputs/{SCALE}/report.html",
     threads: 2
     shell:
-        "python -m lib.warm --stage {input.parameters:q} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q}"
+        "python -m lib.warm --stage {input.parameters:q} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
