@@ -179,20 +179,26 @@ def tokens_table(found: Gathered, study: str) -> pd.DataFrame:
 
 
 def parameter_table(found: Gathered) -> pd.DataFrame:
-    """Every parameter of every kind of stage (rows), by study (columns); values that differ between scenarios stand beside each
-    other. A folder of outputs is named by its scenario, or counted where there are many."""
+    """Every parameter of every kind of stage: one value where all studies have the same, else each study's, and values that
+    differ between scenarios beside each other. A folder of outputs is named by its scenario, or counted where there are many."""
     values: dict[tuple[str, str], dict[str, list[str]]] = {}
     for (study, _, kind), stage in sorted(found.stages.items(), key=lambda item: _place(item[0][2], KINDS)):
         for name, value in stage["parameters"].items():
             shape_of_nothing = stage["parameters"].get("teacher") and name in SHAPE and kind == "teacher_continuation"
             if name != "output_dir" and not shape_of_nothing:
                 values.setdefault((kind.replace("_", " "), name), {}).setdefault(study, []).append(_said(value))
-    rows = {
-        key: {study: _listed(list(dict.fromkeys(given))) for study, given in by_study.items()}
-        for key, by_study in values.items()
-    }
-    frame = pd.DataFrame(list(rows.values()), columns=[name for name in ASKS if name in found.studies]).fillna("–")
+    rows = {key: _of_studies({study: _listed(list(dict.fromkeys(given))) for study, given in by_study.items()})
+            for key, by_study in values.items()}  # fmt: skip
+    frame = pd.DataFrame({"value": list(rows.values())})
     return frame.set_axis(pd.MultiIndex.from_tuples(rows, names=["stage", "parameter"]) if rows else frame.index)
+
+
+def _of_studies(values: dict[str, str]) -> str:
+    """One value if all are alike, else each after the name of its study."""
+    alike = set(values.values())
+    if len(alike) == 1:
+        return alike.pop()
+    return "; ".join(f"{claims_view.STUDIES.get(study, study)}: {value}" for study, value in values.items())
 
 
 def _said(value) -> str:
