@@ -21,7 +21,9 @@ def make(outputs):
     corpus.mkdir(parents=True)
     given = validate("data_prep", steps[f"{STUDY}/corpus_teacher/data_prep"])
     statistics = prepare.prepare(given, corpus, say=lambda line: None)
-    (corpus / "result.json").write_text(json.dumps({"stage": "data_prep", "parameters": {}, "statistics": statistics}))
+    (corpus / "result.json").write_text(
+        json.dumps({"stage": "data_prep", "parameters": given.model_dump(mode="json"), "statistics": statistics})
+    )
     shutil.copytree(corpus, outputs / "smoke/herbert/corpus_transfer/data_prep")
     words = prepare.open_corpus(corpus).tokenizer()
     teacher = models.new_encoder(vocab_size=len(words), layers=2, hidden=32, heads=2, intermediate=64, max_length=64,
