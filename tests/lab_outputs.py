@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import torch
 
-from lib import models, plan, prepare, pretraining
+from lib import models, plan, prepare, pretraining, stage
 from lib.parameters import validate
 from lib.results import RESULTS
 
@@ -21,7 +21,9 @@ def make(outputs):
     corpus.mkdir(parents=True)
     given = validate("data_prep", steps[f"{STUDY}/corpus_teacher/data_prep"])
     statistics = prepare.prepare(given, corpus, say=lambda line: None)
-    (corpus / "result.json").write_text(json.dumps({"stage": "data_prep", "parameters": {}, "statistics": statistics}))
+    (corpus / "result.json").write_text(
+        json.dumps({"stage": "data_prep", "parameters": given.model_dump(mode="json"), "statistics": statistics})
+    )
     shutil.copytree(corpus, outputs / "smoke/herbert/corpus_transfer/data_prep")
     words = prepare.open_corpus(corpus).tokenizer()
     teacher = models.new_encoder(vocab_size=len(words), layers=2, hidden=32, heads=2, intermediate=64, max_length=64,
@@ -36,8 +38,9 @@ def make(outputs):
         folder = outputs / "smoke/herbert" / name / kind
         pretraining.save(model, words, folder / "model")
         text = json.dumps(steps[f"{STUDY}/{name}/{kind}"]).replace('"outputs/', f'"{outputs}/')
-        result = {"stage": kind, "parameters": json.loads(text), "summary": {"layers": model.config.num_hidden_layers},
-                  "history": []}  # fmt: skip
+        known = {"mlm_loss": 5.0, "mlm_accuracy": 1.0, "positions": 100}
+        result = {"stage": kind, "parameters": json.loads(text), "summary": pretraining.summary(model, []), "before": known,
+                  "after": known, "history": [], "machine": stage.machine(), "versions": stage.versions()}  # fmt: skip
         (folder / "result.json").write_text(json.dumps(result))
     rows = [
         ("herbert", name, layers, seed, task, "toy-pl", "accuracy", protocol, 2, level + shift + seed)

@@ -147,7 +147,10 @@ def _line(folder: Path, stages: list[str], at: int, running: bool, scratch: Path
     where = f"stage {at + 1} of {len(stages)}, {Path(stages[at]).name.replace('_', ' ')}"
     log = (folder / LOG).read_text(encoding="utf-8").strip().splitlines() if (folder / LOG).is_file() else []
     if running:
-        step = f": {' '.join(log[-1].rpartition('] ')[2].split())}" if log and log[-1].endswith(" left") else ""
+        told = follow.read(scratch)
+        step = f": step {told[-1]['step']:,} of {told[-1]['steps']:,}, loss {told[-1]['loss']:.3f}" if told else ""
+        if log and log[-1].endswith(" left"):
+            step = f": {' '.join(log[-1].rpartition('] ')[2].split())}"
         return f"Running: {where}{step}."
     if failed := [line for line in log if " failed: " in line and "Stopped: " not in line]:
         return f"Failed: {failed[-1].partition(' failed: ')[2]} ({where})."
