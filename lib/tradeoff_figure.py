@@ -112,15 +112,24 @@ def _name(ax, x: pd.Series, shown: pd.DataFrame, students: pd.DataFrame) -> None
     wanted = shown.index.isin(best(students).index) | shown["on_front"]
     named = shown[wanted].sort_values("kept")
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
-    heights = spread(
-        list(named["kept"]), 0.05 * (high - low), low, high
-    )  # all at once: a name may reach to the other side
-    for (index, row), height in zip(named.iterrows(), heights):
-        side = 1 if x[index] <= (left + right) / 2 else -1
-        near = x[(x - x[index]).abs() < 0.1 * (right - left)]
-        edge = near.max() if side > 0 else near.min()
-        place = (edge + side * 0.04 * (right - left), height)
-        _label(ax, row["scenario"], (x[index], row["kept"]), place, side, LOOKS[row["study"]][0])
+    gap, taken = 0.05 * (high - low), []
+    printed_at = [text.get_position() for text in ax.texts]  # the papers' names end there
+    for side, ends in ((1, x[named.index] <= (left + right) / 2), (-1, x[named.index] > (left + right) / 2)):
+        group = named[ends]
+        for (index, row), height in zip(group.iterrows(), spread(list(group["kept"]), gap, low, high)):
+            near = x[(x - x[index]).abs() < 0.1 * (right - left)]
+            at = (near.max() if side > 0 else near.min()) + side * 0.04 * (right - left)
+            height = clear_of([*taken, *(y for end, y in printed_at if at < end)], height, gap)
+            taken.append(height)
+            _label(ax, row["scenario"], (x[index], row["kept"]), (at, height), side, LOOKS[row["study"]][0])
+
+
+def clear_of(taken: list[float], height: float, gap: float) -> float:
+    """A height, moved up until it is at least `gap` from all that are taken."""
+    for other in sorted(taken):
+        if abs(height - other) < gap:
+            height = other + gap
+    return height
 
 
 def _label(ax, text: str, point: tuple, place: tuple, side: int, colour: str) -> None:

@@ -116,8 +116,8 @@ def test_the_report_holds_both_sections(outputs):
     for text in (
         "Transfer sets: how much text",
         "randomised",
-        "RQ1",
-        "RQ2",
+        "RQ 1",
+        "RQ 2",
         "without soft targets",
         "layers up to the top",
     ):
