@@ -18,7 +18,7 @@ NOTHING = (
     "cell again."
 )
 ALL = "all"
-MOST = 12
+MOST = 16
 """Panels of a figure; what does not fit is in the table."""
 PROTOCOLS = {"last epoch": "final", "best epoch": "best_epoch"}
 
@@ -68,11 +68,12 @@ def filtered(results: pd.DataFrame, **wanted) -> pd.DataFrame:
 def table(results: pd.DataFrame) -> pd.DataFrame:
     """Mean ± half of the 95 % interval over seeds, in percent: a row a scenario, a column a task, metric and language."""
     order = list(dict.fromkeys(results["scenario"]))
-    several = results["language"].nunique() > 1
+    several, alike = results["language"].nunique() > 1, results["metric"].nunique() == 1
     groups = results.groupby(["scenario", "task", "metric", *["language"] * several], sort=False)["value"]
     wide = groups.apply(pm).unstack([*range(1, 3 + several)]).reindex(order).fillna("–")
     layers = results.groupby("scenario")["layers"].first().reindex(order)
-    wide.columns = pd.MultiIndex.from_tuples([(task, " ".join(rest)) for task, *rest in wide.columns])
+    named = [(task, " ".join(rest[several and alike :]).replace("_", " ")) for task, *rest in wide.columns]
+    wide.columns = pd.MultiIndex.from_tuples(named)
     wide.insert(0, ("", "layers"), layers)
     return wide
 

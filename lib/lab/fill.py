@@ -13,8 +13,8 @@ from lib.lab.view import WIDE, View, live
 from lib.losses import soft_target_loss
 
 CAPTION = (
-    "Distance of each student from its teacher, KL(teacher ‖ student) in nats, at every token; the darker the further. Bars: "
-    "mean over the tokens shown."
+    "Distance of each student from its teacher, KL(teacher ‖ student) in nats, at every token; the stronger the tint, the further. "
+    "Bars: mean over the tokens shown."
 )
 
 
@@ -86,7 +86,13 @@ def view(sentence: str, teacher: str, students: dict[str, str], top: int = 5, hi
         which = f"blank {number} of {len(blanks)}" if len(blanks) > 1 else "the blank"
         note = f"Here stood: {hidden}" if hidden and len(blanks) == 1 else ""
         columns = {"teacher": theirs[place], **{name: logits[place] for name, logits in ours.items()}}
-        parts.append(show.table(guesses(columns, words, top), f"What each model would put into {which}.", note=note))
+        parts.append(
+            show.table(
+                guesses(columns, words, top),
+                f"What each model would put into {which} of “{sentence.strip()}”.",
+                note=note,
+            )
+        )
     if ours:
         distances = {name: divergences(theirs[1:-1], logits[1:-1]) for name, logits in ours.items()}
         caption = (
@@ -117,13 +123,13 @@ def widget(found: list[Pair] | None = None) -> View:
 
     def taught() -> None:
         theirs = of[teacher.value]
-        students.options = [(_short(pair.name), pair.student) for pair in theirs]
+        students.options = list(short_names(theirs).items())
         asked["number"] = -1
         next_sentence()
         students.value = [pair.student for pair in theirs[:3]]
 
     def draw(teacher, students, sentence, top):
-        chosen = {_short(pair.name): pair.student for pair in of[teacher] if pair.student in students}
+        chosen = {name: student for name, student in short_names(of[teacher]).items() if student in students}
         return view(sentence, teacher, chosen, top, known.get(sentence, ""))
 
     taught()
@@ -132,6 +138,7 @@ def widget(found: list[Pair] | None = None) -> View:
                 [[teacher, top], [students], [sentence, another]], {"teacher": taught})  # fmt: skip
 
 
-def _short(name: str) -> str:
-    """A name without the scale and study, which are those of its teacher or stand beside it."""
-    return name.rpartition(" · ")[2]
+def short_names(taught: list[Pair]) -> dict[str, str]:
+    """What a teacher's students are called, by name: the last part of their names where that is enough to tell them apart."""
+    last = [pair.name.rpartition(" · ")[2] for pair in taught]
+    return {name if last.count(name) == 1 else pair.name: pair.student for pair, name in zip(taught, last)}

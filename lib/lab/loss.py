@@ -91,7 +91,7 @@ def figure(found: pd.DataFrame, curves: pd.DataFrame, temperature: float, weight
     axes["targets"].set(
         xlim=(0, 112), ylim=(len(found) - 0.4, -0.6), title=f"soft targets at T = {temperature:g}, percent"
     )
-    axes["targets"].legend(loc="lower right")
+    axes["targets"].legend(loc="center right")  # where neither the likeliest token nor the others reach
     axes["targets"].grid(False)
     for column, line in zip(curves, ("-", "--")):
         axes["curve"].plot(curves.index, curves[column], line, color=show.PALETTE[2], label=column)

@@ -39,9 +39,9 @@ class Pair:
 
 
 def pairs(outputs: Path | None = None) -> list[Pair]:
-    """Every student that is published under `outputs`, and whose teacher is there or on a hub, by name."""
-    found = {}
-    for path in sorted((outputs or OUTPUTS).rglob("result.json")):
+    """Every student that is published under `outputs`, and whose teacher is there or on a hub; the lab's own last."""
+    outputs, found = outputs or OUTPUTS, {}
+    for path in sorted(outputs.rglob("result.json"), key=lambda path: (path.is_relative_to(outputs / "lab"), path)):
         if path.parent.name not in ("distillation", "cascade_ta") and path.parent.parent.name != "lab":
             continue
         stage = json.loads(path.read_text(encoding="utf-8"))

@@ -20,7 +20,7 @@ def students(found: Gathered) -> list[Pair]:
     """The students of the studies that were gathered, those first that learned from soft targets."""
     studies = {study for study, _, _ in found.stages}
     there = [pair for pair in pairs(found.folder) if Path(pair.student).relative_to(found.folder).parts[0] in studies]
-    return sorted(there, key=lambda pair: not pair.parameters.get("weight_soft"))
+    return sorted(there, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
 
 
 def examples(found: Gathered) -> list[Markdown | HTML]:
