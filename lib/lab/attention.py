@@ -122,8 +122,8 @@ def view(sentence: str, pair: Pair, layer: int, head: int, mapping: str) -> list
     layers = " and ".join(map(str, targets[layer]))
     caption = (
         f"Head {head} of layer {layer}, {name_of(pair.student)}. Target: the teacher's layer{'s' * (len(targets[layer]) > 1)} "
-        f"{layers}. Rows look at columns, the darker the more. Right: orange where the student looks more, blue where less. "
-        f"Mean squared error {distance(own, target):.2g}."
+        f"{layers}. Rows look at columns, the stronger the colour, the more. Right: orange where the student looks more, "
+        f"blue where less. Mean squared error {distance(own, target):.2g}."
     )
     maps = target[0, 0].numpy(), own[0, 0].numpy()
     return [show.figure(figure(shown, *maps), caption, described(shown, *maps)), table]

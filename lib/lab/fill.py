@@ -13,8 +13,8 @@ from lib.lab.view import WIDE, View, live
 from lib.losses import soft_target_loss
 
 CAPTION = (
-    "Distance of each student from its teacher, KL(teacher ‖ student) in nats, at every token; the darker the further. Bars: "
-    "mean over the tokens shown."
+    "Distance of each student from its teacher, KL(teacher ‖ student) in nats, at every token; the stronger the colour, the "
+    "further. Bars: mean over the tokens shown."
 )
 
 
