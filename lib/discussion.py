@@ -51,8 +51,19 @@ def decisions(scores: pd.DataFrame, efficiency: pd.DataFrame) -> list[Answer]:
 def paragraph(answer: Answer) -> str:
     """Question, what to do, how sure that is and from which studies, and what they show."""
     studies = listed(dict.fromkeys(STUDIES[c.study] for c in answer.comparisons))
+    return f"**{answer.question}** {answer.follows}  \n*{_sure(answer)}, from {studies}.* {answer.found}"
+
+
+def in_brief(scores: pd.DataFrame, efficiency: pd.DataFrame) -> str:
+    """Every question with what to do and how sure that is, without the numbers: a Markdown list for the report's opening."""
+    lines = [f"- **{a.question}** {a.follows} *{_sure(a)}.*" for a in decisions(scores, efficiency)]
+    head = "**What was found, in brief** (the numbers stand under [If you distill tomorrow](#If-you-distill-tomorrow))."
+    return "\n".join([head, "", *lines]) if lines else ""
+
+
+def _sure(answer: Answer) -> str:
     sure = how_sure(answer.comparisons)
-    return f"**{answer.question}** {answer.follows}  \n*{sure[0].upper() + sure[1:]}, from {studies}.* {answer.found}"
+    return sure[0].upper() + sure[1:]
 
 
 def in_short(given: Sequence[Answer]) -> str:

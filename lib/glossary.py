@@ -48,7 +48,6 @@ TRANSFER_SETS = {
     "randomised": "the 10 % sample, the words of every sequence shuffled",
     "generated": "sequences drawn from the lengths and word frequencies of the 10 % sample",
     "bigram": "the same, each word drawn given the one before it",
-    "DistilBERT": "the published model, fine-tuned here",
 }
 CHAINS = {
     "cascade": "{n} layers, reached through assistants one layer apart",
@@ -56,6 +55,7 @@ CHAINS = {
     "truncated": "the teacher's lowest {n} layers as they are: the control",
 }
 TEACHER = "the teacher itself"
+PUBLISHED = {name: "the published model, fine-tuned here" for name in ("DistilBERT", "DistilmBERT")}
 
 
 def terms() -> pd.DataFrame:
@@ -75,6 +75,8 @@ def meaning(study: str, scenario: str) -> str:
     """A scenario in words."""
     if scenario == "teacher":
         return TEACHER
+    if scenario in PUBLISHED:
+        return PUBLISHED[scenario]
     if study == cascade.STUDY:
         chain, layers = cascade.parsed(scenario)
         return CHAINS.get(chain, f"{{n}} layers, by {chain}" if layers else "–").format(n=layers)

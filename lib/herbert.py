@@ -256,6 +256,6 @@ def optimism_paragraph(results: pd.DataFrame) -> str:
     return (
         f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} over its last "
         f"epoch, on the mean of the tasks and of {number_of(len(per_scenario), 'scenario')}; most for {most} "
-        f"({signed(per_scenario[most].mean())}). The maximum cannot be lower than the last epoch: this is a size, "
+        f"({with_interval(interval(per_scenario[most]))}). The maximum cannot be lower than the last epoch: this is a size, "
         "not a test."
     )

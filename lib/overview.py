@@ -198,7 +198,8 @@ def _of_studies(values: dict[str, str]) -> str:
     alike = set(values.values())
     if len(alike) == 1:
         return alike.pop()
-    return "; ".join(f"{claims_view.STUDIES.get(study, study)}: {value}" for study, value in values.items())
+    in_order = sorted(values, key=lambda study: _place(study, list(ASKS)))
+    return "; ".join(f"{claims_view.STUDIES.get(study, study)}: {values[study]}" for study in in_order)
 
 
 def _said(value) -> str:

@@ -145,6 +145,14 @@ def test_any_subset_of_the_studies_gives_a_discussion_of_what_ran(count):
         assert ("Which temperature?" in text) == ("ablation" in studies)
 
 
+def test_the_brief_has_every_advice_and_how_sure_it_is_without_numbers():
+    scores = pd.concat([results(study) for study in MAKE], ignore_index=True)
+    brief = discussion.in_brief(scores, NO_EFFICIENCY)
+    assert brief.count("\n- **") == len(discussion.decisions(scores, NO_EFFICIENCY)) >= 8
+    assert "*Decided.*" in brief and "[+" not in brief and "](#If-you-distill-tomorrow)" in brief
+    assert discussion.in_brief(NO_RESULTS, NO_EFFICIENCY) == ""
+
+
 def test_nothing_measured():
     assert discussion.answers(FOUND, NO_RESULTS, NO_EFFICIENCY, EMPTY) == (
         "No decision of this kind was measured by the studies that ran."

@@ -1,10 +1,12 @@
 """What the figures of all studies share."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lib import figures
 from lib.statistics import interval
+from tests.drawn import overlaps
 
 
 def test_labels_keep_their_distance():
@@ -30,6 +32,39 @@ def test_a_column_is_the_same_upright():
     assert set(dots.get_xdata()) == {8.0} and dots.get_ydata().tolist() == [70.0, 72.0, 75.0]
     assert tuple(bar.get_ydata()) == pytest.approx(interval([70.0, 72.0, 75.0])[1:])
     assert mean.get_ydata() == [interval([70.0, 72.0, 75.0]).mean]
+
+
+def curves(*scenarios) -> pd.DataFrame:
+    rows = [
+        (name, step, part, 1 / step)
+        for name in scenarios
+        for step in range(1, 400)
+        for part in (("mlm",) if name == "teacher" else ("loss", "mlm", "soft"))
+    ]
+    return pd.DataFrame(rows, columns=["scenario", "step", "component", "value"])
+
+
+def test_curves_tell_scenarios_of_one_colour_apart_and_leave_the_sum_out():
+    colours = {"a": "#0072b2", "b": "#d55e00", "c": "#0072b2"}
+    figure = figures.figure_curves(curves("a", "b", "c", "teacher"), colours)
+    titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
+    assert titles == ["MLM loss", "soft-target loss", "teachers: MLM loss"]
+    looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
+    assert len(looks) == 3 and all(len(line.get_xdata()) <= figures.POINTS for line in figure.axes[0].lines)
+    assert overlaps(figure) == []
+    assert "b MLM loss 0.00251, soft-target loss 0.00251" in figures.describe_curves(curves("b"))
+
+
+def test_curves_of_nothing():
+    nothing = pd.DataFrame(columns=["scenario", "step", "component", "value"])
+    assert overlaps(figures.figure_curves(nothing, {})) == []
+    assert "nothing was trained" in figures.describe_curves(nothing)
+
+
+def test_a_dollar_in_a_name_begins_no_formula():
+    figure = figures.figure_curves(curves("$a$b"), {})
+    (key,) = figure.legends
+    assert key.get_texts()[0].get_text() == r"\$a\$b" and overlaps(figure) == []
 
 
 @pytest.mark.parametrize("number, across, visible", [(3, 3, 3), (3, 2, 3), (1, 2, 1), (4, 2, 4)])

@@ -10,6 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from lib import pdf, render, show
 from lib.errors import InputError
+from lib.markdown import plain
+from lib.wording import printed
 
 FORMULAS = r"""## The loss
 
@@ -160,6 +162,18 @@ def test_code_and_print_are_folded_and_errors_are_not(page):
     assert "open" not in re.findall(r"<details[^>]*>", page)
     assert '<pre class="error">InputError: T must be &gt; 0</pre>' in page
     assert "data-for" not in page  # the lab's copy of the stylesheet
+
+
+def test_code_stands_behind_what_it_shows_and_silent_code_last(page):
+    assert page.index("Scores at") < page.index("<summary>code</summary>")
+    assert page.index("A gap of") < page.index("<summary>parameters and their defaults</summary>")
+
+
+def test_sentences_from_data_are_text_and_the_papers_numbers_marked(tmp_path):
+    said = f"{plain('<script>1</script> & $x$ *b* [a](#b)')} is 3 % above {printed('−2.9')}, <b>bold</b>"
+    page = page_of(tmp_path, new_notebook(cells=[cell(outputs=[result(**{"text/markdown": said})])]))
+    assert "<script" not in page and "&lt;script&gt;1&lt;/script&gt; &amp; $x$ *b* [a](#b) is 3\u00a0% above" in page
+    assert '<em class="theirs">−2.9</em>†, &lt;b&gt;bold&lt;/b&gt;' in page
 
 
 def test_a_widget_shows_its_plain_text(page):

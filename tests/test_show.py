@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from lib import show
+from lib.wording import printed
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -126,6 +127,29 @@ def test_numbers(values, texts):
 def test_how_a_column_is_set(text, kind):
     html = show.table(pd.DataFrame({"x": [text]}), "c").data
     assert re.search(r"<td(?: class=\"(\w*)\")?[ >]", html)[1] == (kind or None)
+
+
+def test_facts_are_text():
+    html = show.facts({"Data": "<b> & more", "Scale": "tiny"}).data
+    assert "<dt>Data</dt><dd>&lt;b&gt; &amp; more</dd>" in html and html.count("<dt>") == 2
+
+
+def test_a_table_with_sentences_names_its_cells_for_narrow_screens():
+    frame = pd.DataFrame({"claim": ["x" * 40], "n": [5]})
+    html = show.table(frame, "c").data
+    assert 'class="table stacked"' in html and '<td class="num" data-column="n">5</td>' in html
+    assert "stacked" not in show.table(frame[["n"]], "c").data and "data-column" not in show.table(frame[["n"]], "c").data
+
+
+def test_the_shape_of_a_table_is_told_to_the_page():
+    assert 'class="table tall"' in show.table(pd.DataFrame({"n": range(15)}), "c").data
+    assert 'class="table wide"' in show.table(pd.DataFrame([range(8)]), "c").data
+    assert 'class="table wide crowded"' in show.table(pd.DataFrame([range(12)]), "c").data
+
+
+def test_a_papers_number_in_a_caption_or_note_is_marked():
+    html = show.table(pd.DataFrame({"n": [1]}), f"Beside {printed('9.7')}", note=f"{printed('<77>')} is 3 %").data
+    assert 'Beside <i class="theirs">9.7</i>†' in html and '<i class="theirs">&lt;77&gt;</i>† is 3\u00a0%' in html
 
 
 def test_an_empty_frame_is_an_empty_table():
