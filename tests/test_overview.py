@@ -1,7 +1,6 @@
 """The parts of the report that belong to no single study, on a few made-up stages."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -26,12 +25,20 @@ class Found:
     def __init__(self):
         tuned = {"model": "outputs/tiny/herbert/S0/distillation/model", "model_revision": None, "seed": 0}
         self.stages = {
-            ("ablation", "triple", "distillation"): stage("distillation", "ablation", "triple", temperature=2.0, seed=0),
-            ("herbert", "S0", "finetune"): stage("finetune", "herbert", "S0", **tuned) | {"scores": [{"task": "a", "seed": 1}]},
+            ("ablation", "triple", "distillation"): stage(
+                "distillation", "ablation", "triple", temperature=2.0, seed=0
+            ),
+            ("herbert", "S0", "finetune"): stage("finetune", "herbert", "S0", **tuned)
+            | {"scores": [{"task": "a", "seed": 1}]},
             ("herbert", "S3", "distillation"): stage("distillation", "herbert", "S3", temperature=4.0, seed=0),
             ("herbert", "S4", "distillation"): stage("distillation", "herbert", "S4", temperature=8.0, seed=0),
             ("herbert", "corpus_teacher", "data_prep"): stage(
-                "data_prep", "herbert", "corpus_teacher", sources=[{"kind": "toy", "lines": 5}], sample_of="", folder=f"{ROOT}/text"
+                "data_prep",
+                "herbert",
+                "corpus_teacher",
+                sources=[{"kind": "toy", "lines": 5}],
+                sample_of="",
+                folder=f"{ROOT}/text",
             ),
         }
 
@@ -62,7 +69,9 @@ def test_parameters_stand_once_unless_studies_or_scenarios_differ():
 def test_many_values_are_counted():
     found = Found()
     for n in range(9):
-        found.stages["herbert", f"X{n}", "distillation"] = stage("distillation", "herbert", f"X{n}", temperature=n / 10, seed=0)
+        found.stages["herbert", f"X{n}", "distillation"] = stage(
+            "distillation", "herbert", f"X{n}", temperature=n / 10, seed=0
+        )
     assert "HerBERT: 11 different ones" in overview.parameter_table(found)["value"]["distillation", "temperature"]
 
 
@@ -71,7 +80,10 @@ def test_stages_stand_by_study_in_the_order_in_which_they_run():
     assert list(table.index) == [
         ("herbert", "data prep"), ("herbert", "distillation"), ("herbert", "finetune"), ("ablation", "distillation"),
     ]  # fmt: skip
-    assert table.loc[("herbert", "distillation"), "time"] == "2:00" and table.loc[("herbert", "distillation"), "share"] == "40 %"
+    assert (
+        table.loc[("herbert", "distillation"), "time"] == "2:00"
+        and table.loc[("herbert", "distillation"), "share"] == "40 %"
+    )
 
 
 def test_facts_say_what_ran_when_and_at_what_cost(monkeypatch):
@@ -79,7 +91,10 @@ def test_facts_say_what_ran_when_and_at_what_cost(monkeypatch):
     facts = overview.facts(Found(), NO_RESULTS)
     assert list(facts) == ["Scale", "Models", "Hardware", "Versions", "Date", "Cost"]
     assert facts["Scale"].startswith("tiny: toy languages")
-    assert facts["Cost"] == "5 stages, 5 minutes of computing time in all; 3,600 tokens trained on; at most 0.5 GiB of memory"
+    assert (
+        facts["Cost"]
+        == "5 stages, 5 minutes of computing time in all; 3,600 tokens trained on; at most 0.5 GiB of memory"
+    )
 
 
 def test_only_reasons_that_befell_a_line_are_listed():

@@ -138,7 +138,9 @@ def test_a_table_with_sentences_names_its_cells_for_narrow_screens():
     frame = pd.DataFrame({"claim": ["x" * 40], "n": [5]})
     html = show.table(frame, "c").data
     assert 'class="table stacked"' in html and '<td class="num" data-column="n">5</td>' in html
-    assert "stacked" not in show.table(frame[["n"]], "c").data and "data-column" not in show.table(frame[["n"]], "c").data
+    assert (
+        "stacked" not in show.table(frame[["n"]], "c").data and "data-column" not in show.table(frame[["n"]], "c").data
+    )
 
 
 def test_the_shape_of_a_table_is_told_to_the_page():
