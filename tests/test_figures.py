@@ -52,7 +52,7 @@ def test_curves_tell_scenarios_of_one_colour_apart_and_leave_the_sum_out():
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
     assert len(looks) == 3 and all(len(line.get_xdata()) <= figures.POINTS for line in figure.axes[0].lines)
     assert overlaps(figure) == []
-    assert "b MLM loss 0.00251, soft-target loss 0.00251" in figures.describe_curves(curves("b"))
+    assert "b total loss 0.00251, MLM loss 0.00251, soft-target loss 0.00251" in figures.describe_curves(curves("b"))
 
 
 def test_curves_of_nothing():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import wording
 from lib.statistics import Interval, interval
 from lib.wording import (
     by_side,
@@ -14,7 +15,6 @@ from lib.wording import (
     printed,
     signed,
     signed_pm,
-    tested,
     with_interval,
 )
 
@@ -44,9 +44,9 @@ def test_a_conclusion_goes_as_far_as_the_interval(values, words, side):
 def test_differences_in_words():
     better, open_one = pd.Series([1.0, 1.1, 0.9, 1.0, 1.2]), pd.Series([-1.0, 1.1, 0.1])
     assert signed_pm(better) == "+1.0 ± 0.1" and signed_pm(better[:1]) == "+1.0"
-    assert tested(better) == "5 seeds; sign-flip p = 0.0625, the least that 5 seeds can give"
-    assert tested(open_one) == "3 seeds; sign-flip p = 1; 3 seeds cannot go below 0.25"
-    assert tested(better[:1]) == "1 seed"
+    assert wording.tested(better) == "5 seeds; sign-flip p = 0.0625, the least that 5 seeds can give"
+    assert wording.tested(open_one) == "3 seeds; sign-flip p = 0.75; 3 seeds cannot go below 0.25"
+    assert wording.tested(better[:1]) == "1 seed"
     sides = {"A": better, "B": open_one, "C": -better, "D": better, "E": better[:0]}
     assert by_side(sides) == "better on A and D; worse on C; undecided on B"
     assert by_side(sides, "a gain", "a loss").startswith("a gain on A and D; a loss on C")
