@@ -25,8 +25,8 @@ export TOKENIZERS_PARALLELISM := true
 
 report: $(READY)
 	@python -m lib.pdf "$(FORMAT)"
-	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
-	@python -m lib.warm snakemake --cores $(CORES) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --cores "$(CORES)" --gpus "$(GPUS)"
+	@python -m lib.locks "outputs/$(SCALE)" python -m lib.warm snakemake --cores $(CORES) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)" \
 	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }
 	@echo "the report: outputs/$(SCALE)/report.html"

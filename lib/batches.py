@@ -3,6 +3,8 @@
 Because `at(step)` depends on nothing but the seed and the step, a resumed run sees exactly the batches it would have seen.
 """
 
+import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,31 +29,43 @@ class Schedule:
         self.micro = min(micro, self.batch)
         self.steps_per_epoch = max(1, len(self.lengths) // self.batch)
         self.steps = steps or max(1, round(epochs * self.steps_per_epoch))
-        self._epoch, self._order = -1, []
+        self._epoch = self._pool = -1
+        self._pools: Iterator[list[list[np.ndarray]]] = iter(())
+        self._steps: list[list[np.ndarray]] = []
+
+    def anew(self) -> "Schedule":
+        """The same schedule, to look up steps in while another thread reads this one."""
+        again = copy.copy(self)
+        again._epoch = -1
+        return again
 
     def indices(self, step: int) -> list[np.ndarray]:
         """The micro-batches of one step, each an array of sequence indices."""
         epoch, within = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, self._plan(epoch)
-        return self._order[within]
+        pool, place = divmod(within, POOL)
+        if epoch != self._epoch or pool < self._pool:
+            self._epoch, self._pool, self._pools = epoch, -1, self._plan(epoch)
+        while self._pool < pool:
+            self._steps = next(self._pools)
+            self._pool += 1
+        return self._steps[place]
 
-    def _plan(self, epoch: int) -> list[list[np.ndarray]]:
-        """All steps of an epoch. Sequences of similar length share a micro-batch; which ones meet in a step is random."""
+    def _plan(self, epoch: int) -> Iterator[list[list[np.ndarray]]]:
+        """The steps of an epoch, POOL at a time: a corpus has too many to hold them all. Sequences of similar length share a
+        micro-batch; which ones meet in a step is random."""
         rng = np.random.default_rng([self.seed, epoch])
-        order = rng.permutation(len(self.lengths))[: self.steps_per_epoch * self.batch]
+        kind = np.int32 if len(self.lengths) < 2**31 else np.int64
+        order = rng.permutation(np.arange(len(self.lengths), dtype=kind))[: self.steps_per_epoch * self.batch]
         whole, rest = divmod(self.batch, self.micro)
         sizes = [self.micro] * whole + [rest] * (rest > 0)
-        steps: list[list[np.ndarray]] = []
         for start in range(0, len(order), POOL * self.batch):
-            pool = order[start : start + POOL * self.batch]
+            pool = order[start : start + POOL * self.batch].astype(np.int64)
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
             count = len(pool) // self.batch
             pieces = np.split(pool, np.cumsum(sizes * count)[:-1])
             full, short = ([piece for piece in pieces if (len(piece) == self.micro) is want] for want in (True, False))
             full, short = ([group[i] for i in rng.permutation(len(group))] for group in (full, short))
-            steps += [full[whole * k : whole * (k + 1)] + short[k : k + 1] for k in range(count)]
-        return steps
+            yield [full[whole * k : whole * (k + 1)] + short[k : k + 1] for k in range(count)]
 
 
 @dataclass
@@ -67,6 +81,14 @@ class Batch:
     def to(self, device: torch.device) -> "Batch":
         parts = (self.inputs, self.kept, self.labels, self.segments)
         return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in parts))
+
+
+def places(schedule: Schedule, step: int, micro: int | None, what: str, shown: int = 8) -> str:
+    """The indices of a step's micro-batches, or of one of them, in words: "sequences 3, 17, 5 and 13 more"."""
+    micros = schedule.anew().indices(step)
+    indices = np.concatenate(micros if micro is None else micros[micro : micro + 1]).tolist()
+    more = f" and {len(indices) - shown} more" if len(indices) > shown else ""
+    return f"{what}s {', '.join(map(str, indices[:shown]))}{more}" if len(indices) > 1 else f"{what} {indices[0]}"
 
 
 def padded(longest: int) -> int:
@@ -104,6 +126,10 @@ class MaskedBatches:
         """The micro-batches of a step, masked. The masks depend on the seed and the step alone."""
         generator = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + step)
         return [self._masked(indices, generator) for indices in self.schedule.indices(step)]
+
+    def named(self, step: int, micro: int | None = None) -> str:
+        """Which sequences of the corpus a step reads, or one of its micro-batches, from 0."""
+        return f"{places(self.schedule, step, micro, 'sequence')} of {getattr(self.corpus, 'folder', 'the corpus')}"
 
     def _masked(self, indices: np.ndarray, generator: torch.Generator) -> Batch:
         ids, starts = self.corpus.rows(indices)

@@ -19,6 +19,7 @@ from lib.cleaning import How, clean
 from lib.documents import BookSource, WikiSource
 from lib.errors import InputError
 from lib.languages import Language
+from lib.seen import Seen
 from lib.sentences import split
 from lib.textfiles import OPENERS, find, record, text_lines
 
@@ -30,7 +31,7 @@ HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]
 class ToySource(BaseModel):
     """Text of a toy language: so many lines of one of its corpora."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     kind: Literal["toy"] = "toy"
     language: Language = Field(min_length=1)
     corpus: str
@@ -44,7 +45,7 @@ class FileSource(BaseModel):
     sources with shares that do not overlap are disjoint parts of one text, a repeated line included.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     kind: Literal["files"] = "files"
     path: str = Field(min_length=1)
     language: Language = ""
@@ -65,7 +66,7 @@ class HubSource(BaseModel):
     `documents`: the column holds whole articles (wikimedia/wikipedia), of which the text passages are used.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     kind: Literal["hub"] = "hub"
     dataset: str = Field(min_length=1)
     language: Language = ""
@@ -207,6 +208,7 @@ def passages(
     counts: Counter | None = None,
     language: str = "",
     tallies: list[Counter] | None = None,
+    folder: Path | None = None,
 ) -> Iterator[tuple[int, str]]:
     """The lines of all sources, each with the place of its source among them, one source after the other, cleaned, without
     those that are dropped.
@@ -219,9 +221,10 @@ def passages(
         counts: is kept up to date: `passages_in` and `bytes_in` before cleaning, then `lines_in`; dropped as `blank`,
             `too_few_words`, `too_many_words`, `duplicate`; kept as `lines`, `words`, `bytes`.
         tallies: gets one Counter a source, of what is kept: `bytes`, and under each number n the lines of n words.
+        folder: where hashes of lines are written, to know duplicates, when they are many; None keeps them in memory.
     """
     counts = Counter() if counts is None else counts
-    seen: set[int] = set()
+    seen = Seen(folder)
 
     def unwanted(text: str, words: int) -> str:
         if not words:
@@ -230,11 +233,8 @@ def passages(
             return "too_few_words"
         if max_words and words > max_words:
             return "too_many_words"
-        if deduplicate:
-            key = stable_hash(text)
-            if key in seen:
-                return "duplicate"
-            seen.add(key)
+        if deduplicate and not seen.add(stable_hash(text)):
+            return "duplicate"
         return ""
 
     tallies = [] if tallies is None else tallies

@@ -47,7 +47,7 @@ class WikiSource(BaseModel):
     [share_from, share_to) keeps the documents whose id has its hash there: an article is never divided.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     kind: Literal["wikiextractor"] = "wikiextractor"
     path: str = Field(min_length=1)
     language: Language = ""
@@ -64,7 +64,7 @@ class WikiSource(BaseModel):
 class BookSource(BaseModel):
     """A folder of books, one .txt file each."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     kind: Literal["books"] = "books"
     path: str = Field(min_length=1)
     language: Language = ""

@@ -6,7 +6,7 @@ from typing import Iterator
 import numpy as np
 import torch
 
-from lib.batches import Batch, Schedule, pad
+from lib.batches import Batch, Schedule, pad, places
 from lib.tasks import Examples
 
 
@@ -60,6 +60,10 @@ class TaskBatches:
 
     def at(self, step: int) -> list[Batch]:
         return [self.data.batch(indices) for indices in self.schedule.indices(step)]
+
+    def named(self, step: int, micro: int | None = None) -> str:
+        """Which training examples a step reads, from 0."""
+        return places(self.schedule, step, micro, "training example")
 
 
 def by_length(rows: list[np.ndarray], size: int) -> Iterator[np.ndarray]:

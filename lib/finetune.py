@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Callable
@@ -12,6 +13,7 @@ from torch import nn
 
 from lib import models, spans
 from lib.batches import Batch, Schedule
+from lib.disk import write_json
 from lib.efficiency import COST, expense
 from lib.encoding import Encoded, TaskBatches, by_length, encode
 from lib.metrics import METRICS
@@ -19,7 +21,6 @@ from lib.precision import fastest
 from lib.pretraining import beside, local, recipe
 from lib.products import quicken
 from lib.progress import Progress
-from lib.stage import write_json
 from lib.tasks import TASKS, TaskSource, evaluated_in, validations
 from lib.tasks import load as load_task
 from lib.tokenizer import load as load_tokenizer
@@ -103,28 +104,39 @@ def predict(
 
 
 def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Callable[[Classifier], list[dict]], *,
-             epochs: int, batch: int, recipe: Recipe, when: str = "every_epoch") -> tuple[list[dict], dict]:  # fmt: skip
+             epochs: int, batch: int, recipe: Recipe, when: str = "every_epoch", folder: Path | None = None,
+             name: str = "fine-tuning") -> tuple[list[dict], dict]:  # fmt: skip
     """Fine-tune `classifier` in place; the rows of `evaluate(classifier)` after every epoch, or after the last one only,
     each with `epoch` and the mean training `loss` of that epoch added, and what it all cost (see lib.efficiency.COST).
 
     The paper reports the largest accuracy over epochs (protocol `best_epoch`), which is chosen on the data it is measured
-    on; the last one (`final`) is not.
+    on; the last one (`final`) is not. Checkpoints, and what was found after each epoch, go to `folder`: one that was stopped
+    goes on from there.
     """
     schedule = Schedule(
         np.array([len(row) for row in training.rows]), batch=batch, micro=batch, epochs=epochs, seed=recipe.seed
     )
-    found: list[dict] = []
     evaluated = range(1, epochs + 1) if when == "every_epoch" else [epochs]
     epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in evaluated}
+    found = (
+        {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
+        if folder
+        else {}
+    )
 
     def after_step(done: int) -> None:
         if done in epoch_ends:
-            found.extend({"epoch": epoch_ends[done], **row} for row in evaluate(classifier))
+            found[epoch_ends[done]] = evaluate(classifier)
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+                write_json(folder / f"{epoch_ends[done]}.json", found[epoch_ends[done]])
 
     losses = train(TaskLoss(classifier, kind), TaskBatches(training, schedule), recipe, after_step=after_step,
-                   log_every=schedule.steps_per_epoch, quiet=True)  # fmt: skip
-    rows = [{**row, "loss": losses[row["epoch"] - 1]["loss"]} for row in found]
-    return rows, {name: losses[-1][name] for name in COST}
+                   log_every=schedule.steps_per_epoch, quiet=True, keep_last=False, folder=folder, name=name)  # fmt: skip
+    rows = [
+        {"epoch": epoch, **row, "loss": losses[epoch - 1]["loss"]} for epoch in sorted(found) for row in found[epoch]
+    ]
+    return rows, {key: losses[-1][key] for key in COST}
 
 
 def evaluation(
@@ -172,7 +184,9 @@ def finetune_tasks(p, folder) -> tuple[list[dict], dict[str, float]]:
             if not kept.is_file():
                 data = data or encoded(own, names, tokenizer, p.segments and models.tells_segments(trunk))
                 own = settled(own, TASKS[names[0]], trunk, data[0], folder / "runs" / "precision.json")
-                write_json(kept, one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed))
+                under_way = folder / "checkpoints" / f"{owner}-{seed}"
+                write_json(kept, one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed, under_way))
+                shutil.rmtree(under_way, ignore_errors=True)
             found = json.loads(kept.read_text(encoding="utf-8"))
             rows += [{"seed": seed, **row} for row in found["scores"]]
             cost = {name: cost[name] + found["cost"][name] for name in COST}
@@ -201,12 +215,16 @@ def _outcome(rows: list[dict]) -> str:
     return ", ".join(f"{what} {np.mean(found):.1f}" for what, found in values.items())
 
 
-def one_run(p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int) -> dict:
-    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task: its `scores` and its `cost`."""
+def one_run(
+    p, task, trunk: nn.Module, training: Encoded, validation: dict, seed: int, folder: Path | None = None
+) -> dict:
+    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task: its `scores` and its `cost`. What is under
+    way is kept in `folder`."""
     classifier = _classifier(p, task, trunk, seed)
     evaluate = evaluation(validation, p.max_answer_length, p.precision)
     found, cost = finetune(classifier, training, task.kind, evaluate, epochs=p.epochs, batch=p.batch_size,
-                           recipe=recipe(p, seed), when=p.evaluate)  # fmt: skip
+                           recipe=recipe(p, seed), when=p.evaluate, folder=folder,
+                           name=folder.name if folder else "fine-tuning")  # fmt: skip
     names = ("task", "language", "epoch", "metric", "value", "loss")
     return {"scores": [{key: row[key] for key in names} for row in found], "cost": cost}
 

@@ -39,6 +39,7 @@ def gather(params, path: Path, counts: Counter, tallies: list[Counter], say: Cal
         counts=counts,
         language=params.language if params.sentences else "",
         tallies=tallies,
+        folder=path.parent,
     )
     totals = expected(params.sources) + ([subset] if subset[0] != "none" else [])
     report = reporter("reading", say)

@@ -15,7 +15,7 @@ Pooling = Literal["first", "mean", "pooler"]
 class OneTask(TypedDict, total=False):
     """What a single task may have a value of its own for."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")
+    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
     learning_rate: Positive
     epochs: Count
     batch_size: Count

@@ -18,7 +18,6 @@ class Training(Optimised):
     micro_batch_size: Count = 64  # sequences that go through the model at once
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
     whole_words: bool = True
-    checkpoint_seconds: Positive = 120.0
 
 
 class TeacherContinuation(Training):
@@ -50,7 +49,7 @@ class TeacherContinuation(Training):
 class StudentsOwn(BaseModel):
     """What students trained side by side may differ in. All three weights 0: the student is not trained."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     init: Literal["random", "truncated"] = "truncated"
     student_layers: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | Literal["alternate", "to_top"]
     weight_mlm: Annotated[float, Field(ge=0)] = 0.0

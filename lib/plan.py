@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from lib import ROOT, corpus, tasks
+from lib import ROOT, corpus, machine, tasks
 from lib.errors import InputError
 from lib.parameters import validate
 from lib.study import Step, Study, studies
@@ -82,9 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--studies", default="", help="names between spaces; all if empty")
     parser.add_argument("--data-dir", default="")
     parser.add_argument("--check", action="store_true", help="say nothing unless something is wrong")
+    parser.add_argument("--cores", default="1", help="how many make report may use; only checked")
+    parser.add_argument("--gpus", default="0", help="the same")
     given = parser.parse_args(arguments)
     try:
         steps = resolve(given.scale, given.studies.split(), given.data_dir, online=given.check)
+        if given.check:
+            machine.check(given.scale, given.cores, given.gpus)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -14,11 +14,11 @@ from typing import Callable, Iterator
 
 import numpy as np
 
-from lib import ROOT, derived, mixing, tokenizer
+from lib import ROOT, derived, disk, mixing, tokenizer
 from lib.errors import InputError
 from lib.gathering import choose_held_out, gather, places, reporter, text_figures
 from lib.progress import clock
-from lib.sequences import Corpus, cut_lines, describe, features, one_thread_each, open_corpus
+from lib.sequences import Corpus, Kept, cut_lines, describe, features, one_thread_each, open_corpus
 
 __all__ = ["Corpus", "open_corpus", "prepare", "tokens_per_parameter"]
 
@@ -57,11 +57,15 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         `processes`: how many tokenise; the result does not depend on it.
     Raises: InputError.
     """
+    folder = ROOT / folder
+    with disk.writing(folder):
+        return derived.derive(params, folder, say) if params.sample_of else _from_text(params, folder, say)
+
+
+def _from_text(params, folder: Path, say: Callable[[str], None]) -> dict:
     from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    began, folder = time.perf_counter(), ROOT / folder
-    if params.sample_of:
-        return derived.derive(params, folder, say)
+    began = time.perf_counter()
     scratch = folder / "scratch"
     for leftover in (scratch, folder / "data", folder / "held_out"):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -80,8 +84,9 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         if mixing.wanted(params):
             text = mixing.mixed(mix, scratch, secret, params, say)
         elif len(held):
-            gone = np.concatenate([held, repeats])
-            text = text.select(np.setdiff1d(np.arange(len(text)), gone, assume_unique=True))
+            left = np.ones(len(text), bool)
+            left[held] = left[repeats] = False
+            text = text.select(np.flatnonzero(left))
 
         words = make_tokenizer(params, text, say)
         if params.max_length <= words.num_special_tokens_to_add():
@@ -96,7 +101,7 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         if apart is not None:
             held_kept, held_dropped = tokenise(apart, folder, "held_out", params, None, words.unk_token_id, say)
             dropped.update(held_dropped)
-            held_out = {"lines": len(held_kept["words"]), "tokens": int(held_kept["tokens"].sum())}
+            held_out = {"lines": held_kept.lines, "tokens": held_kept.tokens}
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not silent:
@@ -111,8 +116,8 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         "held_out": held_out,
         **text_figures(params.sources, tallies),
         **describe(kept),
-        "sections": kept["sections"].tolist(),
-        **mixing.describe(mix, params, kept["tokens_of_source"]),
+        "sections": kept.sections.tolist(),
+        **mixing.describe(mix, params, kept.of_source),
         "vocabulary": len(words),
         "tokenizer_fingerprint": tokenizer.fingerprint(words),
         "seconds": round(time.perf_counter() - began, 3),
@@ -156,12 +161,10 @@ def make_tokenizer(params, text, say: Callable[[str], None]):
 
 def tokenise(
     text, folder: Path, part: str, params, budget: int | None, unknown: int | None, say: Callable[[str], None]
-) -> tuple[dict, Counter]:
+) -> tuple[Kept, Counter]:
     """Tokenise the lines of a Dataset into `folder/part`, as many whole lines as `budget` tokens allow.
 
-    Returns: arrays about what was kept (`lengths` of sequences with special tokens; of lines: `tokens` without them,
-    `lost` tokens, `unknown`, `words`, `bytes`, `pieces`; `tokens_of_source`; the number of sequences in each of the
-    `sections`), and the number of lines dropped by reason.
+    Returns: what is known of those kept, and the number of lines dropped by reason.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -171,9 +174,8 @@ def tokenise(
     row_features = Features(
         {**features(), "reason": Value("int8"), "first": Value("bool"), **{name: Value("int32") for name in PER_LINE}}
     )
-    kept = {name: [] for name in ("lengths", *PER_LINE)}
-    dropped, used = Counter(), 0
-    of_source, of_section = np.zeros(len(params.sources), np.int64), np.zeros(params.sections, np.int64)
+    sizes = (params.max_length + 1, len(params.sources), params.sections)
+    kept, dropped = Kept(*(np.zeros(size, np.int64) for size in sizes)), Counter()
     settings = dict(
         file=str(folder / "tokenizer" / "tokenizer.json"),
         unknown=unknown,
@@ -205,30 +207,29 @@ def tokenise(
             table = rows.data.table
             column = {name: table.column(name).to_numpy() for name in ("reason", "first", *PER_LINE)}
             keep, first = column["reason"] == 0, column["first"]
-            reach = used + np.cumsum(np.where(first & keep, column["tokens"], 0))  # the same for all pieces of a line
+            reach = kept.tokens + np.cumsum(
+                np.where(first & keep, column["tokens"], 0)
+            )  # the same for all pieces of a line
             within = reach <= budget if budget is not None else np.ones_like(keep)
             for code in (1, 2):
                 dropped[REASONS[code]] += int((within & (column["reason"] == code)).sum())
             keep &= within
             chosen = table.select(schema.names).filter(pa.array(keep))
             writer.write_table(chosen.cast(schema), max_chunksize=BLOCK)
-            kept["lengths"].append(np.asarray(pc.list_value_length(chosen.column("input_ids"))))
-            for name in PER_LINE:
-                kept[name].append(column[name][keep & first])
-            used += int(kept["tokens"][-1].sum())
+            lengths = np.asarray(pc.list_value_length(chosen.column("input_ids")))
+            kept.add(lengths, {name: column[name][keep & first] for name in PER_LINE})
             lines = text.select(range(start, stop)).with_format("numpy")
             source, section = (lines[name][:][np.cumsum(first)[keep] - 1] for name in ("source", "section"))
-            of_source += np.bincount(source, column["tokens"][keep], len(of_source)).astype(np.int64)
-            of_section += np.bincount(section, minlength=len(of_section))
+            kept.of_source += np.bincount(source, column["tokens"][keep], len(kept.of_source)).astype(np.int64)
+            kept.sections += np.bincount(section, minlength=len(kept.sections))
             over = stop == len(text) or not within.all()
-            report(stop, 1.0 if over else max(stop / len(text), used / budget if budget else 0.0))
+            report(stop, 1.0 if over else max(stop / len(text), kept.tokens / budget if budget else 0.0))
             for cache in rows.cache_files:
                 Path(cache["filename"]).unlink(missing_ok=True)
             if over:
                 dropped["beyond_subset"] = int((first & ~within).sum()) + len(text) - stop
                 break
-    if not used:
+    if not kept.tokens:
         raise InputError(f"{part}: no line of {len(text)} is left after tokenising ({dict(dropped)})")
     Dataset.from_file(str(arrow)).save_to_disk(folder / part)
-    counted = {"tokens_of_source": of_source, "sections": of_section}
-    return {name: np.concatenate(parts) for name, parts in kept.items()} | counted, dropped
+    return kept, dropped

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import checkpoints, models
+from lib import checkpoints, disk, models
 from lib.batches import MaskedBatches, Schedule
 from lib.efficiency import COST, expense
 from lib.errors import InputError
@@ -26,11 +26,10 @@ from lib.train import Recipe, train
 
 def recipe(p: Optimised, seed: int | None = None) -> Recipe:
     """How the parameters of a stage say to optimise; `seed` overrides theirs."""
-    kept = {"checkpoint_seconds": p.checkpoint_seconds} if isinstance(p, Training) else {}
     return Recipe(
         learning_rate=p.learning_rate, schedule=p.schedule, warmup=p.warmup, weight_decay=p.weight_decay,
         epsilon=p.adam_epsilon, betas=(p.adam_beta1, p.adam_beta2), clip=p.clip_norm, precision=p.precision,
-        seed=p.seed if seed is None else seed, **kept,
+        seed=p.seed if seed is None else seed, checkpoint_seconds=p.checkpoint_seconds, tracker=p.tracker,
     )  # fmt: skip
 
 
@@ -84,8 +83,9 @@ def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpu
                             name=f"{p.grow_from_layers} layers", folder=folder / "shallow")  # fmt: skip
             checkpoints.save(folder / "grown", 0, {"model": teacher.state_dict(), "history": history})
         else:
-            teacher.load_state_dict(grown["model"])
-            history = grown["history"]
+            with checkpoints.fitting(folder / "grown"):
+                teacher.load_state_dict(grown["model"])
+                history = grown["history"]
         teacher = models.grow(teacher, p.layers, p.grow_by)
     name = f"{teacher.config.num_hidden_layers} layers"
     more = train(Distillation(teacher), batches(p, corpus), recipe(p), name=name, folder=folder / "whole")
@@ -159,14 +159,15 @@ def beside(model: str) -> str:
 def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
     """A complete checkpoint that plain transformers loads: weights (safetensors), configuration, and the tokenizer, which
     says how many tokens the model takes."""
-    model.save_pretrained(folder)
-    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
-    tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-    for how_it_was_loaded in ("is_local", "local_files_only"):
-        tokenizer.init_kwargs.pop(how_it_was_loaded, None)
-    tokenizer.save_pretrained(folder)
-    for weights in folder.glob("*.safetensors"):
-        shutil.copymode(folder / "config.json", weights)  # the library lets nobody but their owner read them
+    with disk.writing(folder):
+        model.save_pretrained(folder)
+        tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
+        tokenizer.model_max_length = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+        for how_it_was_loaded in ("is_local", "local_files_only"):
+            tokenizer.init_kwargs.pop(how_it_was_loaded, None)
+        tokenizer.save_pretrained(folder)
+        for weights in folder.glob("*.safetensors"):
+            shutil.copymode(folder / "config.json", weights)  # the library lets nobody but their owner read them
 
 
 @torch.inference_mode()

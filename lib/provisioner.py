@@ -5,19 +5,29 @@ import os
 import select
 import signal
 import socket
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from lib.warm import SOCKET
 
+STARTED: list[int] = []
+"""The kernels this process has started, by their process ids."""
+
 
 def register() -> None:
-    """Let all kernels that this process starts be warm ones, if there is a warm process."""
-    if os.environ.get(SOCKET):
-        factory = KernelProvisionerFactory.instance()
-        factory.provisioners["warm"] = EntryPoint("warm", f"{__name__}:WarmProvisioner", factory.GROUP_NAME)
-        factory.default_provisioner_name = "warm"
+    """Let all kernels that this process starts be warm ones, if there is a warm process, and known to `interrupt`."""
+    factory = KernelProvisionerFactory.instance()
+    factory.provisioners["warm"] = EntryPoint("warm", f"{__name__}:WarmProvisioner", factory.GROUP_NAME)
+    factory.default_provisioner_name = "warm"
+
+
+def interrupt() -> None:
+    """Interrupt the kernel that was started last, as the stop button of a notebook does."""
+    with suppress(ProcessLookupError):
+        for pid in STARTED[-1:]:
+            os.kill(pid, signal.SIGINT)
 
 
 class Kernel:
@@ -64,6 +74,11 @@ class WarmProvisioner(LocalProvisioner):
     """Starts an IPython kernel as a fork of the warm process, or, where there is none, in the ordinary way."""
 
     async def launch_kernel(self, cmd, **kwargs):
+        told = await self._launched(cmd, **kwargs)
+        STARTED.append(self.pid)
+        return told
+
+    async def _launched(self, cmd, **kwargs):
         place = os.environ.get(SOCKET, "")
         if cmd[1:3] != ["-m", "ipykernel_launcher"] or not os.path.exists(place):
             return await super().launch_kernel(cmd, **kwargs)

@@ -1,48 +1,65 @@
 """Run one stage: `python -m lib.run outputs/…/parameters.yaml` is one papermill call.
 
 The executed notebook and a log lie beside the parameters. Lines the notebook prints (progress, time left) go to the
-terminal and to the log. Two runs of one stage wait for each other.
+terminal and to the log. Two runs of one stage wait for each other. Ctrl-C and a cluster's cancel stop it with a checkpoint.
 """
 
-import fcntl
 import logging
 import sys
 import time
 from pathlib import Path
 
-import yaml
-
-from lib import ROOT
+from lib import ROOT, interrupts, locks
+from lib.errors import InputError
 from lib.parameters import NOTEBOOKS
 from lib.progress import clock
+from lib.yamls import read_yaml
 
 KERNEL_LOGGER = "papermill"
 
 
 def run(parameters: Path) -> int:
-    """Execute the stage's notebook; 0 when it published a result, 1 after one line that says why not."""
+    """Execute the stage's notebook; 0 when it published a result, else 1 (130 if it was asked to stop) after one line that says
+    why not."""
+    folder = (ROOT / parameters).parent  # not resolved: outputs may be a link to a larger disk
+    name = " ".join(folder.relative_to(ROOT / "outputs").parts[1:])
+    asked = time.time()
+    try:
+        values = read_yaml(ROOT / parameters)
+        with locks.take(folder / "lock", f"the stage {name}", lambda line: _tell(f"[{name}] {line}")):
+            result = folder / "result.json"
+            if result.is_file() and result.stat().st_mtime > asked:
+                _tell(f"[{name}] was finished by another run meanwhile")
+                return 0
+            handlers = _handlers(name, folder / "log.txt")
+            try:
+                return _execute(name, folder, values)
+            finally:
+                for handler in handlers:
+                    logging.getLogger(KERNEL_LOGGER).removeHandler(handler)
+    except KeyboardInterrupt:  # asked twice, or before there was a kernel
+        _tell(f"[{name}] stopped; it goes on from its last checkpoint when it is started again")
+        return 130
+    except Exception as error:  # a wrong parameter, a full disk: nothing of ours to show but what it says
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        _tell(f"[{name}] failed: {kind}{lines[-1]}")
+        return 1
+
+
+def _execute(name: str, folder: Path, values: dict) -> int:
+    """Execute the notebook of the stage in `folder`, which is this process's alone."""
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
     from lib import provisioner
 
     provisioner.register()
-    folder = (ROOT / parameters).parent  # not resolved: outputs may be a link to a larger disk
-    name = " ".join(folder.relative_to(ROOT / "outputs").parts[1:])
     notebook = ROOT / "notebooks" / f"{NOTEBOOKS[folder.name]}.ipynb"
-    values = yaml.safe_load(parameters.read_text(encoding="utf-8"))
-    log = folder / "log.txt"
-    asked = time.time()
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # goes with the process, however it ends
-        result = folder / "result.json"
-        if result.is_file() and result.stat().st_mtime > asked:
-            _tell(f"[{name}] was finished by another run meanwhile")
-            return 0
-        handlers = _handlers(name, log)
-        began = time.time()
-        _tell(f"[{name}] starts, {_place(folder)}")
-        result.unlink(missing_ok=True)
+    result, began = folder / "result.json", time.time()
+    _tell(f"[{name}] starts, {_place(folder)}")
+    result.unlink(missing_ok=True)
+    with interrupts.passed_on(provisioner.interrupt) as asked:
         try:
             papermill.execute_notebook(
                 str(notebook), str(folder / "notebook.ipynb"), parameters=values, cwd=str(ROOT), kernel_name="python3",
@@ -50,25 +67,25 @@ def run(parameters: Path) -> int:
                 extra_arguments=["--IPKernelApp.log_level=50"],  # its words about transports and interrupts help nobody
             )  # fmt: skip
         except PapermillExecutionError as error:
-            log.open("a", encoding="utf-8").write("\n".join(error.traceback))
-            _tell(f"[{name}] failed: {error.ename}: {error.evalue}\n[{name}] more in {folder / 'notebook.ipynb'}")
+            if asked:
+                told = f": {error.evalue}" if error.ename == "Stopped" else "; started again, it begins where it can"
+                _tell(f"[{name}] stopped{told}")
+                return 130
+            (folder / "log.txt").open("a", encoding="utf-8").write("\n".join(error.traceback))
+            told = " ".join(str(error.evalue).split())
+            _tell(f"[{name}] failed: {error.ename}: {told}\n[{name}] more in {folder / 'notebook.ipynb'}")
             return 1
-        except KeyboardInterrupt:
-            _tell(f"[{name}] stopped; it goes on from its last checkpoint when it is started again")
-            return 130
-        except Exception as error:  # a kernel that died, a full disk: nothing of ours to show but what it says
-            _tell(
-                f"[{name}] failed: {type(error).__name__}: {str(error).strip().splitlines()[-1] if str(error) else ''}"
-            )
-            return 1
-        finally:
-            for handler in handlers:
-                logging.getLogger(KERNEL_LOGGER).removeHandler(handler)
-        # A kernel killed by a signal leaves a notebook that looks complete: the result is the truth.
-        if not result.is_file():
-            _tell(f"[{name}] failed: the notebook ended without a result; its kernel was killed, perhaps for memory")
-            return 1
-        _tell(f"[{name}] done in {clock(time.time() - began)}")
+        except Exception:
+            if asked:  # it was asked to end as well, and did so sooner
+                raise KeyboardInterrupt from None
+            raise
+    # A kernel killed by a signal leaves a notebook that looks complete: the result is the truth.
+    if not result.is_file():
+        if asked:
+            raise KeyboardInterrupt
+        _tell(f"[{name}] failed: the notebook ended without a result; its kernel was killed, perhaps for memory")
+        return 1
+    _tell(f"[{name}] done in {clock(time.time() - began)}")
     return 0
 
 
@@ -89,6 +106,9 @@ def _handlers(name: str, log: Path) -> list[logging.Handler]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(log, mode="w", encoding="utf-8")
+    file.handleError = lambda record: (
+        None
+    )  # on a full disk there is no log; that it is full is said elsewhere, and once
     terminal.addFilter(lambda record: _worth_showing(record.getMessage()))
     terminal.setFormatter(_Lines(f"[{name}] "))
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

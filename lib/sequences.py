@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Iterator
@@ -105,22 +107,54 @@ def cuts(start: list[bool], room: int, least: int) -> list[int]:
     return [*edges, end]
 
 
-def describe(kept: dict) -> dict:
+@dataclass
+class Kept:
+    """What is known of the lines and sequences that were kept; it does not grow with them.
+
+    `lengths[n]`: sequences of n tokens, special tokens included; `words[n]`: lines of n words; `of_source`: tokens of each
+    source; `sections`: sequences in each section; the others are sums over lines (tokens without special ones).
+    """
+
+    lengths: np.ndarray
+    of_source: np.ndarray
+    sections: np.ndarray
+    words: Counter = field(default_factory=Counter)
+    tokens: int = 0
+    bytes: int = 0
+    unknown: int = 0
+    lost: int = 0
+    cut: int = 0
+
+    @property
+    def lines(self) -> int:
+        return self.words.total()
+
+    def add(self, lengths: np.ndarray, of: dict[str, np.ndarray]) -> None:
+        """Count more: lengths of sequences; `of` lines, their tokens, lost and unknown tokens, words, bytes, pieces."""
+        self.lengths += np.bincount(lengths, minlength=len(self.lengths))
+        self.words.update(dict(zip(*(part.tolist() for part in np.unique(of["words"], return_counts=True)))))
+        for name in ("tokens", "bytes", "unknown", "lost"):
+            setattr(self, name, getattr(self, name) + int(of[name].sum()))
+        self.cut += int(((of["pieces"] > 1) | (of["lost"] > 0)).sum())
+
+
+def describe(kept: Kept) -> dict:
     """The statistics of what was kept; see `lib.prepare.tokenise`. Bytes count one line end per line."""
-    lengths, tokens = kept["lengths"], int(kept["tokens"].sum())
+    values, counts = (np.array(part, np.int64) for part in zip(*sorted(kept.words.items())))
+    words = int(values @ counts)
     return {
-        "lines": len(kept["words"]),
-        "bytes": int(kept["bytes"].sum()),
-        "words": int(kept["words"].sum()),
-        "tokens": tokens,
-        "tokens_with_specials": int(lengths.sum()),
-        "sequences": len(lengths),
-        "lines_cut": int(((kept["pieces"] > 1) | (kept["lost"] > 0)).sum()),
-        "tokens_lost": int(kept["lost"].sum()),
-        "unknown_share": int(kept["unknown"].sum()) / tokens,
-        "tokens_per_word": tokens / int(kept["words"].sum()),
-        "words_per_line": centre(*np.unique(kept["words"], return_counts=True)),
-        **describe_lengths(np.bincount(lengths)),
+        "lines": kept.lines,
+        "bytes": kept.bytes,
+        "words": words,
+        "tokens": kept.tokens,
+        "tokens_with_specials": int(kept.lengths @ np.arange(len(kept.lengths))),
+        "sequences": int(kept.lengths.sum()),
+        "lines_cut": kept.cut,
+        "tokens_lost": kept.lost,
+        "unknown_share": kept.unknown / kept.tokens,
+        "tokens_per_word": kept.tokens / words,
+        "words_per_line": centre(values, counts),
+        **describe_lengths(kept.lengths),
     }
 
 

@@ -8,15 +8,17 @@ step, it ends as it would have ended alone, bit for bit.
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import PartialState
 
-from lib import ROOT, checkpoints, models, pretraining
+from lib import ROOT, checkpoints, interrupts, models, pretraining
 from lib.batches import Batch
+from lib.disk import write_json
 from lib.errors import InputError
 from lib.objectives import Distillation, hidden_states
 from lib.parameters_training import Distillation as DistillationParameters
@@ -24,7 +26,6 @@ from lib.parameters_training import StudentsOwn
 from lib.precision import fastest
 from lib.products import quicken
 from lib.sequences import Corpus
-from lib.stage import write_json
 from lib.train import Recipe, steps_of
 
 KEPT = 2
@@ -48,6 +49,10 @@ class SharedBatches:
                 while len(self._made) > KEPT:
                     self._made.popitem(last=False)
             return self._made[step]
+
+    def named(self, step: int, micro: int | None = None) -> str:
+        """Which sequences a step reads."""
+        return self.batches.named(step, micro)
 
 
 class RememberedReading:
@@ -79,7 +84,7 @@ def train_together(
 
     It is always the turn of one with the fewest steps done: so one that was stopped earlier catches up. Of several it is
     another one at each step that goes first, and pays for the masks and the teacher: `seconds` of the histories compare.
-    Raises FloatingPointError when the loss of one is no longer finite: the others stop too, with their checkpoints.
+    Raises Diverged and Stopped as train does: all of them stop, with their checkpoints.
     """
     shared = SharedBatches(batches, PartialState().device)
     if recipe.precision == "auto":
@@ -91,16 +96,27 @@ def train_together(
                  for objective, name, folder in zip(objectives, names, folders, strict=True)]  # fmt: skip
     histories: list[list[dict]] = [[] for _ in trainings]
     done = {}
-    for number, training in enumerate(trainings):
-        done[number], histories[number] = next(training)
-    while done:
-        turn = min(done, key=lambda number: (done[number], (number - done[number]) % len(trainings)))
-        after = next(trainings[turn], None)
-        if after is None:
-            del done[turn]
-        else:
-            done[turn], histories[turn] = after
+    with interrupts.noted() as asked:
+        for number, training in enumerate(trainings):
+            done[number], histories[number] = next(training)
+        while done:
+            if asked:
+                _stop([trainings[number] for number in done])
+            turn = min(done, key=lambda number: (done[number], (number - done[number]) % len(trainings)))
+            after = next(trainings[turn], None)
+            if after is None:
+                del done[turn]
+            else:
+                done[turn], histories[turn] = after
     return histories
+
+
+def _stop(trainings: Sequence[Generator]) -> None:
+    """Let every training keep a checkpoint, then raise what the last of them says."""
+    for training in trainings[:-1]:
+        with suppress(KeyboardInterrupt):
+            training.throw(KeyboardInterrupt())
+    trainings[-1].throw(KeyboardInterrupt())
 
 
 def _common_precision(objective: Distillation, batches, folders: Sequence[Path | None]) -> str:

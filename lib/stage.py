@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
-from lib import ROOT
+from lib import ROOT, disk, locks
+from lib.disk import write_json
 from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, Stage, validate
+
+HELD: dict[Path, IO] = {}
+"""Locks of the stages that this process has under way: where one has been killed, its kernel may live a moment longer."""
 
 
 @dataclass
@@ -60,7 +64,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     """Check the parameters in `namespace` (a notebook's globals()) and open the stage's scratch folder.
 
     The scratch folder of an earlier run with the same parameters is kept, checkpoints included; any other is cleared.
-    Raises InputError.
+    Raises InputError, also if another process has the same stage under way.
     """
     p: Stage = validate(kind, notebook_parameters(namespace), lambda key: f"notebooks/{NOTEBOOKS[kind]}.ipynb")
     if p.threads:
@@ -74,12 +78,15 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
         )
         p = p.model_copy(update={"output_dir": values["output_dir"]})
     target = ROOT / p.output_dir
+    if target not in HELD:
+        HELD[target] = locks.take(target / "scratch.lock", f"the stage {p.output_dir}", print, patience=10)
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
     text = json.dumps({"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}, indent=1, ensure_ascii=False)
     if not (note.is_file() and note.read_text(encoding="utf-8") == text):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        note.write_text(text, encoding="utf-8")
+        with disk.writing(folder):
+            folder.mkdir(parents=True)
+            note.write_text(text, encoding="utf-8")
     return Run(kind, p, folder, target, time.time())
 
 
@@ -100,14 +107,15 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
     if not run.folder.is_dir():
         raise InputError(f"{run.p.output_dir} is published already; to make it again, run the notebook from its top")
     (run.target / "result.json").unlink(missing_ok=True)
-    for path in sorted(run.folder.iterdir()):
-        if path.name in ("checkpoints", "parameters.json"):
-            continue
-        place = run.target / path.name
-        if place.is_dir():
-            shutil.rmtree(place)
-        path.rename(place)
-    shutil.rmtree(run.folder)
+    with disk.writing(run.target):
+        for path in sorted(run.folder.iterdir()):
+            if path.name in ("checkpoints", "parameters.json"):
+                continue
+            disk.flush(path)
+            place = run.target / path.name
+            if place.is_dir():
+                shutil.rmtree(place)
+            path.rename(place)
     whole = {
         "stage": run.kind,
         "parameters": run.p.model_dump(mode="json"),
@@ -120,15 +128,12 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
     if (run.target / "model" / "config.json").is_file():
         from lib import card
 
-        card.write(run.target / "model", whole)
-    return write_json(run.target / "result.json", whole)
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """Write aside and rename: a reader sees the old file or the new one."""
-    aside = path.with_name(path.name + ".writing")
-    aside.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
-    aside.rename(path)
+        with disk.writing(run.target / "model"):
+            card.write(run.target / "model", whole)
+    path = write_json(run.target / "result.json", whole)
+    shutil.rmtree(run.folder)  # only now: who is stopped before goes on from the checkpoints in it
+    if run.target in HELD:
+        locks.give_back(HELD.pop(run.target))
     return path
 
 

@@ -23,7 +23,7 @@ class Study:
     """A study at a scale: its two files, read and resolved into steps. `data_dir` None leaves `{data_dir}` as it stands: enough
     to know the folders, not to run."""
 
-    def __init__(self, name: str, scale: str, data_dir: str | None = ""):
+    def __init__(self, name: str, scale: str, data_dir: str | None = "", users: tuple[str, ...] = ()):
         if name not in studies():
             raise InputError(f"STUDIES: there is no study {name!r}; there are {', '.join(studies())}")
         if scale not in scales(name):
@@ -34,25 +34,29 @@ class Study:
         self.scenario_file, self.scale_file = f"params/{name}/scenarios.yaml", f"params/{name}/{scale}.yaml"
         self.scenarios = read_yaml(ROOT / self.scenario_file)
         self.sizes = read_yaml(ROOT / self.scale_file)
-        self.used = self._study_used(self.sizes.pop("uses", None))
+        self.used = self._study_used(self.sizes.pop("uses", None), users)
         licences = study_files.licences(self.sizes.pop("licences", None), self.scale_file)
         self.licences = {**(self.used.licences if self.used else {}), **licences}  # for the model cards alone
         study_files.check_sizes(self.sizes, self.scale_file)
         study_files.check_scenarios(self.scenarios, self.scenario_file)
         self.under_way: list[tuple[str, str]] = []  # corpora and teachers that are being resolved
 
-    def _study_used(self, name: str | None) -> "Study | None":
-        """The study whose corpora, teachers and values stand in for what this one does not give: its stages are shared."""
+    def _study_used(self, name: str | None, users: tuple[str, ...]) -> "Study | None":
+        """The study whose corpora, teachers and values stand in for what this one does not give: its stages are shared.
+        `users` are those this one is used by."""
         if name is None:
             return None
         if name == self.name:
             raise InputError(f"{self.scale_file}: uses: a study cannot use itself")
+        if name in users:
+            circle = " uses ".join((*users[users.index(name) :], self.name, name))
+            raise InputError(f"{self.scale_file}: uses: a study cannot use itself, also not by way of others: {circle}")
         if name not in studies() or self.scale not in scales(name):
             having = [study for study in studies() if self.scale in scales(study) and study != self.name]
             raise InputError(
                 f"{self.scale_file}: uses: there is no study {name!r} with this scale; there are {', '.join(having)}"
             )
-        used = Study(name, self.scale, self.data_dir)
+        used = Study(name, self.scale, self.data_dir, (*users, self.name))
         used.steps = self.steps  # one plan
         return used
 

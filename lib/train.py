@@ -13,11 +13,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
-from lib import checkpoints, follow
+from lib import checkpoints, follow, interrupts, tracking
 from lib.allocator import keep_freed_memory
 from lib.batches import Batch
 from lib.efficiency import COST
-from lib.errors import InputError
+from lib.errors import Diverged, InputError, Stopped
 from lib.precision import fastest
 from lib.products import onednn_pays
 from lib.progress import LiveChart, Progress
@@ -37,6 +37,11 @@ class Recipe:
     precision: str = "no"  # no | bf16 | fp16, or auto: the fastest here, see lib.precision
     seed: int = 0
     checkpoint_seconds: float = 120.0
+    tracker: str = "none"  # where the history goes as well, see lib.tracking
+
+
+EXPLODED = 1e4
+"""A loss of so many times its first is no training any more; a first below 1 counts as 1."""
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
@@ -62,14 +67,17 @@ def train(objective: torch.nn.Module, batches, recipe: Recipe, **how) -> list[di
         objective: module with `counts(batch) -> dict[str, int]` and `forward(batch, totals) -> dict` holding `loss`.
         batches: has `steps` and `at(step) -> list` of micro-batches; their gradients accumulate into one step.
         folder: where checkpoints go; None keeps none. A run that was stopped goes on from the newest one, and ends with
-            the same weights bit for bit, as everything random hangs on the step number.
-        name, after_step, log_every, quiet: see `steps_of`.
+            the same weights bit for bit: batches, masks, dropout and rate all hang on the step number alone.
+        name, after_step, log_every, quiet, keep_last: see `steps_of`.
 
-    Raises FloatingPointError when the loss is no longer finite, naming step and last good checkpoint; follow.Stopped when
-    asked to end, with a checkpoint of the last step.
+    Raises Diverged when loss, gradient or weights are no longer finite or the loss explodes, naming step, batch and last good
+    checkpoint; Stopped when a signal has asked for it: the step is finished first, and a checkpoint kept.
     """
-    for _, history in steps_of(objective, batches, recipe, **how):
-        pass
+    training = steps_of(objective, batches, recipe, **how)
+    with interrupts.noted() as asked:
+        for _, history in training:
+            if asked:
+                training.throw(KeyboardInterrupt())
     return history
 
 
@@ -83,6 +91,7 @@ def steps_of(
     after_step: Callable[[int], None] | None = None,
     log_every: int = 0,
     quiet: bool = False,
+    keep_last: bool = True,
 ) -> Generator[tuple[int, list[dict]]]:
     """A training step by step: first what is done already (0, or what a checkpoint holds), then after each optimizer step the
     steps done and the history so far. Between two of them others may run: neither their random numbers nor their time enter.
@@ -91,6 +100,9 @@ def steps_of(
         name: what it is called where progress is shown; quiet: it is shown nowhere.
         after_step: called with the number of steps done (evaluation).
         log_every: steps of one row of the history; 0: about 200 rows in all.
+        keep_last: also the last step is kept; what follows a training (probes, saving) may fail, and must not cost it.
+
+    A KeyboardInterrupt thrown in between two steps keeps a checkpoint, and comes back as Stopped.
     """
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise InputError("precision: fp16 needs a GPU, and there is none; allowed here are no and bf16")
@@ -98,7 +110,7 @@ def steps_of(
     precision = recipe.precision if recipe.precision != "auto" else kept and kept["precision"]
     precision = precision or fastest(objective.train(), batches.at(0))  # one that is resumed goes on as it began
     AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
-    accelerator = Accelerator(mixed_precision=precision)
+    accelerator = Accelerator(mixed_precision=precision, **tracking.options(recipe.tracker, folder))
     objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
@@ -109,11 +121,18 @@ def steps_of(
         clip = accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step
-    history, first, before, window = _resume(accelerator, model, optimizer, kept)
+    history, first, before, window = _resume(accelerator, model, optimizer, kept, folder)
+    tracking.begin(accelerator, folder, name, first)
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
     follow.tell(folder, history, steps, anew=True)
+
+    def keep(done: int) -> None:
+        if folder:
+            _require_finite(model, name, done, folder)
+            checkpoints.save(folder, done, _state(accelerator, model, optimizer, history, cost, window))
+
     model.train()
     yield first, history
     began = saved = time.perf_counter()
@@ -127,17 +146,21 @@ def steps_of(
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_at(step, steps, recipe)
         row: dict[str, float] = {}
-        for batch in micros:
+        for number, batch in enumerate(micros):
             with accelerator.autocast():
                 parts = model(batch, totals)
             # accelerate's own `backward` looks for packages on disk in every step
             (accelerator.scaler.scale(parts["loss"]) if accelerator.scaler else parts["loss"]).backward()
             for key, value in parts.items():
                 row[key] = row.get(key, 0.0) + float(value.detach())
-        if not math.isfinite(row["loss"]):
-            raise FloatingPointError(f"{name}: the loss is {row['loss']} at step {step + 1}; {_last(folder)}")
+            if not math.isfinite(row["loss"]) or row["loss"] > _ceiling(history):
+                raise Diverged(_diverged(f"{name}: the loss is {row['loss']:g}", step, batches, number, folder))
         if recipe.clip:
-            clip(model.parameters(), recipe.clip)
+            norm = clip(model.parameters(), recipe.clip)
+            if not accelerator.scaler and not math.isfinite(
+                norm
+            ):  # a scaler skips such a step, and tries a smaller scale
+                raise Diverged(_diverged(f"{name}: the gradient's norm is {norm:g}", step, batches, None, folder))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -157,20 +180,26 @@ def steps_of(
         if not quiet:
             progress.at(done, f"loss {row['loss']:.3f}  {cost['tokens'] / max(cost['seconds'], 1e-9):,.0f} tokens/s")
             chart.draw(history, final=done == steps)
+        away = time.perf_counter()  # to log and to evaluate is not to train
+        if history and history[-1]["step"] == done:
+            tracking.log(accelerator, history[-1])
         if after_step:
-            away = time.perf_counter()
             after_step(done)
-            began += time.perf_counter() - away  # to evaluate is not to train
-        # The last step is kept too: what follows a training (probes, saving) may fail, and must not cost the training.
-        stop = done < steps and follow.asked_to_stop(folder)
-        if folder and (done == steps or stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
-            _save(accelerator, model, optimizer, folder, done, history, cost, window)
-            saved = time.perf_counter()
-        if stop:
-            raise follow.stopped(folder, name, done, steps)
-        away = time.perf_counter()
-        yield done, history
         began += time.perf_counter() - away
+        if due := done == steps and keep_last or time.perf_counter() - saved > recipe.checkpoint_seconds:
+            keep(done)
+            saved = time.perf_counter()
+        away = time.perf_counter()
+        try:
+            yield done, history
+        except KeyboardInterrupt:  # here weights and optimizer agree
+            if not due:
+                keep(done)
+            then = "it goes on from there" if folder else "it begins anew"
+            raise Stopped(f"{name} after step {done} of {steps}; started again, {then}") from None
+        began += time.perf_counter() - away
+    _require_finite(model, name, steps, folder)
+    tracking.end(accelerator)
     model.eval()
 
 
@@ -181,26 +210,29 @@ def _seed(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
 
 
-def _save(accelerator, model, optimizer, folder, step, history, cost, window) -> None:
+def _state(accelerator, model, optimizer, history, cost, window) -> dict:
+    """What a checkpoint holds beside the number of steps done, which all the rest follows from."""
     assert accelerator.distributed_type == DistributedType.NO, "one process for now"
-    state = {
+    return {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "cost": cost,
         "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
         "precision": accelerator.mixed_precision,
     }  # fmt: skip
-    checkpoints.save(folder, step, state)
 
 
-def _resume(accelerator, model, optimizer, state: dict | None) -> tuple[list[dict], int, dict, dict]:
-    """Load a checkpoint: history, steps done, what they cost, and sums not yet in the history."""
+def _resume(accelerator, model, optimizer, state: dict | None, folder) -> tuple[list[dict], int, dict, dict]:
+    """Load a checkpoint: history, steps done, what they cost, and sums not yet in the history. The place in the data, the
+    schedule and all that is random follow from the steps done."""
     if state is None:
         return [], 0, dict.fromkeys(COST, 0), {}
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if accelerator.scaler and state["scaler"]:
-        accelerator.scaler.load_state_dict(state["scaler"])
+    with checkpoints.fitting(folder):
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        if accelerator.scaler and state["scaler"]:
+            accelerator.scaler.load_state_dict(state["scaler"])
+        found = state["history"], state["step"], state["cost"], state["window"]
     print(f"resumed after step {state['step']}", flush=True)
-    return state["history"], state["step"], state["cost"], state["window"]
+    return found
 
 
 def ahead(batches, first: int) -> Iterator[tuple[int, list[Batch], float]]:
@@ -217,6 +249,22 @@ def ahead(batches, first: int) -> Iterator[tuple[int, list[Batch], float]]:
             yield step, micros, waited
 
 
+def _ceiling(history: list[dict]) -> float:
+    """The loss above which a training has exploded; none before the first row of its history."""
+    return EXPLODED * max(1.0, history[0]["loss"]) if history else math.inf
+
+
+def _require_finite(model, name: str, step: int, folder: Path | None) -> None:
+    """Raise Diverged if a weight is not finite: such a model is neither kept nor published."""
+    if not all(torch.isfinite(weight).all() for weight in model.parameters()):
+        raise Diverged(f"{name}: a weight is not finite after step {step}; {_last(folder)}")
+
+
+def _diverged(what: str, step: int, batches, micro: int | None, folder: Path | None) -> str:
+    where = f"at step {step + 1} ({batches.named(step, micro)})"
+    return f"{what} {where}; {_last(folder)}; what may help is a lower learning_rate, a longer warmup or clip_norm"
+
+
 def _last(folder: Path | None) -> str:
-    found = sorted(folder.glob("step-*.pt")) if folder else []
+    found = checkpoints.every(folder)
     return f"the last good checkpoint is {found[-1]}" if found else "no checkpoint had been written yet"

@@ -6,6 +6,7 @@ environment variable; without it, or when it does not answer, kernels start in t
 nothing of this project: a kernel sees its files as they are when it starts.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -15,12 +16,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+PR_SET_PDEATHSIG = 1  # sys/prctl.h
 SOCKET = "WARM_KERNELS"  # names the environment variable, which names the socket
 LIBRARIES = ("numpy", "pandas", "torch", "transformers.models.bert.modeling_bert", "transformers.models.distilbert", "accelerate",
-             "datasets", "matplotlib.pyplot", "matplotlib_inline.backend_inline", "ipykernel.kernelapp", "papermill", "pydantic",
-             "jupyter_client.provisioning")  # fmt: skip
+             "torch.utils.tensorboard", "datasets", "matplotlib.pyplot", "matplotlib_inline.backend_inline",
+             "ipykernel.kernelapp", "papermill", "pydantic", "jupyter_client.provisioning")  # fmt: skip
 
 
 def main(command: list[str]) -> int:
@@ -31,10 +35,17 @@ def main(command: list[str]) -> int:
         place = str(Path(folder) / "socket")
         at_once = os.environ | {"PYTHONUNBUFFERED": "1"}  # a fork's output is seen when it is written, as a stage's is
         server = subprocess.Popen([sys.executable, "-m", "lib.warm", "--serve", place], env=at_once)
+        # close_fds: a lock that was handed on (lib.locks) is the command's too
+        running = subprocess.Popen(command, env=os.environ | {SOCKET: place}, close_fds=False)
+
+        def stop(number, _):
+            if number != signal.SIGINT:  # Ctrl-C the command got too; of these only this process knows
+                running.send_signal(signal.SIGTERM)  # to begin no further stage
+                server.send_signal(signal.SIGINT)  # to stop those under way
+
+        handle(stop)
         try:
-            return subprocess.call(command, env=os.environ | {SOCKET: place})
-        except KeyboardInterrupt:  # the command got it too, and has said what there is to say
-            return 130
+            return running.wait()  # also when it is to stop: its stages keep what they have
         finally:
             server.terminate()
             server.wait()
@@ -51,12 +62,23 @@ def stage(parameters: str) -> int:
         pid = json.loads(told.readline())["pid"]
     except (OSError, ValueError):
         os.execv(sys.executable, [sys.executable, "-m", "lib.run", parameters])
-    while True:
-        try:
-            answer = told.readline()
-            return json.loads(answer)["code"] if answer else 1
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        return 130  # there is no stage yet
+
+    def stop(*_):
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
+
+    handle(stop)
+    answer = told.readline()
+    return json.loads(answer)["code"] if answer else 1
+
+
+def handle(stop: Callable) -> None:
+    """Let `stop` handle Ctrl-C, a cancel and a closed terminal, where they are not ignored anyway (nohup)."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
 
 
 # ------------------------------------------------------------------------------------------------------ the forking
@@ -65,14 +87,20 @@ def stage(parameters: str) -> int:
 def serve(place: str) -> None:
     """Fork a stage or a kernel for each request, until told to end; before the first, load the libraries."""
     forks: dict[socket.socket, int] = {}
+    stages: set[int] = set()
 
     def end(*_):
         for pid in forks.values():
             _kill(pid)
         os._exit(0)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the command and its stages
+    def stop(*_):
+        for pid in stages & set(forks.values()):
+            os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
+
+    handle(stop)
     signal.signal(signal.SIGTERM, end)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(place)
     listening.listen(64)
@@ -98,12 +126,14 @@ def serve(place: str) -> None:
                 text += asked.recv(1 << 16)
             for name in LIBRARIES:
                 importlib.import_module(name)
-            if text and (pid := os.fork()) == 0:
+            wanted = json.loads(text or "{}")
+            if wanted and (pid := os.fork()) == 0:
                 for other in (listening, asked, *forks):
                     other.close()
-                become(files=files, **json.loads(text))
-            if text:
+                become(files=files, **wanted)
+            if wanted:
                 forks[asked] = pid
+                stages |= {pid} if "stage" in wanted else set()
                 _answer(asked, {"pid": pid})
             for file in files:
                 os.close(file)
@@ -130,9 +160,10 @@ def become(env: dict[str, str], cwd: str, files: list[int], argv: list[str] | No
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing of a killed run lives on
         for place, file in enumerate(files):
             os.dup2(file, place)
         os.environ.clear()

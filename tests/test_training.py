@@ -2,13 +2,18 @@
 
 import copy
 import itertools
+import os
+import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lib import checkpoints, models
 from lib.batches import MaskedBatches, Schedule
+from lib.errors import InputError, Stopped
 from lib.losses import cosine_loss, mlm_loss
 from lib.masking import IGNORE
 from lib.objectives import Distillation, hidden_states
@@ -170,20 +175,149 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     assert torch.equal(weights(undisturbed), weights(finished))
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
-    checkpoints.save(tmp_path, 1, {"model": {"w": torch.ones(2)}})
-    newest = checkpoints.save(tmp_path, 2, {"model": {"w": torch.zeros(2)}})
-    newest.write_bytes(newest.read_bytes()[:50])
+def damaged(whole, how):
+    """The bytes of a file that was cut short, overwritten with zeros, or of which one bit has turned over."""
+    middle = len(whole) // 2
+    if how == "zeros in the middle":
+        return whole[: middle - 50] + bytes(100) + whole[middle + 50 :]
+    if how == "one bit":
+        return whole[:middle] + bytes([whole[middle] ^ 16]) + whole[middle + 1 :]
+    return {"cut short": whole[:50], "without its end": whole[:-30], "zeros": bytes(len(whole)), "empty": b""}[how]
+
+
+HOW = ["cut short", "without its end", "zeros", "empty", "zeros in the middle", "one bit"]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys, how):
+    checkpoints.save(tmp_path, 1, {"model": {"w": torch.ones(2000)}})
+    newest = checkpoints.save(tmp_path, 2, {"model": {"w": torch.rand(2000)}})
+    newest.write_bytes(damaged(newest.read_bytes(), how))
     assert checkpoints.newest(tmp_path)["step"] == 1
-    assert "is damaged" in capsys.readouterr().out
+    assert capsys.readouterr().out == f"{newest} is damaged; trying the checkpoint before it\n"
 
 
-def test_an_exploding_loss_stops_with_the_step_named(teacher):
+def test_a_checkpoint_that_would_run_code_is_not_opened(tmp_path):
+    checkpoints.save(tmp_path, 1, {})
+
+    class Hostile:
+        def __reduce__(self):
+            return (tmp_path.joinpath("run").write_text, ("x",))
+
+    torch.save({"step": 2, "model": Hostile()}, tmp_path / "step-000000002.pt")
+    assert checkpoints.newest(tmp_path)["step"] == 1 and not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_of_another_model_is_refused_in_one_line(teacher, tmp_path):
+    train(Distillation(models.truncate(teacher, [0])), batches(), Recipe(1e-3), quiet=True, folder=tmp_path)
+    with pytest.raises(InputError, match="the checkpoint there is of another training .*; remove the folder") as error:
+        train(Distillation(models.truncate(teacher, [0, 2])), batches(), Recipe(1e-3), quiet=True, folder=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_full_disk_costs_no_checkpoint(tmp_path):
+    """The one under way goes; those before stay."""
+    checkpoints.save(tmp_path, 1, {"model": {"w": torch.ones(20_000)}})
+    (tmp_path / "step-000000002.pt.writing").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"step-000000002.pt cannot be written: the disk is full"):
+        checkpoints.save(tmp_path, 2, {"model": {"w": torch.ones(20_000)}})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000001.pt"]
+    assert checkpoints.newest(tmp_path)["step"] == 1
+
+
+def test_a_loss_that_is_no_number_stops_with_step_and_batch_named(teacher):
     student = copy.deepcopy(teacher)
     with torch.no_grad():
         student.cls.predictions.bias.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="the loss is nan at step 1; no checkpoint"):
-        train(Distillation(student), batches(), Recipe(1e-3), quiet=True, name="distillation")
+    given = (Distillation(student), batches(micro=8), Recipe(1e-3))
+    with pytest.raises(FloatingPointError, match="the loss is nan at step 1 (.*); no checkpoint") as error:
+        train(*given, quiet=True, name="distillation")
+    read = batches(micro=8).schedule.indices(0)[0].tolist()
+    assert f"(sequences {', '.join(map(str, read))} of the corpus)" in str(error.value)
+    assert error.value._render_traceback_() == [f"Diverged: {error.value}"]
+
+
+class Exploding(torch.nn.Module):
+    """A loss of about 1; from its fourth reading on it is multiplied by `loss`, or its gradient by `gradient`."""
+
+    def __init__(self, loss: float, gradient: float):
+        super().__init__()
+        self.weight, self.read, self.loss = torch.nn.Parameter(torch.ones(3)), 0, loss
+        self.weight.register_hook(lambda found: found * (gradient if self.read > 3 else 1.0))
+
+    def counts(self, batch):
+        return {"kept": int(batch.kept.sum())}
+
+    def forward(self, batch, totals):
+        self.read += 1
+        return {"loss": (self.loss if self.read > 3 else 1.0) * self.weight.mean()}
+
+
+@pytest.mark.parametrize("loss, gradient, clip, told", [
+    (1e9, 1.0, 1.0, "the loss is 9.* at step 4"),
+    (float("inf"), 1.0, 1.0, "the loss is inf at step 4"),
+    (1.0, float("inf"), 1.0, "the gradient's norm is inf at step 4"),
+    (1.0, float("nan"), 0.0, "a weight is not finite after step 4"),  # without clipping nobody looks at gradients
+])  # fmt: skip
+def test_an_exploding_training_keeps_its_last_good_checkpoint(tmp_path, loss, gradient, clip, told):
+    recipe = Recipe(1e-3, clip=clip, checkpoint_seconds=1e-9)
+    with pytest.raises(FloatingPointError, match=told) as error:
+        train(Exploding(loss, gradient), batches(), recipe, quiet=True, folder=tmp_path, log_every=1)
+    assert f"the last good checkpoint is {tmp_path / 'step-000000003.pt'}" in str(error.value)
+    assert checkpoints.newest(tmp_path)["step"] == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_training_after_its_step_with_a_checkpoint(teacher, tmp_path, number):
+    whole, stopped, resumed = (models.truncate(teacher, [0, 2]) for _ in range(3))
+    train(Distillation(whole), batches(steps=12), Recipe(1e-3), quiet=True)
+
+    def ask(done):
+        if done == 5:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match="distillation after step 5 of 12; started again, it goes on from there"):
+        train(Distillation(stopped), batches(steps=12), Recipe(1e-3), quiet=True, folder=tmp_path, after_step=ask,
+              name="distillation")  # fmt: skip
+    assert signal.getsignal(number) is before and checkpoints.newest(tmp_path)["step"] == 5
+    train(Distillation(resumed), batches(steps=12), Recipe(1e-3), quiet=True, folder=tmp_path)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_the_tracker_has_the_history(teacher, tmp_path):
+    """TensorBoard's event files, beside the checkpoints; also of a training that was stopped between two of them."""
+    folder, objective = (
+        tmp_path / "checkpoints" / "whole",
+        Distillation(models.truncate(teacher, [0, 2]), teacher, soft=1.0),
+    )
+    recipe = Recipe(1e-3, tracker="tensorboard")
+
+    def kill(done):
+        if done == 8:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(objective, batches(steps=12), replace(recipe, checkpoint_seconds=1e-9), quiet=True, folder=folder, log_every=3,
+              after_step=kill)  # fmt: skip
+    history = train(objective, batches(steps=12), recipe, quiet=True, folder=folder, log_every=3)
+    events = EventAccumulator(str(tmp_path / "tracking" / "whole")).Reload()
+    assert set(events.Tags()["scalars"]) == set(history[0]) - {"step"}
+    for name in ("loss", "soft", "rate", "tokens"):
+        found = [(event.step, event.value) for event in events.Scalars(name)]
+        assert found == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in history]
+
+
+def test_without_a_tracker_or_a_folder_nothing_is_written(teacher, tmp_path):
+    train(
+        Distillation(models.truncate(teacher, [0])),
+        batches(),
+        Recipe(1e-3),
+        quiet=True,
+        folder=tmp_path / "checkpoints",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+    train(Distillation(models.truncate(teacher, [0])), batches(), Recipe(1e-3, tracker="tensorboard"), quiet=True)
 
 
 def test_bf16_comes_close_to_fp32(teacher):

@@ -1,0 +1,72 @@
+"""One at a time: `python -m lib.locks <folder> <command>` runs a command that no other may run on that folder meanwhile.
+
+A lock belongs to a process and goes with it, however it ends: none is ever stale.
+"""
+
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from lib import disk
+from lib.errors import InputError
+
+
+def take(path: Path, what: str, say: Callable[[str], None], patience: float | None = None) -> IO[str]:
+    """Hold the lock `path` until the file that is returned is closed or the process ends; what: what for, for others to read.
+
+    While somebody else has it, waits, and says once who that is. Raises InputError, which says it too, if it is not free after
+    `patience` seconds.
+    """
+    began = told = None
+    with disk.writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with disk.writing(path):
+            file = path.open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            began = began or time.monotonic()
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            if patience is not None and time.monotonic() - began > patience:
+                raise InputError(f"{path.parent} is in use by {holder}; wait for it, or end it") from None
+            if not told and time.monotonic() - began > 1:
+                told = say(f"{path.parent} is in use by {holder}; waiting for it to end") or True
+            time.sleep(0.2)
+            continue
+        if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:  # not one that was just removed
+            break
+        file.close()
+    file.truncate(0)
+    file.write(f"{what}, process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%d %b %H:%M')}\n")
+    file.flush()
+    return file
+
+
+def give_back(file: IO[str]) -> None:
+    """Remove a lock that is held."""
+    Path(file.name).unlink(missing_ok=True)
+    file.close()
+
+
+def main(folder: str, command: list[str]) -> None:
+    """Become the command, with the lock; it is held until the command ends, and what it started and handed it on to."""
+    held = take(Path(folder) / "lock", "make report", lambda line: print(line, file=sys.stderr, flush=True))
+    os.set_inheritable(held.fileno(), True)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1], sys.argv[2:])
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

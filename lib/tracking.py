@@ -1,0 +1,61 @@
+"""The history of a training sent to a tracker as well: TensorBoard's event files in the stage's folder, or whatever else
+Accelerate knows. Rows are sent when they are made, some 200 in a training: a step costs nothing more.
+
+    tensorboard --logdir outputs/tiny
+"""
+
+from pathlib import Path
+
+from lib import disk
+from lib.errors import InputError
+
+PROJECT = "distilling-bert"
+
+
+def place(folder: Path) -> Path:
+    """Where the event files of a training with its checkpoints in `folder` go: …/checkpoints/x gives …/tracking/x."""
+    parts = ["tracking" if part == "checkpoints" else part for part in folder.parts]
+    return Path(*parts) if parts != list(folder.parts) else folder / "tracking"
+
+
+def options(tracker: str, folder: Path | None) -> dict:
+    """What an Accelerator must be told to log to `tracker`; nothing where nothing is kept."""
+    if tracker == "none" or folder is None:
+        return {}
+    return {"log_with": tracker, "project_dir": str(place(folder).parent)}
+
+
+def begin(accelerator, folder: Path | None, name: str, first: int) -> None:
+    """Open the tracker for a training called `name` that goes on after step `first`. Raises InputError if it cannot be."""
+    (tracker,) = accelerator.log_with or [None]
+    if tracker is None:
+        return
+    beside = (
+        str(tracker) == "tensorboard"
+    )  # it keeps files by name; the others name the project, and the run as they like
+    more = {"tensorboard": {"purge_step": first + 1}} if beside and first else {}
+    try:
+        with disk.writing(place(folder)):
+            accelerator.init_trackers(
+                place(folder).name if beside else PROJECT,
+                None if beside else {"training": name, "folder": str(folder)},
+                more,
+            )
+    except InputError:
+        raise
+    except Exception as error:  # no account, no network, a package of another version: each has errors of its own
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"tracker = {str(tracker)!r} does not start ({type(error).__name__}: {reason})") from error
+
+
+def log(accelerator, row: dict[str, float]) -> None:
+    """Send a row of the history."""
+    if accelerator.trackers:
+        with disk.writing(Path(accelerator.project_dir)):
+            accelerator.log({key: value for key, value in row.items() if key != "step"}, step=row["step"])
+
+
+def end(accelerator) -> None:
+    """Close the tracker."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
