@@ -74,7 +74,7 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = _why(error)
         raise InputError(f"model {str(name)!r} cannot be loaded as a BERT masked language model: {reason}") from error
     tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
     missing = sorted(
@@ -83,7 +83,7 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
     if missing:
         raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; it needs an "
                          "encoder and a masked-language-model head")  # fmt: skip
-    return model
+    return _finite(model, name)
 
 
 def kind_of(name: str | Path, revision: str | None = None) -> str:
@@ -109,10 +109,25 @@ def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = _why(error)
         raise InputError(f"model {str(name)!r} cannot be loaded as a DistilBERT encoder: {reason}") from error
     if missing := sorted(about["missing_keys"]):
         raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more")
+    return _finite(model, name)
+
+
+def _why(error: Exception) -> str:
+    """What the library says of a model it cannot load, in one line."""
+    if "ignore_mismatched_sizes" in str(error):  # it names the weights in a table that it prints
+        return "its configuration and its weights are of different sizes"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _finite(model: torch.nn.Module, name: str | Path) -> torch.nn.Module:
+    """The model. Raises InputError if one of its weights is no number, or infinite: it would be learnt from."""
+    for key, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise InputError(f"model {str(name)!r}: the weight {key} is not finite")
     return model
 
 

@@ -68,7 +68,11 @@ def _execute(name: str, folder: Path, values: dict) -> int:
             )  # fmt: skip
         except PapermillExecutionError as error:
             if asked:
-                told = f": {error.evalue}" if error.ename == "Stopped" else "; started again, it begins where it can"
+                told = (
+                    f": {error.evalue}"
+                    if error.ename == "Stopped"
+                    else "; started again, it goes on from what it has kept"
+                )
                 _tell(f"[{name}] stopped{told}")
                 return 130
             (folder / "log.txt").open("a", encoding="utf-8").write("\n".join(error.traceback))

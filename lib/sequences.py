@@ -240,12 +240,20 @@ def batches(folder: str | Path, part: str = "data") -> Iterator:
 def open_corpus(folder: str | Path, part: str = "data", section: int = 0) -> Corpus:
     """Open `data` or `held_out` of a prepared folder, or of `data` one of the sections it was cut into, counted from 1.
 
-    Raises InputError if it is not there.
+    Raises InputError if it is not there, or not whole.
     """
     folder = ROOT / folder
     if not (folder / part / "state.json").is_file():
         raise InputError(f"{folder / part}: no prepared corpus; run notebook 1_data_prep first")
-    return Corpus(folder, part, section_of(folder, section) if section else None)
+    try:
+        return Corpus(folder, part, section_of(folder, section) if section else None)
+    except (OSError, ValueError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{folder / part}: the corpus is not whole ({reason}); run notebook 1_data_prep again"
+        ) from error
 
 
 def section_of(folder: Path, section: int) -> range:

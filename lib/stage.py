@@ -22,6 +22,9 @@ from lib.parameters import NOTEBOOKS, Stage, validate
 HELD: dict[Path, IO] = {}
 """Locks of the stages that this process has under way: where one has been killed, its kernel may live a moment longer."""
 
+PATIENCE = 10.0
+"""Seconds to wait for such a lock."""
+
 
 @dataclass
 class Run:
@@ -79,7 +82,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
         p = p.model_copy(update={"output_dir": values["output_dir"]})
     target = ROOT / p.output_dir
     if target not in HELD:
-        HELD[target] = locks.take(target / "scratch.lock", f"the stage {p.output_dir}", print, patience=10)
+        HELD[target] = locks.take(target / "scratch.lock", f"the stage {p.output_dir}", print, PATIENCE)
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
     text = json.dumps({"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}, indent=1, ensure_ascii=False)
     if not (note.is_file() and note.read_text(encoding="utf-8") == text):

@@ -120,12 +120,15 @@ def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
         for column in (*task.text, task.label):
             if column not in record or record[column] is None:
                 found = ", ".join(map(str, record)) or "none"
-                raise InputError(f"{at}: no column {column!r}; {name} needs "
+                raise InputError(f"{at}: {'nothing in' if column in record else 'no'} column {column!r}; {name} needs "
                                  f"{', '.join((*task.text, task.label))}, found {found}")  # fmt: skip
             if column in task.text and not isinstance(record[column], str | int | float):
                 raise InputError(f"{at}: {column} is no text but {str(record[column])[:60]}")
         texts.append(tuple(str(record[column]) for column in task.text))
         labels.append(_label(task, record, at))
+    if split == "train" and task.kind == "classification" and len(set(labels)) == 1 < len(labels):
+        raise InputError(f"{where}: all {len(labels)} records have the label {task.labels[labels[0]]}; {name} needs two classes "
+                         "or more to learn from")  # fmt: skip
     return Examples(texts, labels)
 
 

@@ -101,6 +101,9 @@ def load(name_or_path: str, revision: str | None = None):
     except Exception as error:  # no network, no such model, no such revision, a broken file
         first = (str(error).splitlines() or [""])[0]
         raise InputError(f"tokenizer: {name_or_path} cannot be loaded ({type(error).__name__}: {first})") from None
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # without files the library makes up an empty one
+        raise InputError(f"tokenizer: {name_or_path} has no vocabulary besides its special tokens; is its tokenizer.json or "
+                         "vocab.txt missing?")  # fmt: skip
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer: {name_or_path} has no fast version; whole-word masking needs its word_ids()")
     missing = [name for name in ("pad_token", "mask_token") if getattr(tokenizer, f"{name}_id") is None]

@@ -14,7 +14,8 @@ def read_yaml(path: Path) -> dict:
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_NoRepeats)
     except (yaml.YAMLError, UnicodeDecodeError, OSError, TypeError) as error:
-        raise InputError(f"{_named(path)}: {' '.join(str(error).split())}") from None
+        said = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+        raise InputError(f"{_named(path)}: {said}") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{_named(path)}: must hold keys and values")
     return loaded
