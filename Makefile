@@ -21,7 +21,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report test lab plan bench export clean environment
+.PHONY: report test test-survival lab plan bench export clean environment
 
 report: $(READY)
 	@python -m lib.pdf "$(FORMAT)"
@@ -37,6 +37,9 @@ plan: $(READY)
 
 test: $(READY)
 	@python -m pytest
+
+test-survival: $(READY)
+	@SURVIVAL=1 python -m pytest -s tests/test_survival.py
 
 bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"

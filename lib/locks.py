@@ -3,8 +3,10 @@
 A lock belongs to a process and goes with it, however it ends: none is ever stale.
 """
 
+import ctypes
 import fcntl
 import os
+import signal
 import socket
 import sys
 import time
@@ -14,6 +16,8 @@ from typing import IO
 
 from lib import disk
 from lib.errors import InputError
+
+PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
 def take(path: Path, what: str, say: Callable[[str], None], patience: float | None = None) -> IO[str]:
@@ -58,6 +62,8 @@ def give_back(file: IO[str]) -> None:
 
 def main(folder: str, command: list[str]) -> None:
     """Become the command, with the lock; it is held until the command ends, and what it started and handed it on to."""
+    if sys.platform == "linux":  # a make that is ended ends its shell, and nobody tells the command
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     held = take(Path(folder) / "lock", "make report", lambda line: print(line, file=sys.stderr, flush=True))
     os.set_inheritable(held.fileno(), True)
     os.execvp(command[0], command)

@@ -7,6 +7,7 @@ terminal and to the log. Two runs of one stage wait for each other. Ctrl-C and a
 import logging
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from lib import ROOT, interrupts, locks
@@ -101,7 +102,8 @@ def _place(folder: Path) -> str:
 
 
 def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal may be gone
+        print(line, file=sys.stderr, flush=True)
 
 
 def _handlers(name: str, log: Path) -> list[logging.Handler]:

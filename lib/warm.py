@@ -39,7 +39,9 @@ def main(command: list[str]) -> int:
         running = subprocess.Popen(command, env=os.environ | {SOCKET: place}, close_fds=False)
 
         def stop(number, _):
-            if number != signal.SIGINT:  # Ctrl-C the command got too; of these only this process knows
+            if running.poll() is not None:  # asked again while the last stages stop
+                server.kill()
+            elif number != signal.SIGINT:  # Ctrl-C the command got too; of these perhaps only this process knows
                 running.send_signal(signal.SIGTERM)  # to begin no further stage
                 server.send_signal(signal.SIGINT)  # to stop those under way
 
@@ -85,18 +87,20 @@ def handle(stop: Callable) -> None:
 
 
 def serve(place: str) -> None:
-    """Fork a stage or a kernel for each request, until told to end; before the first, load the libraries."""
+    """Fork a stage or a kernel for each request, until told to end, and the stages have stopped; before the first, load the
+    libraries."""
     forks: dict[socket.socket, int] = {}
     stages: set[int] = set()
+    ending: list[int] = []
 
-    def end(*_):
-        for pid in forks.values():
-            _kill(pid)
-        os._exit(0)
+    def end(number, _):
+        ending.append(number)
+        stop()
 
     def stop(*_):
         for pid in stages & set(forks.values()):
-            os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
 
     handle(stop)
     signal.signal(signal.SIGTERM, end)
@@ -108,7 +112,7 @@ def serve(place: str) -> None:
     os.set_blocking(roused, False)
     signal.set_wakeup_fd(roused)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
+    while not ending or stages & set(forks.values()):
         ready, _, _ = select.select([listening, rouse, *forks], [], [])
         if rouse in ready:
             os.read(rouse, 512)
@@ -137,6 +141,8 @@ def serve(place: str) -> None:
                 _answer(asked, {"pid": pid})
             for file in files:
                 os.close(file)
+    for pid in forks.values():
+        _kill(pid)
 
 
 def _kill(pid: int) -> None:

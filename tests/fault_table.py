@@ -177,7 +177,7 @@ TEXT = [
     text("NUL, control characters, <script>", LINES + HOSTILE, r"goes on: 44 lines, 44 seq", cleaning="careful"),
     text("the same, uncleaned", LINES + HOSTILE, r"goes on: 44 lines, 44 sequences"),
     text("a line of a million characters", LINES + "ab " * 333_333, r"goes on: 44 lines, \d+ sequences, longest 32 tokens"),
-    text("a word of 100,000 characters", LINES + "a" * 100_000, r"goes on: 44 lines"),
+    text("a word of 10,000 characters", LINES + "a" * 10_000, r"goes on: 44 lines"),
     text("sequences of one token", "\n".join("abcdefgh"), r"goes on: 6 lines, 6 sequences, longest 3 tokens", min_tokens=1,
          held_out_lines=2),
     text("more held out than there is", LINES, r"held_out_lines: 500 of 48 different lines", held_out_lines=500),
