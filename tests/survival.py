@@ -181,9 +181,17 @@ def kill_all(
 
 def start_report(project: Path) -> subprocess.Popen:
     """`make report` at scale smoke, in a process group of its own, as a terminal gives it."""
-    return subprocess.Popen(["make", "report", "SCALE=smoke", "STUDIES=herbert", "CORES=2"], cwd=project, text=True,
-                            env=environment(project), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                            preexec_fn=_as_in_a_terminal)  # fmt: skip
+    command = [
+        "make",
+        "-o",
+        ".venv/ready",
+        "report",
+        "SCALE=smoke",
+        "STUDIES=herbert",
+        "CORES=2",
+    ]  # the environment stays
+    return subprocess.Popen(command, cwd=project, env=environment(project), text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, preexec_fn=_as_in_a_terminal)  # fmt: skip
 
 
 def report_state(project: Path) -> dict[str, object]:

@@ -38,12 +38,15 @@ def make(folder, *words):
 
 
 def run_make(folder, *words):
-    """make as a person would start it: not as the child of the make that runs these tests."""
+    """make as a person would start it: not as the child of the make that runs these tests. The environment, which is linked,
+    stays as it is, whatever the dates of files."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
     }
     environment |= {"PYTHONPATH": str(folder)}
-    return subprocess.run(["make", *words], cwd=folder, capture_output=True, text=True, env=environment)
+    return subprocess.run(
+        ["make", "-o", ".venv/ready", *words], cwd=folder, capture_output=True, text=True, env=environment
+    )
 
 
 def results_in(outputs):

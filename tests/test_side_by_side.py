@@ -327,7 +327,7 @@ def test_the_notebook_of_a_leader_and_of_a_follower(prepared, tmp_path):
     small = {"threads": 0, "steps": 2, "warmup": 0.0}
     leader = parameters(prepared, beside=TOGETHER, output_dir=str(tmp_path / "triple"), **small)
     run(**leader.model_dump())
-    assert {path.name for path in (tmp_path / "triple").iterdir()} == {"model", "beside", "result.json"}
+    assert {path.name for path in (tmp_path / "triple").iterdir()} == {"model", "beside", "tracking", "result.json"}
     follower = parameters(
         prepared, "hot", trained_in=str(tmp_path / "triple/beside/hot"), output_dir=str(tmp_path / "hot"), **small
     )
