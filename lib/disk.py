@@ -73,9 +73,9 @@ def write_json(path: Path, value: Any) -> Path:
     return path
 
 
-def flush(folder: Path) -> None:
-    """Wait until all files of a folder are on the disk."""
-    for path in folder.rglob("*"):
+def flush(place: Path) -> None:
+    """Wait until a file, or all files of a folder, are on the disk."""
+    for path in (place, *place.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())

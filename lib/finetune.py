@@ -118,11 +118,8 @@ def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Cal
     )
     evaluated = range(1, epochs + 1) if when == "every_epoch" else [epochs]
     epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in evaluated}
-    found = (
-        {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")}
-        if folder
-        else {}
-    )
+    before = folder.glob("*.json") if folder else []
+    found = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in before}
 
     def after_step(done: int) -> None:
         if done in epoch_ends:
@@ -134,7 +131,9 @@ def finetune(classifier: Classifier, training: Encoded, kind: str, evaluate: Cal
     losses = train(TaskLoss(classifier, kind), TaskBatches(training, schedule), recipe, after_step=after_step,
                    log_every=schedule.steps_per_epoch, quiet=True, keep_last=False, folder=folder, name=name)  # fmt: skip
     rows = [
-        {"epoch": epoch, **row, "loss": losses[epoch - 1]["loss"]} for epoch in sorted(found) for row in found[epoch]
+        {"epoch": epoch, **row, "loss": losses[epoch - 1]["loss"]}
+        for epoch, rows in sorted(found.items())
+        for row in rows
     ]
     return rows, {key: losses[-1][key] for key in COST}
 

@@ -39,7 +39,7 @@ def run(parameters: Path) -> int:
                 for handler in handlers:
                     logging.getLogger(KERNEL_LOGGER).removeHandler(handler)
     except KeyboardInterrupt:  # asked twice, or before there was a kernel
-        _tell(f"[{name}] stopped; it goes on from its last checkpoint when it is started again")
+        _tell(f"[{name}] stopped: started again, it goes on from its last checkpoint")
         return 130
     except Exception as error:  # a wrong parameter, a full disk: nothing of ours to show but what it says
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -69,12 +69,8 @@ def _execute(name: str, folder: Path, values: dict) -> int:
             )  # fmt: skip
         except PapermillExecutionError as error:
             if asked:
-                told = (
-                    f": {error.evalue}"
-                    if error.ename == "Stopped"
-                    else "; started again, it goes on from what it has kept"
-                )
-                _tell(f"[{name}] stopped{told}")
+                then = error.evalue if error.ename == "Stopped" else "started again, it goes on from what it has kept"
+                _tell(f"[{name}] stopped: {then}")
                 return 130
             (folder / "log.txt").open("a", encoding="utf-8").write("\n".join(error.traceback))
             told = " ".join(str(error.evalue).split())
@@ -112,9 +108,7 @@ def _handlers(name: str, log: Path) -> list[logging.Handler]:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     terminal, file = logging.StreamHandler(sys.stderr), logging.FileHandler(log, mode="w", encoding="utf-8")
-    file.handleError = lambda record: (
-        None
-    )  # on a full disk there is no log; that it is full is said elsewhere, and once
+    file.handleError = terminal.handleError = _say_nothing
     terminal.addFilter(lambda record: _worth_showing(record.getMessage()))
     terminal.setFormatter(_Lines(f"[{name}] "))
     file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
@@ -122,6 +116,10 @@ def _handlers(name: str, log: Path) -> list[logging.Handler]:
         handler.terminator = "\n"
         logger.addHandler(handler)
     return [terminal, file]
+
+
+def _say_nothing(record: logging.LogRecord) -> None:
+    """What to do where a line cannot be written: on a full disk there is no log, and that it is full is said elsewhere."""
 
 
 def _worth_showing(message: str) -> bool:
