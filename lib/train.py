@@ -157,9 +157,8 @@ def steps_of(
                 raise Diverged(_diverged(f"{name}: the loss is {row['loss']:g}", step, batches, number, folder))
         if recipe.clip:
             norm = clip(model.parameters(), recipe.clip)
-            if not accelerator.scaler and not math.isfinite(
-                norm
-            ):  # a scaler skips such a step, and tries a smaller scale
+            # A scaler skips such a step by itself, and tries a smaller scale.
+            if not accelerator.scaler and not math.isfinite(norm):
                 raise Diverged(_diverged(f"{name}: the gradient's norm is {norm:g}", step, batches, None, folder))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

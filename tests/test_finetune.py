@@ -87,6 +87,37 @@ def test_measuring_the_last_epoch_only_gives_what_every_epoch_gives_there():
     assert run(fresh_trunk(), {"a": data(seed=1)}, when="last") == every[-1:] and every[-1]["epoch"] == 6
 
 
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_run_goes_on_within_itself(tmp_path):
+    """From its last checkpoint, with what was found after the epochs before it, which are not measured again."""
+    found, seen = {"a": data(seed=1)}, []
+
+    def kept(stop, measure=accuracies(found)):
+        def evaluate(classifier):
+            seen.append(len(seen))
+            if len(seen) == stop:
+                raise Killed
+            return measure(classifier)
+
+        trunk, recipe = fresh_trunk(), Recipe(5e-3, "linear", 0.1, seed=1, checkpoint_seconds=1e-9)
+        return ft.finetune(Classifier(trunk, 2, 0.1, "mean", 1), data(), "classification", evaluate, epochs=6, batch=16,
+                           recipe=recipe, folder=tmp_path / "run")  # fmt: skip
+
+    with pytest.raises(Killed):
+        kept(stop=4)
+    rows, cost = kept(stop=0)
+    assert rows == run(fresh_trunk(), found) and len(seen) == 4 + 3
+    assert cost["tokens"] == 6 * sum(map(len, data().rows))
+
+
+def test_a_short_run_leaves_no_checkpoint(tmp_path):
+    run(fresh_trunk(), {"a": data(seed=1)}, folder=tmp_path)
+    assert not list(tmp_path.glob("*.pt"))
+
+
 def test_predictions_come_back_in_the_order_of_the_examples(trunk):
     classifier = Classifier(trunk, 2, 0.1)
     found = data(examples=40)

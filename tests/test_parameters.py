@@ -79,3 +79,16 @@ def test_what_is_refused(values, message):
         validate("data_prep", values, lambda key: "params/study/scale.yaml: corpora.x")
     assert str(caught.value).startswith("params/study/scale.yaml: corpora.x: ") and "\n" not in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_the_trackers_are_those_of_accelerate():
+    from typing import get_args
+
+    from accelerate.utils.dataclasses import LoggerType
+
+    from lib.parameters_base import Tracker
+
+    assert set(get_args(Tracker)) == {str(kind.value) for kind in LoggerType} - {"all"} | {"none"}
+    assert validate("finetune", GIVEN).tracker == "tensorboard"
+    with pytest.raises(InputError, match="tracker = 'aim': needs the package aim, which is not installed"):
+        validate("finetune", GIVEN | {"tracker": "aim"})

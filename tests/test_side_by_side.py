@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import os
+import signal
 import time
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import torch
 
 from lib import ROOT, checkpoints, models, prepare, pretraining, products, side_by_side, stage, train
 from lib.batches import Batch
-from lib.errors import InputError
+from lib.errors import InputError, Stopped
 from lib.objectives import Distillation, hidden_states
 from lib.parameters import validate
 from lib.sequences import open_corpus
@@ -89,6 +91,24 @@ def test_in_bf16_too(teacher, alone):
     together = objectives(teacher)
     histories = train_together(together, batches(), recipe, list(STUDENTS), [None] * 5)
     assert_same(together, histories, alone(16, recipe))
+
+
+def test_a_group_that_is_told_to_stop_keeps_a_checkpoint_of_each(teacher, alone, tmp_path):
+    folders, data = [tmp_path / name for name in STUDENTS], batches()
+    real = data.at
+
+    def asked(step):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(step)
+
+    data.at = asked
+    with pytest.raises(Stopped, match="after step [234] of 6; started again, it goes on from there"):
+        train_together(objectives(teacher), data, RECIPE, list(STUDENTS), folders)
+    assert {checkpoints.newest(folder)["step"] for folder in folders} <= {2, 3, 4}
+    together = objectives(teacher)
+    histories = train_together(together, batches(), RECIPE, list(STUDENTS), folders)
+    assert_same(together, histories, alone())
 
 
 class Killed(Exception):
