@@ -174,13 +174,13 @@ def steps_of(
             since = done - (history[-1]["step"] if history else 0)
             history.append({"step": done, **{key: value / since for key, value in window.items()},
                             "rate": optimizer.param_groups[0]["lr"], **cost})  # fmt: skip
-            follow.tell(folder, history[-1:], steps)
             window = {}
         if not quiet:
             progress.at(done, f"loss {row['loss']:.3f}  {cost['tokens'] / max(cost['seconds'], 1e-9):,.0f} tokens/s")
             chart.draw(history, final=done == steps)
         away = time.perf_counter()  # to log and to evaluate is not to train
         if history and history[-1]["step"] == done:
+            follow.tell(folder, history[-1:], steps)
             tracking.log(accelerator, history[-1])
         if after_step:
             after_step(done)

@@ -18,8 +18,9 @@ from lib.plan import write_parameters
 from lib.stage import write_json
 from lib.step import Step
 
-PLANNED, RUNNING, LOG = "planned.json", "running", "log.txt"
-"""In the folder of a run: its entry and stages; a lock that is held while it runs, with the process's number; what it said."""
+PLANNED, RUNNING, LOG, STOP = "planned.json", "running", "log.txt", "stop"
+"""In the folder of a run: its entry and stages; a lock that is held while it runs, with the process's number; what it said; and,
+while it is asked to end, a file that says so."""
 
 
 def start(steps: list[Step], entry: dict) -> Path:
@@ -38,8 +39,7 @@ def start(steps: list[Step], entry: dict) -> Path:
         )
     for step in steps:
         write_parameters(step)
-        (ROOT / step.folder / "scratch" / "checkpoints" / follow.STOP).unlink(missing_ok=True)
-    (folder / follow.STOP).unlink(missing_ok=True)
+    (folder / STOP).unlink(missing_ok=True)
     write_json(folder / PLANNED, planned)
     with (folder / RUNNING).open("w") as lock, (folder / LOG).open("w") as log:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the process inherits it, and so holds it until it ends, however it ends
@@ -59,8 +59,9 @@ def main(folder: Path) -> int:
     """Run the stages of a planned run one after the other, until one fails or the run is asked to stop; 0 when all are done."""
     from lib.run import run
 
+    signal.signal(signal.SIGINT, lambda *_: None)  # between two stages; a stage has a handler of its own
     for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
-        if follow.asked_to_stop(folder):
+        if (folder / STOP).exists():
             return 130
         if not (ROOT / stage / "result.json").is_file() and (code := run(Path(stage) / "parameters.yaml")):
             return code
@@ -68,16 +69,12 @@ def main(folder: Path) -> int:
 
 
 def stop(folder: Path) -> None:
-    """End a run: a training after its present step, with a checkpoint; a fine-tuning at once, with what it has finished kept."""
+    """End a run as Ctrl-C would: a training after its present step, with a checkpoint; other work at once."""
     state = read(folder)
     if not state.running or state.done:
         return
-    follow.ask_to_stop(folder)
-    training = ROOT / state.stages[state.at] / "scratch" / "checkpoints"
-    if training.is_dir():
-        follow.ask_to_stop(training)
-    else:
-        os.kill(int((folder / RUNNING).read_text()), signal.SIGINT)
+    (folder / STOP).touch()
+    os.kill(int((folder / RUNNING).read_text()), signal.SIGINT)
 
 
 # ------------------------------------------------------------------------------------------------ how far it is
@@ -152,7 +149,7 @@ def _line(folder: Path, stages: list[str], at: int, running: bool, scratch: Path
         if log and log[-1].endswith(" left"):
             step = f": {' '.join(log[-1].rpartition('] ')[2].split())}"
         return f"Running: {where}{step}."
-    if failed := [line for line in log if " failed: " in line and "Stopped: " not in line]:
+    if failed := [line for line in log if " failed: " in line]:
         return f"Failed: {failed[-1].partition(' failed: ')[2]} ({where})."
     if kept := sorted(scratch.glob("step-*.pt")):
         step = int(kept[-1].stem.removeprefix("step-"))
