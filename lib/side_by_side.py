@@ -37,17 +37,18 @@ class SharedBatches:
 
     def __init__(self, batches, device: torch.device):
         self.batches, self.steps, self.device = batches, batches.steps, device
-        self._made: OrderedDict[int, list[Batch]] = OrderedDict()
+        self._made: OrderedDict[tuple, list[Batch]] = OrderedDict()
         self._one_at_a_time = threading.Lock()
 
-    def at(self, step: int) -> list[Batch]:
-        """The micro-batches of a step, on the device."""
+    def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
+        """The micro-batches of a step, or those that are `mine`, on the device."""
         with self._one_at_a_time:
-            if step not in self._made:
-                self._made[step] = [batch.to(self.device) for batch in self.batches.at(step)]
+            asked = step, mine.start  # of a first step, a process of several looks at all micro-batches too
+            if asked not in self._made:
+                self._made[asked] = [batch.to(self.device) for batch in self.batches.at(step, mine)]
                 while len(self._made) > KEPT:
                     self._made.popitem(last=False)
-            return self._made[step]
+            return self._made[asked]
 
 
 class RememberedReading:

@@ -18,6 +18,9 @@ from lib import ROOT
 from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, Stage, validate
 
+HOW = ("processes", "shard_teacher")
+"""Parameters that change no result: under other values of them, work half done is gone on with."""
+
 
 @dataclass
 class Run:
@@ -75,12 +78,21 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
         p = p.model_copy(update={"output_dir": values["output_dir"]})
     target = ROOT / p.output_dir
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
-    text = json.dumps({"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}, indent=1, ensure_ascii=False)
-    if not (note.is_file() and note.read_text(encoding="utf-8") == text):
+    whole = {"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}
+    if _work(note) != _work(whole):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        note.write_text(text, encoding="utf-8")
+    write_json(note, whole)
     return Run(kind, p, folder, target, time.time())
+
+
+def _work(noted: Path | dict[str, Any]) -> dict[str, Any]:
+    """What is noted of a scratch folder, without the parameters that say how it is computed and not what."""
+    try:
+        noted = noted if isinstance(noted, dict) else json.loads(noted.read_text(encoding="utf-8"))
+        return noted | {"parameters": {key: value for key, value in noted["parameters"].items() if key not in HOW}}
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def inputs(p: Stage, notebook: str) -> dict[str, str]:
@@ -133,8 +145,8 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def peak_memory_mib() -> float:
-    """The most memory this process has held so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory this process has held so far, or one that it has started and seen end, in MiB."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
 
 
 def machine() -> dict[str, Any]:

@@ -11,11 +11,10 @@ from typing import Callable
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 
-from lib import checkpoints, follow
+from lib import checkpoints, follow, ranks, sharding
 from lib.allocator import keep_freed_memory
-from lib.batches import Batch
+from lib.batches import Batch, stream
 from lib.efficiency import COST
 from lib.errors import InputError
 from lib.precision import fastest
@@ -97,52 +96,62 @@ def steps_of(
     kept = checkpoints.newest(folder) if folder else None
     precision = recipe.precision if recipe.precision != "auto" else kept and kept["precision"]
     precision = precision or fastest(objective.train(), batches.at(0))  # one that is resumed goes on as it began
+    precision = ranks.of_the_leader(precision)
     AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
     accelerator = Accelerator(mixed_precision=precision)
-    objective.to(accelerator.device)
+    if not kept or kept["step"] < batches.steps:
+        objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
-    model, clip = objective, torch.nn.utils.clip_grad_norm_
-    if accelerator.scaler or accelerator.distributed_type != DistributedType.NO:
-        # What they do beyond the plain ones is for these; of a small model's step it would be a tenth.
-        model, optimizer = accelerator.prepare(objective, optimizer)
-        clip = accelerator.clip_grad_norm_
+    clip = torch.nn.utils.clip_grad_norm_
+    if (
+        accelerator.scaler
+    ):  # what accelerate's do beyond the plain ones is for it; of a small model's step it would be a tenth
+        optimizer, clip = accelerator.prepare(optimizer), accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step
-    history, first, before, window = _resume(accelerator, model, optimizer, kept)
+    history, first, before, window = _resume(accelerator, objective, optimizer, kept)
+    if first != ranks.of_the_leader(first):
+        raise InputError(
+            f"{folder}: another host has a checkpoint there that this one does not see; they must share the disk"
+        )
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
-    follow.tell(folder, history, steps, anew=True)
-    model.train()
+    follow.tell(written, history, steps, anew=True)
+    objective.train()
     yield first, history
     began = saved = time.perf_counter()
     for step, micros, waited in ahead(batches, first):
-        _seed(recipe.seed * 1_000_003 + step + 2**40)  # dropout: the same in a resumed run, and not the masks' stream
         micros = [batch.to(accelerator.device) for batch in micros]
-        totals: dict[str, int] = {}
+        totals = {"positions": sum(batch.inputs.numel() for batch in micros), "micros": len(micros)}
         for batch in micros:
             for key, count in objective.counts(batch).items():
                 totals[key] = totals.get(key, 0) + count
+        totals = ranks.summed(totals)  # means are over the whole step, whoever does it
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_at(step, steps, recipe)
         row: dict[str, float] = {}
         for batch in micros:
+            _seed(stream(recipe.seed, step, batch.place) + 2**40)  # dropout: the same in a resumed run, in any process
             with accelerator.autocast():
-                parts = model(batch, totals)
+                parts = objective(batch, totals)
             # accelerate's own `backward` looks for packages on disk in every step
             (accelerator.scaler.scale(parts["loss"]) if accelerator.scaler else parts["loss"]).backward()
             for key, value in parts.items():
                 row[key] = row.get(key, 0.0) + float(value.detach())
+        sharding.keep_pace(objective, len(micros), totals["micros"])
+        row = ranks.summed(row)
         if not math.isfinite(row["loss"]):
             raise FloatingPointError(f"{name}: the loss is {row['loss']} at step {step + 1}; {_last(folder)}")
+        ranks.sum_gradients(objective.parameters())
         if recipe.clip:
-            clip(model.parameters(), recipe.clip)
+            clip(objective.parameters(), recipe.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
         cost["tokens"] += totals.get("kept", 0)
-        cost["positions"] += sum(batch.inputs.numel() for batch in micros)
+        cost["positions"] += totals["positions"]
         cost["waited"] += waited
         cost["seconds"] = before["seconds"] + time.perf_counter() - began
         for key, value in row.items():
@@ -152,7 +161,7 @@ def steps_of(
             since = done - (history[-1]["step"] if history else 0)
             history.append({"step": done, **{key: value / since for key, value in window.items()},
                             "rate": optimizer.param_groups[0]["lr"], **cost})  # fmt: skip
-            follow.tell(folder, history[-1:], steps)
+            follow.tell(written, history[-1:], steps)
             window = {}
         if not quiet:
             progress.at(done, f"loss {row['loss']:.3f}  {cost['tokens'] / max(cost['seconds'], 1e-9):,.0f} tokens/s")
@@ -162,16 +171,16 @@ def steps_of(
             after_step(done)
             began += time.perf_counter() - away  # to evaluate is not to train
         # The last step is kept too: what follows a training (probes, saving) may fail, and must not cost the training.
-        stop = done < steps and follow.asked_to_stop(folder)
-        if folder and (done == steps or stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
-            _save(accelerator, model, optimizer, folder, done, history, cost, window)
+        stop = done < steps and ranks.of_the_leader(follow.asked_to_stop(folder))
+        if written and (done == steps or stop or time.perf_counter() - saved > recipe.checkpoint_seconds):
+            _save(accelerator, objective, optimizer, folder, done, history, cost, window)
             saved = time.perf_counter()
         if stop:
             raise follow.stopped(folder, name, done, steps)
         away = time.perf_counter()
         yield done, history
         began += time.perf_counter() - away
-    model.eval()
+    objective.eval()
 
 
 def _seed(seed: int) -> None:
@@ -182,7 +191,6 @@ def _seed(seed: int) -> None:
 
 
 def _save(accelerator, model, optimizer, folder, step, history, cost, window) -> None:
-    assert accelerator.distributed_type == DistributedType.NO, "one process for now"
     state = {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "cost": cost,
         "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
@@ -204,16 +212,17 @@ def _resume(accelerator, model, optimizer, state: dict | None) -> tuple[list[dic
 
 
 def ahead(batches, first: int) -> Iterator[tuple[int, list[Batch], float]]:
-    """Every step from `first` on, its micro-batches, and the seconds they were waited for: while a step is computed, a thread
-    reads and masks the batches of the next one."""
+    """Every step from `first` on, its micro-batches (of several processes, those that are this one's), and the seconds they were
+    waited for: while a step is computed, a thread reads and masks the batches of the next one."""
+    share = (ranks.mine(),) if ranks.count() > 1 else ()
     with ThreadPoolExecutor(1, "batches") as reader:
-        coming = reader.submit(batches.at, first) if first < batches.steps else None
+        coming = reader.submit(batches.at, first, *share) if first < batches.steps else None
         for step in range(first, batches.steps):
             began = time.perf_counter()
             micros = coming.result()
             waited = time.perf_counter() - began
             if step + 1 < batches.steps:
-                coming = reader.submit(batches.at, step + 1)
+                coming = reader.submit(batches.at, step + 1, *share)
             yield step, micros, waited
 
 
