@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from lib import ROOT, checkpoints, models, pretraining
+from lib import ROOT, checkpoints, models, pretraining, ranks
 from lib.batches import Batch
 from lib.errors import InputError
 from lib.objectives import Distillation, hidden_states
@@ -37,18 +37,17 @@ class SharedBatches:
 
     def __init__(self, batches, device: torch.device):
         self.batches, self.steps, self.device = batches, batches.steps, device
-        self._made: OrderedDict[tuple, list[Batch]] = OrderedDict()
+        self._made: OrderedDict[int, list[Batch]] = OrderedDict()
         self._one_at_a_time = threading.Lock()
 
     def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
-        """The micro-batches of a step, or those that are `mine`, on the device."""
+        """The micro-batches of a step, or those that are `mine` (the same ones in every call), on the device."""
         with self._one_at_a_time:
-            asked = step, mine.start  # of a first step, a process of several looks at all micro-batches too
-            if asked not in self._made:
-                self._made[asked] = [batch.to(self.device) for batch in self.batches.at(step, mine)]
+            if step not in self._made:
+                self._made[step] = [batch.to(self.device) for batch in self.batches.at(step, mine)]
                 while len(self._made) > KEPT:
                     self._made.popitem(last=False)
-            return self._made[asked]
+            return self._made[step]
 
 
 class RememberedReading:
@@ -85,7 +84,7 @@ def train_together(
     shared = SharedBatches(batches, PartialState().device)
     if recipe.precision == "auto":
         recipe = replace(recipe, precision=_common_precision(objectives[0], batches, folders))
-    reading = RememberedReading(len(shared.at(0)))
+    reading = RememberedReading(max(1, len(shared.at(0, ranks.mine()))))
     for objective in objectives:
         objective.read = reading
     trainings = [steps_of(objective, shared, recipe, name=name, folder=folder)
