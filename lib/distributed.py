@@ -88,7 +88,7 @@ def _failure(notes: Path, processes: int) -> Exception:
     """The error of the process that failed first; the others fail because of it."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("failed-*.json")]
     if not told:
-        return RuntimeError(f"one of {processes} processes was killed, perhaps for memory (torchrun's own words are in "
+        return RuntimeError(f"one of {processes} processes was killed, perhaps for memory, or cut off from the others (more in "
                             f"{notes / 'torchrun.log'}); started again, the training goes on from its last checkpoint")  # fmt: skip
     first = min(told, key=lambda failed: failed["time"])
     if first["kind"] in KNOWN:
@@ -119,10 +119,18 @@ def main(kind: str, folder: Path) -> int:
         (finetune if kind == "finetune" else pretrain)(kind, validate(kind, values), folder)
         return 0
     except BaseException as error:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        said = {"rank": rank, "time": time.time(), "kind": type(error).__name__, "message": first_line}
-        write_json(folder / "processes" / f"failed-{rank}.json", said)
+        if not _lost_another(error):
+            first_line = (str(error).strip().splitlines() or [""])[0]
+            said = {"rank": rank, "time": time.time(), "kind": type(error).__name__, "message": first_line}
+            write_json(folder / "processes" / f"failed-{rank}.json", said)
         raise
+
+
+def _lost_another(error: BaseException) -> bool:
+    """Whether all that went wrong in this process is that another one does not answer any more."""
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or isinstance(error, RuntimeError) and "gloo" in str(error)
 
 
 def pretrain(kind: str, p, folder: Path) -> None:

@@ -174,7 +174,7 @@ def test_the_error_of_a_process_is_the_users(prepared, tmp_path):
 
 
 def test_who_failed_first_is_told(tmp_path):
-    assert "was killed, perhaps for memory" in str(distributed._failure(tmp_path, 2))
+    assert "one of 2 processes was killed, perhaps for memory, or cut off" in str(distributed._failure(tmp_path, 2))
     for rank, kind, when in ((0, "RuntimeError", 3), (1, "InputError", 2), (2, "OSError", 4)):
         note = {"rank": rank, "kind": kind, "time": when, "message": f"of {rank}"}
         (tmp_path / f"failed-{rank}.json").write_text(json.dumps(note))
