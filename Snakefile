@@ -29,6 +29,10 @@ def published(folder):
     return [f"{folder}/published-{sha256(PUBLISH_TO.encode()).hexdigest()[:8]}.json"] if PUBLISH_TO else []
 
 
+localrules:
+    report,
+
+
 rule report:
     input:
         f"outputs/{SCALE}/report.html",
@@ -37,6 +41,9 @@ rule report:
 
 # What others wait for goes first: else the longest chain is left for the end, and one core with it.
 FIRST = {"data_prep": 4, "teacher_continuation": 3, "cascade_ta": 2, "distillation": 2, "finetune": 1}
+
+# Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
+KEEP = " && result=outputs/{SCALE}/{wildcards.stage}/result.json && (test $result -ef {output:q} || cp $result {output:q})"
 
 for kind, before_others in FIRST.items():
 
@@ -57,7 +64,7 @@ for kind, before_others in FIRST.items():
             # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.
             **({"gpu": lambda wildcards: min(GPUS, step(wildcards).gpus)} if GPUS else {}),
         shell:
-            "python -m lib.warm --stage {input.parameters:q}"
+            "python -m lib.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
 
 
 rule analysis:
@@ -69,7 +76,7 @@ rule analysis:
         f"outputs/{SCALE}/report.html",
     threads: 2
     shell:
-        "python -m lib.warm --stage {input.parameters:q} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
+        "python -m lib.warm --stage outputs/{SCALE}/analysis/parameters.yaml && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
 
 
 # With PUBLISH_TO=s3://bucket/folder: a copy of every stage as soon as it is done, and of the report. It is a rule of its own, so
