@@ -2,6 +2,8 @@
 
 import glob
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,16 +33,26 @@ def place(given: str) -> Path:
     return UPath(given)
 
 
+@contextmanager
+def reaching(given: str, what: str) -> Iterator[None]:
+    """Within, whatever goes wrong with a store (no network, no rights: each kind's client has errors of its own) is one
+    InputError; `what` names the key that gave the address."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"{what}: {given} cannot be reached ({type(error).__name__}: {reason})") from None
+
+
 def folder(given: str, what: str) -> Path:
     """An existing folder; `what` names the key. Raises InputError where there is none, or it cannot be reached."""
     path = place(given)
-    try:
-        there = path.is_dir()
-    except Exception as error:  # no network, no rights: the client of every kind of store has exceptions of its own
-        raise InputError(f"{what}: {given} cannot be reached ({type(error).__name__}: {error})") from None
-    if not there:
-        raise InputError(f"{what}: there is no folder {path}")
-    return path
+    with reaching(given, what):
+        if path.is_dir():
+            return path
+    raise InputError(f"{what}: there is no folder {path}")
 
 
 def matching(pattern: str) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from lib.errors import InputError
-from lib.places import matching, opened, place
+from lib.places import matching, opened, place, reaching
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -21,6 +21,11 @@ def find(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]
     Args: given, a relative path starts at the checkout, an address such as s3://bucket/text at its store; is_text, says of a
         file's name whether it is one; allowed, the names that are, in words. Raises: InputError if there is none.
     """
+    with reaching(given, "sources.path"):
+        return sorted(_found(given, is_text, allowed), key=lambda file: file.parts)
+
+
+def _found(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
     path = place(given)
     if path.is_file():
         if not is_text(path.name):
@@ -36,7 +41,7 @@ def find(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]
             raise InputError(f"sources.path: no text file matches {given}; allowed: {allowed}")
     else:
         raise InputError(f"sources.path: {given} does not exist; allowed: a file, a folder or a glob pattern")
-    return sorted(found, key=lambda file: file.parts)
+    return found
 
 
 def text_lines(path: Path) -> Iterator[str]:
