@@ -21,7 +21,7 @@ READY := .venv/ready
 RIVALS := .venv/rivals
 CLUSTER := .venv/cluster
 # Where stages run: here, as forks of a process that has the libraries loaded, or as jobs of a cluster, which can have none.
-HERE := python -m lib.warm snakemake --cores $(CORES)
+HERE := python -m lib.warm snakemake --cores $(CORES) --quiet all
 JOBS := snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -34,7 +34,7 @@ report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.pdf "$(FORMAT)"
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
 	$(if $(PUBLISH_TO),@python -m lib.publish none "$(PUBLISH_TO)")
-	@$(if $(PROFILE),$(JOBS),$(HERE)) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	@$(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)" \
 	    cores="$(CORES)" publish_to="$(PUBLISH_TO)" \
 	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }

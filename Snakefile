@@ -45,6 +45,9 @@ FIRST = {"data_prep": 4, "teacher_continuation": 3, "cascade_ta": 2, "distillati
 # Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
 KEEP = " && result=outputs/{SCALE}/{wildcards.stage}/result.json && (test $result -ef {output:q} || cp $result {output:q})"
 
+# Stages on one machine share its GPUs out among themselves (lib/gpus.py); those of a cluster's job are its own.
+TAKE = f"STAGE_GPUS='{{resources.gpu}} of {GPUS}' " if GPUS and not workflow.remote_exec else ""
+
 for kind, before_others in FIRST.items():
 
     rule:
@@ -64,7 +67,7 @@ for kind, before_others in FIRST.items():
             # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.
             **({"gpu": lambda wildcards: min(GPUS, step(wildcards).gpus)} if GPUS else {}),
         shell:
-            "python -m lib.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
+            TAKE + "python -m lib.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
 
 
 rule analysis:

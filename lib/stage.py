@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lib import ROOT
+from lib import ROOT, gpus
 from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, Stage, validate
 
@@ -66,6 +66,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     Raises InputError.
     """
     p: Stage = validate(kind, notebook_parameters(namespace), lambda key: f"notebooks/{NOTEBOOKS[kind]}.ipynb")
+    gpus.take()
     if p.threads:
         os.environ.update(OMP_NUM_THREADS=str(p.threads), MKL_NUM_THREADS=str(p.threads))
         if "torch" in sys.modules:  # imported before this call: the variables come too late
