@@ -20,13 +20,14 @@ from pathlib import Path
 
 from lib import ROOT
 from lib.errors import InputError
+from lib.follow import Stopped
 from lib.parameters import validate
 from lib.stage import Run, write_json
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for each other: a checkpoint, or an evaluation, may take the first one minutes."""
 NOTEBOOK = "NOTEBOOK_PROCESS"  # names the environment variable, which says which process the training ends with
-KNOWN = {"InputError": InputError, "FloatingPointError": FloatingPointError}
+KNOWN = {kind.__name__: kind for kind in (InputError, Stopped, FloatingPointError)}
 
 
 # ------------------------------------------------------------------------------------------------- in the notebook

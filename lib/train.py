@@ -99,14 +99,12 @@ def steps_of(
     precision = ranks.of_the_leader(precision)
     AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
     accelerator = Accelerator(mixed_precision=precision)
-    if not kept or kept["step"] < batches.steps:
+    if not kept or kept["step"] < batches.steps:  # else nothing is left to compute
         objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
     clip = torch.nn.utils.clip_grad_norm_
-    if (
-        accelerator.scaler
-    ):  # what accelerate's do beyond the plain ones is for it; of a small model's step it would be a tenth
+    if accelerator.scaler:  # what accelerate's do beyond plain ones is for it; of a small model's step it would be a tenth
         optimizer, clip = accelerator.prepare(optimizer), accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step
@@ -115,6 +113,7 @@ def steps_of(
         raise InputError(
             f"{folder}: another host has a checkpoint there that this one does not see; they must share the disk"
         )
+    written = folder if ranks.leads() else None  # of several processes one writes, for all
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
