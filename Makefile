@@ -1,4 +1,5 @@
 # make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] [FORMAT=pdf] · make test · make lab · make plan · make clean
+# make report PROFILE=slurm (or kubernetes, or a folder): every stage a job of a cluster; PUBLISH_TO=s3://…: a copy of the results
 # make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
@@ -8,6 +9,8 @@ DATA_DIR ?=
 CASES ?=
 FORMAT = html
 MODEL ?=
+PROFILE ?=
+PUBLISH_TO ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
@@ -16,6 +19,10 @@ PYTHON := $(shell command -v $(PYTHON) 2>/dev/null || echo python3)
 BIN := .venv/bin
 READY := .venv/ready
 RIVALS := .venv/rivals
+CLUSTER := .venv/cluster
+# Where stages run: here, as forks of a process that has the libraries loaded, or as jobs of a cluster, which can have none.
+HERE := python -m lib.warm snakemake --cores $(CORES) --quiet all
+JOBS := snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -23,11 +30,13 @@ export TOKENIZERS_PARALLELISM := true
 
 .PHONY: report test test-survival lab plan bench export clean environment
 
-report: $(READY)
+report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.pdf "$(FORMAT)"
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --cores "$(CORES)" --gpus "$(GPUS)"
-	@python -m lib.locks "outputs/$(SCALE)" python -m lib.warm snakemake --cores $(CORES) --quiet all --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	$(if $(PUBLISH_TO),@python -m lib.publish none "$(PUBLISH_TO)")
+	@python -m lib.locks "outputs/$(SCALE)" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)" \
+	    cores="$(CORES)" publish_to="$(PUBLISH_TO)" \
 	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }
 	@echo "the report: outputs/$(SCALE)/report.html"
 	@python -m lib.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
@@ -61,6 +70,10 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(READY)
+
+$(CLUSTER): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,cluster]"
+	@touch $(CLUSTER)
 
 $(RIVALS): $(READY)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,bench]" \

@@ -1,27 +1,52 @@
 # One generic rule for every kind of stage: it is one papermill call with one flat parameter file. Snakemake owns order,
 # parallelism and resume.
-# make report runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert"
+# make report runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert". On a cluster every stage is a job:
+# params/profiles/.
 
 import os
+from hashlib import sha256
 
 from lib import plan
 
 SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
 GPUS = int(config.get("gpus", 0))
+CORES = int(config.get("cores", 0)) or os.cpu_count()  # of a job that takes all there are
+PUBLISH_TO = str(config.get("publish_to") or "")
 STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir") or ""))}
 PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
 ANALYSIS = plan.analysis(SCALE, STUDIES)
 ANALYSIS_PARAMETERS = plan.write_parameters(ANALYSIS)
 
 
+def step(wildcards):
+    """The stage that a job is to run."""
+    return STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"]
+
+
+def published(folder):
+    """What notes that a folder has been copied to PUBLISH_TO; nothing if it need not be."""
+    return [f"{folder}/published-{sha256(PUBLISH_TO.encode()).hexdigest()[:8]}.json"] if PUBLISH_TO else []
+
+
+localrules:
+    report,
+
+
 rule report:
     input:
         f"outputs/{SCALE}/report.html",
+        [note for place in [f"outputs/{SCALE}", *(stage.folder for stage in STEPS.values())] for note in published(place)],
 
 
 # What others wait for goes first: else the longest chain is left for the end, and one core with it.
 FIRST = {"data_prep": 4, "teacher_continuation": 3, "cascade_ta": 2, "distillation": 2, "finetune": 1}
+
+# Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
+KEEP = " && result=outputs/{SCALE}/{wildcards.stage}/result.json && (test $result -ef {output:q} || cp $result {output:q})"
+
+# Stages on one machine share its GPUs out among themselves (lib/gpus.py); those of a cluster's job are its own.
+TAKE = f"STAGE_GPUS='{{resources.gpu}} of {GPUS}' " if GPUS and not workflow.remote_exec else ""
 
 for kind, before_others in FIRST.items():
 
@@ -29,20 +54,20 @@ for kind, before_others in FIRST.items():
         name:
             kind
         input:
-            parameters=lambda wildcards: PARAMETERS[f"outputs/{SCALE}/{wildcards.stage}/result.json"],
-            needs=lambda wildcards: [f"{folder}/result.json" for folder in STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].needs],
+            parameters=lambda wildcards: PARAMETERS[step(wildcards).result],
+            needs=lambda wildcards: [f"{folder}/result.json" for folder in step(wildcards).needs],
         output:
             f"outputs/{SCALE}/{{stage}}/result.json",
         wildcard_constraints:
             stage=f".+/{kind}",
         priority:
             before_others
-        threads: lambda wildcards: STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"].threads or workflow.cores
+        threads: lambda wildcards: step(wildcards).threads or workflow.cores or CORES
         resources:
-            # One stage a GPU where there are GPUs; the limit comes with --resources gpu=<how many>.
-            gpu=lambda wildcards: int(GPUS > 0 and not wildcards.stage.endswith("data_prep")),
+            # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.
+            **({"gpu": lambda wildcards: min(GPUS, step(wildcards).gpus)} if GPUS else {}),
         shell:
-            "python -m lib.warm --stage {input.parameters:q}"
+            TAKE + "python -m lib.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
 
 
 rule analysis:
@@ -54,4 +79,31 @@ rule analysis:
         f"outputs/{SCALE}/report.html",
     threads: 2
     shell:
-        "python -m lib.warm --stage {input.parameters:q} && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
+        "python -m lib.warm --stage outputs/{SCALE}/analysis/parameters.yaml && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
+
+
+# With PUBLISH_TO=s3://bucket/folder: a copy of every stage as soon as it is done, and of the report. It is a rule of its own, so
+# that a store that cannot be reached costs no stage.
+if PUBLISH_TO:
+
+    localrules:
+        publish,
+        publish_report,
+
+    rule publish:
+        input:
+            f"outputs/{SCALE}/{{stage}}/result.json",
+        output:
+            published(f"outputs/{SCALE}/{{stage}}"),
+        params:
+            folder=f"outputs/{SCALE}/{{stage}}",
+        shell:
+            "python -m lib.publish {params.folder:q} {PUBLISH_TO:q} --note {output:q}"
+
+    rule publish_report:
+        input:
+            f"outputs/{SCALE}/report.html",
+        output:
+            published(f"outputs/{SCALE}"),
+        shell:
+            "python -m lib.publish outputs/{SCALE} {PUBLISH_TO:q} --flat --note {output:q}"

@@ -1,6 +1,7 @@
 """Which sequences make which step: seeded, grouped by length, and a pure function of the step number.
 
-Because `at(step)` depends on nothing but the seed and the step, a resumed run sees exactly the batches it would have seen.
+Because `at(step)` depends on nothing but the seed and the step, a resumed run sees exactly the batches it would have seen; and
+because each micro-batch has random numbers of its own, several processes that take some of them each see the same ones.
 """
 
 import copy
@@ -13,6 +14,15 @@ import torch
 from lib.masking import whole_word_mask
 
 POOL = 16  # steps whose sequences are sorted by length together; larger pads less, smaller mixes better
+
+
+def stream(seed: int, step: int, place: int = 0) -> int:
+    """The seed of what is random in one micro-batch, the one with number `place` of a step.
+
+    torch's generator on a processor looks at the last 32 bits alone, so streams must differ there: multiples of the golden
+    section of 2³² are far from each other, those of a thousand places more than a million steps.
+    """
+    return seed * 1_000_003 + step + place * 2_654_435_769
 
 
 class Schedule:
@@ -71,16 +81,18 @@ class Schedule:
 @dataclass
 class Batch:
     """One micro-batch: inputs and kept are [sequences, length], so are the labels of a corpus; `kept` is bool, True on real
-    tokens; `segments`, [sequences, length], is 1 on the second text of a pair, where the model tells the two apart."""
+    tokens; `segments`, [sequences, length], is 1 on the second text of a pair, where the model tells the two apart; `place`
+    is its number among the micro-batches of its step."""
 
     inputs: torch.Tensor
     kept: torch.Tensor
     labels: torch.Tensor
     segments: torch.Tensor | None = None
+    place: int = 0
 
     def to(self, device: torch.device) -> "Batch":
         parts = (self.inputs, self.kept, self.labels, self.segments)
-        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in parts))
+        return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in parts), self.place)
 
 
 def places(schedule: Schedule, step: int, micro: int | None, what: str, shown: int = 8) -> str:
@@ -122,16 +134,19 @@ class MaskedBatches:
         self.pad_id, self.mask_id, self.vocab_size = pad_id, mask_id, vocab_size
         self.probability, self.whole_words = probability, whole_words
 
-    def at(self, step: int) -> list[Batch]:
-        """The micro-batches of a step, masked. The masks depend on the seed and the step alone."""
-        generator = torch.Generator().manual_seed(self.schedule.seed * 1_000_003 + step)
-        return [self._masked(indices, generator) for indices in self.schedule.indices(step)]
+    def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
+        """The micro-batches of a step, masked, or those of them that are `mine`: no other sequence is read. The masks of each
+        depend on the seed, the step and its place in the step alone."""
+        return [
+            self._masked(step, place, indices) for place, indices in list(enumerate(self.schedule.indices(step)))[mine]
+        ]
 
     def named(self, step: int, micro: int | None = None) -> str:
         """Which sequences of the corpus a step reads, or one of its micro-batches, from 0."""
         return f"{places(self.schedule, step, micro, 'sequence')} of {getattr(self.corpus, 'folder', 'the corpus')}"
 
-    def _masked(self, indices: np.ndarray, generator: torch.Generator) -> Batch:
+    def _masked(self, step: int, place: int, indices: np.ndarray) -> Batch:
+        generator = torch.Generator().manual_seed(stream(self.schedule.seed, step, place))
         ids, starts = self.corpus.rows(indices)
         lengths = torch.tensor([len(row) for row in ids])
         tokens, word_start = pad(ids, self.pad_id), pad(starts, 0).bool()
@@ -143,4 +158,4 @@ class MaskedBatches:
             tokens, word_start, maskable, mask_id=self.mask_id, vocab_size=self.vocab_size,
             probability=self.probability, generator=generator,
         )  # fmt: skip
-        return Batch(inputs, kept, labels)
+        return Batch(inputs, kept, labels, place=place)

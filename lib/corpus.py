@@ -4,7 +4,6 @@ A passage is one line of a text file, one record of a JSON Lines file or of a hu
 one paragraph of an article or a book (lib.documents).
 """
 
-import os
 import re
 from collections import Counter
 from hashlib import blake2b
@@ -192,7 +191,7 @@ def size(source: Source) -> tuple[str, int] | None:
     if not found or any(file.suffix in (".jsonl", *OPENERS) for file in found):
         return None
     kept = 1.0 if source.kind == "books" else source.share_to - source.share_from
-    return "bytes", int(sum(map(os.path.getsize, found)) * kept)
+    return "bytes", int(sum(file.stat().st_size for file in found) * kept)
 
 
 def passages(

@@ -23,7 +23,7 @@ class Encoded:
     pad_id: int
     second: np.ndarray | None = None
 
-    def batch(self, indices: np.ndarray) -> Batch:
+    def batch(self, indices: np.ndarray, place: int = 0) -> Batch:
         rows = [self.rows[i] for i in indices]
         inputs = pad(rows, self.pad_id)
         places = torch.arange(inputs.shape[1])
@@ -31,7 +31,7 @@ class Encoded:
         segments = None
         if self.second is not None:
             segments = ((places >= torch.from_numpy(self.second[indices])[:, None]) & kept).long()
-        return Batch(inputs, kept, torch.from_numpy(self.labels[indices]), segments)
+        return Batch(inputs, kept, torch.from_numpy(self.labels[indices]), segments, place)
 
 
 def encode(examples: Examples, tokenizer, max_length: int, segments: bool = False) -> Encoded:
@@ -58,8 +58,10 @@ class TaskBatches:
     def __init__(self, data: Encoded, schedule: Schedule):
         self.data, self.schedule, self.steps = data, schedule, schedule.steps
 
-    def at(self, step: int) -> list[Batch]:
-        return [self.data.batch(indices) for indices in self.schedule.indices(step)]
+    def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
+        return [
+            self.data.batch(indices, place) for place, indices in list(enumerate(self.schedule.indices(step)))[mine]
+        ]
 
     def named(self, step: int, micro: int | None = None) -> str:
         """Which training examples a step reads, from 0."""

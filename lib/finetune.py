@@ -159,7 +159,7 @@ def evaluation(
     return evaluate
 
 
-def finetune_tasks(p, folder) -> tuple[list[dict], dict[str, float]]:
+def finetune_tasks(p, folder, mine: slice = slice(None)) -> tuple[list[dict], dict[str, float]]:
     """Fine-tune `p.model` on every task with every seed; one row of seed, task, language, epoch, metric, value (in percent)
     and training loss for each metric, each language of evaluation and each epoch that is evaluated. And what the training of all
     of them cost: tokens, seconds, padding.
@@ -167,18 +167,17 @@ def finetune_tasks(p, folder) -> tuple[list[dict], dict[str, float]]:
     A task in several languages is learnt in one and measured in all, by a single fine-tuning for each seed. Tasks that share
     their training data (PolEmo2.0-IN and -OUT) share the fine-tuning too: it would be the same, bit for bit. Each finished
     run is kept in `folder`/runs, so a stage that was stopped goes on with the next one. The model is loaded and the text
-    tokenised once for all seeds.
+    tokenised once for all seeds. Of several processes that share the runs, each does those that are `mine`.
     """
-    place = beside(p.model)
-    trunk = models.load_trunk(place, p.model_revision)
-    tokenizer = load_tokenizer(local(p.tokenizer)) if p.tokenizer else load_tokenizer(place, p.model_revision)
+    trunk, tokenizer = _loaded(p)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     groups = shared_training(p)
-    progress = Progress(len(groups) * len(p.seeds), "fine-tuning")
+    runs = [(owner, seed) for owner in groups for seed in p.seeds][mine]
+    progress = Progress(len(runs), "fine-tuning")
     rows, done, cost = [], 0, dict.fromkeys(COST, 0.0)
     for owner, names in groups.items():
         data, own = None, settings(p, names[0])
-        for seed in p.seeds:
+        for seed in (seed for whose, seed in runs if whose == owner):
             kept = folder / "runs" / f"{owner}-{seed}.json"
             if not kept.is_file():
                 data = data or encoded(own, names, tokenizer, p.segments and models.tells_segments(trunk))
@@ -193,6 +192,24 @@ def finetune_tasks(p, folder) -> tuple[list[dict], dict[str, float]]:
             last = [row for row in found["scores"] if row["epoch"] == own.epochs]
             progress.at(done, f"seed {seed}: {_outcome(last)}")
     return rows, expense(cost)
+
+
+def settle(p, folder: Path) -> None:
+    """Measure what `precision: auto` is here, unless `folder` has it noted: several processes must not find different ones."""
+    if p.precision == "auto" and not (note := folder / "runs" / "precision.json").is_file():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        trunk, tokenizer = _loaded(p)
+        names = next(iter(shared_training(p).values()))
+        own = settings(p, names[0])
+        training, _ = encoded(own, names, tokenizer, p.segments and models.tells_segments(trunk))
+        settled(own, TASKS[names[0]], trunk, training, note)
+
+
+def _loaded(p) -> tuple:
+    """The encoder to fine-tune, and its tokenizer or the one that is given."""
+    place = beside(p.model)
+    tokenizer = load_tokenizer(local(p.tokenizer)) if p.tokenizer else load_tokenizer(place, p.model_revision)
+    return models.load_trunk(place, p.model_revision), tokenizer
 
 
 def settled(p, task, trunk: nn.Module, training: Encoded, note: Path):

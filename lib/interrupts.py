@@ -24,6 +24,23 @@ def noted() -> Iterator[list[int]]:
 
 
 @contextmanager
+def told(stop: Callable[[], None]) -> Iterator[None]:
+    """Within, the first of these signals calls `stop`, and those after it nothing; in another thread than the main one, none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def once(number: int, _) -> None:
+        if not asked:
+            asked.append(number)
+            stop()
+
+    with _handled(once):
+        yield
+
+
+@contextmanager
 def passed_on(interrupt: Callable[[], None], every: float = 0.5) -> Iterator[list[float]]:
     """Within, each of these signals calls `interrupt`, again and again: a kernel between two cells does not hear it. Yields the
     list of when they came. A second request raises KeyboardInterrupt: whoever asks twice does not want to wait."""

@@ -16,6 +16,7 @@ from lib.losses import attention_loss, cosine_loss, hidden_loss
 from lib.mappings import Targets, layer_mapping
 from lib.masking import IGNORE
 from lib.products import quicken
+from lib.sharding import in_pieces
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -36,7 +37,7 @@ class Distillation(nn.Module):
         super().__init__()
         self.student = quicken(student)
         self._teacher = (
-            [] if teacher is None else [quicken(teacher, frozen=True).eval()]
+            [] if teacher is None else [quicken(teacher, frozen=not in_pieces(teacher)).eval()]
         )  # in a list, so that it is no submodule and is not trained
         self.weights = {"mlm": mlm, "soft": soft, "cosine": cosine}
         self.temperature, self.positions = temperature, positions
@@ -171,7 +172,7 @@ class Hop(nn.Module):
         super().__init__()
         self.student, self._teacher = (
             quicken(student),
-            [quicken(teacher, frozen=True)],
+            [quicken(teacher, frozen=not in_pieces(teacher))],
         )  # in a list, so that it is no submodule and is not trained
         self.weights = {"hidden": hidden, "attention": attention, "soft": soft}
         self.temperature, self.dropout = temperature, dropout

@@ -27,7 +27,9 @@ class Stage(BaseModel):
 
 
 class Optimised(Stage):
-    """What every stage that optimises has; see lib.train.Recipe."""
+    """What every stage that optimises has; see lib.train.Recipe. `processes`: see lib.distributed."""
+
+    processes: Count = 1  # one for each GPU, or for so many cores; what comes out does not depend on it
 
     learning_rate: Positive
     schedule: Literal["cosine", "linear", "constant"] = "cosine"

@@ -19,6 +19,33 @@ class Training(Optimised):
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
     whole_words: bool = True
 
+    @model_validator(mode="after")
+    def _work_for_every_process(self):
+        micros = -(-self.batch_size // self.micro_batch_size)
+        if self.processes > micros:
+            raise ValueError(
+                f"processes {self.processes} share the micro-batches of a step, and there are {micros} (batch_size "
+                f"{self.batch_size}, micro_batch_size {self.micro_batch_size}); allowed are 1 … {micros}"
+            )
+        return self
+
+
+class Taught(Training):
+    """What the stages have in which a student learns from a teacher. `shard_teacher`: each of several processes keeps its share
+    of the teacher, for one that a single device has no room for (lib.sharding)."""
+
+    teacher: str
+    teacher_revision: str | None = None
+    shard_teacher: bool = False
+
+    @model_validator(mode="after")
+    def _in_pieces(self):
+        if self.shard_teacher and self.processes == 1:
+            raise ValueError(
+                "shard_teacher shares a teacher out among processes, and there is 1; allowed: processes of 2 or more"
+            )
+        return self
+
 
 class TeacherContinuation(Training):
     """2_teacher_continuation: `teacher` empty trains one from nothing, of the shape below; else it goes on from there."""
@@ -71,15 +98,13 @@ class StudentsOwn(BaseModel):
         return bool(self.weight_mlm or self.weight_soft or self.weight_cosine)
 
 
-class Distillation(Training, StudentsOwn):
+class Distillation(Taught, StudentsOwn):
     """3_distillation. All three weights 0: the student is published as it starts (000's S0, the control `truncated`).
 
     `beside` and `trained_in` are the plan's: a stage trains the students of other scenarios with its own, their stages find
     them there (see lib.side_by_side).
     """
 
-    teacher: str
-    teacher_revision: str | None = None
     beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentsOwn] = {}
     trained_in: str = ""  # a folder beside/<name> of the stage that trains this student; empty: this one does
 
@@ -94,17 +119,19 @@ class Distillation(Training, StudentsOwn):
         for name, own in self.beside.items():
             if not own.trains:
                 raise ValueError(f"beside.{name} needs a weight above 0: it is not trained")
+        if self.shard_teacher and self.beside:
+            raise ValueError(
+                "shard_teacher and beside exclude each other: a teacher in pieces reads for one student at a time"
+            )
         return self
 
 
-class CascadeTA(Training):
+class CascadeTA(Taught):
     """4_cascade_ta: one hop, from a teacher to a teacher assistant of its lowest `layers` layers. The optimizer is 004's.
 
     All three weights 0: the assistant is published as it starts (the control `truncated`).
     """
 
-    teacher: str
-    teacher_revision: str | None = None
     layers: Count
     mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
     weight_hidden: Annotated[float, Field(ge=0)] = 1.0

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from lib import ROOT, checkpoints, interrupts, models, pretraining
+from lib import ROOT, checkpoints, interrupts, models, pretraining, ranks
 from lib.batches import Batch
 from lib.disk import write_json
 from lib.errors import InputError
@@ -41,11 +41,11 @@ class SharedBatches:
         self._made: OrderedDict[int, list[Batch]] = OrderedDict()
         self._one_at_a_time = threading.Lock()
 
-    def at(self, step: int) -> list[Batch]:
-        """The micro-batches of a step, on the device."""
+    def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
+        """The micro-batches of a step, or those that are `mine` (the same ones in every call), on the device."""
         with self._one_at_a_time:
             if step not in self._made:
-                self._made[step] = [batch.to(self.device) for batch in self.batches.at(step)]
+                self._made[step] = [batch.to(self.device) for batch in self.batches.at(step, mine)]
                 while len(self._made) > KEPT:
                     self._made.popitem(last=False)
             return self._made[step]
@@ -89,7 +89,7 @@ def train_together(
     shared = SharedBatches(batches, PartialState().device)
     if recipe.precision == "auto":
         recipe = replace(recipe, precision=_common_precision(objectives[0], batches, folders))
-    reading = RememberedReading(len(shared.at(0)))
+    reading = RememberedReading(max(1, len(shared.at(0, ranks.mine()))))
     for objective in objectives:
         objective.read = reading
     trainings = [steps_of(objective, shared, recipe, name=name, folder=folder)
@@ -100,7 +100,7 @@ def train_together(
         for number, training in enumerate(trainings):
             done[number], histories[number] = next(training)
         while done:
-            if asked:
+            if ranks.any_of(asked):
                 _stop([trainings[number] for number in done])
             turn = min(done, key=lambda number: (done[number], (number - done[number]) % len(trainings)))
             after = next(trainings[turn], None)

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any
 
-from lib import ROOT, disk, locks
+from lib import ROOT, disk, gpus, locks
 from lib.disk import write_json
 from lib.errors import InputError
 from lib.parameters import NOTEBOOKS, Stage, validate
@@ -24,6 +24,9 @@ HELD: dict[Path, IO] = {}
 
 PATIENCE = 10.0
 """Seconds to wait for such a lock."""
+
+HOW = ("processes", "shard_teacher")
+"""Parameters that change no result: under other values of them, work half done is gone on with."""
 
 
 @dataclass
@@ -70,6 +73,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     Raises InputError, also if another process has the same stage under way.
     """
     p: Stage = validate(kind, notebook_parameters(namespace), lambda key: f"notebooks/{NOTEBOOKS[kind]}.ipynb")
+    gpus.take()
     if p.threads:
         os.environ.update(OMP_NUM_THREADS=str(p.threads), MKL_NUM_THREADS=str(p.threads))
         if "torch" in sys.modules:  # imported before this call: the variables come too late
@@ -84,13 +88,22 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     if target not in HELD:
         HELD[target] = locks.take(target / "scratch.lock", f"the stage {p.output_dir}", print, PATIENCE)
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
-    text = json.dumps({"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}, indent=1, ensure_ascii=False)
-    if not (note.is_file() and note.read_text(encoding="utf-8") == text):
+    whole = {"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}
+    if _work(note) != _work(whole):
         shutil.rmtree(folder, ignore_errors=True)
         with disk.writing(folder):
             folder.mkdir(parents=True)
-            note.write_text(text, encoding="utf-8")
+    write_json(note, whole)
     return Run(kind, p, folder, target, time.time())
+
+
+def _work(noted: Path | dict[str, Any]) -> dict[str, Any]:
+    """What is noted of a scratch folder, without the parameters that say how it is computed and not what."""
+    try:
+        noted = noted if isinstance(noted, dict) else json.loads(noted.read_text(encoding="utf-8"))
+        return noted | {"parameters": {key: value for key, value in noted["parameters"].items() if key not in HOW}}
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def inputs(p: Stage, notebook: str) -> dict[str, str]:
@@ -141,8 +154,8 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
 
 
 def peak_memory_mib() -> float:
-    """The most memory this process has held so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The most memory this process has held so far, or one that it has started and seen end, in MiB."""
+    return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
 
 
 def machine() -> dict[str, Any]:

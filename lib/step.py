@@ -28,4 +28,11 @@ class Step:
     @property
     def threads(self) -> int:
         """CPU cores to book; 0 stands for all there are."""
-        return max(self.parameters["threads"], self.parameters.get("processes", 0))
+        processes = self.parameters.get("processes", 1)
+        threads = self.parameters["threads"]
+        return max(threads, processes) if self.kind == "data_prep" else threads * processes
+
+    @property
+    def gpus(self) -> int:
+        """GPUs to book, where there are any."""
+        return 0 if self.kind == "data_prep" else self.parameters.get("processes", 1)

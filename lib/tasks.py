@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
-from lib import ROOT
 from lib.errors import InputError
+from lib.places import place
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
 
 
 def _folder(name: str, source: TaskSource) -> Path:
-    suite = ROOT / Path(source.folder).expanduser() / TASKS[name].suite
+    suite = place(source.folder) / TASKS[name].suite
     folder = suite if name == TASKS[name].suite else suite / name  # squad is a suite of one
     return folder / source.language if TASKS[name].languages else folder
 

@@ -5,11 +5,12 @@ import glob
 import gzip
 import json
 import lzma
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Callable, Iterator
 
-from lib import ROOT
 from lib.errors import InputError
+from lib.places import matching, opened, place, reaching
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -17,10 +18,15 @@ OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 def find(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
     """The files that a path names, sorted: a file, a folder (all its text files, also in subfolders) or a glob pattern.
 
-    Args: given, a relative path starts at the checkout; is_text, says of a file's name whether it is one; allowed, the
-        names that are, in words. Raises: InputError if there is none.
+    Args: given, a relative path starts at the checkout, an address such as s3://bucket/text at its store; is_text, says of a
+        file's name whether it is one; allowed, the names that are, in words. Raises: InputError if there is none.
     """
-    path = ROOT / Path(given).expanduser()
+    with reaching(given, "sources.path"):
+        return sorted(_found(given, is_text, allowed), key=lambda file: file.parts)
+
+
+def _found(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
+    path = place(given)
     if path.is_file():
         if not is_text(path.name):
             raise InputError(f"sources.path: {given} is no text file; allowed: {allowed}")
@@ -30,19 +36,19 @@ def find(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]
         if not found:
             raise InputError(f"sources.path: the folder {given} has no text file; allowed: {allowed}")
     elif glob.has_magic(str(path)):
-        found = [Path(file) for file in glob.glob(str(path), recursive=True) if is_text(Path(file).name)]
+        found = [file for file in matching(given) if is_text(file.name)]
         if not found:
             raise InputError(f"sources.path: no text file matches {given}; allowed: {allowed}")
     else:
         raise InputError(f"sources.path: {given} does not exist; allowed: a file, a folder or a glob pattern")
-    return sorted(found)
+    return found
 
 
 def text_lines(path: Path) -> Iterator[str]:
     """The lines of a UTF-8 file without their line ends; `.gz`, `.xz` and `.bz2` are unpacked on the way."""
     number = 0
     try:
-        with OPENERS.get(path.suffix, open)(path, "rb") as file:
+        with opened(path) as packed, OPENERS.get(path.suffix, nullcontext)(packed) as file:
             for number, raw in enumerate(file, 1):
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

@@ -11,11 +11,10 @@ from typing import Callable
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
 
-from lib import checkpoints, follow, interrupts, tracking
+from lib import checkpoints, follow, interrupts, ranks, sharding, tracking
 from lib.allocator import keep_freed_memory
-from lib.batches import Batch
+from lib.batches import Batch, stream
 from lib.efficiency import COST
 from lib.errors import Diverged, InputError, Stopped
 from lib.precision import fastest
@@ -70,13 +69,14 @@ def train(objective: torch.nn.Module, batches, recipe: Recipe, **how) -> list[di
             the same weights bit for bit: batches, masks, dropout and rate all hang on the step number alone.
         name, after_step, log_every, quiet, keep_last: see `steps_of`.
 
+    Of several processes, one that is asked to stop stops all, after the same step.
     Raises Diverged when loss, gradient or weights are no longer finite or the loss explodes, naming step, batch and last good
     checkpoint; Stopped when a signal has asked for it: the step is finished first, and a checkpoint kept.
     """
     training = steps_of(objective, batches, recipe, **how)
     with interrupts.noted() as asked:
         for _, history in training:
-            if asked:
+            if ranks.any_of(asked):
                 training.throw(KeyboardInterrupt())
     return history
 
@@ -109,54 +109,69 @@ def steps_of(
     kept = checkpoints.newest(folder) if folder else None
     precision = recipe.precision if recipe.precision != "auto" else kept and kept["precision"]
     precision = precision or fastest(objective.train(), batches.at(0))  # one that is resumed goes on as it began
+    precision = ranks.of_the_leader(precision)
     AcceleratorState._reset_state()  # else the first precision of a kernel would be its only one
-    accelerator = Accelerator(mixed_precision=precision, **tracking.options(recipe.tracker, folder))
-    objective.to(accelerator.device)
+    accelerator = Accelerator(
+        mixed_precision=precision, **tracking.options(recipe.tracker, folder if ranks.leads() else None)
+    )
+    if not kept or kept["step"] < batches.steps:  # else nothing is left to compute
+        objective.to(accelerator.device)
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
-    model, clip = objective, torch.nn.utils.clip_grad_norm_
-    if accelerator.scaler or accelerator.distributed_type != DistributedType.NO:
-        # What they do beyond the plain ones is for these; of a small model's step it would be a tenth.
-        model, optimizer = accelerator.prepare(objective, optimizer)
-        clip = accelerator.clip_grad_norm_
+    clip = torch.nn.utils.clip_grad_norm_
+    if accelerator.scaler:  # what accelerate's do beyond plain ones is for it; of a small model's step it would be a tenth
+        optimizer, clip = accelerator.prepare(optimizer), accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step
-    history, first, before, window = _resume(accelerator, model, optimizer, kept, folder)
-    tracking.begin(accelerator, folder, name, first)
+    history, first, before, window = _resume(accelerator, objective, optimizer, kept, folder)
+    if first != ranks.of_the_leader(first):
+        raise InputError(
+            f"{folder}: another host has a checkpoint there that this one does not see; they must share the disk"
+        )
+    written = folder if ranks.leads() else None  # of several processes one writes, for all
+    tracking.begin(accelerator, written, name, first)
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
-    follow.tell(folder, history, steps, anew=True)
+    follow.tell(written, history, steps, anew=True)
 
     def keep(done: int) -> None:
-        if folder:
-            _require_finite(model, name, done, folder)
-            checkpoints.save(folder, done, _state(accelerator, model, optimizer, history, cost, window))
+        if written:
+            _require_finite(objective, name, done, folder)
+            checkpoints.save(written, done, _state(accelerator, objective, optimizer, history, cost, window))
 
-    model.train()
+    def require_training(loss: float, step: int, micro: int | None) -> None:
+        if not math.isfinite(loss) or loss > _ceiling(history):
+            raise Diverged(_diverged(f"{name}: the loss is {loss:g}", step, batches, micro, folder))
+
+    objective.train()
     yield first, history
     began = saved = time.perf_counter()
     for step, micros, waited in ahead(batches, first):
-        _seed(recipe.seed * 1_000_003 + step + 2**40)  # dropout: the same in a resumed run, and not the masks' stream
         micros = [batch.to(accelerator.device) for batch in micros]
-        totals: dict[str, int] = {}
+        totals = {"positions": sum(batch.inputs.numel() for batch in micros), "micros": len(micros)}
         for batch in micros:
             for key, count in objective.counts(batch).items():
                 totals[key] = totals.get(key, 0) + count
+        totals = ranks.summed(totals)  # means are over the whole step, whoever does it
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_at(step, steps, recipe)
         row: dict[str, float] = {}
-        for number, batch in enumerate(micros):
+        for batch in micros:
+            _seed(stream(recipe.seed, step, batch.place) + 2**40)  # dropout: the same in a resumed run, in any process
             with accelerator.autocast():
-                parts = model(batch, totals)
+                parts = objective(batch, totals)
             # accelerate's own `backward` looks for packages on disk in every step
             (accelerator.scaler.scale(parts["loss"]) if accelerator.scaler else parts["loss"]).backward()
             for key, value in parts.items():
                 row[key] = row.get(key, 0.0) + float(value.detach())
-            if not math.isfinite(row["loss"]) or row["loss"] > _ceiling(history):
-                raise Diverged(_diverged(f"{name}: the loss is {row['loss']:g}", step, batches, number, folder))
+            require_training(row["loss"], step, batch.place)
+        sharding.keep_pace(objective, len(micros), totals["micros"])
+        row = ranks.summed(row)
+        require_training(row["loss"], step, None)
+        ranks.sum_gradients(objective.parameters())
         if recipe.clip:
-            norm = clip(model.parameters(), recipe.clip)
+            norm = clip(objective.parameters(), recipe.clip)
             # A scaler skips such a step by itself, and tries a smaller scale.
             if not accelerator.scaler and not math.isfinite(norm):
                 raise Diverged(_diverged(f"{name}: the gradient's norm is {norm:g}", step, batches, None, folder))
@@ -164,7 +179,7 @@ def steps_of(
         optimizer.zero_grad(set_to_none=True)
 
         cost["tokens"] += totals.get("kept", 0)
-        cost["positions"] += sum(batch.inputs.numel() for batch in micros)
+        cost["positions"] += totals["positions"]
         cost["waited"] += waited
         cost["seconds"] = before["seconds"] + time.perf_counter() - began
         for key, value in row.items():
@@ -180,7 +195,7 @@ def steps_of(
             chart.draw(history, final=done == steps)
         away = time.perf_counter()  # to log and to evaluate is not to train
         if history and history[-1]["step"] == done:
-            follow.tell(folder, history[-1:], steps)
+            follow.tell(written, history[-1:], steps)
             tracking.log(accelerator, history[-1])
         if after_step:
             after_step(done)
@@ -197,9 +212,9 @@ def steps_of(
             then = "it goes on from there" if folder else "it begins anew"
             raise Stopped(f"{name} after step {done} of {steps}; started again, {then}") from None
         began += time.perf_counter() - away
-    _require_finite(model, name, steps, folder)
+    _require_finite(objective, name, steps, folder)
     tracking.end(accelerator)
-    model.eval()
+    objective.eval()
 
 
 def _seed(seed: int) -> None:
@@ -211,7 +226,6 @@ def _seed(seed: int) -> None:
 
 def _state(accelerator, model, optimizer, history, cost, window) -> dict:
     """What a checkpoint holds beside the number of steps done, which all the rest follows from."""
-    assert accelerator.distributed_type == DistributedType.NO, "one process for now"
     return {
         "model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history, "cost": cost,
         "window": window, "scaler": accelerator.scaler.state_dict() if accelerator.scaler else {},
@@ -235,16 +249,17 @@ def _resume(accelerator, model, optimizer, state: dict | None, folder) -> tuple[
 
 
 def ahead(batches, first: int) -> Iterator[tuple[int, list[Batch], float]]:
-    """Every step from `first` on, its micro-batches, and the seconds they were waited for: while a step is computed, a thread
-    reads and masks the batches of the next one."""
+    """Every step from `first` on, its micro-batches (of several processes, those that are this one's), and the seconds they were
+    waited for: while a step is computed, a thread reads and masks the batches of the next one."""
+    share = (ranks.mine(),) if ranks.count() > 1 else ()
     with ThreadPoolExecutor(1, "batches") as reader:
-        coming = reader.submit(batches.at, first) if first < batches.steps else None
+        coming = reader.submit(batches.at, first, *share) if first < batches.steps else None
         for step in range(first, batches.steps):
             began = time.perf_counter()
             micros = coming.result()
             waited = time.perf_counter() - began
             if step + 1 < batches.steps:
-                coming = reader.submit(batches.at, step + 1)
+                coming = reader.submit(batches.at, step + 1, *share)
             yield step, micros, waited
 
 

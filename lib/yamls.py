@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from lib import ROOT
+from lib import ROOT, places
 from lib.errors import InputError
 
 
@@ -33,11 +33,9 @@ def filled(value: Any, data_dir: str | None, scale: str, file: str) -> Any:
         raise InputError(
             f"{file} reads your own data: name its folder, as in make report SCALE={scale} DATA_DIR=/path/to/folder"
         )
-    folder = Path(data_dir).expanduser()
-    folder = folder if folder.is_absolute() else (ROOT / folder).resolve()
-    if not folder.is_dir():
-        raise InputError(f"DATA_DIR: there is no folder {folder}")
-    return value.replace("{data_dir}", str(folder))
+    folder = places.folder(data_dir, "DATA_DIR")
+    as_given = places.is_address(data_dir) or Path(data_dir).expanduser().is_absolute()
+    return value.replace("{data_dir}", str(folder if as_given else folder.resolve()).rstrip("/"))
 
 
 class _NoRepeats(yaml.SafeLoader):

@@ -145,7 +145,7 @@ def test_batches_are_masked_and_read_by_the_teacher_once(teacher):
     shared, data, asked, read = copy.deepcopy(teacher), batches(micro=6), [], []
     together = [objective(shared, name) for name in STUDENTS]
     shared.bert.encoder.register_forward_hook(lambda *_: read.append(1))
-    masking, data.at = data.at, lambda step: asked.append(step) or masking(step)
+    masking, data.at = data.at, lambda step, *mine: asked.append(step) or masking(step)
     train_together(together, data, RECIPE, list(STUDENTS), [None] * 5)
     assert sorted(asked) == [0, 1, 2, 3, 4, 5] and len(read) == 6 * 3
 
