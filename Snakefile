@@ -9,6 +9,7 @@ from lib import plan
 SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
 GPUS = int(config.get("gpus", 0))
+os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the stages' hub: the section `hub` of the scale files
 STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir") or ""))}
 PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
 ANALYSIS = plan.analysis(SCALE, STUDIES)

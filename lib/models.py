@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, BertConfig, BertForMaskedLM, DistilBertModel
 
+from lib import hub
 from lib.errors import InputError
 
 
@@ -74,8 +75,8 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"model {str(name)!r} cannot be loaded as a BERT masked language model: {reason}") from error
+        purpose = " as a BERT masked language model"
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error, purpose) from error
     tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
     missing = sorted(
         key for key in about["missing_keys"] if not key.startswith(tied) and (head or not key.startswith("cls."))
@@ -91,7 +92,7 @@ def kind_of(name: str | Path, revision: str | None = None) -> str:
     try:
         kind = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False).model_type
     except (OSError, ValueError) as error:
-        raise InputError(f"model {str(name)!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error) from error
     if kind not in ("bert", "distilbert"):
         raise InputError(f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert")
     return kind
@@ -109,8 +110,7 @@ def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"model {str(name)!r} cannot be loaded as a DistilBERT encoder: {reason}") from error
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error, " as a DistilBERT encoder") from error
     if missing := sorted(about["missing_keys"]):
         raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more")
     return model

@@ -4,7 +4,7 @@ import re
 
 from lib.errors import InputError
 
-SECTIONS = ("cascade", "corpora", "distillation", "finetune", "teachers")
+SECTIONS = ("cascade", "corpora", "distillation", "expected", "finetune", "hub", "teachers")
 OF_SCENARIOS = ("title", "source", "common", "scenarios")
 NAME = re.compile(r"\w[\w.-]{0,99}")
 """Names become folders, and words of a command line."""
@@ -25,7 +25,7 @@ def check_sizes(found: dict, file: str) -> None:
     if unknown := sorted(set(found) - set(SECTIONS), key=str):
         raise InputError(f"{file}: unknown section {unknown[0]!r}; allowed are {', '.join(SECTIONS)}, uses")
     for section, value in found.items():
-        (_entries if section in ("corpora", "teachers") else _mapping)(value, f"{file}: {section}")
+        (_entries if section in ("corpora", "expected", "teachers") else _mapping)(value, f"{file}: {section}")
 
 
 def _mapping(value, where: str) -> None:

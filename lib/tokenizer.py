@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Iterable
 
-from lib import ROOT
+from lib import ROOT, hub
 from lib.errors import InputError
 
 SPECIAL_TOKENS = {
@@ -99,8 +99,7 @@ def load(name_or_path: str, revision: str | None = None):
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else name_or_path, revision=revision)
     except Exception as error:  # no network, no such model, no such revision, a broken file
-        first = (str(error).splitlines() or [""])[0]
-        raise InputError(f"tokenizer: {name_or_path} cannot be loaded ({type(error).__name__}: {first})") from None
+        raise hub.unavailable(f"tokenizer: {name_or_path}", name_or_path, revision, error) from None
     if not tokenizer.is_fast:
         raise InputError(f"tokenizer: {name_or_path} has no fast version; whole-word masking needs its word_ids()")
     missing = [name for name in ("pad_token", "mask_token") if getattr(tokenizer, f"{name}_id") is None]

@@ -65,6 +65,7 @@ def stage(parameters: str) -> int:
 def serve(place: str) -> None:
     """Fork a stage or a kernel for each request, until told to end; before the first, load the libraries."""
     forks: dict[socket.socket, int] = {}
+    loaded = False
 
     def end(*_):
         for pid in forks.values():
@@ -96,6 +97,9 @@ def serve(place: str) -> None:
             text, files, _, _ = socket.recv_fds(asked, 1 << 16, 3)
             while text and not text.endswith(b"\n"):
                 text += asked.recv(1 << 16)
+            if text and not loaded:  # the hub library reads its variables when it is imported
+                os.environ.update({key: value for key, value in json.loads(text)["env"].items() if key.startswith("HF_")})
+                loaded = True
             for name in LIBRARIES:
                 importlib.import_module(name)
             if text and (pid := os.fork()) == 0:
