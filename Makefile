@@ -6,6 +6,7 @@ SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
 CASES ?=
+GPU ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
@@ -19,7 +20,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report test lab plan bench clean environment
+.PHONY: report test test-paper lab plan bench clean environment
 
 report: $(READY)
 	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
@@ -29,10 +30,13 @@ report: $(READY)
 	@echo "the report: outputs/$(SCALE)/report.html"
 
 plan: $(READY)
-	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
+	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)"
 
 test: $(READY)
 	@python -m pytest
+
+test-paper: $(READY)
+	@TEST_PAPER=1 python -m pytest tests/paper
 
 bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"

@@ -144,7 +144,9 @@ def file_lines(path: Path, column: str) -> Iterator[str]:
 def hub_lines(source: HubSource) -> Iterator[str]:
     """The passages of a hub data set, without line ends. Whatever goes wrong on the way there is one InputError line."""
     where = f"{source.dataset}{f' ({source.config})' if source.config else ''}, split {source.split}"
-    found = hub.rows(source.dataset, source.config, split=source.split, revision=source.revision, streaming=source.streaming)
+    found = hub.rows(
+        source.dataset, source.config, split=source.split, revision=source.revision, streaming=source.streaming
+    )
     try:
         for row in found:
             text = row.get(source.column)

@@ -29,7 +29,9 @@ def needs(steps: Sequence[Step]) -> list[Need]:
     """Everything the stages of a plan read from the hub, models first."""
     found: dict[tuple, Need] = {}
 
-    def note(step: Step, kind: str, name: str, revision: str | None, config: str | None = None, streamed: bool = False) -> None:
+    def note(
+        step: Step, kind: str, name: str, revision: str | None, config: str | None = None, streamed: bool = False
+    ) -> None:
         need = found.setdefault((kind, name, revision), Need(kind, name, revision, streamed=streamed))
         for value, values in ((config or "", need.configs), (step.study, need.studies)):
             if value not in values:
@@ -39,10 +41,10 @@ def needs(steps: Sequence[Step]) -> list[Need]:
         p = step.parameters
         for key in ("teacher", "model", "tokenizer"):
             name = p.get(key) or ""
-            if name and known.is_hub(name) and not name.startswith("train:"):
+            if known.is_hub(name):
                 note(step, "model", name, p.get(f"{key}_revision"))
         for source in p.get("sources", []):
-            if source["kind"] == "hub":
+            if source["kind"] == "hub" and known.is_hub(source["dataset"]):
                 note(step, "data set", source["dataset"], source["revision"], source["config"], source["streaming"])
         if p.get("task_source") == "hub":
             for name, config, owner in task_parts(p):

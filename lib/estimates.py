@@ -69,7 +69,9 @@ class Reckoner:
         pool = (known.text_bytes(p["sources"]) if p["sources"] else 0.0) or text
         mixing = 2 * text if p["sampled_lines"] or p["sections"] > 1 else 0.0
         scratch = (pool + mixing) * 1.1 + stored
-        return Estimate(volume=volume, memory=1 + 0.3 * p["processes"] + 64 * volume.sequences / GIB, disk=stored, scratch=scratch)
+        return Estimate(
+            volume=volume, memory=1 + 0.3 * p["processes"] + 64 * volume.sequences / GIB, disk=stored, scratch=scratch
+        )
 
     def _assumed(self, p: dict) -> Volume:
         """What can be said of a corpus from its parameters."""
@@ -77,7 +79,9 @@ class Reckoner:
             parent = self.volumes[p["sample_of"]]
             if parent.tokens is None:
                 return Volume()
-            return Volume(parent.sequences * p["share"], parent.tokens * p["share"], None, parent.vocabulary, parent.basis)
+            return Volume(
+                parent.sequences * p["share"], parent.tokens * p["share"], None, parent.vocabulary, parent.basis
+            )
         if p["sampled_lines"] and p["long_lines"] == "truncate":
             return Volume(p["sampled_lines"], p["sampled_lines"] * (p["max_length"] - SPECIALS), basis="at most")
         size = p["subset_size"] if p["subset_unit"] == "bytes" else known.text_bytes(p["sources"])
@@ -123,7 +127,9 @@ class Reckoner:
         vocabulary = read["volume"].vocabulary
         shape = self.shape(p["teacher"]) if p["teacher"] else vocabulary and Shape(
             p["layers"], p["hidden"], p["heads"], p["intermediate"], vocabulary, max(512, self.lengths[p["corpus"]]))  # fmt: skip
-        told = Estimate((shape,) if shape else (), **read, **self._published(step, shape, shape.parameters if shape else 0))
+        told = Estimate(
+            (shape,) if shape else (), **read, **self._published(step, shape, shape.parameters if shape else 0)
+        )
         if not shape or not positions:
             return told
         flops = 3 * (forward(shape, positions, length)
@@ -131,9 +137,14 @@ class Reckoner:
         if p["grow_from_layers"] and not p["teacher"]:
             more, seen, _ = self._read(p, p["grow_steps"])
             shallow = replace(shape, layers=p["grow_from_layers"])
-            flops += 3 * (forward(shallow, seen, length) + head_flops(p["mask_probability"] * seen, shape.hidden, shape.vocabulary))
+            flops += 3 * (
+                forward(shallow, seen, length)
+                + head_flops(p["mask_probability"] * seen, shape.hidden, shape.vocabulary)
+            )
             told = replace(told, sequences=told.sequences + more["sequences"], tokens=told.tokens + more["tokens"])
-        return replace(told, flops=flops, gpu=training_memory(shape.parameters, shape, None, self._micro(p), p["precision"]))
+        return replace(
+            told, flops=flops, gpu=training_memory(shape.parameters, shape, None, self._micro(p), p["precision"])
+        )
 
     def _distillation(self, step: Step, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
@@ -155,7 +166,9 @@ class Reckoner:
         for own, one in zip(students, shapes):
             everywhere = own["weight_soft"] and own["positions"] == "all"
             rows = positions if everywhere else p["mask_probability"] * positions
-            heads = 4 if own["weight_soft"] else 3 * bool(own["weight_mlm"])  # the teacher's once, the student's three times
+            heads = (
+                4 if own["weight_soft"] else 3 * bool(own["weight_mlm"])
+            )  # the teacher's once, the student's three times
             flops += 3 * forward(one, positions, length) + heads * head_flops(rows, one.hidden, one.vocabulary)
         largest = max(shapes, key=lambda one: one.layers)
         memory = training_memory(trained, largest, teacher if taught else None, self._micro(p), p["precision"])
@@ -179,7 +192,9 @@ class Reckoner:
         longest, micro = self.lengths[p["corpus"]], self._micro(p)
         maps = bool(p["weight_attention"]) * 16 * micro * longest * shape.heads * (shape.layers + teacher.layers / 4)
         words = shape.vocabulary * shape.hidden * bool(p["freeze_embeddings"])
-        memory = training_memory(shape.parameters - words, replace(shape, vocabulary=0), teacher, micro, p["precision"], maps)
+        memory = training_memory(
+            shape.parameters - words, replace(shape, vocabulary=0), teacher, micro, p["precision"], maps
+        )
         return replace(told, flops=flops, gpu=memory + 4 * words / GIB)
 
     # -------------------------------------------------------------------------------------------- fine-tuning
@@ -197,7 +212,9 @@ class Reckoner:
             longest = max(longest, own["batch_size"] * own["max_length"])
             seeds = len(p["seeds"])
             checks = seeds * (own["epochs"] if p["evaluate"] == "every_epoch" else 1) * len(p["languages"] or [""])
-            flops += forward(shape, checks * min(about["validation"], p["validation_examples"] or 10**9) * length, length)
+            flops += forward(
+                shape, checks * min(about["validation"], p["validation_examples"] or 10**9) * length, length
+            )
             if (owner, str(p["per_task"].get(name))) not in learnt:
                 learnt.add((owner, str(p["per_task"].get(name))))
                 read = seeds * own["epochs"] * min(about["train"], given or 10**9) * length

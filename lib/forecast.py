@@ -1,5 +1,5 @@
-"""What a plan would run, on what and for how long: `make plan`. Printed from the parameters, from what params/ knows of the hub, and
-from the results that are there; nothing is loaded and no network touched."""
+"""What a plan would run, on what and for how long: `make plan`. Printed from the parameters, from what params/ knows of the hub,
+and from the results that are there; nothing is loaded and no network touched."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,18 @@ from lib.parameters import validate
 from lib.study import Step
 
 BASE = 512  # hidden units: of narrower models the share of a GPU's peak is another
-COLUMNS = ("stage", "models", "data", "tokens", "PFLOP", "hours", "GPU GiB", "RAM GiB", "GB kept", "GB more while it runs")
+COLUMNS = (
+    "stage",
+    "models",
+    "data",
+    "tokens",
+    "PFLOP",
+    "hours",
+    "GPU GiB",
+    "RAM GiB",
+    "GB kept",
+    "GB more while it runs",
+)
 
 
 def report(steps: Sequence[Step], gpu: str = "") -> str:
@@ -38,18 +49,23 @@ def first(steps: Sequence[Step]) -> list[str]:
         shown = ", ".join(configs) if len(configs) < 4 else f"{configs[0]} … {configs[-1]}, {len(configs)} parts"
         revision = need.revision or "main, not pinned"
         revision = revision[:12] if len(revision) == 40 else revision
-        rows.append((f"{need.kind} {need.id}" + f" ({shown})" * bool(configs), f"@ {revision}", download(need), entry.get("terms", "terms: see the hub"), " ".join(need.studies)))  # fmt: skip
+        what, terms = f"{need.kind} {need.id}" + f" ({shown})" * bool(configs), entry.get("terms", "see the hub")
+        rows.append((what, f"@ {revision}", download(need), terms, " ".join(need.studies)))
         notes += [f"  {need.id}: {entry['note']}"] if "note" in entry else []
     lines += ["  " + line for line in aligned(rows)]
-    sizes = {way: sum(size for need in found if need.streamed is way for size, _ in [downloads.megabytes(need) or (0.0, True)])
-             for way in (False, True)}  # fmt: skip
-    lines.append(f"  together about {_bytes(sizes[False] * 1e6)} in the hub library's cache"
-                 + f"; about {_bytes(sizes[True] * 1e6)} are streamed: read over the network, and not kept" * bool(sizes[True]))  # fmt: skip
+    known_sizes = [(need.streamed, *(downloads.megabytes(need) or (0.0, True))) for need in found]
+    kept, passing = (sum(size for streamed, size, _ in known_sizes if streamed is way) * 1e6 for way in (False, True))
+    lines.append(f"  together about {_bytes(kept)} in the hub library's cache")
+    if passing:
+        lines.append(f"  about {_bytes(passing)} are streamed: read over the network, and not kept")
     lines += notes
-    lines.append("  nothing of this is gated, as far as is known; no package is needed beyond constraints.txt, but a PyTorch built for "
-                 "the GPU")  # fmt: skip
-    lines.append(f"  to fetch it all now: python -m lib.plan --scale {scale} --download; then HF_HUB_OFFLINE=1 asks nobody (streamed "
-                 "data sets need streaming: false)")  # fmt: skip
+    lines.append(
+        "  none is gated, as far as is known; no package is needed beyond constraints.txt, but a PyTorch built for the GPU"
+    )
+    lines.append(
+        f"  to fetch it all now: python -m lib.plan --scale {scale} --download; then HF_HUB_OFFLINE=1 asks nobody"
+    )
+    lines.append("  (what is streamed needs streaming: false for that)")
     return lines
 
 
@@ -103,7 +119,7 @@ def table(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -
         rows.append((
             step.folder.split("/", 2)[2], _models(found), _data(found), _tokens(found),
             "" if found.flops is None else f"{'≤ ' * found.at_most}{_petas(found.flops)}", hours.text(step),
-            "" if found.gpu is None else f"{found.gpu:.0f}", "" if found.memory is None else f"{found.memory:.0f}",
+            "" if found.gpu is None else f"{found.gpu:.0f}{' !' * (found.gpu > hours.card.memory_gib)}", "" if found.memory is None else f"{found.memory:.0f}",
             _gigabytes(found.disk), _gigabytes(found.scratch),
         ))  # fmt: skip
     lines = aligned(rows)
@@ -117,12 +133,16 @@ def sums(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) ->
     """Operations and hours of every study, what two of them share counted once."""
     rows = [("study", "stages", "PFLOP", "hours", "")]
     studies = list(dict.fromkeys(step.study for step in steps))
-    for label, within in [(study, [step for step in steps if step.study == study]) for study in studies] + [("all", list(steps))]:
+    for label, within in [(study, [step for step in steps if step.study == study]) for study in studies] + [
+        ("all", list(steps))
+    ]:
         told = [hours.known[step.folder][0] for step in within]
         flops = [estimates[step.folder].flops for step in within]
         on_cpu = sum(spent is None and step.kind == "data_prep" for spent, step in zip(told, within))
         other = told.count(None) - on_cpu
-        unknown = [f"{number} {what}" for number, what in ((on_cpu, "of data preparation"), (other, "not known")) if number]
+        unknown = [
+            f"{number} {what}" for number, what in ((on_cpu, "of data preparation"), (other, "not known")) if number
+        ]
         rows.append((label, f"{len(within)}", _petas(sum(filter(None, flops))) if any(flops) else "",
                      _hours(sum(filter(None, told))) if any(told) else "",
                      f"without {' and '.join(unknown)}" if unknown else ""))  # fmt: skip
@@ -140,19 +160,32 @@ def assumptions(card: known.Card, hours: Hours, estimates: dict[str, Estimate]) 
     how = {kind for _, kind in hours.known.values()}
     lines = []
     if "GPU" in how:
-        shares = ", ".join(f"{100 * card.utilisation[key]:.0f} % of {peak:g} TFLOP/s in {key}"
-                           for key, peak in card.peak.items() if peak)  # fmt: skip
-        lines.append(f"Hours: on one {card.name}, of which {shares} are assumed to be reached; half of that, twice the hours. Another "
-                     "card: GPU=…, in params/estimates.yaml. Data preparation runs on the CPU and is not in them.")  # fmt: skip
+        shares = [
+            f"{100 * card.utilisation[key]:.0f} % of {peak:g} in {key}" for key, peak in card.peak.items() if peak
+        ]
+        lines.append(
+            f"hours: on one {card.name}, assumed to reach of its TFLOP/s {', '.join(shares)}; at half of that, twice the hours"
+        )
+        lines.append(
+            "       (GPU=… takes another card of params/estimates.yaml; data preparation runs on the CPU and is not in them)"
+        )
+    if any((found.gpu or 0) > card.memory_gib for found in estimates.values()):
+        lines.append(
+            f"!: more than the {card.memory_gib:g} GiB of the card; a smaller micro_batch_size computes the same in less"
+        )
     if "measured" in how:
-        lines.append("measured: that stage has run here with these parameters. here: by the rate of those of its kind that have.")
+        lines.append(
+            "measured: that stage has run here with these parameters; here: by the rate of those of its kind that have"
+        )
     if any(estimate.at_most for estimate in estimates.values()):
-        lines.append("≤: every line is taken to be as long as it may be; real ones are shorter, and padding is grouped away.")
+        lines.append("≤: every line taken to be as long as it may be; real ones are shorter")
     if any(estimate.volume and estimate.volume.basis == "assumed" for estimate in estimates.values()):
-        lines.append(f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed.")
+        lines.append(f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed")
     if any(estimate.flops for estimate in estimates.values()):
-        lines.append("PFLOP: 10^15 operations of the matrix products of trunk, attention and head; a training step is a forward and a "
-                     "backward pass (twice the forward), and its teacher's forward pass. Without padding.")  # fmt: skip
+        lines.append(
+            "PFLOP: 10^15 operations of the matrix products of trunk, attention and head, without padding; a step is a forward"
+        )
+        lines.append("       and a backward pass (twice the forward) of the student, and a forward pass of its teacher")
     return lines or ["Nothing is known of hours and operations before the corpora are prepared."]
 
 
@@ -242,7 +275,13 @@ def _hours(hours: float) -> str:
 
 
 def _bytes(number: float) -> str:
-    return f"{number / 1e6:,.0f} MB" if number < 1e9 else f"{number / 1e9:,.1f} GB" if number < 1e10 else f"{number / 1e9:,.0f} GB"
+    return (
+        f"{number / 1e6:,.0f} MB"
+        if number < 1e9
+        else f"{number / 1e9:,.1f} GB"
+        if number < 1e10
+        else f"{number / 1e9:,.0f} GB"
+    )
 
 
 def _gigabytes(number: float) -> str:

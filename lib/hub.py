@@ -16,7 +16,11 @@ from lib.errors import InputError
 
 PARQUET = "refs/convert/parquet"
 """The hub's own conversion of a data set, on a branch: no card, and each configuration is a folder."""
-VARIABLES = {"endpoint": ("HF_ENDPOINT",), "cache_dir": ("HF_HUB_CACHE", "HF_DATASETS_CACHE"), "offline": ("HF_HUB_OFFLINE",)}
+VARIABLES = {
+    "endpoint": ("HF_ENDPOINT",),
+    "cache_dir": ("HF_HUB_CACHE", "HF_DATASETS_CACHE"),
+    "offline": ("HF_HUB_OFFLINE",),
+}
 SUBFOLDERS = {"HF_HUB_CACHE": "hub", "HF_DATASETS_CACHE": "datasets"}
 HOST = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 
@@ -61,7 +65,9 @@ def environment(sections: Iterable[tuple[str, Hub]]) -> dict[str, str]:
         for key, value in section.model_dump(exclude_none=True).items():
             other, before = found.setdefault(key, (file, value))
             if before != value:
-                raise InputError(f"{file}: hub.{key} = {value!r}, but {other} has {before!r}; studies that run together share one")
+                raise InputError(
+                    f"{file}: hub.{key} = {value!r}, but {other} has {before!r}; studies that run together share one"
+                )
     variables = {}
     for key, (_, value) in found.items():
         for name in VARIABLES[key]:
@@ -117,15 +123,19 @@ def _check_cached(found, what: str, revision: str | None) -> None:
 
 def unavailable(what: str, name: str | Path, revision: str | None, error: Exception, purpose: str = "") -> InputError:
     """The line that says that a model or data set cannot be loaded, and, where it is because nobody is asked, what to do."""
-    first = " ".join((str(error).strip().splitlines() or [""])[0].split())
-    if is_local(name) or not offline():
-        pinned = "" if is_local(name) else f" at revision {revision or 'main'}"
-        return InputError(f"{what}{pinned} cannot be loaded{purpose} ({type(error).__name__}: {first})")
+    told = " ".join(" ".join(str(error).strip().splitlines()[:3]).split())
+    first = told if len(told) < 240 else f"{told[:240]} …"
+    why = f"{type(error).__name__}: {first}"
+    if is_local(name):
+        return InputError(f"{what} cannot be loaded{purpose} ({why})")
+    what = f"{what} at revision {revision or 'main'} cannot be loaded{purpose}"
+    if not offline():
+        return InputError(f"{what} ({why})")
     from huggingface_hub import constants
 
     return InputError(
-        f"{what} at revision {revision or 'main'} is not in the cache ({constants.HF_HUB_CACHE}), and the hub is offline here "
-        "(HF_HUB_OFFLINE); download it where there is a network (make plan says how), or name a folder that holds it"
+        f"{what}: the hub is offline here (HF_HUB_OFFLINE), and the cache {constants.HF_HUB_CACHE} does not have it; "
+        f"download it where there is a network (make plan says how), or name a folder that holds it ({why})"
     )
 
 

@@ -76,18 +76,22 @@ def number(text: int | float | str) -> float:
 
 
 def expected(step: Step) -> Volume | None:
-    """What the section `expected` of the scale file says of a corpus. A value is a number, or where it stands in papers.yaml: source
-    and fact, or source, table, row and column. Raises InputError."""
+    """What the section `expected` of the scale file says of a corpus. A value is a number, or where it stands in papers.yaml:
+    source and fact, or source, table, row and column. Raises InputError."""
     file = Path("params") / step.study / f"{step.folder.split('/')[1]}.yaml"
     section = read_yaml(study.PARAMS.parent / file).get("expected") or {}
-    if unknown := sorted(set(section) - {entry for entry in read_yaml(study.PARAMS.parent / file).get("corpora") or {}}):
+    if unknown := sorted(
+        set(section) - {entry for entry in read_yaml(study.PARAMS.parent / file).get("corpora") or {}}
+    ):
         raise InputError(f"{file}: expected: there is no corpus {unknown[0]!r}")
     given = section.get(step.scenario.removeprefix("corpus_"))
     if not given:
         return None
     allowed = [field.name for field in fields(Volume) if field.name != "basis"]
     if unknown := sorted(set(given) - set(allowed)):
-        raise InputError(f"{file}: expected.{step.scenario}: unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}")
+        raise InputError(
+            f"{file}: expected.{step.scenario}: unknown key {unknown[0]!r}; allowed are {', '.join(allowed)}"
+        )
     values = {key: _printed(value, f"{file}: expected.{step.scenario}.{key}") for key, value in given.items()}
     return Volume(**values, basis="expected")
 
@@ -131,7 +135,9 @@ def text_bytes(sources: list[dict]) -> float | None:
     from lib.parameters_data import DataPrep
 
     total = 0.0
-    if len({source.get("dataset") for source in sources}) == 1 and len(sources) > 50:  # all of its configurations, nearly
+    if (
+        len({source.get("dataset") for source in sources}) == 1 and len(sources) > 50
+    ):  # all of its configurations, nearly
         known = hub()["data_sets"].get(sources[0]["dataset"], {}).get("text_gb", {})
         return number(known["*"]) * 1e9 if "*" in known else None
     for source in DataPrep(sources=sources, tokenizer="none").sources:
@@ -149,4 +155,8 @@ def text_bytes(sources: list[dict]) -> float | None:
 
 def is_hub(name: str) -> bool:
     """Whether a model is named by its id on the hub, not by a folder."""
-    return bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name)) and not (ROOT / name).is_dir() and not name.startswith("outputs/")
+    return (
+        bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name))
+        and not (ROOT / name).is_dir()
+        and not name.startswith("outputs/")
+    )

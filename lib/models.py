@@ -8,9 +8,13 @@ from typing import Sequence
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, BertConfig, BertForMaskedLM, DistilBertModel
+from transformers.utils import logging
 
 from lib import hub
 from lib.errors import InputError
+
+logging.set_verbosity_error()  # published checkpoints hold more heads than are used; what is missing is looked at here
+logging.disable_progress_bar()
 
 
 def new_encoder(

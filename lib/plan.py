@@ -61,8 +61,10 @@ def check_models(study: Study, online: bool) -> None:
         allowed = ("bert",) if model in taught else ("bert", "distilbert")
         if about["kind"] not in allowed:
             use = "of students: they are cut from it" if model in taught else "to fine-tune"
-            raise InputError(f"teachers.{name}: {model!r} is of the kind {about['kind']!r}; allowed {use}: {' and '.join(allowed)}")
-        if entry.get("layers") not in (None, about["layers"]):
+            raise InputError(
+                f"teachers.{name}: {model!r} is of the kind {about['kind']!r}; allowed {use}: {' and '.join(allowed)}"
+            )
+        if about["layers"] and entry.get("layers") not in (None, about["layers"]):
             raise InputError(f"teachers.{name}.layers = {entry['layers']!r}: {model!r} has {about['layers']}")
 
 

@@ -64,7 +64,9 @@ def forward(shape: Shape, tokens: float, length: float) -> float:
 # -------------------------------------------------------------------------------------------------------- memory
 
 
-def training_memory(trained: int, largest: Shape, teacher: Shape | None, positions: int, precision: str, maps: float = 0.0) -> float:
+def training_memory(
+    trained: int, largest: Shape, teacher: Shape | None, positions: int, precision: str, maps: float = 0.0
+) -> float:
     """GiB of a GPU: weights, gradients and both moments of `trained` parameters (16 bytes each), the teacher's weights, what the
     backward pass needs of the `largest` student for a micro-batch of `positions`, and blocks of logits. About, and not less."""
     each = 50 if precision != "no" else 80  # bytes kept of a position, for each layer and each hidden unit

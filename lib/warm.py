@@ -98,7 +98,9 @@ def serve(place: str) -> None:
             while text and not text.endswith(b"\n"):
                 text += asked.recv(1 << 16)
             if text and not loaded:  # the hub library reads its variables when it is imported
-                os.environ.update({key: value for key, value in json.loads(text)["env"].items() if key.startswith("HF_")})
+                os.environ.update(
+                    {key: value for key, value in json.loads(text)["env"].items() if key.startswith("HF_")}
+                )
                 loaded = True
             for name in LIBRARIES:
                 importlib.import_module(name)

@@ -54,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._list(found)
         if found := WHOLE.fullmatch(path):
             return self._about(found, "main")
-        self._missing("RepoNotFound")
+        self._missing("EntryNotFound")
 
     do_POST = do_GET
 
@@ -65,9 +65,10 @@ class _Handler(BaseHTTPRequestHandler):
         if not repository.is_dir():
             self._missing("RepoNotFound")
             return None
-        names = {commit(found["id"], name): name for name in BRANCHES} | {name: name for name in BRANCHES}
-        folder = repository / names.get(revision, "pinned" if re.fullmatch("[0-9a-f]{40}", revision) else revision)
-        if revision == "main" and not folder.is_dir():
+        names = {commit(found["id"], name): name for name in BRANCHES}
+        name = names.get(revision, "pinned" if re.fullmatch("[0-9a-f]{40}", revision) else revision)
+        folder = repository / name
+        if name == "main" and not folder.is_dir():
             folder = repository / "pinned"
         if not folder.is_dir():
             self._missing("RevisionNotFound")
@@ -82,7 +83,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not file.is_file():
             return self._missing("EntryNotFound", {"X-Repo-Commit": commit(found["id"], revision)})
         content = file.read_bytes()
-        headers = {"X-Repo-Commit": commit(found["id"], revision), "ETag": f'"{oid(content)}"', "Accept-Ranges": "bytes"}
+        headers = {
+            "X-Repo-Commit": commit(found["id"], revision),
+            "ETag": f'"{oid(content)}"',
+            "Accept-Ranges": "bytes",
+        }
         if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
@@ -108,8 +113,18 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _about(self, found, revision: str) -> None:
         if (folder := self._folder(found, revision)) is not None:
-            files = [{"rfilename": str(path.relative_to(folder))} for path in sorted(folder.rglob("*")) if path.is_file()]
-            self._json({"id": found["id"], "sha": commit(found["id"], revision), "siblings": files, "tags": [], "private": False})
+            files = [
+                {"rfilename": str(path.relative_to(folder))} for path in sorted(folder.rglob("*")) if path.is_file()
+            ]
+            self._json(
+                {
+                    "id": found["id"],
+                    "sha": commit(found["id"], revision),
+                    "siblings": files,
+                    "tags": [],
+                    "private": False,
+                }
+            )
 
     def _missing(self, why: str, headers: dict | None = None) -> None:
         self._answer(404, json.dumps({"error": why}).encode(), {"X-Error-Code": why, **(headers or {})})

@@ -62,7 +62,9 @@ def _han(word: str) -> str:
 def article(language: str, rng: random.Random, title: str) -> str:
     """An article as wikimedia/wikipedia has it: passages, a section's heading, a list, blank lines between them."""
     text = lines(language, 6, rng.randrange(10**6))
-    return "\n\n".join([*text[:3], "Zobacz też" if language == "pl" else "History", *text[3:], f"* {title}\n* {text[0][:20]}"])
+    return "\n\n".join(
+        [*text[:3], "Zobacz też" if language == "pl" else "History", *text[3:], f"* {title}\n* {text[0][:20]}"]
+    )
 
 
 # ------------------------------------------------------------------------------------------------------ models
@@ -117,7 +119,9 @@ def herbert(folder: Path, tokenizer) -> None:
     weights["cls.predictions.decoder.weight"] = weights["bert.embeddings.word_embeddings.weight"].clone()
     weights["cls.predictions.decoder.bias"] = weights["cls.predictions.bias"].clone()
     weights["bert.embeddings.position_ids"] = torch.arange(514)[None]
-    weights = {name.replace("cls.seq_relationship", "cls.sso.sso_relationship"): tensor for name, tensor in weights.items()}
+    weights = {
+        name.replace("cls.seq_relationship", "cls.sso.sso_relationship"): tensor for name, tensor in weights.items()
+    }
     named = {"bos_token": "<s>", "unk_token": "<unk>", "sep_token": "</s>", "pad_token": "<pad>", "cls_token": "<s>",
              "mask_token": "<mask>"}  # fmt: skip
     for revision in ("main", "refs/pr/2"):
@@ -187,7 +191,10 @@ def wordpiece_files(folder: Path, words: dict[str, int], cased: bool) -> None:
 
 def corpora(folder: Path, languages: list[str]) -> None:
     """CC-100, the book corpus and Wikipedia."""
-    script = {"main": folder / "statmt/cc100/main/cc100.py", "books": folder / "bookcorpus/bookcorpus/main/bookcorpus.py"}
+    script = {
+        "main": folder / "statmt/cc100/main/cc100.py",
+        "books": folder / "bookcorpus/bookcorpus/main/bookcorpus.py",
+    }
     for path in script.values():
         path.parent.mkdir(parents=True)
         path.write_text("raise SystemExit('a loading script, which the library no longer runs')\n")
@@ -197,12 +204,14 @@ def corpora(folder: Path, languages: list[str]) -> None:
         records = [{"id": str(index), "text": text} for index, text in enumerate(part)]
         parquet(folder / f"statmt/cc100/refs/convert/parquet/pl/partial-train/{number:04d}.parquet", records)
     parquet(folder / "statmt/cc100/refs/convert/parquet/be/train/0000.parquet", [{"id": "0", "text": "Слова\n"}])
-    books = [{"text": text.lower()} for text in lines("en", 500, seed=1, corpus="novels")]  # lowercased, a sentence a row
+    books = [
+        {"text": text.lower()} for text in lines("en", 1500, seed=1, corpus="novels")
+    ]  # lowercased, a sentence a row
     parquet(folder / "bookcorpus/bookcorpus/refs/convert/parquet/plain_text/train/0000.parquet", books)
     wikipedia, parts = folder / "wikimedia/wikipedia/pinned", {}
     for number, language in enumerate(languages):
         config, rng = f"20231101.{language}", random.Random(language)
-        articles = {"en": 90, "is": 12}.get(language, 40 // (1 + number % 4))
+        articles = {"en": 150, "is": 25}.get(language, 40 // (1 + number % 4))
         records = [{"id": str(i), "url": f"{language}/{i}", "title": f"Title {i}", "text": article(language, rng, f"Title {i}")}
                    for i in range(articles)]  # fmt: skip
         parts[config] = {"train": records}
@@ -258,15 +267,24 @@ def xnli(folder: Path) -> None:
     """XNLI: a configuration a language, each with a training split of its own that nobody needs."""
     from datasets import ClassLabel, Features, Value
 
-    kinds = Features({"premise": Value("string"), "hypothesis": Value("string"), "label": ClassLabel(names=list(TASKS["xnli"].labels))})
+    kinds = Features(
+        {
+            "premise": Value("string"),
+            "hypothesis": Value("string"),
+            "label": ClassLabel(names=list(TASKS["xnli"].labels)),
+        }
+    )
     parts = {}
     for language in XNLI:
         toy = TOY.get(language, "toy-en")
         parts[language] = {
-            split: [{**{column: written(record[column], language) for column in ("premise", "hypothesis")}, "label": record["label"]}
-                    for record in toytasks.task_records(toy, "xnli", "test", size, 0)]
+            split: [
+                {"premise": written(record["premise"], language), "hypothesis": written(record["hypothesis"], language)}
+                | {"label": record["label"]}
+                for record in toytasks.task_records(toy, "xnli", "test", size, 0)
+            ]
             for split, size in (("train", 6), ("test", 10), ("validation", 6))
-        }  # fmt: skip
+        }
     card(folder, parts, dict.fromkeys(parts, kinds))
 
 
@@ -315,5 +333,3 @@ def card(folder: Path, parts: dict[str, dict[str, list[dict]]], kinds: dict | No
                       "download_size": 1, "dataset_size": 1})  # fmt: skip
     header = yaml.safe_dump({"configs": configs, "dataset_info": about}, allow_unicode=True, sort_keys=False)
     (folder / "README.md").write_text(f"---\n{header}---\n", encoding="utf-8")
-
-
