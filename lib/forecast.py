@@ -116,12 +116,11 @@ def table(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -
     rows = [COLUMNS]
     for step in steps:
         found = estimates[step.folder]
-        rows.append((
-            step.folder.split("/", 2)[2], _models(found), _data(found), _tokens(found),
-            "" if found.flops is None else f"{'≤ ' * found.at_most}{_petas(found.flops)}", hours.text(step),
-            "" if found.gpu is None else f"{found.gpu:.0f}{' !' * (found.gpu > hours.card.memory_gib)}", "" if found.memory is None else f"{found.memory:.0f}",
-            _gigabytes(found.disk), _gigabytes(found.scratch),
-        ))  # fmt: skip
+        flops = "" if found.flops is None else f"{'≤ ' * found.at_most}{_petas(found.flops)}"
+        gpu = "" if found.gpu is None else f"{found.gpu:.0f}{' !' * (found.gpu > hours.card.memory_gib)}"
+        memory = "" if found.memory is None else f"{found.memory:.0f}"
+        told = step.folder.split("/", 2)[2], _models(found), _data(found), _tokens(found), flops, hours.text(step)
+        rows.append((*told, gpu, memory, _gigabytes(found.disk), _gigabytes(found.scratch)))
     lines = aligned(rows)
     out = [lines[0]]
     for line, step in zip(lines[1:], steps):
