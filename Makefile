@@ -11,6 +11,7 @@ FORMAT = html
 MODEL ?=
 PROFILE ?=
 PUBLISH_TO ?=
+GPU ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
@@ -28,7 +29,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report test test-survival lab plan bench export clean environment
+.PHONY: report test test-survival test-paper lab plan bench export clean environment
 
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.pdf "$(FORMAT)"
@@ -42,13 +43,16 @@ report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
 
 plan: $(READY)
-	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)"
+	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)"
 
 test: $(READY)
 	@python -m pytest
 
 test-survival: $(READY)
 	@SURVIVAL=1 python -m pytest -s tests/test_survival.py
+
+test-paper: $(READY)
+	@TEST_PAPER=1 python -m pytest tests/paper
 
 bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"

@@ -13,6 +13,7 @@ STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty v
 GPUS = int(config.get("gpus", 0))
 CORES = int(config.get("cores", 0)) or os.cpu_count()  # of a job that takes all there are
 PUBLISH_TO = str(config.get("publish_to") or "")
+os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the stages' hub: the section `hub` of the scale files
 STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir") or ""))}
 PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
 ANALYSIS = plan.analysis(SCALE, STUDIES)

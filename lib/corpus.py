@@ -13,7 +13,7 @@ from typing import Annotated, Iterator, Literal, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lib import documents
+from lib import documents, hub
 from lib.cleaning import How, clean
 from lib.documents import BookSource, WikiSource
 from lib.errors import InputError
@@ -142,25 +142,23 @@ def file_lines(path: Path, column: str) -> Iterator[str]:
 
 
 def hub_lines(source: HubSource) -> Iterator[str]:
-    """The passages of a hub data set. Whatever goes wrong on the way there is one InputError line."""
+    """The passages of a hub data set, without line ends. Whatever goes wrong on the way there is one InputError line."""
     where = f"{source.dataset}{f' ({source.config})' if source.config else ''}, split {source.split}"
+    found = hub.rows(
+        source.dataset, source.config, split=source.split, revision=source.revision, streaming=source.streaming
+    )
     try:
-        from datasets import load_dataset
-
-        rows = load_dataset(
-            source.dataset, source.config, split=source.split, revision=source.revision, streaming=source.streaming
-        )
-        for row in rows:
+        for row in found:
             text = row.get(source.column)
             if not isinstance(text, str):
                 raise InputError(f"hub data set {where}: no text in column {source.column!r}; it has: {', '.join(row)}")
             if source.documents:
                 yield from documents.passages(text.split("\n"), str(row.get("title", "")))
             else:
-                yield text
+                yield text.rstrip("\r\n")  # CC-100 keeps them
     except InputError:
         raise
-    except Exception as error:  # dozens of kinds: no network, no such set, no such split, no rights, a broken file
+    except Exception as error:  # the network may go at any row
         first = (str(error).splitlines() or [""])[0]
         raise InputError(f"hub data set {where}: cannot be read ({type(error).__name__}: {first})") from None
 
@@ -177,7 +175,10 @@ def check(source: Source) -> None:
             if value not in known:
                 raise InputError(f"sources.{key}: {value!r} is no toy {key}; allowed: {', '.join(known)}")
         return
-    everything = {"streaming": True} if source.kind == "hub" else {"share_from": 0.0, "share_to": 1.0}
+    if source.kind == "hub":
+        everything = {} if hub.offline() else {"streaming": True}  # one passage, and no download for it
+    else:
+        everything = {"share_from": 0.0, "share_to": 1.0}
     lines = read(source.model_copy(update=everything), seed=0)
     if not any(line.strip() for line in lines):  # stops at the first passage that is not blank
         raise InputError(f"sources: {source.dataset if source.kind == 'hub' else source.path} is empty")

@@ -1,18 +1,191 @@
-"""What a plan would run: `make plan`. Printed from the parameters alone; nothing is loaded and no network touched."""
+"""What a plan would run, on what and for how long: `make plan`. Printed from the parameters, from what params/ knows of the hub,
+and from the results that are there; nothing is loaded and no network touched."""
 
+from collections.abc import Sequence
+
+from lib import downloads, known
 from lib.corpus import name
+from lib.estimates import Estimate, Reckoner
 from lib.parameters import validate
 from lib.study import Step
 
+BASE = 512  # hidden units: of narrower models the share of a GPU's peak is another
+COLUMNS = (
+    "stage",
+    "models",
+    "data",
+    "tokens",
+    "PFLOP",
+    "hours",
+    "GPU GiB",
+    "RAM GiB",
+    "GB kept",
+    "GB more while it runs",
+)
 
-def table(steps: list[Step]) -> str:
-    """One line a stage: where it publishes, its notebook, and what it does."""
-    rows = [("stage", "notebook", "does")]
+
+def report(steps: Sequence[Step], gpu: str = "") -> str:
+    """The whole forecast: what is needed first, every stage, sums, and what was assumed. Raises InputError for an unknown GPU."""
+    card, reckoner = known.card(gpu), Reckoner()
+    estimates = {step.folder: reckoner.estimate(step) for step in steps}
+    hours = Hours(card, steps, estimates)
+    return "\n".join([*first(steps), "", *table(steps, estimates, hours), "", *sums(steps, estimates, hours), disk(estimates),
+                      "", *assumptions(card, hours, estimates)])  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ before it runs
+
+
+def first(steps: Sequence[Step]) -> list[str]:
+    """What has to be there, or agreed to, before anything can run."""
+    found, scale = downloads.needs(steps), steps[0].folder.split("/")[1]
+    if not found:
+        return ["Before it runs: nothing to download."]
+    lines = [f"Before it runs (terms as the hub's pages give them; read them there; {len(found)} downloads)"]
+    rows, notes = [], []
+    for need in found:
+        entry = known.hub()["models" if need.kind == "model" else "data_sets"].get(need.id, {})
+        configs = [config for config in need.configs if config]
+        shown = ", ".join(configs) if len(configs) < 4 else f"{configs[0]} … {configs[-1]}, {len(configs)} parts"
+        revision = need.revision or "main, not pinned"
+        revision = revision[:12] if len(revision) == 40 else revision
+        what, terms = f"{need.kind} {need.id}" + f" ({shown})" * bool(configs), entry.get("terms", "see the hub")
+        rows.append((what, f"@ {revision}", download(need), terms, " ".join(need.studies)))
+        notes += [f"  {need.id}: {entry['note']}"] if "note" in entry else []
+    lines += ["  " + line for line in aligned(rows)]
+    known_sizes = [(need.streamed, *(downloads.megabytes(need) or (0.0, True))) for need in found]
+    kept, passing = (sum(size for streamed, size, _ in known_sizes if streamed is way) * 1e6 for way in (False, True))
+    lines.append(f"  together about {_bytes(kept)} in the hub library's cache")
+    if passing:
+        lines.append(f"  about {_bytes(passing)} are streamed: read over the network, and not kept")
+    lines += notes
+    lines.append(
+        "  none is gated, as far as is known; no package is needed beyond constraints.txt, but a PyTorch built for the GPU"
+    )
+    lines.append(
+        f"  to fetch it all now: python -m lib.plan --scale {scale} --download; then HF_HUB_OFFLINE=1 asks nobody"
+    )
+    lines.append("  (what is streamed needs streaming: false for that)")
+    return lines
+
+
+def download(need: downloads.Need) -> str:
+    """What is downloaded, in MB or GB."""
+    found = downloads.megabytes(need)
+    size = "size unknown" if found is None else f"{'about ' * found[1]}{_bytes(found[0] * 1e6)}"
+    return f"streamed, {size}" if need.streamed else size
+
+
+# ------------------------------------------------------------------------------------------------------- stages
+
+
+class Hours:
+    """The hours of every stage: measured where it has run with these parameters; else, on this machine, by the rate of the stages
+    of its kind that have; else on the GPU, at the assumed share of its peak, which is that of models of about base size."""
+
+    def __init__(self, card: known.Card, steps: Sequence[Step], estimates: dict[str, Estimate]):
+        self.card = card
+        self.known: dict[str, tuple[float | None, str]] = {}
+        measured = {step.folder: found for step in steps if (found := known.measured(step))}
+        work: dict[str, list[float]] = {}
+        for step in steps:
+            spent = measured.get(step.folder, {}).get("summary", {}).get("train_seconds", 0.0)
+            if spent and (flops := estimates[step.folder].flops):
+                work.setdefault(step.kind, []).append(flops / spent)
+        self.rates = {kind: sum(rates) / len(rates) for kind, rates in work.items()}
+        for step in steps:
+            flops = estimates[step.folder].flops
+            if step.folder in measured:
+                self.known[step.folder] = measured[step.folder]["stage_seconds"] / 3600, "measured"
+            elif flops and step.kind in self.rates:
+                self.known[step.folder] = flops / self.rates[step.kind] / 3600, "here"
+            elif flops is not None and estimates[step.folder].shapes[0].hidden >= BASE:
+                self.known[step.folder] = card.hours(flops, step.parameters["precision"]), "GPU"
+            else:
+                self.known[step.folder] = None, ""
+
+    def text(self, step: Step) -> str:
+        hours, how = self.known[step.folder]
+        if how == "GPU" and hours is None:
+            return f"no {step.parameters['precision']}"
+        return "" if hours is None else f"{_hours(hours)} {how}" if how in ("measured", "here") else _hours(hours)
+
+
+def table(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
+    """Two lines a stage: its numbers, and what it does."""
+    rows = [COLUMNS]
     for step in steps:
-        rows.append((step.folder.split("/", 2)[2], step.notebook.split("/")[1], does(step)))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    lines = ["  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]), row[2]]) for row in rows]
-    return "\n".join([*lines, f"{len(steps)} stages, and the analysis"])
+        found = estimates[step.folder]
+        flops = "" if found.flops is None else f"{'≤ ' * found.at_most}{_petas(found.flops)}"
+        gpu = "" if found.gpu is None else f"{found.gpu:.0f}{' !' * (found.gpu > hours.card.memory_gib)}"
+        memory = "" if found.memory is None else f"{found.memory:.0f}"
+        told = step.folder.split("/", 2)[2], _models(found), _data(found), _tokens(found), flops, hours.text(step)
+        rows.append((*told, gpu, memory, _gigabytes(found.disk), _gigabytes(found.scratch)))
+    lines = aligned(rows)
+    out = [lines[0]]
+    for line, step in zip(lines[1:], steps):
+        out += [line, f"    {step.notebook.split('/')[1].removesuffix('.ipynb')}: {does(step)}"]
+    return [*out, f"{len(steps)} stages, and the analysis"]
+
+
+def sums(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
+    """Operations and hours of every study, what two of them share counted once."""
+    rows = [("study", "stages", "PFLOP", "hours", "")]
+    studies = list(dict.fromkeys(step.study for step in steps))
+    for label, within in [(study, [step for step in steps if step.study == study]) for study in studies] + [
+        ("all", list(steps))
+    ]:
+        told = [hours.known[step.folder][0] for step in within]
+        flops = [estimates[step.folder].flops for step in within]
+        on_cpu = sum(spent is None and step.kind == "data_prep" for spent, step in zip(told, within))
+        other = told.count(None) - on_cpu
+        unknown = [
+            f"{number} {what}" for number, what in ((on_cpu, "of data preparation"), (other, "not known")) if number
+        ]
+        rows.append((label, f"{len(within)}", _petas(sum(filter(None, flops))) if any(flops) else "",
+                     _hours(sum(filter(None, told))) if any(told) else "",
+                     f"without {' and '.join(unknown)}" if unknown else ""))  # fmt: skip
+    return aligned(rows[:-1] if len(studies) == 1 else rows)
+
+
+def disk(estimates: dict[str, Estimate]) -> str:
+    """Of the outputs, those that are known."""
+    kept, more = sum(found.disk for found in estimates.values()), max(found.scratch for found in estimates.values())
+    return f"disk: {_bytes(kept)} of outputs that stay, and up to {_bytes(more)} more while a stage runs"
+
+
+def assumptions(card: known.Card, hours: Hours, estimates: dict[str, Estimate]) -> list[str]:
+    """What the numbers hang on."""
+    how = {kind for _, kind in hours.known.values()}
+    lines = []
+    if "GPU" in how:
+        shares = [
+            f"{100 * card.utilisation[key]:.0f} % of {peak:g} in {key}" for key, peak in card.peak.items() if peak
+        ]
+        lines.append(
+            f"hours: on one {card.name}, assumed to reach of its TFLOP/s {', '.join(shares)}; at half of that, twice the hours"
+        )
+        lines.append(
+            "       (GPU=… takes another card of params/estimates.yaml; data preparation runs on the CPU and is not in them)"
+        )
+    if any((found.gpu or 0) > card.memory_gib for found in estimates.values()):
+        lines.append(
+            f"!: more than the {card.memory_gib:g} GiB of the card; a smaller micro_batch_size computes the same in less"
+        )
+    if "measured" in how:
+        lines.append(
+            "measured: that stage has run here with these parameters; here: by the rate of those of its kind that have"
+        )
+    if any(estimate.at_most for estimate in estimates.values()):
+        lines.append("≤: every line taken to be as long as it may be; real ones are shorter")
+    if any(estimate.volume and estimate.volume.basis == "assumed" for estimate in estimates.values()):
+        lines.append(f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed")
+    if any(estimate.flops for estimate in estimates.values()):
+        lines.append(
+            "PFLOP: 10^15 operations of the matrix products of trunk, attention and head, without padding; a step is a forward"
+        )
+        lines.append("       and a backward pass (twice the forward) of the student, and a forward pass of its teacher")
+    return lines or ["Nothing is known of hours and operations before the corpora are prepared."]
 
 
 def does(step: Step) -> str:
@@ -53,3 +226,62 @@ def _length(p: dict) -> str:
     if p.get("grow_steps"):
         much = f"{p['grow_steps']:,} + {much}"
     return f"{much} of {p['batch_size']} sequences, {p['precision']} mixed precision"
+
+
+# -------------------------------------------------------------------------------------------------------- words
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of words as lines with columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _models(found: Estimate) -> str:
+    return " → ".join(f"{shape.layers}L {shape.parameters / 1e6:,.3g}M" for shape in found.shapes)
+
+
+def _data(found: Estimate) -> str:
+    """The volume of a corpus that a stage prepares; of one it reads, what it reads of it, and how much there is."""
+    volume = found.volume
+    if volume is None or volume.sequences is None:
+        return f"{_count(found.sequences)} sequences" if found.sequences else ""
+    whole = f"{'~' * (volume.basis == 'assumed')}{_count(volume.sequences)}"
+    if found.sequences:
+        return f"{_count(found.sequences)} of {whole} sequences"
+    return f"{whole} sequences, {'≤ ' * found.at_most}{_count(volume.tokens)} tokens"
+
+
+def _tokens(found: Estimate) -> str:
+    return "" if found.tokens is None else "0" if not found.tokens else f"{'≤ ' * found.at_most}{_count(found.tokens)}"
+
+
+def _count(number: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.4g} {unit}"
+    return f"{number:.0f}"
+
+
+def _petas(flops: float) -> str:
+    return f"{flops / 1e15:,.0f}" if flops >= 1e16 else f"{flops / 1e15:.2g}"
+
+
+def _hours(hours: float) -> str:
+    if not hours:
+        return "0"
+    return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h" if hours >= 0.1 else f"{60 * hours:.1f} min"
+
+
+def _bytes(number: float) -> str:
+    return (
+        f"{number / 1e6:,.0f} MB"
+        if number < 1e9
+        else f"{number / 1e9:,.1f} GB"
+        if number < 1e10
+        else f"{number / 1e9:,.0f} GB"
+    )
+
+
+def _gigabytes(number: float) -> str:
+    return "" if not number else f"{number / 1e9:,.2g}" if number < 1e10 else f"{number / 1e9:,.0f}"

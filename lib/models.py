@@ -8,8 +8,13 @@ from typing import Sequence
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, BertConfig, BertForMaskedLM, DistilBertModel
+from transformers.utils import logging
 
+from lib import hub
 from lib.errors import InputError
+
+logging.set_verbosity_error()  # published checkpoints hold more heads than are used; what is missing is looked at here
+logging.disable_progress_bar()
 
 
 def new_encoder(
@@ -74,8 +79,8 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = _why(error)
-        raise InputError(f"model {str(name)!r} cannot be loaded as a BERT masked language model: {reason}") from error
+        purpose = " as a BERT masked language model"
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error, purpose) from error
     tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
     missing = sorted(
         key for key in about["missing_keys"] if not key.startswith(tied) and (head or not key.startswith("cls."))
@@ -91,7 +96,7 @@ def kind_of(name: str | Path, revision: str | None = None) -> str:
     try:
         kind = AutoConfig.from_pretrained(name, revision=revision or "main", trust_remote_code=False).model_type
     except (OSError, ValueError) as error:
-        raise InputError(f"model {str(name)!r} cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error) from error
     if kind not in ("bert", "distilbert"):
         raise InputError(f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert")
     return kind
@@ -109,18 +114,10 @@ def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module
             name, revision=revision or "main", use_safetensors=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = _why(error)
-        raise InputError(f"model {str(name)!r} cannot be loaded as a DistilBERT encoder: {reason}") from error
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error, " as a DistilBERT encoder") from error
     if missing := sorted(about["missing_keys"]):
         raise InputError(f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more")
     return _finite(model, name)
-
-
-def _why(error: Exception) -> str:
-    """What the library says of a model it cannot load, in one line."""
-    if "ignore_mismatched_sizes" in str(error):  # it names the weights in a table that it prints
-        return "its configuration and its weights are of different sizes"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _finite(model: torch.nn.Module, name: str | Path) -> torch.nn.Module:

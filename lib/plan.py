@@ -6,12 +6,13 @@ are. A stage is one notebook with one flat parameter file. Two scenarios that ne
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 import yaml
 
-from lib import ROOT, corpus, machine, tasks
+from lib import ROOT, corpus, hub, known, machine, tasks
 from lib.errors import InputError
 from lib.parameters import validate
 from lib.study import Step, Study, studies
@@ -25,19 +26,56 @@ def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = Fal
         study = Study(name, scale, data_dir)
         steps |= {step.folder: step for step in study.resolve()}
         try:
+            check_models(study, online)
             check(list(study.steps.values()), online)
         except InputError as error:
             raise InputError(f"{study.scale_file}: {error}") from None
     return list(steps.values())
 
 
+def hub_variables(scale: str, names: list[str]) -> dict[str, str]:
+    """The hub library's variables that the sections `hub` of a run's scale files stand for. Raises InputError."""
+    found: dict[str, hub.Hub] = {}
+    for name in names or studies():
+        study: Study | None = Study(name, scale, data_dir=None)
+        while study:
+            found[study.scale_file] = study.hub
+            study = study.used
+    return hub.environment(found.items())
+
+
+def check_models(study: Study, online: bool) -> None:
+    """The hub's teachers have the kind their use asks for, and the layers they are said to have: by params/hub.yaml, and where that
+    does not know one, by its config.json if `online`. Raises InputError."""
+    taught = {step.parameters["teacher"] for step in study.steps.values() if step.parameters.get("teacher")}
+    for name, entry in study.teachers().items():
+        model = (entry or {}).get("hub")
+        if not model:
+            continue
+        about = known.hub()["models"].get(model)
+        if about is None and (online or hub.is_local(model)):
+            found = hub.config(model, entry.get("revision"))
+            about = {"kind": found.get("model_type"), "layers": found.get("num_hidden_layers", found.get("n_layers"))}
+        if about is None:
+            continue
+        allowed = ("bert",) if model in taught else ("bert", "distilbert")
+        if about["kind"] not in allowed:
+            use = "of students: they are cut from it" if model in taught else "to fine-tune"
+            raise InputError(
+                f"teachers.{name}: {model!r} is of the kind {about['kind']!r}; allowed {use}: {' and '.join(allowed)}"
+            )
+        if about["layers"] and entry.get("layers") not in (None, about["layers"]):
+            raise InputError(f"teachers.{name}.layers = {entry['layers']!r}: {model!r} has {about['layers']}")
+
+
 def check(steps: list[Step], online: bool) -> None:
-    """What can be known of a study's steps before any compute: text and task files exist and read well; hub text too if
-    `online`. Raises InputError."""
+    """What can be known of a study's steps before any compute: text and task files exist and read well; if `online`, so does text
+    on the hub that is not prepared yet. Raises InputError."""
     for step in steps:
         if step.kind == "data_prep":
+            wanted = online and not known.measured(step)
             for source in validate(step.kind, step.parameters).sources:
-                if online or source.kind != "hub":
+                if wanted or source.kind != "hub":
                     corpus.check(source)
     finetunings = [step.parameters for step in steps if step.kind == "finetune"]
     for p in finetunings[:1]:  # the same tasks for all models
@@ -81,21 +119,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--scale", default="tiny")
     parser.add_argument("--studies", default="", help="names between spaces; all if empty")
     parser.add_argument("--data-dir", default="")
+    parser.add_argument("--gpu", default="", help="a name from params/estimates.yaml")
     parser.add_argument("--check", action="store_true", help="say nothing unless something is wrong")
     parser.add_argument("--cores", default="1", help="how many make report may use; only checked")
     parser.add_argument("--gpus", default="0", help="the same")
+    parser.add_argument("--download", action="store_true", help="fetch what the plan needs from the hub")
     given = parser.parse_args(arguments)
     try:
-        steps = resolve(given.scale, given.studies.split(), given.data_dir, online=given.check)
-        if given.check:
+        names = given.studies.split()
+        os.environ.update(hub_variables(given.scale, names))  # before the hub library is imported
+        steps = resolve(given.scale, names, given.data_dir, online=given.check)
+        if given.download:
+            from lib import downloads
+
+            for need in downloads.needs(steps):
+                downloads.fetch(need)
+        elif given.check:
             machine.check(given.scale, given.cores, given.gpus)
+        else:
+            from lib.forecast import report
+
+            print(report(steps, given.gpu))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if not given.check:
-        from lib.forecast import table
-
-        print(table(steps))
     return 0
 
 

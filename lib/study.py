@@ -1,6 +1,6 @@
 """A study of params/ at a scale: its two files read, checked, and resolved into stages."""
 
-from lib import ROOT, chains, student_groups, study_files
+from lib import ROOT, chains, hub, student_groups, study_files
 from lib.errors import InputError
 from lib.parameters import Stage, validate
 from lib.step import Step
@@ -38,6 +38,7 @@ class Study:
         licences = study_files.licences(self.sizes.pop("licences", None), self.scale_file)
         self.licences = {**(self.used.licences if self.used else {}), **licences}  # for the model cards alone
         study_files.check_sizes(self.sizes, self.scale_file)
+        self.hub = hub.settings(self.sizes.get("hub"), self.scale_file)
         study_files.check_scenarios(self.scenarios, self.scenario_file)
         self.under_way: list[tuple[str, str]] = []  # corpora and teachers that are being resolved
 

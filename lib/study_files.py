@@ -4,7 +4,7 @@ import re
 
 from lib.errors import InputError
 
-SECTIONS = ("cascade", "corpora", "distillation", "finetune", "teachers")
+SECTIONS = ("cascade", "corpora", "distillation", "expected", "finetune", "hub", "teachers")
 LICENCES = ("text", "teacher", "model")
 """What a user may state the licence of: the text and the teacher that a study starts from, and the models it makes."""
 OF_SCENARIOS = ("title", "source", "common", "scenarios")
@@ -27,7 +27,7 @@ def check_sizes(found: dict, file: str) -> None:
     if unknown := sorted(set(found) - set(SECTIONS), key=str):
         raise InputError(f"{file}: unknown section {unknown[0]!r}; allowed are {', '.join(SECTIONS)}, licences, uses")
     for section, value in found.items():
-        (_entries if section in ("corpora", "teachers") else _mapping)(value, f"{file}: {section}")
+        (_entries if section in ("corpora", "expected", "teachers") else _mapping)(value, f"{file}: {section}")
 
 
 def licences(found, file: str) -> dict[str, str]:

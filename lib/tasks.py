@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Sequence
 
+from lib import hub
 from lib.errors import InputError
 from lib.places import place
 
@@ -243,13 +244,11 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
     if source.kind == "files":
         path = _file(_folder(owner, source), split, _first(owner, split))
         return _read(path, limit), str(path)
-    from datasets import load_dataset
-
     dataset, config = TASKS[owner].hub, source.language if TASKS[owner].languages else TASKS[owner].config
     try:
-        rows = load_dataset(dataset, config or None, split=split, revision=(source.revisions or {}).get(owner))
-    except Exception as error:  # the hub's client raises many kinds; all of them mean the same here
-        raise InputError(f"task {name}: cannot load {dataset!r} from the hub: {str(error).splitlines()[0]}") from error
+        rows = hub.rows(dataset, config or None, split=split, revision=(source.revisions or {}).get(owner))
+    except InputError as error:
+        raise InputError(f"task {name}: {error}") from error
     where = f"{dataset} {config} {split}".replace("  ", " ")
     return list(rows.select(range(min(limit, len(rows))))) if limit else list(rows), where
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Iterable
 
-from lib import ROOT
+from lib import ROOT, hub
 from lib.errors import InputError
 
 SPECIAL_TOKENS = {
@@ -99,8 +99,7 @@ def load(name_or_path: str, revision: str | None = None):
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder) if folder.is_dir() else name_or_path, revision=revision)
     except Exception as error:  # no network, no such model, no such revision, a broken file
-        first = (str(error).splitlines() or [""])[0]
-        raise InputError(f"tokenizer: {name_or_path} cannot be loaded ({type(error).__name__}: {first})") from None
+        raise hub.unavailable(f"tokenizer: {name_or_path}", name_or_path, revision, error) from None
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # without files the library makes up an empty one
         raise InputError(f"tokenizer: {name_or_path} has no vocabulary besides its special tokens; is its tokenizer.json or "
                          "vocab.txt missing?")  # fmt: skip

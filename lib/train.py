@@ -119,7 +119,9 @@ def steps_of(
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
     clip = torch.nn.utils.clip_grad_norm_
-    if accelerator.scaler:  # what accelerate's do beyond plain ones is for it; of a small model's step it would be a tenth
+    if (
+        accelerator.scaler
+    ):  # what accelerate's do beyond plain ones is for it; of a small model's step it would be a tenth
         optimizer, clip = accelerator.prepare(optimizer), accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step

@@ -92,6 +92,7 @@ def serve(place: str) -> None:
     forks: dict[socket.socket, int] = {}
     stages: set[int] = set()
     ending: list[int] = []
+    loaded = False
 
     def end(number, _):
         ending.append(number)
@@ -128,9 +129,12 @@ def serve(place: str) -> None:
             text, files, _, _ = socket.recv_fds(asked, 1 << 16, 3)
             while text and not text.endswith(b"\n"):
                 text += asked.recv(1 << 16)
+            wanted = json.loads(text or "{}")
+            if wanted and not loaded:  # the hub library reads its variables when it is imported
+                os.environ.update({key: value for key, value in wanted["env"].items() if key.startswith("HF_")})
+                loaded = True
             for name in LIBRARIES:
                 importlib.import_module(name)
-            wanted = json.loads(text or "{}")
             if wanted and (pid := os.fork()) == 0:
                 for other in (listening, asked, *forks):
                     other.close()

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from lib import corpus
+from lib import corpus, hub
 from lib.corpus import FileSource, HubSource, Source, ToySource
 from lib.errors import InputError
 
@@ -103,9 +103,10 @@ def test_hub_source(monkeypatch):
 
     def load_dataset(name, config, **settings):
         asked.update(settings, name=name, config=config)
-        return iter([{"text": "raz"}, {"text": "dwa"}])
+        return iter([{"text": "raz\n"}, {"text": "dwa"}])
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setattr(hub, "offline", lambda: False)
     source = HubSource(dataset="wikimedia/wikipedia", config="20231101.pl", revision="abc")
     assert list(corpus.read(source, seed=0)) == ["raz", "dwa"]
     where = dict(name="wikimedia/wikipedia", config="20231101.pl", split="train", revision="abc")
@@ -119,10 +120,11 @@ def test_hub_failure_is_one_line(monkeypatch):
         raise ConnectionError("Couldn't reach the Hub\nand a long story")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setattr(hub, "offline", lambda: False)
     with pytest.raises(InputError) as caught:
         corpus.check(HubSource(dataset="no/where"))
     assert str(caught.value) == (
-        "hub data set no/where, split train: cannot be read (ConnectionError: Couldn't reach the Hub)"
+        "data set 'no/where' at revision main cannot be loaded (ConnectionError: Couldn't reach the Hub and a long story)"
     )
 
 

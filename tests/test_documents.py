@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from lib import corpus, documents
+from lib import corpus, documents, hub
 from lib.documents import BookSource, WikiSource
 from lib.errors import InputError
 
@@ -293,6 +293,7 @@ def test_what_only_looks_like_a_heading(text):
 def test_articles_of_a_hub_data_set(monkeypatch):
     rows = [{"title": "Albedo", "text": ALBEDO}, {"title": "Łódź", "text": article("pl")}]
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_, **__: iter(rows)))
+    monkeypatch.setattr(hub, "offline", lambda: False)
     whole = corpus.HubSource(dataset="wikimedia/wikipedia", config="20231101.en")
     assert read(whole) == [ALBEDO, article("pl")]
     assert read(whole.model_copy(update={"documents": True})) == [*TEXTS["en"], *TEXTS["pl"]]

@@ -108,7 +108,7 @@ def test_paper_values():
     ("tiny", "distillation.learning_rate", "fast", "learning_rate = 'fast': input should be a valid number"),
     ("tiny", "distillation.positions", "some", "positions = 'some': input should be 'all' or 'masked'"),
     ("tiny", "distillation.mask_probability", 1.5, "mask_probability = 1.5: input should be less than 1"),
-    ("tiny", "distill", {}, "unknown section 'distill'; allowed are cascade, corpora, distillation, finetune, teachers"),
+    ("tiny", "distill", {}, "unknown section 'distill'; allowed are cascade, corpora, distillation, expected, finetune, hub, .*"),
     ("tiny", "corpora.transfer.tokenizer", "same-as:techer", "corpora: there is no 'techer'; there are teacher, transfer"),
     ("tiny", "corpora.transfer.sources", [], "corpora.transfer: sources = .*at least 1 item"),
     ("tiny", "corpora.transfer.sources", [{"kind": "web"}], r"corpora.transfer: sources.0"),

@@ -1,21 +1,7 @@
-"""Floating-point operations of a step, counted from shapes: matrix products alone, a multiply-add being two."""
+"""Floating-point operations of a benchmark's step, by the arithmetic of lib.shapes."""
 
+from lib.shapes import head_flops, trunk_flops
 from tests.benchmarks.cases import Case
-
-
-def trunk_flops(tokens: int, length: int, layers: int, hidden: int, intermediate: int) -> int:
-    """Forward pass of an encoder over `tokens` positions in sequences of `length`, padding included.
-
-    Each layer: four projections of the attention, two of the feed-forward part, and the two products of every query with
-    every key and value of its sequence.
-    """
-    products = 4 * hidden**2 + 2 * hidden * intermediate
-    return 2 * layers * tokens * (products + 2 * length * hidden)
-
-
-def head_flops(rows: int, hidden: int, vocab: int) -> int:
-    """Forward pass of the MLM head over `rows` positions: its transform and the vocabulary."""
-    return 2 * rows * (hidden**2 + hidden * vocab)
 
 
 def step_flops(case: Case, shapes: list[tuple[int, int]], rows: int) -> int:
