@@ -31,23 +31,30 @@ def start(steps: list[Step], entry: dict) -> Path:
     folder = folder_of(steps)
     planned = {"entry": entry, "stages": [step.folder for step in steps]}
     state = read(folder) if (folder / PLANNED).is_file() else None
-    if state and state.running:
-        raise InputError(f"name: {folder.name!r} is running; stop it first, or choose another name")
-    if state and (state.done or json.loads((folder / PLANNED).read_text(encoding="utf-8")) != planned):
-        raise InputError(
-            f"name: {folder.name!r} is taken by another run in {folder.relative_to(ROOT)}; choose another name"
-        )
-    for step in steps:
-        write_parameters(step)
-    (folder / STOP).unlink(missing_ok=True)
-    write_json(folder / PLANNED, planned)
-    with (folder / RUNNING).open("w") as lock, (folder / LOG).open("w") as log:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the process inherits it, and so holds it until it ends, however it ends
-        command = [sys.executable, "-m", "lib.lab.background", str(folder)]
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-                                   pass_fds=[lock.fileno()])  # fmt: skip
-        lock.write(str(process.pid))
+    taken = state and (state.done or json.loads((folder / PLANNED).read_text(encoding="utf-8")) != planned)
+    if taken and not state.running:
+        where = folder.relative_to(ROOT)
+        raise InputError(f"name: {folder.name!r} is taken by another run in {where}; choose another name")
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / RUNNING).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"name: {folder.name!r} is running; stop it first, or choose another name") from None
+        for step in steps:
+            write_parameters(step)
+        (folder / STOP).unlink(missing_ok=True)
+        write_json(folder / PLANNED, planned)
+        lock.truncate(0)
+        lock.write(str(_process(folder, lock.fileno()).pid))
     return folder
+
+
+def _process(folder: Path, lock: int) -> subprocess.Popen:
+    """The process that runs the stages. It inherits the lock, and so holds it until it ends, however it ends."""
+    with (folder / LOG).open("w") as log:
+        return subprocess.Popen([sys.executable, "-m", "lib.lab.background", str(folder)], cwd=ROOT, stdin=subprocess.DEVNULL,
+                                stdout=log, stderr=log, start_new_session=True, pass_fds=[lock])  # fmt: skip
 
 
 def folder_of(steps: list[Step]) -> Path:
@@ -98,12 +105,8 @@ class State:
 
 def runs() -> list[Path]:
     """The folders of all runs, the newest first."""
-    return [
-        path.parent
-        for path in sorted(
-            (OUTPUTS / "lab").glob(f"*/*/*/{PLANNED}"), key=lambda path: path.stat().st_mtime, reverse=True
-        )
-    ]
+    planned = (OUTPUTS / "lab").glob(f"*/*/*/{PLANNED}")
+    return [path.parent for path in sorted(planned, key=lambda path: -path.stat().st_mtime)]
 
 
 def new_name() -> str:
@@ -118,7 +121,7 @@ def is_running(folder: Path) -> bool:
         return False
     with (folder / RUNNING).open("a") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two who look do not see each other
             return False
         except BlockingIOError:
             return True

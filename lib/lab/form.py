@@ -73,12 +73,8 @@ class Form:
         self.begin = widgets.Button(description="Start", button_style="primary", icon="play")
         self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="ends with a checkpoint")
         self.run = widgets.Dropdown(description="Run", style=WIDE)
-        self.knobs, self.box, self.line, self.area = (
-            {},
-            widgets.HBox(layout=ROW),
-            widgets.HTML(),
-            widgets.HTML(),
-        )
+        self.knobs, self.box = {}, widgets.HBox(layout=ROW)
+        self.line, self.area = widgets.HTML(), widgets.HTML()
         self.watching: asyncio.Task | None = None
 
     def view(self) -> View:
@@ -88,7 +84,7 @@ class Form:
         for control in (self.name, self.others, self.finetune):
             control.observe(self._typed, names="value")
         self.begin.on_click(self._begin)
-        self.stop.on_click(lambda _: (background.stop(self.run.value), self._look()))
+        self.stop.on_click(self._stop)
         self._list_runs()
         self.run.observe(self._look, names="value")
         self._look()
@@ -124,6 +120,10 @@ class Form:
             self.line.value = said(str(error), "alert")
             return
         self._list_runs(folder)
+        self._look()
+
+    def _stop(self, *_) -> None:
+        background.stop(self.run.value)
         self._look()
 
     def _list_runs(self, chosen: Path | None = None) -> None:

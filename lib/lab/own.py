@@ -19,6 +19,7 @@ CHOICES = {"init": ["truncated", "random"], "positions": ["all", "masked"], "hop
            "mapping": ["adjacent", "uniform", "top", "skip"]}  # fmt: skip
 
 WHAT = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fine-tuning"}
+"""Kinds of stages in words."""
 
 
 def studies_to_join() -> list[tuple[str, str]]:
