@@ -46,6 +46,15 @@ def any_of(asked: Any) -> bool:
     return bool(summed({"asked": bool(asked)})["asked"])
 
 
+def least(number: int | None) -> int | None:
+    """The smallest number that any process has; None if none has one."""
+    told: list[int | None] = [number]
+    if count() > 1:
+        told = [None] * count()
+        dist.all_gather_object(told, number)
+    return min((one for one in told if one is not None), default=None)
+
+
 def of_the_leader(value: Any) -> Any:
     """What the leading process has for `value`."""
     told = [value]

@@ -1,6 +1,7 @@
 """The one training loop: teachers, students and fine-tuning all run through it."""
 
 import math
+import sys
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,10 +143,6 @@ def steps_of(
             _require_finite(objective, name, done, folder)
             checkpoints.save(written, done, _state(accelerator, objective, optimizer, history, cost, window))
 
-    def require_training(loss: float, step: int, micro: int | None) -> None:
-        if not math.isfinite(loss) or loss > _ceiling(history):
-            raise Diverged(_diverged(f"{name}: the loss is {loss:g}", step, batches, micro, folder))
-
     objective.train()
     yield first, history
     began = saved = time.perf_counter()
@@ -159,6 +156,7 @@ def steps_of(
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_at(step, steps, recipe)
         row: dict[str, float] = {}
+        wrong = None  # the first micro-batch with which the loss was no loss any more
         for batch in micros:
             _seed(stream(recipe.seed, step, batch.place) + 2**40)  # dropout: the same in a resumed run, in any process
             with accelerator.autocast():
@@ -167,10 +165,12 @@ def steps_of(
             (accelerator.scaler.scale(parts["loss"]) if accelerator.scaler else parts["loss"]).backward()
             for key, value in parts.items():
                 row[key] = row.get(key, 0.0) + float(value.detach())
-            require_training(row["loss"], step, batch.place)
+            if wrong is None and not row["loss"] <= _ceiling(history):  # nor is it below if it is no number
+                wrong = batch.place
         sharding.keep_pace(objective, len(micros), totals["micros"])
         row = ranks.summed(row)
-        require_training(row["loss"], step, None)
+        if not row["loss"] <= _ceiling(history):
+            raise Diverged(_diverged(f"{name}: the loss is {row['loss']:g}", step, batches, ranks.least(wrong), folder))
         ranks.sum_gradients(objective.parameters())
         if recipe.clip:
             norm = clip(objective.parameters(), recipe.clip)
@@ -266,8 +266,8 @@ def ahead(batches, first: int) -> Iterator[tuple[int, list[Batch], float]]:
 
 
 def _ceiling(history: list[dict]) -> float:
-    """The loss above which a training has exploded; none before the first row of its history."""
-    return EXPLODED * max(1.0, history[0]["loss"]) if history else math.inf
+    """The loss above which a training has exploded; before the first row of its history, any that is finite is below."""
+    return EXPLODED * max(1.0, history[0]["loss"]) if history else sys.float_info.max
 
 
 def _require_finite(model, name: str, step: int, folder: Path | None) -> None:

@@ -15,7 +15,7 @@ from lib.parameters import validate
 from lib.step import Step
 from tests import together
 
-SAME = [name for name in together.TRAININGS if name not in ("exploding", "begun", "measured")]
+SAME = [name for name in together.TRAININGS if name not in ("exploding", "begun", "measured", "asked", "asked_beside")]
 
 
 def torchrun(*words, **environment):
@@ -87,8 +87,20 @@ def test_one_precision_for_all(twice):
 
 
 def test_a_loss_that_explodes_in_one_stops_both_with_the_step_named(twice):
+    sequences = ", ".join(map(str, together.batches(steps=1, batch=8).schedule.indices(0)[1]))
     for rank in (0, 1):
-        assert twice[1]["exploding"][rank]["said"] == "x: the loss is nan at step 1; no checkpoint had been written yet"
+        said = twice[1]["exploding"][rank]["said"]
+        assert said.startswith(f"x: the loss is nan at step 1 (sequences {sequences} of the corpus); no checkpoint")
+
+
+@pytest.mark.parametrize("name", ["asked", "asked_beside"])
+def test_one_that_is_asked_to_stop_stops_both_after_the_same_step(twice, name):
+    """The first one, which was not asked, keeps the checkpoints."""
+    folder, found = twice
+    for rank in (0, 1):
+        assert f"after step {together.CUT} of {together.STEPS}; started again" in found[name][rank]["said"]
+    kept = sorted((folder / name).glob("**/step-*.pt"))
+    assert kept and {path.name for path in kept} == {f"step-{together.CUT:09}.pt"}
 
 
 # ------------------------------------------------------------------------------------------------ through the notebooks
@@ -144,7 +156,7 @@ def test_a_notebook_trains_in_two_processes_and_loads_what_came_of_it(prepared, 
         two["summary"]["steps"],
     )
     assert one["after"] == pytest.approx(two["after"], rel=1e-3)
-    assert {path.name for path in (tmp_path / "2").iterdir()} == {"model", "beside", "result.json"}
+    assert {path.name for path in (tmp_path / "2").iterdir()} == {"model", "beside", "tracking", "result.json"}
     printed = capfd.readouterr().out
     assert printed.count("distillation  6/6") == 2  # one says how far it is, not both
     assert "resumed after step 6" in printed
@@ -168,7 +180,8 @@ def test_fine_tunings_are_dealt_out_and_stay_the_same(prepared, tmp_path):
 def test_the_error_of_a_process_is_the_users(prepared, tmp_path):
     values = prepared | SMALL | STUDENT | {"processes": 2, "learning_rate": 1e30, "clip_norm": 0.0}
     with pytest.raises(
-        FloatingPointError, match="^distillation: the loss is nan at step .; the last good checkpoint is /"
+        FloatingPointError,
+        match=r"^distillation: the loss is nan at step \d \(sequences .*\); the last good checkpoint is /",
     ):
         notebook("3_distillation", tmp_path, values)
 

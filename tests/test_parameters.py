@@ -3,7 +3,7 @@
 import pytest
 
 from lib.errors import InputError
-from lib.finetune import settings
+from lib.learnt import settings
 from lib.parameters import validate
 
 GIVEN = {"model": "m", "tasks": ["rte", "squad"], "task_source": "hub", "seeds": [1], "learning_rate": 2e-5,

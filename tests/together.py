@@ -2,6 +2,7 @@
 each of them in several and leaves what came out, for tests/test_distributed.py to compare."""
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -103,6 +104,33 @@ def exploding(folder):
         return {"said": str(error)}
 
 
+def asked(folder, beside=False):
+    """The last process is asked to stop while a step is under way, the others are not."""
+    taught, calm = teacher(), Recipe(1e-2)  # of itself it keeps no checkpoint
+    students = [models.truncate(taught, layers) for layers in ([0, 2], [1])]
+    objectives = [Distillation(student, taught, mlm=1.0, soft=2.0) for student in students]
+
+    whole = objectives[0].counts
+
+    def counts(batch):
+        counts.calls += 1
+        if (
+            not ranks.leads() and counts.calls == 2 * CUT - 1
+        ):  # of its two micro-batches in a step, the first of step CUT
+            os.kill(os.getpid(), signal.SIGINT)
+        return whole(batch)
+
+    counts.calls = 0
+    objectives[0].counts = counts
+    try:
+        if beside:
+            train_together(objectives, batches(), calm, ["a", "b"], [folder / "a", folder / "b"])
+        else:
+            train(objectives[0], batches(), calm, quiet=True, folder=folder)
+    except KeyboardInterrupt as error:
+        return {"said": str(error)}
+
+
 TRAININGS = {
     "plain": distil,
     "dropout": lambda folder: distil(folder, dropout=0.2),
@@ -118,6 +146,8 @@ TRAININGS = {
     "sharded_uneven": lambda folder: distil(folder, sharded=True, batch=12),
     "sharded_hop": lambda folder: hop(folder, dropout="both", sharded=True, batch=12),
     "exploding": exploding,
+    "asked": asked,
+    "asked_beside": lambda folder: asked(folder, beside=True),
     "begun": lambda folder: distil(folder, dropout=0.2, stop=CUT),  # … by several, for one to go on with
     "resumed": lambda folder: distil(folder, dropout=0.2),  # … by several, what one has begun
 }
@@ -127,7 +157,7 @@ def main(folder: Path) -> None:
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     for name, training in TRAININGS.items():
-        found = training(folder / name if name in ("begun", "resumed") else None)
+        found = training(folder / name if name in ("begun", "resumed", "asked", "asked_beside") else None)
         torch.save(found, folder / f"{name}-{rank}.pt")
         dist.barrier()
     dist.destroy_process_group()
