@@ -31,7 +31,9 @@ RUN_BY = {
     "make lab": "test_the_lab_opens",
     "papermill notebooks/3_distillation.ipynb outputs/hot.ipynb -p temperature 4": "test_a_report_then_a_notebook_by_hand",
     "make export MODEL=outputs/tiny/herbert/S3/distillation": "see tests/test_take_home.py",
-    "make plan SCALE=paper STUDIES=herbert": "test_the_plan",
+    "make plan SCALE=paper": "test_the_plan",
+    "make report SCALE=paper STUDIES=herbert": "see tests/paper",
+    "make report PROFILE=slurm SCALE=paper GPUS=8": "see tests/test_cluster.py",
     "make bench": "see tests/test_benchmarks.py",
 }
 
@@ -118,5 +120,5 @@ def test_the_lab_opens():
 
 
 def test_the_plan():
-    printed = make(ROOT, "plan", "SCALE=paper", "STUDIES=herbert")
+    printed = make(ROOT, "plan", "SCALE=paper")
     assert "allegro/herbert-base-cased" in printed and "1600 sequences" in printed
