@@ -12,6 +12,7 @@ MODEL ?=
 PROFILE ?=
 PUBLISH_TO ?=
 GPU ?=
+DOWNLOAD ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON ?= python3.11
@@ -43,7 +44,7 @@ report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
 
 plan: $(READY)
-	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)"
+	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
 
 test: $(READY)
 	@python -m pytest

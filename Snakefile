@@ -25,6 +25,14 @@ def step(wildcards):
     return STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"]
 
 
+def cores(stage):
+    """The CPU cores a job books. A stage that takes as many as there are leaves the others' to those that share its machine's
+    GPUs with it."""
+    if stage.threads:
+        return stage.threads
+    return max(1, CORES * stage.gpus // GPUS) if GPUS and stage.gpus else workflow.cores or CORES
+
+
 def published(folder):
     """What notes that a folder has been copied to PUBLISH_TO; nothing if it need not be."""
     return [f"{folder}/published-{sha256(PUBLISH_TO.encode()).hexdigest()[:8]}.json"] if PUBLISH_TO else []
@@ -63,7 +71,7 @@ for kind, before_others in FIRST.items():
             stage=f".+/{kind}",
         priority:
             before_others
-        threads: lambda wildcards: step(wildcards).threads or workflow.cores or CORES
+        threads: lambda wildcards: cores(step(wildcards))
         resources:
             # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.
             **({"gpu": lambda wildcards: min(GPUS, step(wildcards).gpus)} if GPUS else {}),

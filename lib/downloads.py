@@ -32,7 +32,7 @@ def needs(steps: Sequence[Step]) -> list[Need]:
     def note(
         step: Step, kind: str, name: str, revision: str | None, config: str | None = None, streamed: bool = False
     ) -> None:
-        need = found.setdefault((kind, name, revision), Need(kind, name, revision, streamed=streamed))
+        need = found.setdefault((kind, name, revision, streamed), Need(kind, name, revision, streamed=streamed))
         for value, values in ((config or "", need.configs), (step.study, need.studies)):
             if value not in values:
                 values.append(value)

@@ -14,14 +14,16 @@ SPECIALS = 2  # tokens at the ends of a sequence
 @dataclass(frozen=True)
 class Estimate:
     """Of a stage; None where it cannot be known. `volume`: of the corpus it makes or reads; `sequences` and `tokens` are read in
-    training, epochs and seeds counted, special tokens and evaluation left out; `gpu` and `memory` are GiB; `disk` and `scratch`,
-    bytes that stay and that it needs while it runs; `at_most`: the tokens are a bound."""
+    training, epochs and seeds counted, special tokens and evaluation left out; `layer_passes`: micro-batches times layers that
+    they are trained in, a third of it for layers that only read; `gpu` and `memory` are GiB; `disk` and `scratch`, bytes that
+    stay and that it needs while it runs; `at_most`: the tokens are a bound."""
 
     shapes: tuple[Shape, ...] = ()
     volume: Volume | None = None
     sequences: float | None = None
     tokens: float | None = None
     flops: float | None = None
+    layer_passes: float = 0.0
     gpu: float | None = None
     memory: float | None = None
     disk: float = 0.0
@@ -62,7 +64,7 @@ class Reckoner:
         vocabulary = volume.vocabulary or parent.vocabulary or self._vocabulary(p)
         self.volumes[step.folder] = volume = replace(volume, vocabulary=vocabulary)
         self.lengths[step.folder] = self.lengths.get(p["sample_of"]) or p["max_length"]
-        if volume.tokens is None:
+        if volume.tokens is None or volume.sequences is None:
             return Estimate(volume=volume)
         stored = (volume.tokens + SPECIALS * volume.sequences) * (4 + 1 / 8) + 8 * volume.sequences
         text = (volume.bytes or volume.tokens * known.reckoning()["bytes_per_token"]) if not p["sample_of"] else 0.0
@@ -77,18 +79,20 @@ class Reckoner:
         """What can be said of a corpus from its parameters."""
         if p["sample_of"]:
             parent = self.volumes[p["sample_of"]]
-            if parent.tokens is None:
+            if parent.tokens is None or parent.sequences is None:
                 return Volume()
             return Volume(
                 parent.sequences * p["share"], parent.tokens * p["share"], None, parent.vocabulary, parent.basis
             )
         if p["sampled_lines"] and p["long_lines"] == "truncate":
             return Volume(p["sampled_lines"], p["sampled_lines"] * (p["max_length"] - SPECIALS), basis="at most")
+        if p["sentences"] or p["subset_unit"] == "lines":
+            return Volume()  # how long they are, nobody can tell
         size = p["subset_size"] if p["subset_unit"] == "bytes" else known.text_bytes(p["sources"])
-        if not size:
-            return Volume()
-        tokens = size / known.reckoning()["bytes_per_token"]
-        return Volume(tokens / (p["max_length"] - SPECIALS), tokens, size, basis="assumed")
+        tokens = (
+            p["subset_size"] if p["subset_unit"] == "tokens" else size and size / known.reckoning()["bytes_per_token"]
+        )
+        return Volume(tokens / (p["max_length"] - SPECIALS), tokens, size, basis="assumed") if tokens else Volume()
 
     def _vocabulary(self, p: dict) -> int | None:
         """Of the tokenizer of a corpus: one that is trained is as large as it may be, if the text has enough words."""
@@ -118,9 +122,14 @@ class Reckoner:
         return min(p["micro_batch_size"], p["batch_size"]) * self.lengths[p["corpus"]]
 
     def _published(self, step: Step, shape: Shape | None, trained: int) -> dict:
-        """Notes the model a stage makes: what it takes on disk, two checkpoints of all that is trained while it runs."""
+        """Notes the model a stage makes: what it takes on disk, and while it runs, two checkpoints of all that is trained, and a
+        third one while it takes their place."""
         self.models[f"{step.folder}/model"] = shape
-        return {"disk": 4 * shape.parameters, "scratch": 2 * 12 * trained} if shape else {}
+        return {"disk": 4 * shape.parameters, "scratch": 3 * 12 * trained} if shape else {}
+
+    def _passes(self, p: dict, sequences: float, trained: int, read: int = 0) -> float:
+        """Of so many sequences, through so many layers that are trained and so many that only read."""
+        return sequences / min(p["micro_batch_size"], p["batch_size"]) * (trained + read / 3)
 
     def _teacher_continuation(self, step: Step, p: dict) -> Estimate:
         read, positions, length = self._read(p)
@@ -142,9 +151,8 @@ class Reckoner:
                 + head_flops(p["mask_probability"] * seen, shape.hidden, shape.vocabulary)
             )
             told = replace(told, sequences=told.sequences + more["sequences"], tokens=told.tokens + more["tokens"])
-        return replace(
-            told, flops=flops, gpu=training_memory(shape.parameters, shape, None, self._micro(p), p["precision"])
-        )
+        return replace(told, flops=flops, layer_passes=self._passes(p, told.sequences, shape.layers),
+                       gpu=training_memory(shape.parameters, shape, None, self._micro(p), p["precision"]))  # fmt: skip
 
     def _distillation(self, step: Step, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
@@ -172,7 +180,8 @@ class Reckoner:
             flops += 3 * forward(one, positions, length) + heads * head_flops(rows, one.hidden, one.vocabulary)
         largest = max(shapes, key=lambda one: one.layers)
         memory = training_memory(trained, largest, teacher if taught else None, self._micro(p), p["precision"])
-        return replace(told, flops=flops, gpu=memory)
+        passes = self._passes(p, told.sequences, sum(one.layers for one in shapes), teacher.layers * taught)
+        return replace(told, flops=flops, layer_passes=passes, gpu=memory)
 
     def _cascade_ta(self, step: Step, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
@@ -181,7 +190,8 @@ class Reckoner:
             self.models[f"{step.folder}/model"] = None
             return Estimate(**read)
         shape = replace(teacher, layers=p["layers"])
-        told = Estimate((teacher, shape), **self._published(step, shape, shape.parameters))
+        words = shape.vocabulary * shape.hidden * bool(p["freeze_embeddings"])
+        told = Estimate((teacher, shape), **self._published(step, shape, shape.parameters - 2 * words // 3))
         if not (p["weight_hidden"] or p["weight_attention"] or p["weight_soft"]):
             return replace(told, tokens=0.0, flops=0.0, scratch=0.0)
         told = replace(told, **read)
@@ -191,11 +201,11 @@ class Reckoner:
         flops += 4 * head_flops(positions, shape.hidden, shape.vocabulary) if p["weight_soft"] else 0.0
         longest, micro = self.lengths[p["corpus"]], self._micro(p)
         maps = bool(p["weight_attention"]) * 16 * micro * longest * shape.heads * (shape.layers + teacher.layers / 4)
-        words = shape.vocabulary * shape.hidden * bool(p["freeze_embeddings"])
         memory = training_memory(
             shape.parameters - words, replace(shape, vocabulary=0), teacher, micro, p["precision"], maps
         )
-        return replace(told, flops=flops, gpu=memory + 4 * words / GIB)
+        passes = self._passes(p, told.sequences, shape.layers, teacher.layers)
+        return replace(told, flops=flops, layer_passes=passes, gpu=memory + 4 * words / GIB)
 
     # -------------------------------------------------------------------------------------------- fine-tuning
 
@@ -203,7 +213,9 @@ class Reckoner:
         shape = self.shape(p["model"])
         if not shape or p["task_source"] != "hub":
             return Estimate((shape,) if shape else ())
-        learnt, tokens, flops, longest = set(), 0.0, 0.0, 0
+        if any(name not in known.hub()["tasks"] for name in p["tasks"]):
+            return Estimate((shape,))
+        learnt, tokens, flops, longest, passes = set(), 0.0, 0.0, 0, 0.0
         for name in p["tasks"]:
             own, about = {**p, **p["per_task"].get(name, {})}, known.hub()["tasks"][name]
             owner = TASKS[name].trains_on or name
@@ -219,6 +231,7 @@ class Reckoner:
                 learnt.add((owner, str(p["per_task"].get(name))))
                 read = seeds * own["epochs"] * min(about["train"], given or 10**9) * length
                 tokens, flops = tokens + read, flops + 3 * forward(shape, read, length)
+                passes += read / length / own["batch_size"] * shape.layers
         bare = replace(shape, vocabulary=0)  # no logits
         memory = training_memory(shape.parameters, bare, None, longest, p["precision"])
-        return Estimate((shape,), tokens=tokens, flops=flops, gpu=memory)
+        return Estimate((shape,), tokens=tokens, flops=flops, layer_passes=passes, gpu=memory)

@@ -62,8 +62,9 @@ def first(steps: Sequence[Step]) -> list[str]:
     lines.append(
         "  none is gated, as far as is known; no package is needed beyond constraints.txt, but a PyTorch built for the GPU"
     )
+    names = " ".join(dict.fromkeys(step.study for step in steps))
     lines.append(
-        f"  to fetch it all now: python -m lib.plan --scale {scale} --download; then HF_HUB_OFFLINE=1 asks nobody"
+        f'  to fetch it all now: make plan SCALE={scale} STUDIES="{names}" DOWNLOAD=yes; then HF_HUB_OFFLINE=1 asks nobody'
     )
     lines.append("  (what is streamed needs streaming: false for that)")
     return lines
@@ -100,7 +101,10 @@ class Hours:
             elif flops and step.kind in self.rates:
                 self.known[step.folder] = flops / self.rates[step.kind] / 3600, "here"
             elif flops is not None and estimates[step.folder].shapes[0].hidden >= BASE:
-                self.known[step.folder] = card.hours(flops, step.parameters["precision"]), "GPU"
+                self.known[step.folder] = (
+                    card.hours(flops, estimates[step.folder].layer_passes, step.parameters["precision"]),
+                    "GPU",
+                )
             else:
                 self.known[step.folder] = None, ""
 
@@ -155,37 +159,28 @@ def disk(estimates: dict[str, Estimate]) -> str:
 
 
 def assumptions(card: known.Card, hours: Hours, estimates: dict[str, Estimate]) -> list[str]:
-    """What the numbers hang on."""
-    how = {kind for _, kind in hours.known.values()}
-    lines = []
-    if "GPU" in how:
-        shares = [
-            f"{100 * card.utilisation[key]:.0f} % of {peak:g} in {key}" for key, peak in card.peak.items() if peak
-        ]
-        lines.append(
-            f"hours: on one {card.name}, assumed to reach of its TFLOP/s {', '.join(shares)}; at half of that, twice the hours"
-        )
-        lines.append(
-            "       (GPU=… takes another card of params/estimates.yaml; data preparation runs on the CPU and is not in them)"
-        )
-    if any((found.gpu or 0) > card.memory_gib for found in estimates.values()):
-        lines.append(
-            f"!: more than the {card.memory_gib:g} GiB of the card; a smaller micro_batch_size computes the same in less"
-        )
-    if "measured" in how:
-        lines.append(
-            "measured: that stage has run here with these parameters; here: by the rate of those of its kind that have"
-        )
-    if any(estimate.at_most for estimate in estimates.values()):
-        lines.append("≤: every line taken to be as long as it may be; real ones are shorter")
-    if any(estimate.volume and estimate.volume.basis == "assumed" for estimate in estimates.values()):
-        lines.append(f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed")
-    if any(estimate.flops for estimate in estimates.values()):
-        lines.append(
-            "PFLOP: 10^15 operations of the matrix products of trunk, attention and head, without padding; a step is a forward"
-        )
-        lines.append("       and a backward pass (twice the forward) of the student, and a forward pass of its teacher")
-    return lines or ["Nothing is known of hours and operations before the corpora are prepared."]
+    """What the numbers hang on, and the words of the table."""
+    how, found = {kind for _, kind in hours.known.values()}, list(estimates.values())
+    shares = [f"{100 * card.utilisation[key]:.0f} % of {peak:g} in {key}" for key, peak in card.peak.items() if peak]
+    reached = f"{', '.join(shares)}, and to need {card.least_ms:g} ms for each layer of a micro-batch"
+    told = [
+        ("GPU" in how, f"""hours: at the least, on one {card.name}. It is assumed to reach of its TFLOP/s
+       {reached}.
+       000 says {known.reported_hours():g} hours for each of its trainings on a Titan V, several times what GPU=TitanV gives.
+       GPU=… takes any card of params/estimates.yaml. Data preparation, on the CPU, is not in them."""),
+        (any((one.gpu or 0) > card.memory_gib for one in found),
+         f"!: more than the {card.memory_gib:g} GiB of the card; a smaller micro_batch_size computes the same in less"),
+        ("measured" in how, "measured: the stage has run here with these parameters; here: by the rate of those of its kind that have"),
+        (any(one.at_most for one in found), "≤: every line taken to be as long as it may be; real ones are shorter"),
+        (any(one.volume and one.volume.basis == "assumed" for one in found),
+         f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed"),
+        (any(one.flops for one in found), """PFLOP: 10^15 operations of the matrix products of trunk, attention and head, without padding. A step is
+       a forward and a backward pass (twice the forward) of the student, and a forward pass of its teacher."""),
+        (True, """5 soft + 2 mlm + 1 cosine: losses and their weights. truncated: a student that starts with layers of its teacher.
+trained in, beside it: students of one stage, on one pass of their teacher. section: the part of its text that a hop reads.
+kept: what stays on disk; more while it runs: checkpoints, and text on its way, which do not."""),
+    ]  # fmt: skip
+    return [line for holds, lines in told if holds for line in lines.splitlines()]
 
 
 def does(step: Step) -> str:

@@ -35,14 +35,16 @@ class Card:
     memory_gib: float
     peak: dict[str, float]
     utilisation: dict[str, float]
+    least_ms: float
 
-    def hours(self, flops: float, precision: str) -> float | None:
-        """How long so many operations take in a number format; None where the card does not have it."""
+    def hours(self, flops: float, layer_passes: float, precision: str) -> float | None:
+        """How long so many operations take in a number format, or the starting of so many passes through a layer if that is
+        longer; None where the card does not have the format."""
         if precision == "auto":
             precision = "bf16" if self.peak["bf16"] else "fp16"
         precision = "fp32" if precision == "no" else precision
         rate = self.peak[precision] * self.utilisation[precision] * 1e12
-        return flops / rate / 3600 if rate else None
+        return max(flops / rate, layer_passes * self.least_ms / 1000) / 3600 if rate else None
 
 
 @lru_cache(maxsize=1)
@@ -64,7 +66,12 @@ def card(name: str = "") -> Card:
         raise InputError(f"GPU: {chosen!r} is not in params/estimates.yaml; there are {', '.join(every)}")
     entry = every[chosen]
     peak = {precision: float(entry[precision]) for precision in ("fp32", "bf16", "fp16")}
-    return Card(entry["name"], entry["memory_gib"], peak, reckoning()["utilisation"])
+    return Card(entry["name"], entry["memory_gib"], peak, reckoning()["utilisation"], reckoning()["least_ms"])
+
+
+def reported_hours() -> float:
+    """What 000 says that a pretraining took on a Titan V."""
+    return read_yaml(PARAMS / "papers.yaml")["sources"]["000"]["facts"]["pretraining_hours"]["value"]
 
 
 def number(text: int | float | str) -> float:

@@ -137,8 +137,11 @@ def test_what_has_run_is_measured(own_params, monkeypatch, tmp_path):
 
 def test_a_card_by_name():
     titan = known.card("TitanV")
-    assert titan.hours(titan.peak["fp16"] * 1e12 * titan.utilisation["fp16"] * 3600, "fp16") == pytest.approx(1)
-    assert titan.hours(1e15, "bf16") is None and titan.hours(1e15, "auto") == titan.hours(1e15, "fp16")
+    assert titan.hours(titan.peak["fp16"] * 1e12 * titan.utilisation["fp16"] * 3600, 0, "fp16") == pytest.approx(1)
+    assert titan.hours(1e15, 0, "bf16") is None and titan.hours(1e15, 0, "auto") == titan.hours(1e15, 0, "fp16")
+    assert titan.hours(1.0, 3600 * 1000, "fp16") == pytest.approx(
+        titan.least_ms
+    )  # a small batch is paid for like a larger one
     with pytest.raises(InputError, match="GPU: 'K80' is not in params/estimates.yaml; there are A100, "):
         known.card("K80")
 
@@ -155,7 +158,7 @@ def test_the_forecast_says_what_comes_first():
     text = forecast.report(plan.resolve("paper", []), "TitanV")
     before, _ = text.split("stage  ", 1)
     for word in ("allegro/herbert-base-cased", "656 MB", "CC BY 4.0", "refs/pr/2", "statmt/cc100 (pl)", "103 parts", "GPL 3",
-                 "--download", "not been verified", "constraints.txt"):  # fmt: skip
+                 "DOWNLOAD=yes", "not been verified", "constraints.txt"):  # fmt: skip
         assert word in before, word
     assert "NVIDIA Titan V 12 GB" in text and "no bf16" in text  # which that card does not have
     assert "436 M" in text and "402.6 M" in text and "17.07 M of 103 M" in text

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lib import OUTPUTS, ROOT, follow
 from lib.errors import InputError
-from lib.plan import write_parameters
+from lib.plan import hub_variables, write_parameters
 from lib.stage import write_json
 from lib.step import Step
 
@@ -52,9 +52,11 @@ def start(steps: list[Step], entry: dict) -> Path:
 
 def _process(folder: Path, lock: int) -> subprocess.Popen:
     """The process that runs the stages. It inherits the lock, and so holds it until it ends, however it ends."""
+    scale, study = folder.parts[-3:-1]
+    environment = os.environ | hub_variables(scale, [study])
     with (folder / LOG).open("w") as log:
         return subprocess.Popen([sys.executable, "-m", "lib.lab.background", str(folder)], cwd=ROOT, stdin=subprocess.DEVNULL,
-                                stdout=log, stderr=log, start_new_session=True, pass_fds=[lock])  # fmt: skip
+                                stdout=log, stderr=log, start_new_session=True, env=environment, pass_fds=[lock])  # fmt: skip
 
 
 def folder_of(steps: list[Step]) -> Path:
