@@ -170,12 +170,12 @@ def assumptions(card: known.Card, hours: Hours, estimates: dict[str, Estimate]) 
        GPU=… takes any card of params/estimates.yaml. Data preparation, on the CPU, is not in them."""),
         (any((one.gpu or 0) > card.memory_gib for one in found),
          f"!: more than the {card.memory_gib:g} GiB of the card; a smaller micro_batch_size computes the same in less"),
-        ("measured" in how, "measured: the stage has run here with these parameters; here: by the rate of those of its kind that have"),
+        ("measured" in how, "measured: the stage has run here with these parameters; here: by the rate of its kind here"),
         (any(one.at_most for one in found), "≤: every line taken to be as long as it may be; real ones are shorter"),
         (any(one.volume and one.volume.basis == "assumed" for one in found),
          f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed"),
-        (any(one.flops for one in found), """PFLOP: 10^15 operations of the matrix products of trunk, attention and head, without padding. A step is
-       a forward and a backward pass (twice the forward) of the student, and a forward pass of its teacher."""),
+        (any(one.flops for one in found), """PFLOP: 10^15 operations of matrix products in trunk, attention and head, without padding.
+       A step is a forward and a backward pass (twice the forward) of the student, and a forward pass of its teacher."""),
         (True, """5 soft + 2 mlm + 1 cosine: losses and their weights. truncated: a student that starts with layers of its teacher.
 trained in, beside it: students of one stage, on one pass of their teacher. section: the part of its text that a hop reads.
 kept: what stays on disk; more while it runs: checkpoints, and text on its way, which do not."""),

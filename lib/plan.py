@@ -73,9 +73,14 @@ def check(steps: list[Step], online: bool) -> None:
     on the hub that is not prepared yet. Raises InputError."""
     for step in steps:
         if step.kind == "data_prep":
-            wanted = online and not known.measured(step)
-            for source in validate(step.kind, step.parameters).sources:
-                if wanted or source.kind != "hub":
+            sources = validate(step.kind, step.parameters).sources
+            on_hub = (
+                [source for source in sources if source.kind == "hub"] if online and not known.measured(step) else []
+            )
+            if len(on_hub) > 10:
+                print(f"looking at {len(on_hub)} parts of {on_hub[0].dataset} on the hub", file=sys.stderr, flush=True)
+            for source in sources:
+                if source.kind != "hub" or source in on_hub:
                     corpus.check(source)
     finetunings = [step.parameters for step in steps if step.kind == "finetune"]
     for p in finetunings[:1]:  # the same tasks for all models
