@@ -27,8 +27,12 @@ from lib.stage import Run
 
 PATIENCE = timedelta(hours=2)
 """How long processes wait for each other: a checkpoint, or an evaluation, may take the first one minutes."""
+SHUTDOWN = 600
+"""Seconds after which torchrun kills processes that it has told to stop: they finish a step, and write a checkpoint."""
 NOTEBOOK = "NOTEBOOK_PROCESS"  # names the environment variable, which says which process the training ends with
 KNOWN = {kind.__name__: kind for kind in (InputError, Stopped, Diverged, KeyboardInterrupt)}
+
+STOPPED = ("Stopped", "KeyboardInterrupt")
 
 
 # ------------------------------------------------------------------------------------------------- in the notebook
@@ -50,9 +54,9 @@ def train(run: Run) -> None:
         from lib import finetune
 
         finetune.settle(run.p, run.folder)  # measured once, before there are several
-    code = _launch(command(run), _environment(run), notes / "torchrun.log")
+    code, asked = _launch(command(run), _environment(run), notes / "torchrun.log")
     if code:
-        raise _failure(notes, run.p.processes)
+        raise _failure(notes, run.p.processes, asked)
     shutil.rmtree(notes)
 
 
@@ -60,7 +64,7 @@ def command(run: Run) -> list[str]:
     """What starts the processes of this host."""
     alone = [] if os.environ.get("PET_RDZV_ENDPOINT") else ["--standalone"]
     return [sys.executable, "-m", "torch.distributed.run", *alone, f"--nproc-per-node={run.p.processes}",
-            "-m", "lib.distributed", run.kind, str(run.folder)]  # fmt: skip
+            f"--shutdown-timeout={SHUTDOWN}", "-m", "lib.distributed", run.kind, str(run.folder)]  # fmt: skip
 
 
 def _environment(run: Run) -> dict[str, str]:
@@ -70,26 +74,32 @@ def _environment(run: Run) -> dict[str, str]:
                          NOTEBOOK: str(os.getpid())}  # fmt: skip
 
 
-def _launch(words: list[str], environment: dict[str, str], log: Path) -> int:
-    """Run a command, print its lines as they come, and keep in `log` what torchrun has to say; its exit status."""
+def _launch(words: list[str], environment: dict[str, str], log: Path) -> tuple[int, bool]:
+    """Run a command, print its lines as they come, and keep in `log` what torchrun has to say; its exit status, and whether it was
+    asked to stop."""
     if os.environ.get("PET_NNODES"):
         print(f"on each other host, in a folder of the same checkout: {' '.join(['python', *words[1:]])}", flush=True)
     with log.open("w", encoding="utf-8") as errors:
         child = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
-            with interrupts.told(child.terminate):  # torchrun tells the others, and waits for them
+            with interrupts.told(child.terminate) as asked:  # torchrun tells the others, and waits for them
                 for line in child.stdout:
                     print(line, end="", flush=True)
-                return child.wait()
+                return child.wait(), bool(asked)
         finally:
             if child.poll() is None:
                 child.terminate()
                 child.wait()
 
 
-def _failure(notes: Path, processes: int) -> Exception:
-    """The error of the process that failed first; the others fail because of it."""
+def _failure(notes: Path, processes: int, asked: bool = False) -> BaseException:
+    """The error of the process that failed first: the others fail because of it. That one has stopped is an answer only where it
+    was asked to; else torchrun has told it so, because of another one."""
     told = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("failed-*.json")]
+    failed = [one for one in told if one["kind"] not in STOPPED]
+    told = failed or (told if asked else [])
+    if asked and not told:
+        return KeyboardInterrupt()
     if not told:
         return RuntimeError(f"one of {processes} processes was killed, perhaps for memory, or cut off from the others (more in "
                             f"{notes / 'torchrun.log'}); started again, the training goes on from its last checkpoint")  # fmt: skip

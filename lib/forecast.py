@@ -174,7 +174,7 @@ def assumptions(card: known.Card, hours: Hours, estimates: dict[str, Estimate]) 
         (any(one.at_most for one in found), "≤: every line taken to be as long as it may be; real ones are shorter"),
         (any(one.volume and one.volume.basis == "assumed" for one in found),
          f"~: tokens from bytes, {known.reckoning()['bytes_per_token']} bytes a token assumed"),
-        (any(one.flops for one in found), """PFLOP: 10^15 operations of matrix products in trunk, attention and head, without padding.
+        (any(one.flops for one in found), """PFLOP: 10^15 operations of matrix products in trunk and head, without padding.
        A step is a forward and a backward pass (twice the forward) of the student, and a forward pass of its teacher."""),
         (True, """5 soft + 2 mlm + 1 cosine: losses and their weights. truncated: a student that starts with layers of its teacher.
 trained in, beside it: students of one stage, on one pass of their teacher. section: the part of its text that a hop reads.

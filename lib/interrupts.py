@@ -24,12 +24,13 @@ def noted() -> Iterator[list[int]]:
 
 
 @contextmanager
-def told(stop: Callable[[], None]) -> Iterator[None]:
-    """Within, the first of these signals calls `stop`, and those after it nothing; in another thread than the main one, none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def told(stop: Callable[[], None]) -> Iterator[list[int]]:
+    """Within, the first of these signals calls `stop`, and is the one in the list that is yielded; those after it do nothing. In
+    another thread than the main one, none does."""
     asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
 
     def once(number: int, _) -> None:
         if not asked:
@@ -37,7 +38,7 @@ def told(stop: Callable[[], None]) -> Iterator[None]:
             stop()
 
     with _handled(once):
-        yield
+        yield asked
 
 
 @contextmanager

@@ -4,6 +4,7 @@ A lock belongs to a process and goes with it, however it ends: none is ever stal
 """
 
 import ctypes
+import errno
 import fcntl
 import os
 import signal
@@ -11,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +20,11 @@ from lib import disk
 from lib.errors import InputError
 
 PR_SET_PDEATHSIG = 1  # sys/prctl.h
+UNKNOWN = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+HELD: set[IO] = set()
+"""Locks of this process; its forks are not to hold them when it has gone."""
+os.register_at_fork(after_in_child=lambda: [file.close() for file in HELD])
 
 
 def take(path: Path, what: str, say: Callable[[str], None], patience: float | None = None) -> IO[str]:
@@ -34,7 +41,12 @@ def take(path: Path, what: str, say: Callable[[str], None], patience: float | No
             file = path.open("a+", encoding="utf-8")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
+            if error.errno in UNKNOWN:
+                say(f"{path.parent}: this file system knows no locks; see to it that nothing else runs there")
+                break
+            if not isinstance(error, BlockingIOError):
+                raise
             began = began or time.monotonic()
             file.seek(0)
             holder = file.read().strip() or "another process"
@@ -45,9 +57,11 @@ def take(path: Path, what: str, say: Callable[[str], None], patience: float | No
                 told = say(f"{path.parent} is in use by {holder}; waiting for it to end") or True
             time.sleep(0.2)
             continue
-        if path.exists() and os.fstat(file.fileno()).st_ino == path.stat().st_ino:  # not one that was just removed
-            break
+        with suppress(FileNotFoundError):
+            if os.fstat(file.fileno()).st_ino == path.stat().st_ino:  # not one that was just removed
+                break
         file.close()
+    HELD.add(file)
     file.truncate(0)
     file.write(f"{what}, process {os.getpid()} on {socket.gethostname()}, since {time.strftime('%d %b %H:%M')}\n")
     file.flush()
@@ -56,6 +70,7 @@ def take(path: Path, what: str, say: Callable[[str], None], patience: float | No
 
 def give_back(file: IO[str]) -> None:
     """Remove a lock that is held."""
+    HELD.discard(file)
     Path(file.name).unlink(missing_ok=True)
     file.close()
 

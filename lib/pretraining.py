@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import checkpoints, disk, models
+from lib import checkpoints, disk, models, ranks
 from lib.batches import MaskedBatches, Schedule
 from lib.efficiency import COST, expense
 from lib.errors import InputError
@@ -81,7 +81,8 @@ def train_teacher(p: TeacherContinuation, teacher: models.BertForMaskedLM, corpu
             first = recipe(p.model_copy(update={"learning_rate": p.grow_learning_rate}))
             history = train(Distillation(teacher), batches(p, corpus, steps=p.grow_steps, seed=p.seed + 1), first,
                             name=f"{p.grow_from_layers} layers", folder=folder / "shallow")  # fmt: skip
-            checkpoints.save(folder / "grown", 0, {"model": teacher.state_dict(), "history": history})
+            if ranks.leads():
+                checkpoints.save(folder / "grown", 0, {"model": teacher.state_dict(), "history": history})
         else:
             with checkpoints.fitting(folder / "grown"):
                 teacher.load_state_dict(grown["model"])

@@ -9,7 +9,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -112,11 +111,14 @@ def train_together(
 
 
 def _stop(trainings: Sequence[Generator]) -> None:
-    """Let every training keep a checkpoint, then raise what the last of them says."""
-    for training in trainings[:-1]:
-        with suppress(KeyboardInterrupt):
+    """Let every training keep a checkpoint, then raise what the last of them says, or the first that could not."""
+    said: list[BaseException] = []
+    for training in trainings:
+        try:
             training.throw(KeyboardInterrupt())
-    trainings[-1].throw(KeyboardInterrupt())
+        except BaseException as error:
+            said.append(error)
+    raise next((error for error in said if not isinstance(error, KeyboardInterrupt)), said[-1])
 
 
 def _common_precision(objective: Distillation, batches, folders: Sequence[Path | None]) -> str:

@@ -125,7 +125,7 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
     (run.target / "result.json").unlink(missing_ok=True)
     with disk.writing(run.target):
         for path in sorted(run.folder.iterdir()):
-            if path.name in ("checkpoints", "parameters.json"):
+            if path.name in ("checkpoints", "parameters.json", "processes"):
                 continue
             disk.flush(path)
             place = run.target / path.name

@@ -14,8 +14,10 @@ PROJECT = "distilling-bert"
 
 def place(folder: Path) -> Path:
     """Where the event files of a training with its checkpoints in `folder` go: …/checkpoints/x gives …/tracking/x."""
-    parts = ["tracking" if part == "checkpoints" else part for part in folder.parts]
-    return Path(*parts) if parts != list(folder.parts) else folder / "tracking"
+    if "checkpoints" not in folder.parts:
+        return folder / "tracking"
+    last = len(folder.parts) - 1 - folder.parts[::-1].index("checkpoints")
+    return Path(*folder.parts[:last], "tracking", *folder.parts[last + 1 :])
 
 
 def options(tracker: str, folder: Path | None) -> dict:

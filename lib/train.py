@@ -40,6 +40,8 @@ class Recipe:
     tracker: str = "none"  # where the history goes as well, see lib.tracking
 
 
+DROPOUT = 0x5BD1E995  # within the 32 bits that a processor's generator looks at
+
 EXPLODED = 1e4
 """A loss of so many times its first is no training any more; a first below 1 counts as 1."""
 
@@ -79,6 +81,8 @@ def train(objective: torch.nn.Module, batches, recipe: Recipe, **how) -> list[di
         for _, history in training:
             if ranks.any_of(asked):
                 training.throw(KeyboardInterrupt())
+        if ranks.any_of(asked):
+            raise Stopped("after the last step; started again, it goes on from what was kept")
     return history
 
 
@@ -132,7 +136,6 @@ def steps_of(
             f"{folder}: another host has a checkpoint there that this one does not see; they must share the disk"
         )
     written = folder if ranks.leads() else None  # of several processes one writes, for all
-    tracking.begin(accelerator, written, name, first)
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
     progress, chart = Progress(steps, name, start=first), LiveChart(name)
@@ -143,8 +146,13 @@ def steps_of(
             _require_finite(objective, name, done, folder)
             checkpoints.save(written, done, _state(accelerator, objective, optimizer, history, cost, window))
 
+    if first < steps:
+        tracking.begin(accelerator, written, name, first)
     objective.train()
-    yield first, history
+    try:
+        yield first, history
+    except KeyboardInterrupt:  # nothing was done since the checkpoint
+        raise Stopped(f"{name} after step {first} of {steps}; started again, it goes on from there") from None
     began = saved = time.perf_counter()
     for step, micros, waited in ahead(batches, first):
         micros = [batch.to(accelerator.device) for batch in micros]
@@ -158,7 +166,8 @@ def steps_of(
         row: dict[str, float] = {}
         wrong = None  # the first micro-batch with which the loss was no loss any more
         for batch in micros:
-            _seed(stream(recipe.seed, step, batch.place) + 2**40)  # dropout: the same in a resumed run, in any process
+            # Dropout: the same in a resumed run and in any process; and not the masks' own stream.
+            _seed(stream(recipe.seed, step, batch.place) ^ DROPOUT)
             with accelerator.autocast():
                 parts = objective(batch, totals)
             # accelerate's own `backward` looks for packages on disk in every step
@@ -211,6 +220,9 @@ def steps_of(
         except KeyboardInterrupt:  # here weights and optimizer agree
             if not due:
                 keep(done)
+            ranks.of_the_leader(
+                None
+            )  # the others leave when it is written: who leaves is taken for one that has failed
             then = "it goes on from there" if folder else "it begins anew"
             raise Stopped(f"{name} after step {done} of {steps}; started again, {then}") from None
         began += time.perf_counter() - away

@@ -162,6 +162,17 @@ def test_a_notebook_trains_in_two_processes_and_loads_what_came_of_it(prepared, 
     assert "resumed after step 6" in printed
 
 
+def test_a_teacher_that_grows(prepared, tmp_path):
+    """The shallow one's weights are noted once, by one of the two."""
+    shape = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 32, "grow_from_layers": 1, "grow_steps": 4}
+    values = {"corpus": prepared["corpus"], **shape, **SMALL}
+    one, two = (
+        notebook("2_teacher_continuation", tmp_path / str(processes), values | {"processes": processes})
+        for processes in (1, 2)
+    )
+    agree(one, two)
+
+
 def test_a_hop_with_a_teacher_in_pieces(prepared, tmp_path):
     values = prepared | SMALL | {"layers": 2, "section": 0, "batch_size": 12}
     one = notebook("4_cascade_ta", tmp_path / "one", values)
@@ -195,6 +206,21 @@ def test_who_failed_first_is_told(tmp_path):
     assert isinstance(found, InputError) and str(found) == "of 1"
     (tmp_path / "failed-1.json").unlink()
     assert str(distributed._failure(tmp_path, 3)) == "process 0 of 3: RuntimeError: of 0"
+
+
+def test_that_one_was_stopped_is_told_only_if_it_was_asked_to(tmp_path):
+    """Else torchrun has stopped it because of one that was killed, and left no note."""
+    note = {"rank": 0, "kind": "Stopped", "time": 1, "message": "x after step 3"}
+    (tmp_path / "failed-0.json").write_text(json.dumps(note))
+    assert "was killed, perhaps for memory" in str(distributed._failure(tmp_path, 2))
+    assert repr(distributed._failure(tmp_path, 2, asked=True)) == "Stopped('x after step 3')"
+    (tmp_path / "failed-1.json").write_text(
+        json.dumps(note | {"rank": 1, "kind": "InputError", "time": 2, "message": "full"})
+    )
+    assert repr(distributed._failure(tmp_path, 2, asked=True)) == "InputError('full')"
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert isinstance(distributed._failure(tmp_path, 2, asked=True), KeyboardInterrupt)
 
 
 @pytest.mark.parametrize("wrong, message", [

@@ -1,5 +1,6 @@
 """Locks that go with their process, and files that appear whole or not at all."""
 
+import errno
 import fcntl
 import json
 import os
@@ -34,6 +35,30 @@ def test_who_holds_a_lock_is_said_and_a_killed_holder_holds_nothing(tmp_path):
     assert path.read_text().startswith(f"another test, process {os.getpid()} on ")
     locks.give_back(held)
     assert not path.exists()
+
+
+def test_a_fork_that_lives_on_holds_no_lock(tmp_path):
+    """As the workers of a kernel that was killed may."""
+    fork = HOLD.replace("print('has it'", "import os; os.fork() or time.sleep(3); print('has it'")
+    other = subprocess.Popen(
+        [sys.executable, "-c", fork, str(tmp_path / "lock")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "has it\n"
+    with pytest.raises(InputError, match="is in use by a test"):
+        locks.take(tmp_path / "lock", "another test", print, patience=0)
+    other.kill()
+    other.wait()
+    locks.give_back(locks.take(tmp_path / "lock", "another test", print, patience=1))
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    said = []
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    locks.give_back(locks.take(tmp_path / "lock", "a test", said.append))
+    assert said == [f"{tmp_path}: this file system knows no locks; see to it that nothing else runs there"]
 
 
 def test_waiting_for_a_lock_is_said_once(tmp_path):

@@ -97,10 +97,10 @@ def test_a_group_that_is_told_to_stop_keeps_a_checkpoint_of_each(teacher, alone,
     folders, data = [tmp_path / name for name in STUDENTS], batches()
     real = data.at
 
-    def asked(step):
+    def asked(step, *mine):
         if step == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(step)
+        return real(step, *mine)
 
     data.at = asked
     with pytest.raises(Stopped, match="after step [234] of 6; started again, it goes on from there"):

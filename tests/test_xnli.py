@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertModel
 
-from lib import ROOT, models, tasks
+from lib import ROOT, learnt, models, tasks
 from lib import finetune as ft
 from lib import tokenizer as tokenizers
 from lib.errors import InputError
@@ -86,9 +86,9 @@ def test_a_row_for_every_language_and_seed(folder, model, tmp_path):
 
 def test_one_fine_tuning_a_seed_and_every_text_encoded_once(folder, model, tmp_path, monkeypatch):
     tuned, coded = [], []
-    one_run, encode = ft.one_run, ft.encode
+    one_run, encode = ft.one_run, learnt.encode
     monkeypatch.setattr(ft, "one_run", lambda *args: (tuned.append(args[-1]), one_run(*args))[1])
-    monkeypatch.setattr(ft, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1])
+    monkeypatch.setattr(learnt, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1])
     ft.finetune_tasks(given(model=str(model), task_folder=str(folder), evaluate="last"), tmp_path)
     assert tuned == [1, 2] and coded == [12, 9, 9, 9]
 

@@ -110,7 +110,8 @@ def asked(folder, beside=False):
     students = [models.truncate(taught, layers) for layers in ([0, 2], [1])]
     objectives = [Distillation(student, taught, mlm=1.0, soft=2.0) for student in students]
 
-    whole = objectives[0].counts
+    last = objectives[1 if beside else 0]  # whose turn at a step is the last
+    whole = last.counts
 
     def counts(batch):
         counts.calls += 1
@@ -121,7 +122,7 @@ def asked(folder, beside=False):
         return whole(batch)
 
     counts.calls = 0
-    objectives[0].counts = counts
+    last.counts = counts
     try:
         if beside:
             train_together(objectives, batches(), calm, ["a", "b"], [folder / "a", folder / "b"])

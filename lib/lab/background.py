@@ -68,13 +68,16 @@ def main(folder: Path) -> int:
     """Run the stages of a planned run one after the other, until one fails or the run is asked to stop; 0 when all are done."""
     from lib.run import run
 
-    signal.signal(signal.SIGINT, lambda *_: None)  # between two stages; a stage has a handler of its own
-    for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
-        if (folder / STOP).exists():
-            return 130
-        if not (ROOT / stage / "result.json").is_file() and (code := run(Path(stage) / "parameters.yaml")):
-            return code
-    return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored by whoever started this one
+    try:
+        for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
+            if (folder / STOP).exists():
+                return 130
+            if not (ROOT / stage / "result.json").is_file() and (code := run(Path(stage) / "parameters.yaml")):
+                return code
+        return 0
+    except KeyboardInterrupt:  # between two stages
+        return 130
 
 
 def stop(folder: Path) -> None:
