@@ -39,7 +39,7 @@ def test_who_holds_a_lock_is_said_and_a_killed_holder_holds_nothing(tmp_path):
 
 def test_a_fork_that_lives_on_holds_no_lock(tmp_path):
     """As the workers of a kernel that was killed may."""
-    fork = HOLD.replace("print('has it'", "import os; os.fork() or time.sleep(3); print('has it'")
+    fork = HOLD.replace("print('has it'", "import os; os.fork() or (time.sleep(5), os._exit(0)); print('has it'")
     other = subprocess.Popen(
         [sys.executable, "-c", fork, str(tmp_path / "lock")], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
