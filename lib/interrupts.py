@@ -59,12 +59,14 @@ def passed_on(interrupt: Callable[[], None], every: float = 0.5) -> Iterator[lis
             raise KeyboardInterrupt
         interrupt()
 
-    threading.Thread(target=repeat, daemon=True).start()
+    repeating = threading.Thread(target=repeat, daemon=True)
+    repeating.start()
     try:
         with _handled(ask):
             yield asked
     finally:
         over.set()
+        repeating.join()
 
 
 @contextmanager

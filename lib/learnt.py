@@ -52,7 +52,7 @@ def encoded(p, names: list[str], tokenizer, segments: bool) -> tuple[Encoded, di
     source = TaskSource(p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions)
 
     def read(name: str, split: str, source: TaskSource, limit: int):
-        examples = load_task(name, split, source, limit)
+        examples = load_task(name, split, source, limit, to_learn=split == "train")
         if TASKS[name].kind == "span":
             return spans.windows(examples, tokenizer, max_length=p.max_length, doc_stride=p.doc_stride,
                                  max_question_length=p.max_question_length, segments=segments)  # fmt: skip

@@ -105,9 +105,9 @@ class Examples:
     labels: list
 
 
-def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
+def load(name: str, split: str, source: TaskSource, limit: int = 0, to_learn: bool = False) -> Examples:
     """The labelled examples of a task; `split` is train or one of `validations(name, source)`, `limit` > 0 keeps the
-    first so many.
+    first so many, `to_learn` wants two classes at least.
 
     Raises InputError naming the file, the column or the label that is wrong.
     """
@@ -127,7 +127,7 @@ def load(name: str, split: str, source: TaskSource, limit: int = 0) -> Examples:
                 raise InputError(f"{at}: {column} is no text but {str(record[column])[:60]}")
         texts.append(tuple(str(record[column]) for column in task.text))
         labels.append(_label(task, record, at))
-    if split == "train" and task.kind == "classification" and len(set(labels)) == 1 < len(labels):
+    if to_learn and task.kind == "classification" and len(set(labels)) == 1 < len(labels):
         raise InputError(f"{where}: all {len(labels)} records have the label {task.labels[labels[0]]}; {name} needs two classes "
                          "or more to learn from")  # fmt: skip
     return Examples(texts, labels)
@@ -178,7 +178,7 @@ def check(name: str, source: TaskSource, languages: Sequence[str] = ()) -> None:
             raise InputError(f"tasks: the toy languages have no task {name!r}; they have {', '.join(TOY)}")
     found = evaluated_in(name, source, languages)
     if source.kind == "files":
-        load(name, "train", source)
+        load(name, "train", source, to_learn=True)
         for language in found:
             for split in validations(name, source):
                 load(name, split, replace(source, language=language))

@@ -165,7 +165,7 @@ def test_a_notebook_trains_in_two_processes_and_loads_what_came_of_it(prepared, 
 def test_a_teacher_that_grows(prepared, tmp_path):
     """The shallow one's weights are noted once, by one of the two."""
     shape = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 32, "grow_from_layers": 1, "grow_steps": 4}
-    values = {"corpus": prepared["corpus"], **shape, **SMALL}
+    values = {"corpus": prepared["corpus"], "teacher": "", **shape, **SMALL}
     one, two = (
         notebook("2_teacher_continuation", tmp_path / str(processes), values | {"processes": processes})
         for processes in (1, 2)

@@ -11,6 +11,7 @@ from lib.papers import fact, table
 from lib.study import studies
 
 COMMENT_ABOVE = (
+    "licences",
     "sources",
     "task_revisions",
     "per_task",

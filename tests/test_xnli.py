@@ -87,7 +87,7 @@ def test_a_row_for_every_language_and_seed(folder, model, tmp_path):
 def test_one_fine_tuning_a_seed_and_every_text_encoded_once(folder, model, tmp_path, monkeypatch):
     tuned, coded = [], []
     one_run, encode = ft.one_run, learnt.encode
-    monkeypatch.setattr(ft, "one_run", lambda *args: (tuned.append(args[-1]), one_run(*args))[1])
+    monkeypatch.setattr(ft, "one_run", lambda *args: (tuned.append(args[-2]), one_run(*args))[1])
     monkeypatch.setattr(learnt, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1])
     ft.finetune_tasks(given(model=str(model), task_folder=str(folder), evaluate="last"), tmp_path)
     assert tuned == [1, 2] and coded == [12, 9, 9, 9]
@@ -255,7 +255,7 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
 
     def task_records(language, task, split, size, seed):
         asked.append((language, task, split, size))
-        return [{"premise": language, "hypothesis": split, "label": 0}] * size
+        return [{"premise": language, "hypothesis": split, "label": number % 2} for number in range(size)]
 
     monkeypatch.setitem(toytasks.TASKS, "xnli", toytasks.TASKS["mnli"])
     monkeypatch.setattr(toytasks, "task_records", task_records)
