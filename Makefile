@@ -23,7 +23,7 @@ READY := .venv/ready
 RIVALS := .venv/rivals
 CLUSTER := .venv/cluster
 # Where stages run: here, as forks of a process that has the libraries loaded, or as jobs of a cluster, which can have none.
-HERE := python -m lib.warm snakemake --cores $(CORES) --quiet all
+HERE := python -m lib.warm snakemake --cores $(CORES) --scheduler greedy --quiet all
 JOBS := snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
