@@ -124,9 +124,7 @@ def steps_of(
     optimizer = torch.optim.AdamW(_groups(objective, recipe.weight_decay), lr=recipe.learning_rate, eps=recipe.epsilon,
                                   betas=recipe.betas, fused=True)  # fmt: skip
     clip = torch.nn.utils.clip_grad_norm_
-    if (
-        accelerator.scaler
-    ):  # what accelerate's do beyond plain ones is for it; of a small model's step it would be a tenth
+    if accelerator.scaler:  # what they do beyond the plain ones is for it; of a small model's step it would be a tenth
         optimizer, clip = accelerator.prepare(optimizer), accelerator.clip_grad_norm_
     keep_freed_memory()
     onednn_pays()  # measured now, not within the first step
@@ -220,9 +218,7 @@ def steps_of(
         except KeyboardInterrupt:  # here weights and optimizer agree
             if not due:
                 keep(done)
-            ranks.of_the_leader(
-                None
-            )  # the others leave when it is written: who leaves is taken for one that has failed
+            ranks.of_the_leader(None)  # others leave when it is written: who leaves is taken for one that has failed
             then = "it goes on from there" if folder else "it begins anew"
             raise Stopped(f"{name} after step {done} of {steps}; started again, {then}") from None
         began += time.perf_counter() - away

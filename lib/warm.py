@@ -24,7 +24,8 @@ PR_SET_PDEATHSIG = 1  # sys/prctl.h
 SOCKET = "WARM_KERNELS"  # names the environment variable, which names the socket
 LIBRARIES = ("numpy", "pandas", "torch", "transformers.models.bert.modeling_bert", "transformers.models.distilbert", "accelerate",
              "torch.utils.tensorboard", "datasets", "matplotlib.pyplot", "matplotlib_inline.backend_inline",
-             "ipykernel.kernelapp", "papermill", "pydantic", "jupyter_client.provisioning")  # fmt: skip
+             "ipykernel.kernelapp", "papermill", "pydantic", "jupyter_client.provisioning",
+             "seaborn", "sklearn.metrics")  # fmt: skip
 
 
 def main(command: list[str]) -> int:
