@@ -27,7 +27,7 @@ SMALL = 20_000_000
 
 @dataclass(eq=False)
 class Pair:
-    """A student and the teacher it learned from: folders, or for a teacher a hub id. `root` is the teacher that the first hop of
+    """A student and the teacher it learned from: folders, or for a teacher a hub id and its revision, as id@revision. `root` is the teacher that the first hop of
     a chain started from; `parameters` are those of the student's stage."""
 
     name: str
@@ -53,7 +53,7 @@ def pairs(outputs: Path | None = None) -> list[Pair]:
         ):
             layers = stage["summary"]["layers"]
             found[str(student)] = Pair(f"{name_of(student)} ({layers} layer{'s' * (layers > 1)})", str(student),
-                                       place_of(teacher), "", layers, stage["parameters"])  # fmt: skip
+                                       place_of(teacher, stage["parameters"].get("teacher_revision")), "", layers, stage["parameters"])  # fmt: skip
     for pair in found.values():
         pair.root = pair.teacher
         while pair.root in found:
@@ -66,9 +66,15 @@ def _is_there(teacher: str) -> bool:
     return not local or (ROOT / teacher / "config.json").is_file()
 
 
-def place_of(model: str) -> str:
-    """A folder relative to the checkout as an absolute path; a hub id as it is."""
-    return str(ROOT / model) if (ROOT / model).is_dir() else model
+def place_of(model: str, revision: str | None = None) -> str:
+    """A folder relative to the checkout as an absolute path; a hub id with its revision, if it has one, as id@revision."""
+    return str(ROOT / model) if (ROOT / model).is_dir() else "@".join(filter(None, (model, revision)))
+
+
+def _id(place: str) -> tuple[str, str | None]:
+    """The folder or hub id of a place, and its revision."""
+    name, _, revision = place.partition("@")
+    return (place, None) if Path(place).is_dir() else (name, revision or None)
 
 
 def name_of(model: str | Path) -> str:
@@ -115,13 +121,13 @@ def _written(place: str) -> int:
 
 @lru_cache(maxsize=8)
 def _tokenizer(place: str, written: int):
-    return load_tokenizer(place)
+    return load_tokenizer(*_id(place))
 
 
 @lru_cache(maxsize=8)
 def _model(place: str, written: int):
     logging.disable_progress_bar()  # a bar for each model would stand in the notebook for good
-    model = load(place).eval()
+    model = load(*_id(place)).eval()
     hand_out_attention(model)
     return model
 

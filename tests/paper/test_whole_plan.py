@@ -92,9 +92,13 @@ def test_the_pinned_revisions_were_asked_for(project):
         p = step.parameters
         for key in ("teacher", "model", "tokenizer"):
             if p.get(f"{key}_revision"):
-                revision = p[f"{key}_revision"].replace("/", "%2F")
-                assert f"/{p[key]}/resolve/{revision}/" in asked, (key, p[key])
+                revision = p[f"{key}_revision"].replace(
+                    "/", "%2F"
+                )  # the library asks which commit that is, then for its files
+                ways = (f"/{p[key]}/resolve/{revision}/", f"/models/{p[key]}/revision/{revision}")
+                assert any(way in asked for way in ways), (key, p[key])
     assert "/statmt/cc100/" in asked and "refs%2Fconvert%2Fparquet" in asked
+    assert not any("/herbert-base-cased/" in line and "/main" in line for line in project[1])
 
 
 def test_parameters_are_the_papers_but_for_the_replaced(found):
