@@ -27,8 +27,8 @@ SMALL = 20_000_000
 
 @dataclass(eq=False)
 class Pair:
-    """A student and the teacher it learned from: folders, or for a teacher a hub id and its revision, as id@revision. `root` is the teacher that the first hop of
-    a chain started from; `parameters` are those of the student's stage."""
+    """A student and the teacher it learned from: folders, or for a teacher a hub id and its revision, as id@revision. `root` is the
+    teacher that the first hop of a chain started from; `parameters` are those of the student's stage."""
 
     name: str
     student: str
@@ -51,9 +51,9 @@ def pairs(outputs: Path | None = None) -> list[Pair]:
             and _is_there(teacher)
             and (student / "config.json").is_file()
         ):
-            layers = stage["summary"]["layers"]
+            layers, revision = stage["summary"]["layers"], stage["parameters"].get("teacher_revision")
             found[str(student)] = Pair(f"{name_of(student)} ({layers} layer{'s' * (layers > 1)})", str(student),
-                                       place_of(teacher, stage["parameters"].get("teacher_revision")), "", layers, stage["parameters"])  # fmt: skip
+                                       place_of(teacher, revision), "", layers, stage["parameters"])  # fmt: skip
     for pair in found.values():
         pair.root = pair.teacher
         while pair.root in found:
