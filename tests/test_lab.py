@@ -122,6 +122,28 @@ def test_where_nothing_has_run_every_widget_says_what_to_run(tmp_path, monkeypat
     assert all("`make report" in part.data and "\n" not in part.data for part in shown)
 
 
+@pytest.mark.parametrize("given, answer", [
+    ({"scale": "huge"}, r"^notebooks/lab.ipynb: scale = 'huge'; allowed are .*tiny.*$"),
+    ({"guesses": 0}, r"^notebooks/lab.ipynb: guesses = 0; allowed are 1 … 15$"),
+    ({"guesses": "many"}, r"^notebooks/lab.ipynb: guesses = 'many'; allowed are 1 … 15$"),
+])  # fmt: skip
+def test_a_wrong_parameter_of_the_notebook_is_one_line(outputs, given, answer):
+    with pytest.raises(InputError, match=answer):
+        page.start(outputs, **given)
+
+
+def test_the_parameters_say_what_comes_first(outputs, tmp_path):
+    shutil.copytree(outputs / "smoke", tmp_path / "smoke")
+    shutil.copytree(outputs / "smoke", tmp_path / "other")
+    for scale in ("smoke", "other"):
+        assert f"/{scale}/" in models.pairs(tmp_path, scale)[0].student
+    made = fill.widget(models.pairs(outputs), guesses=3)
+    shown = [
+        control for row in made.widget.children[:-1] for control in row.children if control.description == "Guesses"
+    ]
+    assert [control.value for control in shown] == [3]
+
+
 # ------------------------------------------------------------------------------------------- controls over views
 
 

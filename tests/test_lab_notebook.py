@@ -21,6 +21,16 @@ def test_it_is_committed_stripped_and_thin():
             assert not any(line.startswith(("def ", "class ")) for line in cell.source.splitlines())
 
 
+def test_its_parameters_are_in_one_cell_and_each_is_used():
+    cells = [cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"]
+    (tagged,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    assert tagged is cells[0]
+    known = {line.split(" = ")[0] for line in tagged.source.splitlines()}
+    assert known == set(papermill.inspect_notebook(str(NOTEBOOK))) == {"scale", "guesses"}
+    later = "\n".join(cell.source for cell in cells[1:])
+    assert all(f"{name}={name}" in later for name in known)
+
+
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The executed notebook as a page, of a project with results and of one without."""
@@ -34,7 +44,8 @@ def pages(tmp_path_factory):
             patch.setenv("PYTHONPATH", str(project))
             done = tmp_path_factory.mktemp(name) / "lab.ipynb"
             papermill.execute_notebook(str(project / "notebooks/lab.ipynb"), str(done), cwd=str(project / "notebooks"),
-                                       kernel_name="python3", progress_bar=False)  # fmt: skip
+                                       parameters={"scale": "smoke", "guesses": 3}, kernel_name="python3",
+                                       progress_bar=False)  # fmt: skip
             render.render(done, done.with_suffix(".html"), "The lab")
             found[name] = done.with_suffix(".html").read_text(encoding="utf-8")
     return found

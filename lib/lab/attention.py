@@ -129,9 +129,9 @@ def view(sentence: str, pair: Pair, layer: int, head: int, mapping: str) -> list
     return [show.figure(figure(shown, *maps), caption, described(shown, *maps)), table]
 
 
-def widget(found: list[Pair] | None = None) -> View:
+def widget(found: list[Pair] | None = None, scale: str = "tiny") -> View:
     """The view with its controls: student, layer, head, mapping, sentence; or the line that says what to run first."""
-    found = pairs() if found is None else found
+    found = pairs(scale=scale) if found is None else found
     if not found:
         return show.prose(NOTHING)
     found = sorted(

@@ -110,15 +110,14 @@ def view(results: pd.DataFrame) -> list[HTML]:
             show.table(table(results), "The same in numbers: mean over seeds ± half of the 95 % interval.")]  # fmt: skip
 
 
-def widget(outputs: Path | None = None) -> View:
+def widget(outputs: Path | None = None, scale: str = "tiny") -> View:
     """The view with its filters: scale, study, scenarios, task, language, metric, protocol; or what to run first."""
     found = {scale: read(scale, outputs) for scale in scales(outputs)}
     found = {scale: results for scale, results in found.items() if len(results)}
     if not found:
         return show.prose(NOTHING)
-    scale = widgets.Dropdown(
-        options=list(found), value="tiny" if "tiny" in found else next(iter(found)), description="Scale", style=WIDE
-    )
+    first = scale if scale in found else next(iter(found))
+    scale = widgets.Dropdown(options=list(found), value=first, description="Scale", style=WIDE)
     boxes = {
         name: widgets.Dropdown(description=name.capitalize(), style=WIDE)
         for name in ("study", "task", "language", "metric")

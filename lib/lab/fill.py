@@ -73,6 +73,10 @@ def described(shown: list[str], distances: dict[str, np.ndarray]) -> str:
     return "; ".join(said)
 
 
+MOST = 15
+"""Guesses that are shown at most."""
+
+
 def view(sentence: str, teacher: str, students: dict[str, str], top: int = 5, hidden: str = "") -> list[HTML]:
     """The static view: a table of guesses for every blank, then the distances. `students`: name -> folder; `hidden`: what stood
     in the blank, if that is known. Raises InputError for a sentence without words."""
@@ -102,16 +106,16 @@ def view(sentence: str, teacher: str, students: dict[str, str], top: int = 5, hi
     return parts
 
 
-def widget(found: list[Pair] | None = None) -> View:
+def widget(found: list[Pair] | None = None, scale: str = "tiny", guesses: int = 5) -> View:
     """The view with its controls: teacher, students, sentence, how many guesses; or the line that says what to run first."""
-    found = pairs() if found is None else found
+    found = pairs(scale=scale) if found is None else found
     if not found:
         return show.prose(NOTHING)
     of = {root: [pair for pair in found if pair.root == root] for root in dict.fromkeys(pair.root for pair in found)}
     teacher = widgets.Dropdown(options=[(name_of(root), root) for root in of], description="Teacher", style=WIDE)
     students = widgets.SelectMultiple(description="Students", rows=6, style=WIDE, layout={"width": "22rem"})
     sentence = widgets.Text(description="Sentence", continuous_update=False, style=WIDE, layout={"width": "46rem"})
-    top = widgets.IntSlider(value=5, min=1, max=15, description="Guesses", style=WIDE, continuous_update=False)
+    top = widgets.IntSlider(value=guesses, min=1, max=MOST, description="Guesses", style=WIDE, continuous_update=False)
     another = widgets.Button(description="Another sentence", tooltip="from the text held out of the students' corpus")
     known, asked = {}, {"number": -1}
 

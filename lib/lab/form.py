@@ -51,19 +51,19 @@ def static(scale: str, study: str, name: str) -> list[HTML]:
     return [*parts, *own_runs()]
 
 
-def widget() -> View:
+def widget(scale: str = "tiny") -> View:
     """The form with its buttons; or the line that says what to run first."""
     joined = own.studies_to_join()
     if not joined:
         return show.prose(NOTHING)
-    return Form(joined).view()
+    return Form(joined, scale).view()
 
 
 class Form:
     """The controls of the form, and what they do."""
 
-    def __init__(self, joined: list[tuple[str, str]]):
-        first = next((where for where in joined if where[0] == "tiny"), joined[0])
+    def __init__(self, joined: list[tuple[str, str]], scale: str = "tiny"):
+        first = next((where for where in joined if where[0] == scale), joined[0])
         self.study = widgets.Dropdown(options=[(" · ".join(where), where) for where in joined], value=first,
                                       description="Study", style=WIDE)  # fmt: skip
         self.name = widgets.Text(value=background.new_name(), description="Name", style=WIDE)

@@ -154,9 +154,9 @@ def own_weights(pair: Pair) -> dict[str, float]:
     return own if own["mlm"] or own["cosine"] else dict.fromkeys(NAMES, 1.0)
 
 
-def widget(found: list[Pair] | None = None) -> View:
+def widget(found: list[Pair] | None = None, scale: str = "tiny") -> View:
     """The view with its controls: student, sentence, hidden word, temperature, weights; or what to run first."""
-    found = pairs() if found is None else found
+    found = pairs(scale=scale) if found is None else found
     if not found:
         return show.prose(NOTHING)
     found = sorted(found, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))

@@ -38,10 +38,16 @@ class Pair:
     parameters: dict
 
 
-def pairs(outputs: Path | None = None) -> list[Pair]:
-    """Every student that is published under `outputs`, and whose teacher is there or on a hub; the lab's own last."""
+def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
+    """Every student that is published under `outputs`, and whose teacher is there or on a hub: those of `scale` first, the lab's
+    own last."""
     outputs, found = outputs or OUTPUTS, {}
-    for path in sorted(outputs.rglob("result.json"), key=lambda path: (path.is_relative_to(outputs / "lab"), path)):
+
+    def place(path: Path) -> tuple:
+        first = path.relative_to(outputs).parts[0]
+        return first == "lab", first != scale, path
+
+    for path in sorted(outputs.rglob("result.json"), key=place):
         if path.parent.name not in ("distillation", "cascade_ta") and path.parent.parent.name != "lab":
             continue
         stage = json.loads(path.read_text(encoding="utf-8"))

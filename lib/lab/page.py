@@ -7,7 +7,8 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from lib import OUTPUTS, show
-from lib.lab import background
+from lib.errors import InputError
+from lib.lab import background, fill
 from lib.overview import DATA
 from lib.study import Study, scales, studies
 
@@ -69,9 +70,14 @@ def verdicts(scale: Path) -> str:
     return f"**{scale.name}** ({DATA.get(scale.name, 'a scale of your own')}){claims}{report}."
 
 
-def start(outputs: Path | None = None) -> list[HTML | Markdown]:
-    """What the first cell shows."""
+def start(outputs: Path | None = None, scale: str = "tiny", guesses: int = 5) -> list[HTML | Markdown]:
+    """What the first cell shows. Raises InputError where a parameter of the notebook is wrong."""
     outputs = outputs or OUTPUTS
+    known = list(dict.fromkeys(name for study in studies() for name in scales(study)))
+    if scale not in known:
+        raise InputError(f"notebooks/lab.ipynb: scale = {scale!r}; allowed are {', '.join(known)}")
+    if not isinstance(guesses, int) or not 1 <= guesses <= fill.MOST:
+        raise InputError(f"notebooks/lab.ipynb: guesses = {guesses!r}; allowed are 1 … {fill.MOST}")
     found = ran(outputs)
     if found.empty:
         return [show.prose(NOTHING)]
