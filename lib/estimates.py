@@ -158,8 +158,7 @@ class Reckoner:
         teacher = self.shape(p["teacher"])
         read, positions, length = self._read(p)
         if not teacher:
-            self.models[f"{step.folder}/model"] = None
-            return Estimate(**read)
+            return Estimate(**read, **self._published(step, None, 0))
         students = [{**p, **own} for own in ({}, *p["beside"].values())]
         shapes = [student_shape(teacher, own["student_layers"]) for own in students]
         trained = sum(one.parameters for one in shapes)
@@ -187,8 +186,7 @@ class Reckoner:
         teacher = self.shape(p["teacher"])
         read, positions, length = self._read(p)
         if not teacher:
-            self.models[f"{step.folder}/model"] = None
-            return Estimate(**read)
+            return Estimate(**read, **self._published(step, None, 0))
         shape = replace(teacher, layers=p["layers"])
         words = shape.vocabulary * shape.hidden * bool(p["freeze_embeddings"])
         told = Estimate((teacher, shape), **self._published(step, shape, shape.parameters - 2 * words // 3))

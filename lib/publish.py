@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from lib import ROOT
+from lib.disk import write_json
 from lib.errors import InputError
 from lib.places import place
-from lib.stage import write_json
 
 NOT_PUBLISHED = ("scratch", "lock")
 LAST = "result.json"

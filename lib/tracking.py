@@ -32,9 +32,8 @@ def begin(accelerator, folder: Path | None, name: str, first: int) -> None:
     (tracker,) = accelerator.log_with or [None]
     if tracker is None:
         return
-    beside = (
-        str(tracker) == "tensorboard"
-    )  # it keeps files by name; the others name the project, and the run as they like
+    # TensorBoard keeps files by name; the others name the project, and the run as they like.
+    beside = str(tracker) == "tensorboard"
     more = {"tensorboard": {"purge_step": first + 1}} if beside and first else {}
     try:
         with disk.writing(place(folder)):

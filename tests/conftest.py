@@ -20,3 +20,20 @@ def own_params(tmp_path, monkeypatch):
     for module in (plan, study):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path / "params"
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A prepared corpus, and a saved teacher of four layers, with dropout: their folders."""
+    from lib import models, prepare, pretraining
+    from lib.parameters import validate
+
+    corpus, saved = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("teacher")
+    values = {"sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}], "tokenizer": "train:wordpiece",
+              "vocab_size": 300, "held_out_lines": 20, "max_length": 48}  # fmt: skip
+    prepare.prepare(validate("data_prep", values), corpus, say=lambda line: None)
+    tokenizer = prepare.open_corpus(corpus).tokenizer()
+    teacher = models.new_encoder(vocab_size=len(tokenizer), layers=4, hidden=16, heads=2, intermediate=32, max_length=64,
+                                 pad_id=tokenizer.pad_token_id, initializer_range=0.1, dropout=0.2, seed=1)  # fmt: skip
+    pretraining.save(teacher, tokenizer, saved)
+    return {"corpus": str(corpus), "teacher": str(saved)}

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import torch
 
-from lib import ROOT, checkpoints, distributed, models, prepare, pretraining, stage
+from lib import ROOT, checkpoints, distributed, stage
 from lib.errors import InputError
 from lib.parameters import validate
 from lib.step import Step
@@ -104,20 +104,6 @@ def test_one_that_is_asked_to_stop_stops_both_after_the_same_step(twice, name):
 
 
 # ------------------------------------------------------------------------------------------------ through the notebooks
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A prepared corpus, and a saved teacher of four layers, with dropout."""
-    corpus, saved = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("teacher")
-    values = {"sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}], "tokenizer": "train:wordpiece",
-              "vocab_size": 300, "held_out_lines": 20, "max_length": 48}  # fmt: skip
-    prepare.prepare(validate("data_prep", values), corpus, say=lambda line: None)
-    tokenizer = prepare.open_corpus(corpus).tokenizer()
-    teacher = models.new_encoder(vocab_size=len(tokenizer), layers=4, hidden=16, heads=2, intermediate=32, max_length=64,
-                                 pad_id=tokenizer.pad_token_id, initializer_range=0.1, dropout=0.2, seed=1)  # fmt: skip
-    pretraining.save(teacher, tokenizer, saved)
-    return {"corpus": str(corpus), "teacher": str(saved)}
 
 
 SMALL = {

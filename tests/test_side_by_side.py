@@ -11,7 +11,7 @@ import nbformat
 import pytest
 import torch
 
-from lib import ROOT, checkpoints, models, prepare, pretraining, products, side_by_side, stage, train
+from lib import ROOT, checkpoints, models, pretraining, products, side_by_side, stage, train
 from lib.batches import Batch
 from lib.errors import InputError, Stopped
 from lib.objectives import Distillation, hidden_states
@@ -233,20 +233,6 @@ def test_shared_batches_are_the_same_tensors_and_few_are_kept():
 
 
 # ---------------------------------------------------------------------------------- parameters, notebook 3
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """A prepared corpus and a saved teacher, their folders."""
-    corpus, saved = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("teacher")
-    values = {"sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 120}], "tokenizer": "train:wordpiece",
-              "vocab_size": 300, "held_out_lines": 20, "max_length": 48}  # fmt: skip
-    prepare.prepare(validate("data_prep", values), corpus, say=lambda line: None)
-    tokenizer = open_corpus(corpus).tokenizer()
-    teacher = models.new_encoder(vocab_size=len(tokenizer), layers=4, hidden=16, heads=2, intermediate=32, max_length=64,
-                                 pad_id=tokenizer.pad_token_id, initializer_range=0.1, dropout=0.2, seed=1)  # fmt: skip
-    pretraining.save(teacher, tokenizer, saved)
-    return {"corpus": str(corpus), "teacher": str(saved)}
 
 
 OWN = {

@@ -1,6 +1,6 @@
 """What is killed goes on where it was, and ends as if nothing had been: weights and results the same but for times.
 
-`make test-survival` kills more often, and Snakemake too; it takes about half an hour.
+`make test-survival` kills more often, and Snakemake too; it takes about a quarter of an hour.
 """
 
 import os

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib import OUTPUTS, ROOT, follow
+from lib.disk import write_json
 from lib.errors import InputError
 from lib.plan import hub_variables, write_parameters
-from lib.stage import write_json
 from lib.step import Step
 
 PLANNED, RUNNING, LOG, STOP = "planned.json", "running", "log.txt", "stop"
