@@ -1,9 +1,8 @@
 """The vocabulary head of distillation, fused: hidden rows in, loss and gradient out, a block of rows at a time.
 
 The plain way holds two logit tensors of [rows, vocabulary], their softmaxes and their gradients at once. Here a block of
-rows goes through both heads, gives its share of the losses and of the combined gradient, and is forgotten: memory grows
-neither with the rows nor with the vocabulary. Within a block the vocabulary is passed through in tiles that stay in the
-processor's cache from the matrix product that makes them to their exponentials, and again from there to their gradient.
+rows goes through both heads, its logits become their own gradient in place, and that is turned into the gradients of rows and
+weights before the next block comes: memory grows neither with the rows nor with the vocabulary.
 """
 
 import math
@@ -11,161 +10,62 @@ import math
 import torch
 from torch import nn
 
-from lib.products import linear
+from lib.products import Linear, add_product, product
 
-LOGITS = {"cpu": 6 * 2**20, "cuda": 2**26}
-"""Most logits of one network held at a time: rows of a block times vocabulary. Fewer rows make thin matrix products."""
-TILE = {"cpu": 1024, "cuda": 2**30}
-"""Columns of a tile. On a GPU every pass over a block is one kernel, and a tile is the whole vocabulary."""
-ROWS = (16, 256), (16, 4096)  # fewest and most rows of a block, on a CPU and on a GPU
-
-
-class _Softmax:
-    """The softmax of a block of rows of which one tile of columns is seen at a time.
-
-    Each tile is exponentiated against its own maximum; when all are there, `close` finds by what factor its exponentials
-    become probabilities. `room`: where tiles lie, [rows · vocabulary], used again for every block.
-    """
-
-    def __init__(self, room: torch.Tensor, rows: int):
-        self.room, self.rows = room, rows
-        self.tops: list[torch.Tensor] = []
-        self.sums: list[torch.Tensor] = []
-
-    def tile(self, start: int, stop: int) -> torch.Tensor:
-        """Columns start … stop of the block, [rows, stop - start]."""
-        return self.room[self.rows * start : self.rows * stop].view(self.rows, stop - start)
-
-    def shift(self, logits: torch.Tensor) -> torch.Tensor:
-        """The logits of the next tile less their maximum, in place."""
-        self.tops.append(logits.amax(-1, keepdim=True))
-        return logits.sub_(self.tops[-1])
-
-    def exponentiate(self, shifted: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-        """Keep the exponentials of a shifted tile in its place of the room."""
-        kept = torch.exp(shifted, out=self.tile(start, stop))
-        self.sums.append(kept.sum(-1, keepdim=True))
-        return kept
-
-    def close(self) -> torch.Tensor:
-        """log Σ exp of every row, [rows, 1] in double precision: losses are small differences of such numbers. From now on
-        a tile's exponentials times its `factors` are probabilities."""
-        tops, sums = torch.stack(self.tops).double(), torch.stack(self.sums).double()
-        highest = tops.amax(0)
-        factors = (tops - highest).exp_()
-        total = (factors * sums).sum(0)
-        self.factors = (factors / total).float()
-        return highest + total.log()
-
-
-class _Hard(_Softmax):
-    """The softmax at 1 of those rows of a block that have a label, out of the block's `softmax` at a temperature: its
-    exponentials to the power of the temperature, so that there is no second matrix of them."""
-
-    def __init__(self, softmax: _Softmax, rows: torch.Tensor, temperature: float):
-        super().__init__(softmax.room, len(rows))
-        self.softmax, self.temperature = softmax, temperature
-        self.labelled = None if len(rows) == softmax.rows else rows  # None: all of them, there is nothing to pick
-
-    def pick(self, of: torch.Tensor) -> torch.Tensor:
-        return of if self.labelled is None else of.index_select(0, self.labelled)
-
-    def tile(self, start: int, stop: int) -> torch.Tensor:
-        return _power(self.pick(self.softmax.tile(start, stop)), self.temperature)
-
-    def exponentiate(self, start: int, stop: int) -> None:
-        """Take in the tile that the block's softmax has just exponentiated."""
-        self.tops.append(self.pick(self.softmax.tops[-1]) * self.temperature)
-        self.sums.append(self.tile(start, stop).sum(-1, keepdim=True))
-
-
-def _power(base: torch.Tensor, exponent: float) -> torch.Tensor:
-    """base ** exponent; by squaring where that is enough, for any other power costs more than an exponential."""
-    if exponent < 2:
-        return base if exponent == 1 else base**exponent
-    return _power(base.square(), exponent / 2)
+BLOCK = {"cpu": 20 * 2**20, "cuda": 2**27}
+"""Most bytes of one network's logits held at a time. Fewer rows make thin matrix products."""
+FEWEST, MOST = 16, {"cpu": 512, "cuda": 4096}  # rows of a block
 
 
 class _Fused(torch.autograd.Function):
     """α_mlm · Σ CE + α_soft · T² · Σ KL(σ(z_t/T) ‖ σ(z_s/T)) with z = h Wᵀ + b, and the two sums apart.
 
     With p = σ(z_s), p_T = σ(z_s/T), q_T = σ(z_t/T), the gradient of a row's logits is α_mlm (p − 1_y) + α_soft T (p_T − q_T).
-    It is formed at once with the loss, and turned into the gradients of h, W and b tile by tile.
+    It is formed at once with the loss, and turned into the gradients of h, W and b.
     """
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, labels, teacher, teacher_weight, teacher_bias, mlm, soft, temperature):
         device, vocabulary = hidden.device.type, len(weight)
-        low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-        # Logits come out divided by T: it costs nothing in the rows and the bias.
-        cooled = temperature if soft else 1.0
-        ours = (weight.to(low), (bias / cooled).to(low))
-        theirs = (teacher_weight.to(low), (teacher_bias / cooled).to(low)) if soft else None
+        low = _format(hidden)
+        ours, biases = weight.to(low), (bias.float(), teacher_bias.float() if soft else None)
+        theirs = teacher_weight.to(low) if soft else None
         rows_learn, weight_learns, bias_learns = ctx.needs_input_grad[:3]  # a frozen weight costs no gradient
-        d_hidden = torch.zeros_like(hidden, dtype=torch.float32) if rows_learn else None
+        d_hidden = torch.empty_like(hidden, dtype=torch.float32) if rows_learn else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_learns else None
-        d_bias = torch.zeros_like(bias, dtype=torch.float32) if bias_learns else None
-        sum_mlm, sum_soft = torch.zeros(2, device=hidden.device).unbind()
+        sum_mlm = sum_soft = 0.0
         # The weights are divided by thousands of positions: too small for fp16. Gradients are formed as if the larger were
         # 1, and get their size in `backward`, in fp32.
         scale = max(mlm, soft * temperature) or 1.0
-        by_mlm, by_soft = mlm / scale, soft * temperature / scale
-        block, tiles = _sizes(len(hidden), vocabulary, device)
-        room = _room(hidden.device, block * vocabulary, 1 + bool(soft))
+        weights = {"temperature": temperature, "soft": soft * temperature / scale, "mlm": mlm / scale}
+        block = _rows_of_a_block(len(hidden), vocabulary * low.itemsize, device)
+        losses, room = _how(hidden.device, low, vocabulary)
+        room[:, -1] = 0.0
         with torch.autocast(device, enabled=False):
             for start in range(0, len(hidden), block):
                 rows = slice(start, start + block)
-                h, cool = hidden[rows].to(low), (hidden[rows] / cooled).to(low)
-                hot = (teacher[rows] / cooled).to(low) if soft else None
-                here = (labels[rows] >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
-                student, *targets = (_Softmax(part, len(h)) for part in room)
-                hard, target = _Hard(student, here, cooled), targets[0] if soft else None
-                differences = []
-                for a, z in tiles:
-                    ours_t = student.shift(_logits(cool, ours, a, z))
-                    student.exponentiate(ours_t, a, z)
-                    if len(here):
-                        hard.exponentiate(a, z)
-                    if soft:
-                        theirs_t = target.shift(_logits(hot, theirs, a, z))
-                        chances = target.exponentiate(theirs_t, a, z)
-                        # Σ e_t (z_t − z_s)/T of the tile, its shifts undone
-                        by_row = chances.mul(theirs_t.sub_(ours_t)).sum(-1, keepdim=True)
-                        between = target.tops[-1].double() - student.tops[-1].double()
-                        differences.append(by_row + target.sums[-1] * between)
-                if len(here):
-                    y, labelled = labels[rows][here], h[here].float()
-                    gold = (labelled * weight[y]).sum(-1, keepdim=True) + bias[y].unsqueeze(-1)
-                    sum_mlm += (hard.close() - gold).sum()
-                    # The part of the labels in the gradient: −α_mlm 1_y.
-                    if rows_learn:
-                        d_hidden[rows].index_add_(0, here, weight[y].float(), alpha=-by_mlm)
-                    if weight_learns:
-                        d_weight.index_add_(0, y, labelled, alpha=-by_mlm)
-                    if bias_learns:
-                        d_bias.index_add_(0, y, torch.full_like(y, -by_mlm, dtype=torch.float32))
+                h = hidden[rows].to(low)
+                logits = product(h, ours.t(), _kept("student", hidden.device, low, len(h), vocabulary))
+                targets = None
                 if soft:
-                    ours_all, theirs_all = student.close(), target.close()
-                    mean_difference = (torch.stack(differences) * target.factors).sum(0)
-                    sum_soft += temperature**2 * (mean_difference + ours_all - theirs_all).sum()
-                for k, (a, z) in enumerate(tiles):
-                    if soft:
-                        gradient = student.tile(a, z) * (student.factors[k] * by_soft)
-                        gradient.addcmul_(target.tile(a, z), target.factors[k], value=-by_soft)
-                    if len(here):
-                        by_label = hard.tile(a, z) * (hard.factors[k] * by_mlm)
-                        gradient = gradient.index_add_(0, here, by_label) if soft else by_label
-                    g = gradient.to(low)
-                    if rows_learn:
-                        _add(d_hidden[rows], g, ours[0][a:z])
-                    if weight_learns:
-                        _add(d_weight[a:z], g.T, h)
-                    if bias_learns:
-                        d_bias[a:z] += gradient.sum(0)
+                    targets = product(
+                        teacher[rows].to(low), theirs.t(), _kept("teacher", hidden.device, low, len(h), vocabulary)
+                    )
+                cross_entropy, divergence = losses(logits, targets, labels[rows], biases, room, **weights)
+                sum_mlm, sum_soft = sum_mlm + cross_entropy, sum_soft + divergence
+                if rows_learn:
+                    d_hidden[rows] = product(logits, ours)
+                if weight_learns:
+                    add_product(d_weight, logits.t(), h)
+        d_bias = room[:, -1].sum(0) if bias_learns else None
         ctx.scale, ctx.dtype = scale, hidden.dtype
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
-        ctx.mark_non_differentiable(sum_mlm, sum_soft)
-        return mlm * sum_mlm + soft * sum_soft, sum_mlm, sum_soft
+        sums = [
+            torch.as_tensor(of, dtype=torch.float32, device=hidden.device)
+            for of in (sum_mlm, temperature**2 * sum_soft)
+        ]
+        ctx.mark_non_differentiable(*sums)
+        return mlm * sums[0] + soft * sums[1], *sums
 
     @staticmethod
     def backward(ctx, by, *_):
@@ -176,25 +76,35 @@ class _Fused(torch.autograd.Function):
         return (*found, *[None] * 7)
 
 
-def _sizes(rows: int, vocabulary: int, device: str) -> tuple[int, list[tuple[int, int]]]:
-    """Rows of a block, the same for all but for what division leaves over, and where the tiles of the vocabulary start and stop."""
+def _format(rows: torch.Tensor) -> torch.dtype:
+    """The number format that these rows are multiplied in."""
+    kind = rows.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
+
+
+def _weight(decoder: nn.Linear, rows: torch.Tensor) -> torch.Tensor:
+    """The weight of a teacher's decoder; cast already, if it is one that does so once."""
+    return decoder.cast(_format(rows))[0] if isinstance(decoder, Linear) and decoder.frozen else decoder.weight
+
+
+def _rows_of_a_block(rows: int, bytes_of_one: int, device: str) -> int:
+    """The same for all blocks but for what division leaves over."""
     kind = "cuda" if device == "cuda" else "cpu"
-    fewest, most = ROWS[kind == "cuda"]
-    blocks = math.ceil(rows / max(fewest, min(most, LOGITS[kind] // vocabulary)))
-    block = math.ceil(rows / max(blocks, 1)) or 1
-    return block, [(a, min(a + TILE[kind], vocabulary)) for a in range(0, vocabulary, TILE[kind])]
+    blocks = math.ceil(rows / max(FEWEST, min(MOST[kind], BLOCK[kind] // bytes_of_one)))
+    return math.ceil(rows / max(blocks, 1)) or 1
 
 
-_ROOMS: dict[torch.device, torch.Tensor] = {}
+_ROOMS: dict[tuple, torch.Tensor] = {}
 
 
-def _room(device: torch.device, size: int, parts: int) -> list[torch.Tensor]:
-    """`parts` pieces of fp32 memory of `size` numbers, the same ones in every step: a fresh piece costs the system a fault
-    for each of its pages, which takes longer than what is written to them."""
-    if device not in _ROOMS or len(_ROOMS[device]) < size * parts:
+def _kept(use: str, device: torch.device, dtype: torch.dtype, *shape: int) -> torch.Tensor:
+    """Working memory for a `use`, the same in every step: a fresh piece costs the system a fault for each of its pages, which
+    takes longer than what is written to them."""
+    size = math.prod(shape)
+    if (use, device, dtype) not in _ROOMS or len(_ROOMS[use, device, dtype]) < size:
         with torch.inference_mode(False):  # made while evaluating, it is written to by training too
-            _ROOMS[device] = torch.empty(size * parts, device=device)
-    return [_ROOMS[device][k * size : (k + 1) * size] for k in range(parts)]
+            _ROOMS[use, device, dtype] = torch.empty(size, dtype=dtype, device=device)
+    return _ROOMS[use, device, dtype][:size].view(shape)
 
 
 def forget() -> None:
@@ -202,14 +112,35 @@ def forget() -> None:
     _ROOMS.clear()
 
 
-def _logits(rows: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor], a: int, z: int) -> torch.Tensor:
-    """Columns a … z of the logits of `rows`, in fp32."""
-    return linear(rows, head[0][a:z], head[1][a:z]).float()
+def _how(device: torch.device, dtype: torch.dtype, vocabulary: int):
+    """What turns logits of a format into losses and gradient on a device, and the room that takes."""
+    if device.type != "cpu" or dtype not in (torch.float32, torch.bfloat16):
+        return plain_rows, torch.empty(1, 1, vocabulary, device=device)
+    from lib import kernels  # not before it is needed: it loads a compiler
+
+    return kernels.head_rows, _kept("rows", device, torch.float32, torch.get_num_threads(), kernels.ROOM, vocabulary)
 
 
-def _add(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """to += left @ right, `to` in fp32."""
-    to.add_(linear(left, right.T))
+def plain_rows(logits, targets, labels, biases, room, *, temperature, soft, mlm):
+    """`lib.kernels.head_rows` in PyTorch's operations, each of which is a kernel of its own on a GPU."""
+    z = logits.float().add_(biases[0])
+    cross_entropy = divergence = 0.0
+    here = (labels >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
+    gradient = torch.zeros_like(z) if not soft else None
+    if soft:
+        log_p = targets.float().add_(biases[1]).div_(temperature).log_softmax(-1)
+        log_q = (z / temperature).log_softmax(-1)
+        p = log_p.exp()
+        divergence = log_p.sub_(log_q).mul_(p).sum(dtype=torch.float64)
+        gradient = log_q.exp_().sub_(p).mul_(soft)
+    if len(here):
+        log_p, y = z[here].log_softmax(-1), labels[here].unsqueeze(-1)
+        cross_entropy = -log_p.gather(1, y).sum(dtype=torch.float64)
+        hard = log_p.exp_().mul_(mlm)
+        gradient.index_add_(0, here, hard.scatter_add_(1, y, hard.new_full(y.shape, -mlm)))
+    room[:, -1] += gradient.sum(0)
+    logits.copy_(gradient)
+    return cross_entropy, divergence
 
 
 def fused_losses(
@@ -229,6 +160,6 @@ def fused_losses(
     if soft:
         theirs = teacher.cls.predictions
         with torch.no_grad():
-            targets = (theirs.transform(teacher_hidden), theirs.decoder.weight, theirs.decoder.bias)
+            targets = (theirs.transform(teacher_hidden), _weight(theirs.decoder, teacher_hidden), theirs.decoder.bias)
     rows = head.transform(hidden)
     return _Fused.apply(rows, head.decoder.weight, head.decoder.bias, labels, *targets, mlm, soft, temperature)

@@ -39,12 +39,14 @@ def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 class _SquaredError(torch.autograd.Function):
     """Σ (student − target)², over the elements where `counted` (which broadcasts) is not 0; None counts all.
 
-    The difference alone is kept, and becomes the gradient in place: as many passes over memory as it takes, and no more.
+    The difference alone is kept, where the target was if that is `spent`, and becomes the gradient in place: as many passes over
+    memory as it takes, and no more.
     """
 
     @staticmethod
-    def forward(ctx, student, target, counted):
-        difference = student.float() - target.float()
+    def forward(ctx, student, target, counted, spent):
+        target = target.float()
+        difference = torch.sub(student.float(), target, out=target if spent else None)
         if counted is not None:
             difference.mul_(counted)
         ctx.save_for_backward(difference)
@@ -57,27 +59,31 @@ class _SquaredError(torch.autograd.Function):
         if ctx.used:
             raise RuntimeError("the gradient of this loss can be had once: its memory is used again")
         ctx.used = True
-        return ctx.saved_tensors[0].mul_(2 * by).to(ctx.dtype), None, None
+        return ctx.saved_tensors[0].mul_(2 * by).to(ctx.dtype), None, None, None
 
 
-def hidden_loss(student: torch.Tensor, target: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+def hidden_loss(
+    student: torch.Tensor, target: torch.Tensor, kept: torch.Tensor | None = None, spent: bool = False
+) -> torch.Tensor:
     """Σ_rows MSE of hidden outputs: 004 eq. (5) and (6), where the mean over all elements is the mean over rows of this.
 
-    Args: both [..., hidden]; kept [...], True on real tokens: padding is left out. Without it all rows are real. Unit:
-        squared activations, summed over rows.
+    Args: both [..., hidden]; kept [...], True on real tokens: padding is left out. Without it all rows are real. spent: nobody
+        else needs the target, and its memory is used. Unit: squared activations, summed over rows.
     """
     counted = None if kept is None else kept.unsqueeze(-1)
-    return _SquaredError.apply(student, target, counted) / student.shape[-1]
+    return _SquaredError.apply(student, target, counted, spent) / student.shape[-1]
 
 
-def attention_loss(student: torch.Tensor, target: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
+def attention_loss(
+    student: torch.Tensor, target: torch.Tensor, kept: torch.Tensor | None = None, spent: bool = False
+) -> torch.Tensor:
     """Σ_pairs of real query and real key, mean over heads, of the squared difference of attention maps; 004 eq. (4), (6).
 
     Divided by the number of pairs, Σ length², this is the mean of the heads' MSE. Padding is left out: a padded key has
     weight 0 in both maps and would only dilute the mean, a padded query attends to something nobody reads.
 
     Args: maps [sequences, heads, length, length], queries before keys; kept [sequences, length], True on real tokens;
-        without it all are real.
+        without it all are real; spent: as above.
     """
     counted = None if kept is None else kept[:, None, :, None] & kept[:, None, None, :]
-    return _SquaredError.apply(student, target, counted) / student.shape[1]
+    return _SquaredError.apply(student, target, counted, spent) / student.shape[1]

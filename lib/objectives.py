@@ -5,13 +5,14 @@ component *divided by the totals of the whole step*, weighted and summed under `
 """
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import nn
 
 from lib.batches import Batch
 from lib.head import fused_losses
+from lib.layers import Layer
 from lib.losses import attention_loss, cosine_loss, hidden_loss
 from lib.mappings import Targets, layer_mapping
 from lib.masking import IGNORE
@@ -143,12 +144,22 @@ def states(
     return out.hidden_states, {layer: found[layer] for layer in maps}
 
 
-def mean_of(given: Mapping[int, torch.Tensor] | Sequence[torch.Tensor], layers: list[int]) -> torch.Tensor:
-    """The target that some layers of the teacher make: the mean of their states, in fp32."""
-    total = given[layers[0]].float()
-    for layer in layers[1:]:
-        total = total + given[layer]
-    return total / len(layers) if len(layers) > 1 else total
+def walk(
+    model: nn.Module, batch: Batch, maps: Collection[int] = ()
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
+    """As `states`, one after the other: 0 and the embeddings' output, then the number of each layer, its hidden output, and its
+    attention map if it is one of `maps`. What has been given is not kept here."""
+    layers = model.base_model.encoder.layer
+    x = model.base_model.embeddings(input_ids=batch.inputs) if not in_pieces(model) else None
+    seen = None if batch.kept.all() else batch.kept[:, None, None]
+    if x is None or not all(isinstance(layer, Layer) and layer.is_plain(x, seen) for layer in layers):
+        hidden, found = states(model, batch, maps)
+        yield from ((number, state, found.get(number)) for number, state in enumerate(hidden))
+        return
+    yield 0, x, None
+    for number, layer in enumerate(layers, 1):
+        x, map_ = layer.step(x, seen, number in maps)
+        yield number, x, map_
 
 
 class Hop(nn.Module):
@@ -205,25 +216,42 @@ class Hop(nn.Module):
 
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
         """Components and their weighted sum `loss`, each a share of the step's mean."""
-        teacher_model, layers = self._teacher[0], self.student.config.num_hidden_layers
+        layers = self.student.config.num_hidden_layers
         real = None if batch.kept.all() else batch.kept  # without padding there is nothing to leave out
         per_kept, per_pair = 1 / max(1, totals["kept"]), 1 / max(1, totals["pairs"])
-        with torch.inference_mode():
-            theirs, their_maps = states(teacher_model, batch, self.matched[1])
-        ours, our_maps = states(self.student, batch, self.matched[0])
-        out, loss = {}, ours[-1].new_zeros(())
-        for layer, matched in self.hidden.items():
-            out[f"hidden_{layer}"] = hidden_loss(ours[layer], mean_of(theirs, matched), real) * per_kept
-        for layer, matched in self.attention.items():
-            out[f"attention_{layer}"] = attention_loss(our_maps[layer], mean_of(their_maps, matched), real) * per_pair
-        for kind, targets in (("hidden", self.hidden), ("attention", self.attention)):
-            if targets:
-                out[kind] = sum(out[f"{kind}_{layer}"] for layer in targets) / layers
+        targets, theirs = self._targets(batch)
+        out = {}
+        for layer, ours, map_ in walk(self.student, batch, self.matched[0]):
+            if layer in self.hidden:
+                target, means = targets["hidden"].pop(layer), len(self.hidden[layer]) > 1
+                out[f"hidden_{layer}"] = hidden_loss(ours, target, real, spent=means) * per_kept
+            if layer in self.attention:
+                target, means = targets["attention"].pop(layer), len(self.attention[layer]) > 1
+                out[f"attention_{layer}"] = attention_loss(map_, target, real, spent=means) * per_pair
+        loss = ours.new_zeros(())
+        for kind, matched in (("hidden", self.hidden), ("attention", self.attention)):
+            if matched:
+                out[kind] = sum(out[f"{kind}_{layer}"] for layer in matched) / layers
                 loss = loss + self.weights[kind] * out[kind]
         if soft := self.weights["soft"]:
             weighted, _, divergence = fused_losses(
-                self.student, ours[-1][batch.kept], batch.labels[batch.kept], mlm=0.0, soft=soft * per_kept,
-                temperature=self.temperature, teacher=teacher_model, teacher_hidden=theirs[-1][batch.kept],
+                self.student, ours[batch.kept], batch.labels[batch.kept], mlm=0.0, soft=soft * per_kept,
+                temperature=self.temperature, teacher=self._teacher[0], teacher_hidden=theirs[batch.kept],
             )  # fmt: skip
             out["soft"], loss = divergence * per_kept, loss + weighted
         return {**out, "loss": loss}
+
+    @torch.no_grad()
+    def _targets(self, batch: Batch) -> tuple[dict[str, dict[int, torch.Tensor]], torch.Tensor]:
+        """By kind and layer of the student, the mean of the teacher's states that it is to match, in fp32; and the teacher's last
+        hidden output. A state is let go as soon as it has been added to all that it is a part of."""
+        targets: dict[str, dict[int, torch.Tensor]] = {"hidden": {}, "attention": {}}
+        for number, hidden, map_ in walk(self._teacher[0], batch, self.matched[1]):
+            for kind, state, matched in (("hidden", hidden, self.hidden), ("attention", map_, self.attention)):
+                found = targets[kind]
+                for layer, of in matched.items():
+                    if number in of:
+                        found[layer] = found[layer] + state if layer in found else state.float()
+                        if number == max(of) and len(of) > 1:
+                            found[layer].div_(len(of))
+        return targets, hidden

@@ -50,6 +50,33 @@ def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None =
     return F.linear(rows, weight, bias)
 
 
+SLAB = 2**21
+"""Numbers of a product that are there at a time beside the matrix it is added to."""
+
+
+def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    """left · right without gradient, in `out` if it is given: [rows, inner], [inner, columns] give [rows, columns]. All of one
+    format."""
+    if left.device.type == "cpu" and left.dtype == torch.float32 and left.numel() and right.numel() and onednn_pays():
+        if out is None:
+            return _onednn(left, right.t(), None)
+        for a in range(0, right.shape[1], width := max(1, SLAB // (4 * len(left)))):  # it cannot be told where to write
+            out[:, a : a + width] = _onednn(left, right[:, a : a + width].t(), None)
+        return out
+    return torch.mm(left, right, out=out)
+
+
+def add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
+    """to += left · right without gradient, `to` in fp32: a product that needs next to no memory beside it."""
+    if to.device.type != "cpu":
+        to.add_(left @ right)
+    elif left.dtype == torch.float32 and not onednn_pays():
+        to.addmm_(left, right)
+    else:
+        for a in range(0, len(to), height := max(1, SLAB // to.shape[1])):
+            to[a : a + height].add_(product(left[a : a + height], right))
+
+
 def _takes(dtype: torch.dtype) -> bool:
     """Whether products of this format go to oneDNN on a processor."""
     if dtype == torch.bfloat16:
@@ -72,8 +99,8 @@ class _Linear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         g = by.reshape(-1, by.shape[-1]).to(rows.dtype)
         x_learns, weight_learns, bias_learns = ctx.needs_input_grad[:3]
-        d_x = linear(g, weight.t()).view(*by.shape[:-1], weight.shape[1]).to(ctx.dtypes[0]) if x_learns else None
-        d_weight = linear(g.t(), rows.t()).to(ctx.dtypes[1]) if weight_learns else None
+        d_x = product(g, weight).view(*by.shape[:-1], weight.shape[1]).to(ctx.dtypes[0]) if x_learns else None
+        d_weight = product(g.t(), rows).to(ctx.dtypes[1]) if weight_learns else None
         d_bias = g.sum(0, dtype=torch.float32).to(ctx.dtypes[1]) if bias_learns else None
         return d_x, d_weight, d_bias, None, None
 
@@ -92,12 +119,12 @@ class Linear(nn.Linear):
         kind = x.device.type
         low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype
         if kind == "cpu" and (low == torch.bfloat16 or low == torch.float32 and onednn_pays()):
-            return _Linear.apply(x, self.weight, self.bias, *self._in(low))
+            return _Linear.apply(x, self.weight, self.bias, *self.cast(low))
         if self.frozen and low != self.weight.dtype:
-            return F.linear(x.to(low), *self._in(low))
+            return F.linear(x.to(low), *self.cast(low))
         return super().forward(x)
 
-    def _in(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def cast(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias in a format, without gradient."""
         if self._cast is not None and self._cast[0] == (dtype, self.weight.device):
             return self._cast[1]
@@ -112,10 +139,13 @@ class Linear(nn.Linear):
 
 
 def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
-    """Let every linear layer of a model multiply by `linear`, in place; returns the model. `frozen`: its weights stay as they
-    are as long as the model is used."""
+    """Let every linear layer of a model multiply by `linear`, and every layer of a BERT be one step, in place; returns the model.
+    `frozen`: its weights stay as they are as long as the model is used."""
+    from lib.layers import BertLayer, Layer  # it builds on what stands here
+
+    quicker = {nn.Linear: Linear, BertLayer: Layer}
     for module in model.modules():
-        if type(module) in (nn.Linear, Linear):
-            module.__class__ = Linear
+        module.__class__ = quicker.get(type(module), type(module))
+        if type(module) in quicker.values():
             module.frozen, module._cast = frozen, None
     return model

@@ -25,7 +25,7 @@ SOCKET = "WARM_KERNELS"  # names the environment variable, which names the socke
 LIBRARIES = ("numpy", "pandas", "torch", "transformers.models.bert.modeling_bert", "transformers.models.distilbert", "accelerate",
              "torch.utils.tensorboard", "datasets", "matplotlib.pyplot", "matplotlib_inline.backend_inline",
              "ipykernel.kernelapp", "papermill", "pydantic", "jupyter_client.provisioning",
-             "seaborn", "sklearn.metrics")  # fmt: skip
+             "seaborn", "sklearn.metrics", "numba", "numba.np.unsafe.ndarray")  # fmt: skip
 
 
 def main(command: list[str]) -> int:

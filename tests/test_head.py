@@ -1,5 +1,7 @@
 """The fused head against the plain losses on full logits: values and every gradient."""
 
+import copy
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -14,8 +16,7 @@ ROWS, VOCABULARY = 101, 301
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """Several blocks of rows, the last one not full, and several tiles of the vocabulary, the last one narrower."""
-    monkeypatch.setattr(head, "LOGITS", {"cpu": 32 * VOCABULARY})
-    monkeypatch.setattr(head, "TILE", {"cpu": 64})
+    monkeypatch.setattr(head, "BLOCK", {"cpu": 4 * 32 * VOCABULARY})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,8 @@ def test_of_like_networks_it_is_nearer_to_double_precision_than_the_plain_path(b
         found = fused_losses(student, hidden, labels, mlm=0.0, soft=1.0, temperature=4.0, teacher=student,
                              teacher_hidden=theirs)[2]  # fmt: skip
         ours, targets = student.cls(hidden), student.cls(theirs)
-        log_p, log_q = ((z.double() / 4.0).log_softmax(-1) for z in (ours, targets))
+        whole = copy.deepcopy(student).double().cls
+        log_p, log_q = ((whole(rows.double()) / 4.0).log_softmax(-1) for rows in (hidden, theirs))
         exact = 16.0 * (log_q.exp() * (log_q - log_p)).sum().item()
         plain_path = soft_target_loss(ours, targets, 4.0).item()
     assert abs(found.item() - exact) < 1e-4 * exact
@@ -143,11 +145,8 @@ def test_no_tensor_as_large_as_all_logits_is_ever_made(both):
 def test_memory_does_not_grow_with_the_vocabulary(monkeypatch):
     monkeypatch.undo()
     for vocabulary in (30_522, 119_547):
-        block, tiles = head._sizes(10_000, vocabulary, "cpu")
-        assert 2**22 < block * vocabulary <= 6 * 2**20
-        assert (
-            tiles[0][0] == 0 and tiles[-1][1] == vocabulary and all(z == a for (_, z), (a, _) in zip(tiles, tiles[1:]))
-        )
+        block = head._rows_of_a_block(10_000, 4 * vocabulary, "cpu")
+        assert 4 * 2**20 < block * vocabulary <= 5 * 2**20
 
 
 def test_gradients_survive_fp16_at_a_large_batch(both):

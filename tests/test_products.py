@@ -37,7 +37,7 @@ def test_values_and_gradients_are_those_of_the_library(library):
     expected, found = gradients(plain, ids), gradients(quick, ids)
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert torch.allclose(found[name], value, rtol=1e-4, atol=1e-6 * float(value.abs().max()) + 1e-9), name
+        assert torch.allclose(found[name], value, rtol=1e-4, atol=1e-6 * float(value.abs().max()) + 1e-8), name
     assert quick.state_dict().keys() == plain.state_dict().keys()
 
 
@@ -108,5 +108,5 @@ def test_what_is_kept_while_evaluating_serves_training_too(library):
         model(ids).logits.sum().backward()
     head.forget()
     with torch.inference_mode():
-        head._room(torch.device("cpu"), 8, 2)
-    head._room(torch.device("cpu"), 8, 2)[0].requires_grad_().square().sum().backward()
+        head._kept("rows", torch.device("cpu"), torch.float32, 8)
+    head._kept("rows", torch.device("cpu"), torch.float32, 8).requires_grad_().square().sum().backward()

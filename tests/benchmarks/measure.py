@@ -63,26 +63,33 @@ def seconds(call: Callable, *args) -> float:
 # ---------------------------------------------------------------------------------------------- the machine
 
 
-def matmul_rate(precision: str, sizes: tuple[int, ...], budget: float = 0.3, default: bool = False) -> float:
-    """The most floating-point operations a second that products of square matrices reach, over several sizes, by PyTorch's
-    own choice of library (`default`) or by the better one."""
+def square_products(precision: str, sizes: tuple[int, ...], default: bool = False) -> dict[tuple, Callable]:
+    """Products of square matrices of these sizes, by PyTorch's own choice of library (`default`) or by each of the two; the first
+    of a key is the floating-point operations of one."""
     import torch
 
     from lib.products import linear
     from tests.benchmarks.steps import device
 
-    best = 0.0
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    found = {}
     for size in sizes:
-        left, right = torch.randn(2, size, size, device=device()).to(
-            torch.bfloat16 if precision == "bf16" else torch.float32
-        )
+        left, right = torch.randn(2, size, size, device=device()).to(dtype)
         for product in (torch.mm,) if default else (torch.mm, linear):
-            seconds(product, left, right)
-            until = time.perf_counter() + budget
-            while True:
-                best = max(best, 2 * size**3 / seconds(product, left, right))
-                if time.perf_counter() > until:
-                    break
+            found[2 * size**3, product.__name__] = lambda a=left, b=right, call=product: call(a, b)
+    return found
+
+
+def matmul_rate(precision: str, sizes: tuple[int, ...], budget: float = 0.3, default: bool = False) -> float:
+    """The most floating-point operations a second that such products reach."""
+    best = 0.0
+    for (flops, _), call in square_products(precision, sizes, default).items():
+        seconds(call)
+        until = time.perf_counter() + budget
+        while True:
+            best = max(best, flops / seconds(call))
+            if time.perf_counter() > until:
+                break
     return best
 
 
@@ -124,13 +131,13 @@ def disagreement(steps: dict, tolerance: float) -> dict[str, float]:
     return losses
 
 
-def interleaved(steps: dict[str, list[Callable]], rounds: int, budget: float) -> dict[str, list[float]]:
+def interleaved(steps: dict[Any, list[Callable]], rounds: int, budget: float) -> dict[Any, list[float]]:
     """Mean seconds of a step, per implementation and round.
 
     In a round every implementation goes through all its batches in turn, so that what else the machine does falls on all
     alike. `rounds` 0: as many as the budget of seconds allows after a first step that does not count, at least 2.
     """
-    found: dict[str, list[float]] = {name: [] for name in steps}
+    found: dict[Any, list[float]] = {name: [] for name in steps}
     began = time.perf_counter()
     for calls in steps.values():
         seconds(calls[0])
@@ -146,7 +153,8 @@ def interleaved(steps: dict[str, list[Callable]], rounds: int, budget: float) ->
 def times(case: Case, names: list[str] | None, rounds: int, threads: int, sizes: tuple[int, ...]) -> dict:
     """Median seconds of a step of each implementation, their losses, and the share of the machine's rate they reach.
 
-    The rate is measured before and after, in the case's precision; the higher counts.
+    The rate is that of products of square matrices, of the best size, in the case's precision: a median like the steps', out of
+    the same rounds, for what a machine reaches changes from minute to minute.
     """
     from tests.benchmarks.flops import step_flops
     from tests.benchmarks.steps import TOLERANCE, build, implementations
@@ -156,12 +164,12 @@ def times(case: Case, names: list[str] | None, rounds: int, threads: int, sizes:
         keep_freed_memory()
     steps = {name: build(case, name) for name in names or implementations(case)}
     losses = disagreement(steps, TOLERANCE[case.precision])
-    rate = matmul_rate(case.precision, sizes)
     calls = {
         name: [lambda step=step, batch=batch: step(batch) for batch in step.batches] for name, step in steps.items()
     }
-    rounds_of = interleaved(calls, rounds, SECONDS)
-    rate = max(rate, matmul_rate(case.precision, sizes))
+    products = square_products(case.precision, sizes)
+    rounds_of = interleaved(calls | {key: [call] for key, call in products.items()}, rounds, SECONDS)
+    rate = max(key[0] / statistics.median(rounds_of[key]) for key in products)
     result = {}
     for name, step in steps.items():
         median = statistics.median(rounds_of[name])

@@ -1,0 +1,133 @@
+"""A layer as one step of autograd against the library's layer: outputs, attention maps and every gradient."""
+
+import copy
+
+import pytest
+import torch
+from transformers.models.bert.modeling_bert import BertLayer
+
+from lib import layers, models, products
+from lib.batches import Batch
+from lib.layers import Layer
+from lib.objectives import states, walk
+from lib.products import quicken
+
+LENGTHS = [12, 7, 3]
+KEPT = torch.arange(12) < torch.tensor(LENGTHS)[:, None]
+IDS = torch.randint(5, 60, KEPT.shape, generator=torch.Generator().manual_seed(1)) * KEPT
+BATCH = Batch(IDS, KEPT, IDS)
+
+
+@pytest.fixture(params=[True, False], ids=["onednn", "default"])
+def library(request, monkeypatch):
+    if request.param and not torch.backends.mkldnn.is_available():
+        pytest.skip("PyTorch was built without oneDNN")
+    monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
+    monkeypatch.setattr(layers, "MAPS", 2 * 12 * 12)  # a sequence at a time
+
+
+def encoder(dropout=0.0):
+    return models.new_encoder(vocab_size=60, layers=3, hidden=32, heads=2, intermediate=64, max_length=16, pad_id=0,
+                              initializer_range=0.3, dropout=dropout)  # fmt: skip
+
+
+WEIGHTS = torch.randn(*KEPT.shape, 32, generator=torch.Generator().manual_seed(2)) * KEPT[..., None]
+
+
+def gradients(model, batch=BATCH):
+    model.zero_grad()
+    out = model.base_model(input_ids=batch.inputs, attention_mask=batch.kept.long()).last_hidden_state
+    (out * WEIGHTS.to(out.dtype)).sum().backward()
+    found = {name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
+    return found | {"output": (out * batch.kept[..., None]).detach().double()}
+
+
+def far(found, exact):
+    """The largest distance to what is exact, as a share of it; of the biases of keys, whose gradient is 0, of the largest one."""
+    largest = max(float(value.norm()) for name, value in exact.items() if "key.bias" in name or name != "output")
+    return {name: float((found[name] - value).norm()) / (largest if "key.bias" in name else float(value.norm()))
+            for name, value in exact.items()}  # fmt: skip
+
+
+def test_outputs_and_gradients_are_the_librarys(library):
+    plain = encoder()
+    exact, ours = gradients(copy.deepcopy(plain).double()), gradients(quick := quicken(copy.deepcopy(plain)))
+    assert all(type(layer) is Layer for layer in quick.bert.encoder.layer)
+    assert ours.keys() == exact.keys() and max(far(ours, exact).values()) < 1e-5
+
+
+def test_under_autocast_they_are_no_further_from_exact_than_the_librarys(library):
+    plain = encoder()
+    exact = gradients(copy.deepcopy(plain).double())
+    with torch.autocast("cpu", torch.bfloat16):
+        theirs, ours = far(gradients(copy.deepcopy(plain)), exact), far(gradients(quicken(copy.deepcopy(plain))), exact)
+    assert sum(ours.values()) < 1.1 * sum(theirs.values()) and max(ours.values()) < 0.2
+
+
+def test_without_padding_there_is_no_mask(library):
+    plain, whole = encoder(), torch.ones_like(KEPT)
+    batch = Batch(IDS.clamp(min=5), whole, IDS)
+    exact = gradients(copy.deepcopy(plain).double(), batch)
+    assert max(far(gradients(quicken(plain), batch), exact).values()) < 1e-5
+
+
+def test_maps_and_what_is_learnt_from_them(library):
+    plain = encoder()
+    eager, quick = copy.deepcopy(plain).double(), quicken(plain)
+    eager.set_attn_implementation("eager")
+    theirs = eager.base_model(
+        input_ids=IDS, attention_mask=KEPT.long(), output_hidden_states=True, output_attentions=True
+    )
+    expected = sum(hidden[KEPT].pow(3).sum() for hidden in theirs.hidden_states)
+    pairs = (KEPT[:, None, :, None] & KEPT[:, None, None]).expand(-1, 2, -1, -1)
+    expected = expected + sum(maps[pairs].pow(2).sum() for maps in theirs.attentions[1:])
+    loss, seen = torch.zeros(()), []
+    for number, hidden, maps in walk(quick, BATCH, {2, 3}):
+        loss = loss + hidden[KEPT].pow(3).sum()
+        assert (maps is None) is (number not in {2, 3})
+        if maps is not None:
+            loss = loss + maps[pairs].pow(2).sum()
+            assert torch.allclose(maps.double()[pairs], theirs.attentions[number - 1][pairs], rtol=1e-4, atol=1e-6)
+        seen.append(number)
+    assert seen == [0, 1, 2, 3]
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    for model, found in ((eager, expected), (quick, loss)):
+        model.zero_grad()
+        found.backward()
+    for (name, ours), exact in zip(quick.named_parameters(), eager.parameters()):
+        if exact.grad is not None and "key.bias" not in name:
+            assert float((ours.grad - exact.grad).norm()) < 1e-4 * float(exact.grad.norm()), name
+
+
+def test_what_is_frozen_gets_no_gradient():
+    model = quicken(encoder())
+    model.bert.embeddings.requires_grad_(False)
+    model.bert.encoder.layer[0].requires_grad_(False)
+    model.bert.encoder.layer[1].attention.self.query.requires_grad_(False)
+    found = gradients(model)
+    assert not any(name.startswith(("bert.embeddings", "bert.encoder.layer.0.")) or "1.attention.self.query" in name
+                   for name in found)  # fmt: skip
+    every = gradients(quicken(encoder()))
+    assert found.keys() < every.keys() and all(torch.allclose(found[name], every[name], rtol=1e-5) for name in found)
+
+
+@pytest.mark.parametrize("case", ["dropout", "eager", "double"])
+def test_what_it_cannot_do_the_library_does(case, monkeypatch):
+    monkeypatch.setattr(Layer, "step", lambda *_: pytest.fail("computed in one step"))
+    model = quicken(encoder(dropout=0.5 if case == "dropout" else 0.0)).train()
+    if case == "eager":
+        model.set_attn_implementation("eager")
+    model = model.double() if case == "double" else model
+    assert all(torch.isfinite(value).all() for value in gradients(model).values())
+    if case == "dropout":
+        assert len(states(model, BATCH)[0]) == 4
+
+
+def test_a_frozen_network_is_cast_once_and_is_saved_and_copied_without():
+    frozen = quicken(encoder(), frozen=True)
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        first = frozen(IDS).logits
+        cast = frozen.bert.encoder.layer[0]._cast[1]
+        assert torch.equal(frozen(IDS).logits, first) and frozen.bert.encoder.layer[0]._cast[1] is cast
+    again = copy.deepcopy(frozen).bert.encoder.layer[0]
+    assert again._cast is None and type(again) is Layer and isinstance(again, BertLayer)
