@@ -12,7 +12,7 @@ from torch import nn
 
 from lib.products import Linear, add_product, product
 
-BLOCK = {"cpu": 20 * 2**20, "cuda": 2**27}
+BLOCK = {"cpu": 20 * 2**20, "cuda": 2**26}
 """Most bytes of one network's logits held at a time. Fewer rows make thin matrix products."""
 FEWEST, MOST = 16, {"cpu": 512, "cuda": 4096}  # rows of a block
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers.models.bert.modeling_bert import BertLayer
 
-from lib import kernels
+from lib.activations import gelu, gelu_backward
 from lib.products import linear, product
 
 MAPS = 2**22
@@ -54,7 +54,7 @@ class _Layer(torch.autograd.Function):
         if wants_maps:  # those who learn from them keep as much again; these two cost little to make anew
             seen = first = None
         inner = linear(h.to(low), weights.inner, weights.inner_bias)
-        second = h.add_(linear(kernels.gelu(inner), weights.outer, weights.outer_bias))
+        second = h.add_(linear(gelu(inner), weights.outer, weights.outer_bias))
         y, mean_2, scale_2 = torch.native_layer_norm(second, (hidden,), gain_2, shift_2, eps)
         if any(ctx.needs_input_grad):
             ctx.heads, ctx.low = heads, low
@@ -86,7 +86,7 @@ class _Layer(torch.autograd.Function):
         h = (first - mean_1).mul_(scale_1).mul_(gain_1).add_(shift_1).to(low)
         d_low = d_second.to(low)
         d_inner = product(d_low, weights.outer)
-        active = kernels.gelu_backward(inner, d_inner)
+        active = gelu_backward(inner, d_inner)
         d_outer = of_weights(d_low, active, 12)
         del active, inner
         d_wi = of_weights(d_inner, h, 10)

@@ -5,8 +5,8 @@ Operations are those of the matrix products, a multiply-add being two; a backwar
 
 from dataclasses import dataclass, replace
 
-HEAD_LOGITS = 2**26
-"""lib.head holds so many logits of a network at a time on a GPU."""
+HEAD_LOGITS = 2**25
+"""lib.head holds so many logits of a network at a time on a GPU, in bf16; with what it makes of them 32 bytes each."""
 GIB = 2**30
 
 
@@ -72,5 +72,5 @@ def training_memory(
     each = 50 if precision != "no" else 80  # bytes kept of a position, for each layer and each hidden unit
     kept = positions * largest.layers * largest.hidden * each
     weights = 16 * trained + (6 if precision != "no" else 4) * (teacher.parameters if teacher else 0)
-    logits = 4 * 4 * min(HEAD_LOGITS, positions * largest.vocabulary)
+    logits = 32 * min(HEAD_LOGITS, positions * largest.vocabulary)
     return (weights + kept + logits + maps) / GIB + 0.7  # what the driver takes

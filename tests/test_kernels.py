@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lib import kernels
+from lib import activations, compiled, kernels
 from lib.head import plain_rows
 
 ROWS, VOCABULARY = 13, 2500  # more than two chunks, not a multiple of any
@@ -107,11 +107,11 @@ def test_gelu_and_its_gradient(dtype, tolerance, size):
     by = torch.linspace(-2, 3, size).to(dtype)
     wide = u.double().requires_grad_()
     F.gelu(wide).backward(by.double())
-    assert torch.allclose(kernels.gelu(u).double(), F.gelu(u.double()), atol=tolerance, rtol=tolerance)
+    assert torch.allclose(activations.gelu(u).double(), F.gelu(u.double()), atol=tolerance, rtol=tolerance)
     gradient = by.clone()
-    assert torch.equal(kernels.gelu_backward(u, gradient), kernels.gelu(u))
+    assert torch.equal(activations.gelu_backward(u, gradient), activations.gelu(u))
     assert torch.allclose(gradient.double(), wide.grad, atol=2 * tolerance, rtol=2 * tolerance)
 
 
 def test_pytorch_has_threads_for_them():
-    assert kernels._run_by_all() is not None or not torch.backends.openmp.is_available()
+    assert compiled._run_by_all() is not None or not torch.backends.openmp.is_available()

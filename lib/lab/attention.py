@@ -13,7 +13,6 @@ from lib.lab.sentences import encoded, example, tokens
 from lib.lab.view import WIDE, View, live, said
 from lib.losses import attention_loss
 from lib.mappings import Targets, layer_mapping
-from lib.objectives import mean_of
 
 MAPPINGS = ("adjacent", "uniform", "top", "skip")
 ABOUT = {
@@ -30,6 +29,11 @@ def matched(mapping: str, layers: int, teacher_layers: int) -> Targets:
         return layer_mapping(mapping, layers, teacher_layers)[1]
     except ValueError as error:
         raise InputError(f"mapping: {error}") from None
+
+
+def mean_of(maps: dict[int, torch.Tensor], layers: list[int]) -> torch.Tensor:
+    """The target that some layers of the teacher make, in fp32."""
+    return torch.stack([maps[layer] for layer in layers]).float().mean(0)
 
 
 def distance(student: torch.Tensor, target: torch.Tensor) -> float:
