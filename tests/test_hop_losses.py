@@ -330,3 +330,15 @@ def test_frozen_embeddings_cost_no_gradient_and_leave_the_others_as_they_were(mo
     gone = {name for name in frozen if frozen[name] is None}
     assert gone == {name for name in free if name.startswith("bert.embeddings.")}
     assert all(torch.allclose(frozen[name], free[name], rtol=1e-5, atol=1e-7) for name in set(frozen) - gone)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_target_that_is_spent_makes_room_for_the_difference(padded):
+    kept = torch.arange(4) < torch.tensor([4, 2 if padded else 4])[:, None]
+    ours, theirs = torch.randn(2, 4, 6, requires_grad=True), torch.randn(2, 4, 6)
+    expected = hidden_loss(ours, theirs, kept)
+    (gradient,) = torch.autograd.grad(expected, ours)
+    target = theirs.clone()
+    found = hidden_loss(ours, target, kept, spent=True)
+    assert torch.equal(found, expected) and not torch.equal(target, theirs)
+    assert torch.equal(torch.autograd.grad(found, ours)[0], gradient)

@@ -75,7 +75,7 @@ CASES = [
     *_both(Case("base", **BASE), 0.65, 0.47, rate=0.75),
     *_both(Case("base_bf16", precision="bf16", **BASE), 0.27, 0.20, rate=0.35),
     Case("hop", kind="hop", target=0.6, **BASE | {"layers": (12, 11)}),
-    Case("hop_bf16", kind="hop", precision="bf16", **BASE | {"layers": (12, 11)}),
+    Case("hop_bf16", kind="hop", precision="bf16", target=0.6, **BASE | {"layers": (12, 11)}),
     *_both(replace(SMALL, name="kept", keep=True)),
     *_both(Case("base_kept", keep=True, **BASE), rate=0.75),
 ]
