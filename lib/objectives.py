@@ -149,13 +149,13 @@ def walk(
 ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor | None]]:
     """As `states`, one after the other: 0 and the embeddings' output, then the number of each layer, its hidden output, and its
     attention map if it is one of `maps`. What has been given is not kept here."""
-    layers = model.base_model.encoder.layer
-    x = model.base_model.embeddings(input_ids=batch.inputs) if not in_pieces(model) else None
+    layers, words = model.base_model.encoder.layer, model.get_input_embeddings().weight
     seen = None if batch.kept.all() else batch.kept[:, None, None]
-    if x is None or not all(isinstance(layer, Layer) and layer.is_plain(x, seen) for layer in layers):
+    if in_pieces(model) or not all(isinstance(layer, Layer) and layer.is_plain(words, seen) for layer in layers):
         hidden, found = states(model, batch, maps)
         yield from ((number, state, found.get(number)) for number, state in enumerate(hidden))
         return
+    x = model.base_model.embeddings(input_ids=batch.inputs)
     yield 0, x, None
     for number, layer in enumerate(layers, 1):
         x, map_ = layer.step(x, seen, number in maps)
