@@ -22,8 +22,11 @@ EFFICIENCY = (
 
 def copy_of_the_project(folder):
     """The project elsewhere, so that a test may change its parameters and never meets outputs of the user's."""
+    import lib.activations
+    import lib.kernels  # noqa: F401  # compiled by now, if never before, and what was compiled is copied too
+
     for name in ("lib", "notebooks", "params"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc", ".ipynb_checkpoints"))
     for name in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy2(ROOT / name, folder)  # with their dates: the environment is not older than they are
     (folder / ".venv").symlink_to(ROOT / ".venv")
