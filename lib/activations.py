@@ -64,34 +64,36 @@ def _gelu(data):
                 if by_at:
                     widen(carray(halves(by_at + 2 * a), (z - a,)), by)
             else:
-                u, to = carray(floats(u_at + 4 * a), (z - a,)), carray(floats(to_at + 4 * a), (z - a,))
+                u = carray(floats(u_at + 4 * a), (z - a,))
+                to = wide[1, : z - a] if u_at == to_at else carray(floats(to_at + 4 * a), (z - a,))  # one that is not u
                 by = carray(floats(by_at + 4 * a), (z - a,)) if by_at else to
             if by_at:
                 _active_and_gradient(u, to, by)
             else:
                 _active(u, to)
+            if u_at == to_at and not low:
+                u[:] = to
             if low:
                 narrow(to, carray(halves(to_at + 2 * a), (z - a,)))
                 if by_at:
                     narrow(by, carray(halves(by_at + 2 * a), (z - a,)))
 
 
-def gelu(u: torch.Tensor) -> torch.Tensor:
+def gelu(u: torch.Tensor, in_place: bool = False) -> torch.Tensor:
     """u Φ(u) of every number, without gradient; u is fp32 or bf16, contiguous."""
-    return _gelu_of(u, None)
+    return _gelu_of(u, None, u if in_place else torch.empty_like(u))
 
 
 def gelu_backward(u: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     """gelu(u); `by`, of u's shape, is multiplied in place by the derivative Φ(u) + u φ(u)."""
-    return _gelu_of(u, by)
+    return _gelu_of(u, by, torch.empty_like(u))
 
 
-def _gelu_of(u: torch.Tensor, by: torch.Tensor | None) -> torch.Tensor:
+def _gelu_of(u: torch.Tensor, by: torch.Tensor | None, to: torch.Tensor) -> torch.Tensor:
     for part in (u, by):
         if part is not None and (part.dtype not in (torch.float32, torch.bfloat16) or part.dtype != u.dtype
                                  or not part.is_contiguous() or part.numel() != u.numel()):  # fmt: skip
             raise ValueError(f"a tensor of {part.dtype}, {tuple(part.shape)}: needed is a whole one in fp32 or bf16")
-    to = torch.empty_like(u)
     threads = torch.get_num_threads() if u.numel() > WORTH_THREADS else 1
     counter = np.zeros(1, np.int64)
     data = np.array([counter.ctypes.data, threads, u.numel(), u.dtype == torch.bfloat16, u.data_ptr(), to.data_ptr(),

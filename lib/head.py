@@ -12,8 +12,9 @@ from torch import nn
 
 from lib.products import Linear, add_product, product
 
-BLOCK = {"cpu": 20 * 2**20, "cuda": 2**26}
-"""Most bytes of one network's logits held at a time. Fewer rows make thin matrix products."""
+BLOCK = {"cpu": (20 * 2**20, 36 * 2**20), "cuda": (2**26, 2**26)}
+"""Bytes of one network's logits held at a time, at least and at most: within these a quarter of all. Fewer rows make thin matrix
+products."""
 FEWEST, MOST = 16, {"cpu": 512, "cuda": 4096}  # rows of a block
 
 
@@ -32,7 +33,7 @@ class _Fused(torch.autograd.Function):
         theirs = teacher_weight.to(low) if soft else None
         rows_learn, weight_learns, bias_learns = ctx.needs_input_grad[:3]  # a frozen weight costs no gradient
         d_hidden = torch.empty_like(hidden, dtype=torch.float32) if rows_learn else None
-        d_weight = torch.zeros_like(weight, dtype=torch.float32) if weight_learns else None
+        d_weight = torch.empty_like(weight, dtype=torch.float32) if weight_learns else None
         sum_mlm = sum_soft = 0.0
         # The weights are divided by thousands of positions: too small for fp16. Gradients are formed as if the larger were
         # 1, and get their size in `backward`, in fp32.
@@ -56,7 +57,9 @@ class _Fused(torch.autograd.Function):
                 if rows_learn:
                     d_hidden[rows] = product(logits, ours)
                 if weight_learns:
-                    add_product(d_weight, logits.t(), h)
+                    add_product(d_weight, logits.t(), h, to_nothing=start == 0)
+        if weight_learns and not len(hidden):
+            d_weight.zero_()
         d_bias = room[:, -1].sum(0) if bias_learns else None
         ctx.scale, ctx.dtype = scale, hidden.dtype
         ctx.save_for_backward(d_hidden, d_weight, d_bias)
@@ -90,7 +93,8 @@ def _weight(decoder: nn.Linear, rows: torch.Tensor) -> torch.Tensor:
 def _rows_of_a_block(rows: int, bytes_of_one: int, device: str) -> int:
     """The same for all blocks but for what division leaves over."""
     kind = "cuda" if device == "cuda" else "cpu"
-    blocks = math.ceil(rows / max(FEWEST, min(MOST[kind], BLOCK[kind] // bytes_of_one)))
+    least, most = (max(FEWEST, min(MOST[kind], held // bytes_of_one)) for held in BLOCK[kind])
+    blocks = max(math.ceil(rows / most), min(4, math.ceil(rows / least)))
     return math.ceil(rows / max(blocks, 1)) or 1
 
 

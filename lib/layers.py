@@ -41,9 +41,9 @@ class _Layer(torch.autograd.Function):
     """h = LN(x + attention(x)), y = LN(h + W_2 gelu(W_1 h)); Devlin et al. 2018, Vaswani et al. 2017 section 3.1."""
 
     @staticmethod
-    def forward(ctx, x, real, heads, eps, weights, wants_maps, *parameters):
+    def forward(ctx, x, real, heads, eps, weights, wants_maps, learns, *parameters):
         """y of x, [sequences, length, hidden], and the attention maps, [sequences, heads, length, length] in fp32, or None; real
-        [sequences, 1, 1 or length, length], True where a key may be seen, or None."""
+        [sequences, 1, 1 or length, length], True where a key may be seen, or None. Without `learns` no backward pass follows."""
         gain_1, shift_1, gain_2, shift_2 = parameters[8], parameters[9], parameters[14], parameters[15]
         low, shape, hidden = weights.qkv.dtype, x.shape, x.shape[-1]
         rows = x.reshape(-1, hidden)
@@ -54,9 +54,9 @@ class _Layer(torch.autograd.Function):
         if wants_maps:  # those who learn from them keep as much again; these two cost little to make anew
             seen = first = None
         inner = linear(h.to(low), weights.inner, weights.inner_bias)
-        second = h.add_(linear(gelu(inner), weights.outer, weights.outer_bias))
+        second = h.add_(linear(gelu(inner, in_place=not learns), weights.outer, weights.outer_bias))
         y, mean_2, scale_2 = torch.native_layer_norm(second, (hidden,), gain_2, shift_2, eps)
-        if any(ctx.needs_input_grad):
+        if learns:
             ctx.heads, ctx.low = heads, low
             ctx.set_materialize_grads(False)  # of maps that nobody learns from
             ctx.save_for_backward(
@@ -68,7 +68,7 @@ class _Layer(torch.autograd.Function):
     def backward(ctx, by, by_maps):
         x, real, qkv, seen, first, mean_1, scale_1, inner, second, mean_2, scale_2, *parameters = ctx.saved_tensors
         gain_1, shift_1, gain_2, shift_2 = parameters[8], parameters[9], parameters[14], parameters[15]
-        learns, weights, shape, hidden = ctx.needs_input_grad[6:], _packed(ctx.low, parameters), x.shape, x.shape[-1]
+        learns, weights, shape, hidden = ctx.needs_input_grad[7:], _packed(ctx.low, parameters), x.shape, x.shape[-1]
         low = ctx.low
         by = torch.zeros_like(x) if by is None else by
 
@@ -103,7 +103,7 @@ class _Layer(torch.autograd.Function):
         thirds = [None if part is None else part.split(hidden) for part in (d_w, d_b)]
         attention = [None if part is None else part[number] for number in range(3) for part in thirds]
         d_x = d_first.add_(product(d_qkv, weights.qkv)).view(shape) if ctx.needs_input_grad[0] else None
-        return (d_x, *[None] * 5, *attention, *d_out, d_gain_1, d_shift_1, *d_wi, *d_outer, d_gain_2, d_shift_2)
+        return (d_x, *[None] * 6, *attention, *d_out, d_gain_1, d_shift_1, *d_wi, *d_outer, d_gain_2, d_shift_2)
 
 
 def _attend(
@@ -185,10 +185,10 @@ class Layer(BertLayer):
         modules = (its.query, its.key, its.value, self.attention.output.dense, norm, self.intermediate.dense, self.output.dense,
                    self.output.LayerNorm)  # fmt: skip
         parameters = [part for module in modules for part in (module.weight, module.bias)]
+        learns = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *parameters))
+        weights = self._weights(low, parameters)
         with torch.autocast("cpu", enabled=False):
-            return _Layer.apply(
-                x, real, its.num_attention_heads, norm.eps, self._weights(low, parameters), maps, *parameters
-            )
+            return _Layer.apply(x, real, its.num_attention_heads, norm.eps, weights, maps, learns, *parameters)
 
     def _weights(self, low: torch.dtype, parameters) -> Weights:
         if self._cast is not None and self._cast[0] == low:

@@ -66,15 +66,16 @@ def product(left: torch.Tensor, right: torch.Tensor, out: torch.Tensor | None = 
     return torch.mm(left, right, out=out)
 
 
-def add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """to += left · right without gradient, `to` in fp32: a product that needs next to no memory beside it."""
-    if to.device.type != "cpu":
-        to.add_(left @ right)
-    elif left.dtype == torch.float32 and not onednn_pays():
-        to.addmm_(left, right)
-    else:
-        for a in range(0, len(to), height := max(1, SLAB // to.shape[1])):
-            to[a : a + height].add_(product(left[a : a + height], right))
+def add_product(to: torch.Tensor, left: torch.Tensor, right: torch.Tensor, to_nothing: bool = False) -> None:
+    """to += left · right without gradient, `to` in fp32: a product that needs next to no memory beside it. `to_nothing`: what is
+    in `to` does not count, as if it were 0."""
+    if left.dtype == torch.float32 and not (to.device.type == "cpu" and onednn_pays()):
+        to.addmm_(left, right, beta=0 if to_nothing else 1)
+        return
+    height = max(1, SLAB // sum(right.shape)) if to.device.type == "cpu" else len(to)  # the library may copy left's part too
+    for a in range(0, len(to), height):
+        part = product(left[a : a + height], right)
+        to[a : a + height].copy_(part) if to_nothing else to[a : a + height].add_(part)
 
 
 def _takes(dtype: torch.dtype) -> bool:

@@ -108,6 +108,8 @@ def test_gelu_and_its_gradient(dtype, tolerance, size):
     wide = u.double().requires_grad_()
     F.gelu(wide).backward(by.double())
     assert torch.allclose(activations.gelu(u).double(), F.gelu(u.double()), atol=tolerance, rtol=tolerance)
+    over = u.clone()
+    assert activations.gelu(over, in_place=True) is over and torch.equal(over, activations.gelu(u))
     gradient = by.clone()
     assert torch.equal(activations.gelu_backward(u, gradient), activations.gelu(u))
     assert torch.allclose(gradient.double(), wide.grad, atol=2 * tolerance, rtol=2 * tolerance)
