@@ -15,6 +15,7 @@ GPU ?=
 DOWNLOAD ?=
 GPUS ?= $(shell nvidia-smi -L 2>/dev/null | wc -l)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
+TESTERS := $(shell printf '%s\n' $(CORES) 8 | sort -n | head -n 1)
 PYTHON ?= python3.11
 PYTHON := $(shell command -v $(PYTHON) 2>/dev/null || echo python3)
 
@@ -47,7 +48,7 @@ plan: $(READY)
 	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
 
 test: $(READY)
-	@python -m pytest
+	@python -m pytest -n $(TESTERS) --dist loadfile
 
 test-survival: $(READY)
 	@SURVIVAL=1 python -m pytest -s tests/test_survival.py
