@@ -14,7 +14,7 @@ from lib.study import Study, scales, studies
 
 NOTHING = (
     "**Nothing has run yet.** In a terminal, `make report` trains teachers and students on toy languages and writes the report: "
-    "twenty to twenty-five minutes on two cores. `make report STUDIES=herbert` is the shortest of the four studies, some minutes. "
+    "a quarter of an hour on two recent cores. `make report STUDIES=herbert` is the shortest of the four studies, some minutes. "
     "Then run this notebook again; until then every widget below says what it waits for."
 )
 
