@@ -2,10 +2,10 @@
 
 import numpy as np
 import torch
-from numba import carray, cfunc, njit
+from numba import carray, njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
-from lib.compiled import CHUNK, EXACT, exp, f32, floats, halves, narrow, next_part, on_all_threads, widen
+from lib.compiled import CHUNK, EXACT, exp, f32, floats, halves, kernel, narrow, next_part, on_all_threads, widen
 
 WORTH_THREADS = 2**15
 """Fewer numbers than these are done by one thread."""
@@ -47,7 +47,7 @@ def _active_and_gradient(u, to, by):
         by[j] *= phi + u[j] * f32(0.3989422804014327) * exp(f32(-0.5) * u[j] * u[j])
 
 
-@cfunc("void(voidptr)", cache=True, error_model="numpy")
+@kernel
 def _gelu(data):
     """GELU of n numbers, and its gradient where `by_at` is not 0; see gelu and gelu_backward."""
     counter, parts, n, low, u_at, to_at, by_at = to_fixed_tuple(carray(data, 7, np.int64), 7)
@@ -92,8 +92,9 @@ def gelu_backward(u: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
 def _gelu_of(u: torch.Tensor, by: torch.Tensor | None, to: torch.Tensor) -> torch.Tensor:
     for part in (u, by):
         if part is not None and (part.dtype not in (torch.float32, torch.bfloat16) or part.dtype != u.dtype
-                                 or not part.is_contiguous() or part.numel() != u.numel()):  # fmt: skip
-            raise ValueError(f"a tensor of {part.dtype}, {tuple(part.shape)}: needed is a whole one in fp32 or bf16")
+                                 or not part.is_contiguous() or part.numel() != u.numel()
+                                 or part.device.type != "cpu"):  # fmt: skip
+            raise ValueError(f"a tensor of {part.dtype}, {tuple(part.shape)}: needed is a whole one in fp32 or bf16 on a processor")
     threads = torch.get_num_threads() if u.numel() > WORTH_THREADS else 1
     counter = np.zeros(1, np.int64)
     data = np.array([counter.ctypes.data, threads, u.numel(), u.dtype == torch.bfloat16, u.data_ptr(), to.data_ptr(),

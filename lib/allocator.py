@@ -5,6 +5,7 @@ import functools
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LARGEST = 2**31 - 1  # the parameters are ints
+HIGHEST_ONCE = 2**25  # older ones take no more for the first
 
 
 @functools.cache
@@ -12,11 +13,12 @@ def keep_freed_memory() -> bool:
     """Let the C library keep what is freed instead of giving it back to the system; whether it will.
 
     By default every larger tensor is a mapping of its own, which goes back when it is freed: the next step gets its memory
-    as fresh pages, and pays a fault for each, on virtual machines more than for what is computed in them. What a process
-    holds at most does not change, only that it holds it until its end.
+    as fresh pages, and pays a fault for each, on virtual machines more than for what is computed in them. The process then
+    holds about as much until its end as it held at most.
     """
     try:
         libc = ctypes.CDLL("libc.so.6")
-        return bool(libc.mallopt(M_MMAP_THRESHOLD, LARGEST) and libc.mallopt(M_TRIM_THRESHOLD, LARGEST))
+        mapped = libc.mallopt(M_MMAP_THRESHOLD, LARGEST) or libc.mallopt(M_MMAP_THRESHOLD, HIGHEST_ONCE)
+        return bool(libc.mallopt(M_TRIM_THRESHOLD, LARGEST) and mapped)
     except (OSError, AttributeError):
         return False  # another C library, which has ways of its own

@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from lib.products import Linear, add_product, product
 
@@ -26,12 +27,13 @@ class _Fused(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, hidden, weight, bias, labels, teacher, teacher_weight, teacher_bias, mlm, soft, temperature):
+    def forward(ctx, hidden, weight, bias, labels, teacher, teacher_weight, teacher_bias, mlm, soft, temperature, learns):
         device, vocabulary = hidden.device.type, len(weight)
         low = _format(hidden)
         ours, biases = weight.to(low), (bias.float(), teacher_bias.float() if soft else None)
         theirs = teacher_weight.to(low) if soft else None
-        rows_learn, weight_learns, bias_learns = ctx.needs_input_grad[:3]  # a frozen weight costs no gradient
+        # A frozen weight costs no gradient, and nothing does where none is asked for.
+        rows_learn, weight_learns, bias_learns = (learns and needed for needed in ctx.needs_input_grad[:3])
         d_hidden = torch.empty_like(hidden, dtype=torch.float32) if rows_learn else None
         d_weight = torch.empty_like(weight, dtype=torch.float32) if weight_learns else None
         sum_mlm = sum_soft = 0.0
@@ -71,12 +73,13 @@ class _Fused(torch.autograd.Function):
         return mlm * sums[0] + soft * sums[1], *sums
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, by, *_):
         by = by.float() * ctx.scale
         # In place: a second gradient of the weights would be as large as they are.
         found = [None if part is None else part.mul_(by) for part in ctx.saved_tensors]
         found[0] = None if found[0] is None else found[0].to(ctx.dtype)
-        return (*found, *[None] * 7)
+        return (*found, *[None] * 8)
 
 
 def _format(rows: torch.Tensor) -> torch.dtype:
@@ -132,11 +135,11 @@ def plain_rows(logits, targets, labels, biases, room, *, temperature, soft, mlm)
     here = (labels >= 0).nonzero().squeeze(-1) if mlm else labels.new_empty(0)
     gradient = torch.zeros_like(z) if not soft else None
     if soft:
-        log_p = targets.float().add_(biases[1]).div_(temperature).log_softmax(-1)
-        log_q = (z / temperature).log_softmax(-1)
-        p = log_p.exp()
-        divergence = log_p.sub_(log_q).mul_(p).sum(dtype=torch.float64)
-        gradient = log_q.exp_().sub_(p).mul_(soft)
+        log_q = targets.float().add_(biases[1]).div_(temperature).log_softmax(-1)
+        log_p = (z / temperature).log_softmax(-1)
+        q = log_q.exp()
+        divergence = log_q.sub_(log_p).mul_(q).sum(dtype=torch.float64)
+        gradient = log_p.exp_().sub_(q).mul_(soft)
     if len(here):
         log_p, y = z[here].log_softmax(-1), labels[here].unsqueeze(-1)
         cross_entropy = -log_p.gather(1, y).sum(dtype=torch.float64)
@@ -166,4 +169,5 @@ def fused_losses(
         with torch.no_grad():
             targets = (theirs.transform(teacher_hidden), _weight(theirs.decoder, teacher_hidden), theirs.decoder.bias)
     rows = head.transform(hidden)
-    return _Fused.apply(rows, head.decoder.weight, head.decoder.bias, labels, *targets, mlm, soft, temperature)
+    learns = torch.is_grad_enabled()
+    return _Fused.apply(rows, head.decoder.weight, head.decoder.bias, labels, *targets, mlm, soft, temperature, learns)

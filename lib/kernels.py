@@ -5,7 +5,7 @@ PyTorch's operations go through memory once each, and there are some twenty of t
 
 import numpy as np
 import torch
-from numba import carray, cfunc, njit
+from numba import carray, njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from lib.compiled import (
@@ -17,6 +17,7 @@ from lib.compiled import (
     f32,
     floats,
     halves,
+    kernel,
     narrow,
     next_part,
     on_all_threads,
@@ -145,7 +146,7 @@ def _row(s, t, label, bias_s, bias_t, hard, column, top, x, y, temperature, soft
     return (np.log(sum_hard) + highest - gold if label >= 0 else 0.0), divergence
 
 
-@cfunc("void(voidptr)", cache=True, error_model="numpy")
+@kernel
 def _head(data):
     """Rows of a block by the threads that call this, each of which takes parts until none is left. `data`: see head_rows."""
     given = to_fixed_tuple(carray(data, 13, np.int64), 13)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 from transformers.models.bert.modeling_bert import BertLayer
 
-from lib.activations import gelu, gelu_backward
-from lib.products import linear, product
+from lib.products import Linear, linear, product
 
 MAPS = 2**22
 """Most numbers of attention maps that the backward pass holds at a time."""
@@ -44,6 +44,8 @@ class _Layer(torch.autograd.Function):
     def forward(ctx, x, real, heads, eps, weights, wants_maps, learns, *parameters):
         """y of x, [sequences, length, hidden], and the attention maps, [sequences, heads, length, length] in fp32, or None; real
         [sequences, 1, 1 or length, length], True where a key may be seen, or None. Without `learns` no backward pass follows."""
+        from lib.activations import gelu  # not before it is needed: it loads a compiler
+
         gain_1, shift_1, gain_2, shift_2 = parameters[8], parameters[9], parameters[14], parameters[15]
         low, shape, hidden = weights.qkv.dtype, x.shape, x.shape[-1]
         rows = x.reshape(-1, hidden)
@@ -65,17 +67,22 @@ class _Layer(torch.autograd.Function):
         return y.view(shape), maps
 
     @staticmethod
+    @once_differentiable
+    @torch.autocast("cpu", enabled=False)
     def backward(ctx, by, by_maps):
+        from lib.activations import gelu_backward
+
         x, real, qkv, seen, first, mean_1, scale_1, inner, second, mean_2, scale_2, *parameters = ctx.saved_tensors
         gain_1, shift_1, gain_2, shift_2 = parameters[8], parameters[9], parameters[14], parameters[15]
         learns, weights, shape, hidden = ctx.needs_input_grad[7:], _packed(ctx.low, parameters), x.shape, x.shape[-1]
         low = ctx.low
         by = torch.zeros_like(x) if by is None else by
 
-        def of_weights(output: torch.Tensor, into: torch.Tensor, place: int) -> tuple:
-            """Gradients of a weight and its bias, the parameters at `place`, out of its output's and its input."""
-            return (product(output.t(), into).float() if learns[place] else None,
-                    output.sum(0, dtype=torch.float32) if learns[place + 1] else None)  # fmt: skip
+        def of_weights(output: torch.Tensor, into: torch.Tensor, *places: int) -> tuple:
+            """Gradients of a weight and its bias out of its output's and its input; None if no weight, or no bias behind one, of
+            those at `places` learns."""
+            return (product(output.t(), into).float() if any(learns[place] for place in places) else None,
+                    output.sum(0, dtype=torch.float32) if any(learns[place + 1] for place in places) else None)  # fmt: skip
 
         if first is None:
             seen, _ = _attend(qkv, shape, ctx.heads, real, False)
@@ -99,7 +106,7 @@ class _Layer(torch.autograd.Function):
         d_low = d_first.to(low)
         d_out = of_weights(d_low, seen, 6)
         d_qkv = attention_backward(qkv, product(d_low, weights.out), real, shape, ctx.heads, by_maps)
-        d_w, d_b = of_weights(d_qkv, x.reshape(-1, hidden).to(low), 0) if any(learns[:6]) else (None, None)
+        d_w, d_b = of_weights(d_qkv, x.reshape(-1, hidden).to(low), 0, 2, 4)
         thirds = [None if part is None else part.split(hidden) for part in (d_w, d_b)]
         attention = [None if part is None else part[number] for number in range(3) for part in thirds]
         d_x = d_first.add_(product(d_qkv, weights.qkv)).view(shape) if ctx.needs_input_grad[0] else None
@@ -120,7 +127,7 @@ def _maps(q: torch.Tensor, k: torch.Tensor, real: torch.Tensor | None) -> torch.
     """Attention maps, [sequences, heads, length, length]; queries and keys [sequences, heads, length, width]."""
     scores = torch.matmul(q * q.shape[-1] ** -0.5, k.mT)
     if real is not None:
-        scores.masked_fill_(~real[:, :, :1], torch.finfo(scores.dtype).min)
+        scores.masked_fill_(~real, torch.finfo(scores.dtype).min)
     return torch.softmax(scores, -1)
 
 
@@ -143,7 +150,7 @@ def attention_backward(
         split = qkv[rows].view(-1, length, 3, heads, width).permute(2, 0, 3, 1, 4)
         q, k, v = split.contiguous() if qkv.dtype == torch.float32 else split.float()
         d_seen = by[rows].view(-1, length, heads, width).transpose(1, 2).float()
-        maps = _maps(q, k, None if real is None else real[here])
+        maps = _maps(q, k, real if real is None or len(real) == 1 else real[here])
         d_maps = torch.matmul(d_seen, v.mT)
         if by_maps is not None:
             d_maps += by_maps[here]
@@ -154,6 +161,11 @@ def attention_backward(
     return d_qkv
 
 
+def _format(x: torch.Tensor) -> torch.dtype:
+    """The number format that a processor multiplies in."""
+    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+
+
 class Layer(BertLayer):
     """The library's layer, made of one by `lib.products.quicken`. On a processor, where no dropout acts and no attention maps
     are handed out, it computes what the library's does in one step; else it is the library's."""
@@ -162,33 +174,39 @@ class Layer(BertLayer):
     _cast: tuple | None = None
 
     def forward(self, hidden_states, attention_mask=None, *args, **kwargs):
-        other = any(args) or kwargs.get("past_key_values") or kwargs.get("encoder_attention_mask") is not None
+        others = *args, kwargs.get("past_key_values"), kwargs.get("encoder_attention_mask")
+        other = any(given is not None for given in others)
         plain = self.attention.self.config._attn_implementation == "sdpa" and not other
         if plain and self.is_plain(hidden_states, attention_mask):
             return self.step(hidden_states, attention_mask)[0]
         return super().forward(hidden_states, attention_mask, *args, **kwargs)
 
     def is_plain(self, x: torch.Tensor, real: torch.Tensor | None) -> bool:
-        """Whether `step` can compute this."""
+        """Whether `step` can compute this: it reads the weights, and calls none of the modules that hold them."""
         config, weight = self.attention.self.config, self.attention.self.query.weight
         dropout = self.training and (config.hidden_dropout_prob or config.attention_probs_dropout_prob)
         masked = real is not None and (real.dtype != torch.bool or real.dim() != 4 or real.shape[1] != 1)
+        whole = all(type(module) in (Linear, torch.nn.LayerNorm) and not module._forward_hooks
+                    and not module._forward_pre_hooks for module in self._modules_used())  # fmt: skip
         return (x.device.type == "cpu" and x.dtype == torch.float32 == weight.dtype and config.hidden_act == "gelu"
-                and not masked and not dropout and type(weight) in (torch.nn.Parameter, torch.Tensor))  # fmt: skip
+                and _format(x) in (torch.float32, torch.bfloat16) and not getattr(config, "is_decoder", False) and not masked
+                and not dropout and whole and type(weight) in (torch.nn.Parameter, torch.Tensor))  # fmt: skip
+
+    def _modules_used(self) -> tuple[torch.nn.Module, ...]:
+        its, output = self.attention.self, self.attention.output
+        return (its.query, its.key, its.value, output.dense, output.LayerNorm, self.intermediate.dense, self.output.dense,
+                self.output.LayerNorm)  # fmt: skip
 
     def step(
         self, x: torch.Tensor, real: torch.Tensor | None, maps: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The layer's output and, if asked for, its attention maps; see _Layer.forward."""
-        low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        its, norm = self.attention.self, self.attention.output.LayerNorm
-        modules = (its.query, its.key, its.value, self.attention.output.dense, norm, self.intermediate.dense, self.output.dense,
-                   self.output.LayerNorm)  # fmt: skip
-        parameters = [part for module in modules for part in (module.weight, module.bias)]
+        low, parameters = _format(x), [part for module in self._modules_used() for part in (module.weight, module.bias)]
         learns = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *parameters))
         weights = self._weights(low, parameters)
         with torch.autocast("cpu", enabled=False):
-            return _Layer.apply(x, real, its.num_attention_heads, norm.eps, weights, maps, learns, *parameters)
+            heads, eps = self.attention.self.num_attention_heads, self.output.LayerNorm.eps
+            return _Layer.apply(x, real, heads, eps, weights, maps, learns, *parameters)
 
     def _weights(self, low: torch.dtype, parameters) -> Weights:
         if self._cast is not None and self._cast[0] == low:

@@ -5,6 +5,7 @@ Sums make k accumulated micro-batches equal to one batch of all their sequences,
 
 import torch
 import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
 
 
 def mlm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -55,6 +56,7 @@ class _SquaredError(torch.autograd.Function):
         return torch.dot(flat, flat)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, by):
         if ctx.used:
             raise RuntimeError("the gradient of this loss can be had once: its memory is used again")

@@ -82,7 +82,8 @@ class Distillation(nn.Module):
 
     def _hidden_states_of_student(self, batch: Batch, head: bool) -> torch.Tensor:
         """As `hidden_states`. Where the `head`, tied to the input embeddings, has a gradient for all of them, that of the few rows
-        that were looked up is added to it in place: autograd would first make a second array of the vocabulary's size."""
+        that were looked up is added to it in place: autograd would first make a second array of the vocabulary's size. So the loss
+        is for `backward`, which fills `grad`: torch.autograd.grad would miss these rows."""
         words = self.student.get_input_embeddings()
         weight = words.weight
         if not (head and weight.requires_grad and torch.is_grad_enabled()
@@ -92,7 +93,9 @@ class Distillation(nn.Module):
         real = batch.inputs != (-1 if words.padding_idx is None else words.padding_idx)  # padding has no gradient
 
         def add(gradient: torch.Tensor) -> None:
-            # Last in the backward pass: what the head gives is in weight.grad long since.
+            # Last in the backward pass: what the head gives is in weight.grad, unless that of another loss is still to come.
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
             weight.grad.index_add_(0, batch.inputs[real], gradient[real].to(weight.grad.dtype))
 
         looked_up.register_hook(add)

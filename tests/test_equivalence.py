@@ -27,6 +27,7 @@ def library(request, monkeypatch):
     if request.param and not torch.backends.mkldnn.is_available():
         pytest.skip("PyTorch was built without oneDNN")
     monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
+    monkeypatch.setattr(products, "SLAB", 2**11)  # several slabs to a product with the vocabulary
 
 
 @pytest.fixture(scope="module")

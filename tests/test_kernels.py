@@ -1,10 +1,14 @@
 """The compiled passes over logits and activations against plain PyTorch in double precision, and what they refuse."""
 
+import shutil
+import subprocess
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lib import activations, compiled, kernels
+from lib import ROOT, activations, compiled, kernels
 from lib.head import plain_rows
 
 ROWS, VOCABULARY = 13, 2500  # more than two chunks, not a multiple of any
@@ -73,11 +77,17 @@ def test_extreme_logits_stay_finite(logits):
     assert all(abs(loss) < 1e6 for loss in found) and torch.isfinite(z).all()
 
 
-def test_a_logit_that_is_no_number_is_heard_of():
-    z, t, labels, biases = given(torch.float32)
-    z[1, 5] = torch.nan
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("soft, mlm", [(1.0, 1.0), (1.0, 0.0), (0.0, 1.0)])
+@pytest.mark.parametrize("what", [torch.nan, torch.inf])
+@pytest.mark.parametrize("whose", ["student", "teacher", "label"])
+def test_a_logit_that_is_no_number_is_heard_of(dtype, soft, mlm, what, whose):
+    if whose == "teacher" and not soft:
+        return
+    z, t, labels, biases = given(dtype)
+    (t if whose == "teacher" else z)[1, labels[1] if whose == "label" else 5] = what
     found = kernels.head_rows(
-        z, t, labels, biases, torch.zeros(2, kernels.ROOM, VOCABULARY), temperature=2.0, soft=1.0, mlm=1.0
+        z, t, labels, biases, torch.zeros(2, kernels.ROOM, VOCABULARY), temperature=2.0, soft=soft, mlm=mlm
     )
     assert not all(map(torch.isfinite, torch.tensor(found)))
 
@@ -101,8 +111,9 @@ def test_what_would_write_elsewhere_is_refused(wrong):
 
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.bfloat16, 2**-7)])
-@pytest.mark.parametrize("size", [0, 1, 1023, 70_001])
-def test_gelu_and_its_gradient(dtype, tolerance, size):
+@pytest.mark.parametrize("size, threads", [(0, 1), (1, 1), (1023, 1), (70_001, 1), (70_001, 3)])
+def test_gelu_and_its_gradient(dtype, tolerance, size, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     u = torch.linspace(-9, 9, size).to(dtype)
     by = torch.linspace(-2, 3, size).to(dtype)
     wide = u.double().requires_grad_()
@@ -117,3 +128,26 @@ def test_gelu_and_its_gradient(dtype, tolerance, size):
 
 def test_pytorch_has_threads_for_them():
     assert compiled._run_by_all() is not None or not torch.backends.openmp.is_available()
+
+
+def test_what_was_compiled_is_taken_again_only_for_the_same_code(tmp_path):
+    """Also where what was kept was cut short."""
+    script = "import torch; from lib import activations; print(float(activations.gelu(torch.ones(1))))"
+    shutil.copytree(ROOT / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__"))
+    kept = tmp_path / "lib" / "__pycache__"
+
+    def said() -> float:
+        run = [sys.executable, "-W", "ignore", "-c", script]
+        return float(subprocess.run(run, cwd=tmp_path, check=True, capture_output=True, text=True).stdout)
+
+    assert said() == pytest.approx(0.8413447, rel=1e-6)
+    found = {file: file.stat().st_mtime_ns for file in kept.glob("activations._gelu_*")}
+    assert found and said() == pytest.approx(0.8413447, rel=1e-6)
+    assert {file: file.stat().st_mtime_ns for file in kept.glob("activations._gelu_*")} == found
+    for file in kept.glob("activations._gelu_*.nbi"):
+        file.write_bytes(file.read_bytes()[:3])
+    assert said() == pytest.approx(0.8413447, rel=1e-6)
+    with open(tmp_path / "lib/compiled.py", "a", encoding="utf-8") as file:
+        file.write("\n# another\n")
+    assert said() == pytest.approx(0.8413447, rel=1e-6)
+    assert len({file.name.split("-")[0] for file in kept.glob("activations._gelu_*")}) == 2

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from torch.nn.utils import prune
 from transformers.models.bert.modeling_bert import BertLayer
 
 from lib import layers, models, products
@@ -108,17 +109,72 @@ def test_what_is_frozen_gets_no_gradient():
     assert not any(name.startswith(("bert.embeddings", "bert.encoder.layer.0.")) or "1.attention.self.query" in name
                    for name in found)  # fmt: skip
     every = gradients(quicken(encoder()))
-    assert found.keys() < every.keys() and all(torch.allclose(found[name], every[name], rtol=1e-5) for name in found)
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert found.keys() == every.keys() - frozen
+    assert all(torch.allclose(found[name], every[name], rtol=1e-5) for name in found)
 
 
-@pytest.mark.parametrize("case", ["dropout", "eager", "double"])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_mask_may_differ_by_query(library, rows):
+    """Such as that of several lines in one sequence, which do not see each other; one for all sequences, or one for each."""
+    line = torch.arange(12) // torch.tensor([5, 4, 7])[:rows, None]
+    mask = (line[:, :, None] == line[:, None])[:, None]
+    plain, found = encoder(), []
+    quick = quicken(copy.deepcopy(plain))
+    exact = copy.deepcopy(plain).double()
+    for model in (exact, quick):
+        out = model.base_model(input_ids=IDS, attention_mask=mask).last_hidden_state
+        (out * WEIGHTS.to(out.dtype)).sum().backward()
+        found.append({name: p.grad.double() for name, p in model.named_parameters() if p.grad is not None}
+                     | {"output": out.detach().double()})  # fmt: skip
+    assert max(far(found[1], found[0]).values()) < 1e-5
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_backward_pass_inside_autocast_is_the_one_outside(inside):
+    model, found = quicken(encoder()), []
+    for within in (True, inside):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = (model.base_model(input_ids=IDS).last_hidden_state * WEIGHTS).sum()
+            if within:
+                loss.backward()
+        if not within:
+            loss.backward()
+        found.append([p.grad for p in model.bert.encoder.parameters()])
+    assert all(torch.equal(one, other) for one, other in zip(*found))
+
+
+def test_there_is_no_second_derivative():
+    model = quicken(encoder())
+    loss = (model.base_model(input_ids=IDS).last_hidden_state ** 2).sum()
+    weight = model.bert.encoder.layer[0].output.dense.weight
+    (gradient,) = torch.autograd.grad(loss, weight, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
+@pytest.mark.parametrize("case", ["dropout", "eager", "double", "decoder", "fp16", "pruned", "hook", "adapter"])
 def test_what_it_cannot_do_the_library_does(case, monkeypatch):
     monkeypatch.setattr(Layer, "step", lambda *_: pytest.fail("computed in one step"))
     model = quicken(encoder(dropout=0.5 if case == "dropout" else 0.0)).train()
     if case == "eager":
         model.set_attn_implementation("eager")
     model = model.double() if case == "double" else model
-    assert all(torch.isfinite(value).all() for value in gradients(model).values())
+    model.config.is_decoder = case == "decoder"
+    seen = []
+    for layer in model.bert.encoder.layer:
+        query = layer.attention.self.query
+        if case == "pruned":
+            prune.random_unstructured(query, "weight", 0.5)
+        if case == "hook":
+            query.register_forward_hook(lambda *_: seen.append(1))
+        if case == "adapter":
+            layer.attention.self.query = torch.nn.Sequential(query)
+            layer.attention.self.query.weight = query.weight
+    with torch.autocast("cpu", torch.float16, enabled=case == "fp16"):
+        assert all(torch.isfinite(value).all() for value in gradients(model).values())
+    assert len(seen) == 3 * (case == "hook")
     if case == "dropout":
         assert len(states(model, BATCH)[0]) == 4
 
