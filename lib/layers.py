@@ -53,7 +53,7 @@ class _Layer(torch.autograd.Function):
         seen, maps = _attend(qkv, shape, heads, real, wants_maps)
         first = rows + linear(seen, weights.out, weights.out_bias)
         h, mean_1, scale_1 = torch.native_layer_norm(first, (hidden,), gain_1, shift_1, eps)
-        if wants_maps:  # those who learn from them keep as much again; these two cost little to make anew
+        if wants_maps and low == torch.float32:  # those who learn from them keep much as it is; these two can be made anew
             seen = first = None
         inner = linear(h.to(low), weights.inner, weights.inner_bias)
         second = h.add_(linear(gelu(inner, in_place=not learns), weights.outer, weights.outer_bias))
