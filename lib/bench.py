@@ -17,14 +17,14 @@ COLOURS = {OURS: "#2a7fb8", RIVAL: "#c2571a", "trunks": figures.PAPER}
 COLUMNS = ("case", "plain s", "ours s", "ours/plain", "aim", "ours/plain bf16", "ours/TextBrewer", "share of rate",
            "aim of share", "ours MiB", "MiB/plain's")  # fmt: skip
 NOTE = (
-    "A step is the forward and backward pass of soft-target, MLM and cosine loss, without the optimizer; medians of rounds in "
-    "which the implementations take turns on the same models and ids. Plain: all logits of both networks in fp32, padded to the"
-    " longest, whatever the format of ours; plain bf16: the same under autocast; TextBrewer's step runs in the format of ours. "
-    "Memory: the peak beyond models and gradients. Share of rate: arithmetic that a step needs, over its time and the rate of matrix products in its format,"
-    " measured in the same rounds. small: BERT of width 256, 4 → 2 layers, vocabulary 30,522, 8 sequences of 128 tokens; real: "
-    "lengths of 37 tokens on average; vocab50k, vocab120k: larger vocabularies; base: BERT-base, 12 → 6 layers; hop: one hop"
-    " of a cascade, 12 → 11; kept: with an allocator that keeps freed memory, as our training sets it, for all of them; all or "
-    "masked: where soft targets are compared."
+    "A step is the forward and backward pass of soft-target, MLM and cosine loss, without the optimizer; medians of rounds "
+    "in which the implementations take turns on the same models and ids. Plain: all logits of both networks in fp32, padded "
+    "to the longest, whatever the format of ours; plain bf16: the same under autocast; TextBrewer's step runs in the format "
+    "of ours. Memory: the peak beyond models and gradients. Share of rate: arithmetic that a step needs, over its time and "
+    "the rate of matrix products in its format, measured in the same rounds. small: BERT of width 256, 4 → 2 layers, "
+    "vocabulary 30,522, 8 sequences of 128 tokens; real: lengths of 37 tokens on average; vocab50k, vocab120k: larger "
+    "vocabularies; base: BERT-base, 12 → 6 layers; hop: one hop of a cascade, 12 → 11; kept: with an allocator that keeps "
+    "freed memory, as our training sets it, for all of them; all or masked: where soft targets are compared."
 )
 
 
