@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from lib.products import Linear, add_product, product
+from lib.products import Linear, add_product, format_of, product
 
 BLOCK = {"cpu": (20 * 2**20, 36 * 2**20), "cuda": (2**26, 2**26)}
 """Bytes of one network's logits held at a time, at least and at most: within these a quarter of all. Fewer rows make thin matrix
@@ -29,7 +29,7 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, bias, labels, teacher, teacher_weight, teacher_bias, mlm, soft, temperature, learns):
         device, vocabulary = hidden.device.type, len(weight)
-        low = _format(hidden)
+        low = format_of(hidden)
         ours, biases = weight.to(low), (bias.float(), teacher_bias.float() if soft else None)
         theirs = teacher_weight.to(low) if soft else None
         # A frozen weight costs no gradient, and nothing does where none is asked for.
@@ -82,15 +82,9 @@ class _Fused(torch.autograd.Function):
         return (*found, *[None] * 8)
 
 
-def _format(rows: torch.Tensor) -> torch.dtype:
-    """The number format that these rows are multiplied in."""
-    kind = rows.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
-
-
 def _weight(decoder: nn.Linear, rows: torch.Tensor) -> torch.Tensor:
     """The weight of a teacher's decoder; cast already, if it is one that does so once."""
-    return decoder.cast(_format(rows))[0] if isinstance(decoder, Linear) and decoder.frozen else decoder.weight
+    return decoder.cast(format_of(rows))[0] if isinstance(decoder, Linear) and decoder.frozen else decoder.weight
 
 
 def _rows_of_a_block(rows: int, bytes_of_one: int, device: str) -> int:

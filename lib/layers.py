@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from transformers.models.bert.modeling_bert import BertLayer
 
-from lib.products import Linear, linear, product
+from lib.products import Linear, format_of, linear, product
 
 MAPS = 2**22
 """Most numbers of attention maps that the backward pass holds at a time."""
@@ -161,11 +161,6 @@ def attention_backward(
     return d_qkv
 
 
-def _format(x: torch.Tensor) -> torch.dtype:
-    """The number format that a processor multiplies in."""
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-
-
 class Layer(BertLayer):
     """The library's layer, made of one by `lib.products.quicken`. On a processor, where no dropout acts and no attention maps
     are handed out, it computes what the library's does in one step; else it is the library's."""
@@ -189,7 +184,7 @@ class Layer(BertLayer):
         whole = all(type(module) in (Linear, torch.nn.LayerNorm) and not module._forward_hooks
                     and not module._forward_pre_hooks for module in self._modules_used())  # fmt: skip
         return (x.device.type == "cpu" and x.dtype == torch.float32 == weight.dtype and config.hidden_act == "gelu"
-                and _format(x) in (torch.float32, torch.bfloat16) and not getattr(config, "is_decoder", False) and not masked
+                and format_of(x) in (torch.float32, torch.bfloat16) and not getattr(config, "is_decoder", False) and not masked
                 and not dropout and whole and type(weight) in (torch.nn.Parameter, torch.Tensor))  # fmt: skip
 
     def _modules_used(self) -> tuple[torch.nn.Module, ...]:
@@ -201,7 +196,7 @@ class Layer(BertLayer):
         self, x: torch.Tensor, real: torch.Tensor | None, maps: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The layer's output and, if asked for, its attention maps; see _Layer.forward."""
-        low, parameters = _format(x), [part for module in self._modules_used() for part in (module.weight, module.bias)]
+        low, parameters = format_of(x), [part for module in self._modules_used() for part in (module.weight, module.bias)]
         learns = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *parameters))
         weights = self._weights(low, parameters)
         with torch.autocast("cpu", enabled=False):

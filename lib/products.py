@@ -44,6 +44,12 @@ def onednn_pays() -> bool:
     return min(taken[_onednn]) < GAIN * min(taken[F.linear])
 
 
+def format_of(rows: torch.Tensor) -> torch.dtype:
+    """The number format that these rows are multiplied in: their own, or that of autocast."""
+    kind = rows.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else rows.dtype
+
+
 def linear(rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """rows · weightᵀ + bias without gradient: [rows, in], [out, in], [out] give [rows, out]. All of one format."""
     if rows.device.type == "cpu" and rows.numel() and weight.numel() and _takes(rows.dtype):
@@ -120,7 +126,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         kind = x.device.type
-        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.weight.dtype
+        low = format_of(self.weight)
         if kind == "cpu" and (low == torch.bfloat16 or low == torch.float32 and onednn_pays()):
             return _Linear.apply(x, self.weight, self.bias, *self.cast(low))
         if self.frozen and low != self.weight.dtype:

@@ -22,6 +22,18 @@ def own_params(tmp_path, monkeypatch):
     return tmp_path / "params"
 
 
+@pytest.fixture(params=[True, False], ids=["onednn", "default"])
+def library(request, monkeypatch):
+    """Either library for products of matrices, whichever is the faster here."""
+    import torch
+
+    from lib import products
+
+    if request.param and not torch.backends.mkldnn.is_available():
+        pytest.skip("PyTorch was built without oneDNN")
+    monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared corpus, and a saved teacher of four layers, with dropout: their folders."""

@@ -21,13 +21,10 @@ VOCABULARY = 307
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(params=[True, False], ids=["onednn", "default"])
-def library(request, monkeypatch):
-    """Either library for products of matrices, whichever is the faster here."""
-    if request.param and not torch.backends.mkldnn.is_available():
-        pytest.skip("PyTorch was built without oneDNN")
-    monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
-    monkeypatch.setattr(products, "SLAB", 2**11)  # several slabs to a product with the vocabulary
+@pytest.fixture(autouse=True)
+def several_slabs(monkeypatch):
+    """To a product with the vocabulary."""
+    monkeypatch.setattr(products, "SLAB", 2**11)
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,11 @@ from lib.losses import mlm_loss, soft_target_loss
 ROWS, VOCABULARY = 101, 301
 
 
-@pytest.fixture(autouse=True, params=[True, False], ids=["onednn", "default"])
-def small_blocks(monkeypatch, request):
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch, library):
     """Several blocks of rows, the last one not full, and several slabs of their products, the last one narrower."""
     monkeypatch.setattr(head, "BLOCK", {"cpu": (4 * 32 * VOCABULARY,) * 2})
     monkeypatch.setattr(products, "SLAB", 2**11)
-    monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
 
 
 @pytest.fixture(scope="module")

@@ -10,14 +10,6 @@ from lib import head, models, products
 from lib.products import Linear, quicken
 
 
-@pytest.fixture(params=[True, False], ids=["onednn", "default"])
-def library(request, monkeypatch):
-    """Either library, whichever is the faster here."""
-    if request.param and not torch.backends.mkldnn.is_available():
-        pytest.skip("PyTorch was built without oneDNN")
-    monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
-
-
 def encoder():
     return models.new_encoder(vocab_size=50, layers=2, hidden=32, heads=2, intermediate=64, max_length=16, pad_id=1,
                               initializer_range=0.2, dropout=0.0)  # fmt: skip
