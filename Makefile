@@ -24,7 +24,7 @@ READY := .venv/ready
 RIVALS := .venv/rivals
 CLUSTER := .venv/cluster
 # Where stages run: here, as forks of a process that has the libraries loaded, or as jobs of a cluster, which can have none.
-HERE := python -m lib.warm snakemake --cores $(CORES) --scheduler greedy --quiet all
+HERE := python -m lib.runner.warm snakemake --cores $(CORES) --scheduler greedy --quiet all
 JOBS := snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
@@ -34,24 +34,24 @@ export TOKENIZERS_PARALLELISM := true
 .PHONY: report test test-survival test-paper lab plan bench export clean environment
 
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
-	@python -m lib.pdf "$(FORMAT)"
-	@python -m lib.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --cores "$(CORES)" --gpus "$(GPUS)"
-	$(if $(PUBLISH_TO),@python -m lib.publish none "$(PUBLISH_TO)")
-	@python -m lib.locks "outputs/$(SCALE)" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	@python -m lib.report.page.pdf "$(FORMAT)"
+	@python -m lib.plan.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --cores "$(CORES)" --gpus "$(GPUS)"
+	$(if $(PUBLISH_TO),@python -m lib.runner.publish none "$(PUBLISH_TO)")
+	@python -m lib.common.locks "outputs/$(SCALE)" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)" \
 	    cores="$(CORES)" publish_to="$(PUBLISH_TO)" \
 	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }
 	@echo "the report: outputs/$(SCALE)/report.html"
-	@python -m lib.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
+	@python -m lib.report.page.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
 
 plan: $(READY)
-	@python -m lib.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
+	@python -m lib.plan.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
 
 test: $(READY)
 	@python -m pytest -n $(TESTERS) --dist loadfile
 
 test-survival: $(READY)
-	@SURVIVAL=1 python -m pytest -s tests/test_survival.py
+	@SURVIVAL=1 python -m pytest -s tests/runner/test_survival.py
 
 test-paper: $(READY)
 	@TEST_PAPER=1 python -m pytest tests/paper
@@ -60,7 +60,7 @@ bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"
 
 export: $(READY)
-	@python -W ignore -m lib.export "$(MODEL)"
+	@python -W ignore -m lib.runner.export "$(MODEL)"
 
 lab: $(READY)
 	@jupyter lab notebooks/lab.ipynb

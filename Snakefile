@@ -6,7 +6,7 @@
 import os
 from hashlib import sha256
 
-from lib import plan
+from lib.plan import plan
 
 SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
@@ -54,7 +54,7 @@ FIRST = {"data_prep": 4, "teacher_continuation": 3, "cascade_ta": 2, "distillati
 # Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
 KEEP = " && result=outputs/{SCALE}/{wildcards.stage}/result.json && (test $result -ef {output:q} || cp $result {output:q})"
 
-# Stages on one machine share its GPUs out among themselves (lib/gpus.py); those of a cluster's job are its own.
+# Stages on one machine share its GPUs out among themselves (lib/common/locks.py); those of a cluster's job are its own.
 TAKE = f"STAGE_GPUS='{{resources.gpu}} of {GPUS}' " if GPUS and not workflow.remote_exec else ""
 
 for kind, before_others in FIRST.items():
@@ -76,7 +76,7 @@ for kind, before_others in FIRST.items():
             # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.
             **({"gpu": lambda wildcards: min(GPUS, step(wildcards).gpus)} if GPUS else {}),
         shell:
-            TAKE + "python -m lib.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
+            TAKE + "python -m lib.runner.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
 
 
 rule analysis:
@@ -88,7 +88,7 @@ rule analysis:
         f"outputs/{SCALE}/report.html",
     threads: 2
     shell:
-        "python -m lib.warm --stage outputs/{SCALE}/analysis/parameters.yaml && python -m lib.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
+        "python -m lib.runner.warm --stage outputs/{SCALE}/analysis/parameters.yaml && python -m lib.report.page.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
 
 
 # With PUBLISH_TO=s3://bucket/folder: a copy of every stage as soon as it is done, and of the report. It is a rule of its own, so
@@ -107,7 +107,7 @@ if PUBLISH_TO:
         params:
             folder=f"outputs/{SCALE}/{{stage}}",
         shell:
-            "python -m lib.publish {params.folder:q} {PUBLISH_TO:q} --note {output:q}"
+            "python -m lib.runner.publish {params.folder:q} {PUBLISH_TO:q} --note {output:q}"
 
     rule publish_report:
         input:
@@ -115,4 +115,4 @@ if PUBLISH_TO:
         output:
             published(f"outputs/{SCALE}"),
         shell:
-            "python -m lib.publish outputs/{SCALE} {PUBLISH_TO:q} --flat --note {output:q}"
+            "python -m lib.runner.publish outputs/{SCALE} {PUBLISH_TO:q} --flat --note {output:q}"

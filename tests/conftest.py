@@ -12,13 +12,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 @pytest.fixture
 def own_params(tmp_path, monkeypatch):
-    """A copy of params/ that a test may spoil, and that studies and plans are read from: its folder."""
-    from lib import ROOT, plan, study
+    """A copy of params/ that a test may spoil, and that studies and plans are read from: its
+    folder."""
+    from lib.common import places
 
-    shutil.copytree(ROOT / "params", tmp_path / "params")
-    monkeypatch.setattr(study, "PARAMS", tmp_path / "params")
-    for module in (plan, study):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    shutil.copytree(places.ROOT / "params", tmp_path / "params")
+    monkeypatch.setattr(places, "ROOT", tmp_path)
     return tmp_path / "params"
 
 
@@ -27,25 +26,41 @@ def library(request, monkeypatch):
     """Either library for products of matrices, whichever is the faster here."""
     import torch
 
-    from lib import products
+    from lib.fast import linear
 
     if request.param and not torch.backends.mkldnn.is_available():
         pytest.skip("PyTorch was built without oneDNN")
-    monkeypatch.setattr(products, "onednn_pays", lambda: request.param)
+    monkeypatch.setattr(linear, "onednn_pays", lambda: request.param)
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared corpus, and a saved teacher of four layers, with dropout: their folders."""
-    from lib import models, prepare, pretraining
-    from lib.parameters import validate
+    from lib.data import prepare
+    from lib.plan.stages import validate
+    from lib.training import models, pretraining
 
     corpus, saved = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("teacher")
-    values = {"sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}], "tokenizer": "train:wordpiece",
-              "vocab_size": 300, "held_out_lines": 20, "max_length": 48}  # fmt: skip
+    values = {
+        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}],
+        "tokenizer": "train:wordpiece",
+        "vocab_size": 300,
+        "held_out_lines": 20,
+        "max_length": 48,
+    }
     prepare.prepare(validate("data_prep", values), corpus, say=lambda line: None)
     tokenizer = prepare.open_corpus(corpus).tokenizer()
-    teacher = models.new_encoder(vocab_size=len(tokenizer), layers=4, hidden=16, heads=2, intermediate=32, max_length=64,
-                                 pad_id=tokenizer.pad_token_id, initializer_range=0.1, dropout=0.2, seed=1)  # fmt: skip
+    teacher = models.new_encoder(
+        vocab_size=len(tokenizer),
+        layers=4,
+        hidden=16,
+        heads=2,
+        intermediate=32,
+        max_length=64,
+        pad_id=tokenizer.pad_token_id,
+        initializer_range=0.1,
+        dropout=0.2,
+        seed=1,
+    )
     pretraining.save(teacher, tokenizer, saved)
     return {"corpus": str(corpus), "teacher": str(saved)}

@@ -1,4 +1,5 @@
-"""The form: a scenario of one's own, checked as it is typed, run in the background, its curves drawn while it trains."""
+"""The form: a scenario of one's own, checked as it is typed, run in the background, its curves
+drawn while it trains."""
 
 import asyncio
 from pathlib import Path
@@ -7,15 +8,18 @@ import ipywidgets as widgets
 import pandas as pd
 from IPython.display import HTML
 
-from lib import ROOT, show, views
-from lib.errors import InputError
+from lib.common import places
+from lib.common.errors import InputError
+from lib.common.progress import clock
 from lib.lab import background, browser, own
 from lib.lab.page import own_runs
 from lib.lab.view import ROW, WIDE, View, offer, said, shown
-from lib.progress import clock
+from lib.report import stages
+from lib.report.page import show
 
 NOTHING = (
-    "There is no teacher to learn from yet: run `make report` first, or `make report STUDIES=herbert` (some minutes), then "
+    "There is no teacher to learn from yet: run `make report` first, or `make report "
+    "STUDIES=herbert` (some minutes), then "
     "this cell again."
 )
 EVERY = 1.5
@@ -23,7 +27,8 @@ EVERY = 1.5
 
 
 def run_view(folder: Path) -> list[HTML]:
-    """The static view of a run: where it is, the curves of its training, and when it is done its scores."""
+    """The static view of a run: where it is, the curves of its training, and when it is done its
+    scores."""
     state = background.read(folder)
     parts = [HTML(said(state.line))]
     if len(state.history) > 1:
@@ -32,22 +37,35 @@ def run_view(folder: Path) -> list[HTML]:
             f"{folder.name}: {last['step']:,} steps, {clock(last['seconds'])} of training, "
             f"{last['tokens'] / max(last['seconds'], 1e-9):,.0f} tokens a second."
         )
-        alt = f"Losses against the step; the loss went from {state.history[0]['loss']:.3f} to {last['loss']:.3f}."
-        parts.append(show.figure(views.curves(state.history), caption, alt))
-    scale, study = folder.relative_to(ROOT).parts[2:4]
+        alt = (
+            f"Losses against the step; the loss went from {state.history[0]['loss']:.3f} to "
+            f"{last['loss']:.3f}."
+        )
+        parts.append(show.figure(stages.curves(state.history), caption, alt))
+    scale, study = folder.relative_to(places.ROOT).parts[2:4]
     if state.done and any(stage.endswith("finetune") for stage in state.stages):
         beside = browser.filtered(browser.read(scale), study=study, protocol="final")
-        parts.append(show.table(browser.table(beside), f"{folder.name} among the scenarios of {study}: last epoch, mean over seeds "
-                                "± half of the 95 % interval, in percent."))  # fmt: skip
+        parts.append(
+            show.table(
+                browser.table(beside),
+                f"{folder.name} among the scenarios of {study}: last epoch, mean over seeds "
+                "± half of the 95 % interval, in percent.",
+            )
+        )
     return parts
 
 
 def static(scale: str, study: str, name: str) -> list[HTML]:
-    """The form on a page: its knobs with their first values, what they would run, and the runs there have been."""
+    """The form on a page: its knobs with their first values, what they would run, and the runs
+    there have been."""
     entry = own.knobs(scale, study)
-    rows = pd.DataFrame({"value": map(str, entry.values())}, index=pd.Index(list(entry), name="parameter"))
-    parts = [show.table(rows, f"An entry of your own for {study} at the scale {scale}, called {name}."),
-             HTML(shown(lambda: [HTML(said(own.planned(scale, study, name, entry, True)[1]))]))]  # fmt: skip
+    rows = pd.DataFrame(
+        {"value": map(str, entry.values())}, index=pd.Index(list(entry), name="parameter")
+    )
+    parts = [
+        show.table(rows, f"An entry of your own for {study} at the scale {scale}, called {name}."),
+        HTML(shown(lambda: [HTML(said(own.planned(scale, study, name, entry, True)[1]))])),
+    ]
     return [*parts, *own_runs()]
 
 
@@ -64,14 +82,24 @@ class Form:
 
     def __init__(self, joined: list[tuple[str, str]], scale: str = "tiny"):
         first = next((where for where in joined if where[0] == scale), joined[0])
-        self.study = widgets.Dropdown(options=[(" · ".join(where), where) for where in joined], value=first,
-                                      description="Study", style=WIDE)  # fmt: skip
+        self.study = widgets.Dropdown(
+            options=[(" · ".join(where), where) for where in joined],
+            value=first,
+            description="Study",
+            style=WIDE,
+        )
         self.name = widgets.Text(value=background.new_name(), description="Name", style=WIDE)
-        self.others = widgets.Text(description="Other parameters", placeholder="batch_size: 32, seed: 1", style=WIDE,
-                                   layout={"width": "36rem"})  # fmt: skip
+        self.others = widgets.Text(
+            description="Other parameters",
+            placeholder="batch_size: 32, seed: 1",
+            style=WIDE,
+            layout={"width": "36rem"},
+        )
         self.finetune = widgets.Checkbox(value=True, description="fine-tune it too", indent=False)
         self.begin = widgets.Button(description="Start", button_style="primary", icon="play")
-        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True, tooltip="ends with a checkpoint")
+        self.stop = widgets.Button(
+            description="Stop", icon="stop", disabled=True, tooltip="ends with a checkpoint"
+        )
         self.run = widgets.Dropdown(description="Run", style=WIDE)
         self.knobs, self.box = {}, widgets.HBox(layout=ROW)
         self.line, self.area = widgets.HTML(), widgets.HTML()
@@ -88,13 +116,21 @@ class Form:
         self._list_runs()
         self.run.observe(self._look, names="value")
         self._look()
-        rows = [widgets.HBox([self.study, self.name, self.finetune], layout=ROW), self.box, self.others, self.line,
-                widgets.HBox([self.begin, self.stop, self.run], layout=ROW), self.area]  # fmt: skip
+        rows = [
+            widgets.HBox([self.study, self.name, self.finetune], layout=ROW),
+            self.box,
+            self.others,
+            self.line,
+            widgets.HBox([self.begin, self.stop, self.run], layout=ROW),
+            self.area,
+        ]
         scale, study = self.study.value
         return View(widgets.VBox(rows), shown(lambda: static(scale, study, self.name.value)))
 
     def _study_chosen(self, *_) -> None:
-        self.knobs = {name: self._knob(name, value) for name, value in own.knobs(*self.study.value).items()}
+        self.knobs = {
+            name: self._knob(name, value) for name, value in own.knobs(*self.study.value).items()
+        }
         for control in self.knobs.values():
             control.observe(self._typed, names="value")
         self.box.children = list(self.knobs.values())
@@ -103,10 +139,14 @@ class Form:
     def _knob(self, name: str, value):
         if options := {**own.CHOICES, **own.names(*self.study.value)}.get(name):
             return widgets.Dropdown(options=options, value=value, description=name, style=WIDE)
-        return widgets.Text(value=str(value), description=name, style=WIDE, layout={"width": "15rem"})
+        return widgets.Text(
+            value=str(value), description=name, style=WIDE, layout={"width": "15rem"}
+        )
 
     def _planned(self) -> tuple[list, str, dict]:
-        entry = own.entry_of({name: control.value for name, control in self.knobs.items()}, self.others.value)
+        entry = own.entry_of(
+            {name: control.value for name, control in self.knobs.items()}, self.others.value
+        )
         return *own.planned(*self.study.value, self.name.value, entry, self.finetune.value), entry
 
     def _typed(self, *_) -> None:

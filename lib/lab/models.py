@@ -1,4 +1,5 @@
-"""The models the lab can show: every student under outputs/ with its teacher. A model is loaded once, on the processor."""
+"""The models the lab can show: every student under outputs/ with its teacher. A model is loaded
+once, on the processor."""
 
 import json
 import os
@@ -9,16 +10,17 @@ from pathlib import Path
 import torch
 from transformers.utils import logging
 
-from lib import OUTPUTS, ROOT
-from lib.batches import Batch
-from lib.errors import InputError
-from lib.models import load, parameter_count
-from lib.objectives import hand_out_attention, states
-from lib.parameters import KINDS
-from lib.tokenizer import load as load_tokenizer
+from lib.common import places
+from lib.common.errors import InputError
+from lib.data.tokenizer import load as load_tokenizer
+from lib.plan.stages import KINDS
+from lib.training.batches import Batch
+from lib.training.models import load, parameter_count
+from lib.training.objectives import hand_out_attention, states
 
 NOTHING = (
-    "There is no distilled model under outputs/ yet: run `make report` first, or `make report STUDIES=herbert` (some minutes), "
+    "There is no distilled model under outputs/ yet: run `make report` first, or `make report "
+    "STUDIES=herbert` (some minutes), "
     "then this cell again."
 )
 SMALL = 20_000_000
@@ -27,8 +29,9 @@ SMALL = 20_000_000
 
 @dataclass(eq=False)
 class Pair:
-    """A student and the teacher it learned from: folders, or for a teacher a hub id and its revision, as id@revision. `root` is the
-    teacher that the first hop of a chain started from; `parameters` are those of the student's stage."""
+    """A student and the teacher it learned from: folders, or for a teacher a hub id and its
+    revision, as id@revision. `root` is the teacher that the first hop of a chain started from;
+    `parameters` are those of the student's stage."""
 
     name: str
     student: str
@@ -39,16 +42,19 @@ class Pair:
 
 
 def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
-    """Every student that is published under `outputs`, and whose teacher is there or on a hub: those of `scale` first, the lab's
-    own last."""
-    outputs, found = outputs or OUTPUTS, {}
+    """Every student that is published under `outputs`, and whose teacher is there or on a hub:
+    those of `scale` first, the lab's own last."""
+    outputs, found = outputs or (places.ROOT / "outputs"), {}
 
     def place(path: Path) -> tuple:
         first = path.relative_to(outputs).parts[0]
         return first == "lab", first != scale, path
 
     for path in sorted(outputs.rglob("result.json"), key=place):
-        if path.parent.name not in ("distillation", "cascade_ta") and path.parent.parent.name != "lab":
+        if (
+            path.parent.name not in ("distillation", "cascade_ta")
+            and path.parent.parent.name != "lab"
+        ):
             continue
         stage = json.loads(path.read_text(encoding="utf-8"))
         teacher, student = stage["parameters"].get("teacher"), path.parent / "model"
@@ -57,9 +63,18 @@ def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
             and _is_there(teacher)
             and (student / "config.json").is_file()
         ):
-            layers, revision = stage["summary"]["layers"], stage["parameters"].get("teacher_revision")
-            found[str(student)] = Pair(f"{name_of(student)} ({layers} layer{'s' * (layers > 1)})", str(student),
-                                       place_of(teacher, revision), "", layers, stage["parameters"])  # fmt: skip
+            layers, revision = (
+                stage["summary"]["layers"],
+                stage["parameters"].get("teacher_revision"),
+            )
+            found[str(student)] = Pair(
+                f"{name_of(student)} ({layers} layer{'s' * (layers > 1)})",
+                str(student),
+                place_of(teacher, revision),
+                "",
+                layers,
+                stage["parameters"],
+            )
     for pair in found.values():
         pair.root = pair.teacher
         while pair.root in found:
@@ -69,12 +84,17 @@ def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
 
 def _is_there(teacher: str) -> bool:
     local = teacher.startswith(("outputs/", "/", "./", "../"))
-    return not local or (ROOT / teacher / "config.json").is_file()
+    return not local or (places.ROOT / teacher / "config.json").is_file()
 
 
 def place_of(model: str, revision: str | None = None) -> str:
-    """A folder relative to the checkout as an absolute path; a hub id with its revision, if it has one, as id@revision."""
-    return str(ROOT / model) if (ROOT / model).is_dir() else "@".join(filter(None, (model, revision)))
+    """A folder relative to the checkout as an absolute path; a hub id with its revision, if it has
+    one, as id@revision."""
+    return (
+        str(places.ROOT / model)
+        if (places.ROOT / model).is_dir()
+        else "@".join(filter(None, (model, revision)))
+    )
 
 
 def _id(place: str) -> tuple[str, str | None]:
@@ -84,7 +104,8 @@ def _id(place: str) -> tuple[str, str | None]:
 
 
 def name_of(model: str | Path) -> str:
-    """What a model is called: of a folder under outputs/ what tells it from others, else what it is.
+    """What a model is called: of a folder under outputs/ what tells it from others, else what it
+    is.
 
     >>> name_of("outputs/tiny/herbert/S3/distillation/model")
     'tiny · herbert · S3'
@@ -96,13 +117,14 @@ def name_of(model: str | Path) -> str:
     return " · ".join(part for part in after if part not in (*KINDS, "model"))
 
 
-# ------------------------------------------------------------------------------------------ loading and reading
+# ------------------------------------------------------------------------------ loading and reading
 
 
 @dataclass(eq=False)
 class Reading:
-    """What a model makes of one sentence: `logits` [tokens, vocabulary], `hidden` [tokens, hidden], the last, and `maps`: of each
-    layer, from 1, its attention [1, heads, tokens, tokens], without dropout."""
+    """What a model makes of one sentence: `logits` [tokens, vocabulary], `hidden` [tokens, hidden],
+    the last, and `maps`: of each layer, from 1, its attention [1, heads, tokens, tokens], without
+    dropout."""
 
     logits: torch.Tensor
     hidden: torch.Tensor
@@ -144,8 +166,13 @@ def _reading(place: str, written: int, ids: tuple[int, ...]) -> Reading:
     model = _model(place, written)
     torch.set_num_threads(1 if parameter_count(model) < SMALL else os.cpu_count() or 1)
     if max(ids) >= model.config.vocab_size:
-        raise InputError(f"{name_of(place)} has a vocabulary of {model.config.vocab_size:,} and another tokenizer")
+        raise InputError(
+            f"{name_of(place)} has a vocabulary of {model.config.vocab_size:,} and another "
+            f"tokenizer"
+        )
     inputs = torch.tensor([ids])
     kept = torch.ones_like(inputs, dtype=torch.bool)
-    hidden, maps = states(model, Batch(inputs, kept, inputs), range(1, model.config.num_hidden_layers + 1))
+    hidden, maps = states(
+        model, Batch(inputs, kept, inputs), range(1, model.config.num_hidden_layers + 1)
+    )
     return Reading(model.cls(hidden[-1])[0], hidden[-1][0], maps)

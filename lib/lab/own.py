@@ -1,85 +1,141 @@
-"""A scenario of one's own, planned as those of params/ are: from what is asked to an entry, and from an entry to its stages, which
-publish under outputs/lab/."""
+"""A scenario of one's own, planned as those of params/ are: from what is asked to an entry, and
+from an entry to its stages, which publish under outputs/lab/."""
 
 import json
 
 import yaml
 
-from lib import OUTPUTS, ROOT, study_files
-from lib.errors import InputError
-from lib.forecast import does
-from lib.step import Step
-from lib.study import Study, scales, studies
+from lib.common import places
+from lib.common.errors import InputError
+from lib.plan import files
+from lib.plan.forecast import does
+from lib.plan.stages import Step
+from lib.plan.study import Study, scales, studies
 
-STUDENT = {"teacher": "", "corpus": "transfer", "init": "truncated", "student_layers": "alternate", "weight_soft": 5,
-           "weight_mlm": 2, "weight_cosine": 1, "temperature": 2, "positions": "all"}  # fmt: skip
-CHAIN = {"hop": "half", "mapping": "top", "weight_hidden": 1, "weight_attention": 1, "weight_soft": 0, "temperature": 2}
-"""The knobs of a student and of a chain of assistants, and what they are at first; every other parameter can be typed."""
-CHOICES = {"init": ["truncated", "random"], "positions": ["all", "masked"], "hop": [1, 2, 3, "half"],
-           "mapping": ["adjacent", "uniform", "top", "skip"]}  # fmt: skip
+STUDENT = {
+    "teacher": "",
+    "corpus": "transfer",
+    "init": "truncated",
+    "student_layers": "alternate",
+    "weight_soft": 5,
+    "weight_mlm": 2,
+    "weight_cosine": 1,
+    "temperature": 2,
+    "positions": "all",
+}
+CHAIN = {
+    "hop": "half",
+    "mapping": "top",
+    "weight_hidden": 1,
+    "weight_attention": 1,
+    "weight_soft": 0,
+    "temperature": 2,
+}
+"""The knobs of a student and of a chain of assistants, and what they are at first; every other
+parameter can be typed."""
+CHOICES = {
+    "init": ["truncated", "random"],
+    "positions": ["all", "masked"],
+    "hop": [1, 2, 3, "half"],
+    "mapping": ["adjacent", "uniform", "top", "skip"],
+}
 
 WHAT = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fine-tuning"}
 """Kinds of stages in words."""
 
 
 def studies_to_join() -> list[tuple[str, str]]:
-    """(scale, study) of every study that a scenario can be added to: something of it has been trained."""
-    found = [path.parts[-5:-3] for path in sorted(OUTPUTS.glob("*/*/*/*/result.json"))]
-    return [(scale, study) for scale, study in dict.fromkeys(found) if study in studies() and scale in scales(study)]
+    """(scale, study) of every study that a scenario can be added to: something of it has been
+    trained."""
+    found = [
+        path.parts[-5:-3] for path in sorted((places.ROOT / "outputs").glob("*/*/*/*/result.json"))
+    ]
+    return [
+        (scale, study)
+        for scale, study in dict.fromkeys(found)
+        if study in studies() and scale in scales(study)
+    ]
 
 
 def steps_of(scale: str, study: str, name: str, entry: dict, finetune: bool = True) -> list[Step]:
-    """The stages of one more scenario of a study, `entry` as it would stand in its scenarios.yaml, publishing under
-    outputs/lab/<scale>/<study>/<name>/.
+    """The stages of one more scenario of a study, `entry` as it would stand in its scenarios.yaml,
+    publishing under outputs/lab/<scale>/<study>/<name>/.
 
-    Raises InputError for the first thing wrong: a name that is taken, a value that is not allowed, a teacher or a corpus that is
-    not there.
+    Raises InputError for the first thing wrong: a name that is taken, a value that is not allowed,
+    a teacher or a corpus that is not there.
     """
     plan = Study(study, scale, data_dir=None)
     if name in plan.scenarios["scenarios"] or name in plan.teachers():
-        raise InputError(f"name: {study} has a scenario or a teacher {name!r} already; choose another name")
-    plan.scenario_file, plan.scenarios["scenarios"] = "the form", {**plan.scenarios["scenarios"], name: entry}
-    plan.sizes["distillation"] = {**(plan.sizes.get("distillation") or {}), "side_by_side": False}  # it runs alone
-    study_files.check_scenarios(plan.scenarios, plan.scenario_file)
+        raise InputError(
+            f"name: {study} has a scenario or a teacher {name!r} already; choose another name"
+        )
+    plan.scenario_file, plan.scenarios["scenarios"] = (
+        "the form",
+        {**plan.scenarios["scenarios"], name: entry},
+    )
+    plan.sizes["distillation"] = {
+        **(plan.sizes.get("distillation") or {}),
+        "side_by_side": False,
+    }  # it runs alone
+    files.check_scenarios(plan.scenarios, plan.scenario_file)
     students = plan.chain(name) if "hop" in entry else [(name, *plan.student(name))]
     for scenario, model, needs in students:
         if finetune:
             plan.finetuning(scenario, model, None, needs)
     scenarios = [scenario for scenario, _, _ in students]
-    mine = [step for step in plan.steps.values() if step.scenario in scenarios and step.study == study]
-    for needed in sorted({folder for step in mine for folder in step.needs} - {step.folder for step in mine}):
-        if not (ROOT / needed / "result.json").is_file():
-            raise InputError(f"{needed} is not there yet; run make report SCALE={scale} STUDIES={study} first")
+    mine = [
+        step for step in plan.steps.values() if step.scenario in scenarios and step.study == study
+    ]
+    for needed in sorted(
+        {folder for step in mine for folder in step.needs} - {step.folder for step in mine}
+    ):
+        if not (places.ROOT / needed / "result.json").is_file():
+            raise InputError(
+                f"{needed} is not there yet; run make report SCALE={scale} STUDIES={study} first"
+            )
     folder = f"outputs/lab/{scale}/{study}/{name}"
-    places = {step.folder: "/".join([folder, *[step.scenario] * (len(students) > 1), step.kind]) for step in mine}
-    return [_moved(_with_data(step, scale, study), places) for step in mine]
+    new_folders = {
+        step.folder: "/".join([folder, *[step.scenario] * (len(students) > 1), step.kind])
+        for step in mine
+    }
+    return [_moved(_with_data(step, scale, study), new_folders) for step in mine]
 
 
 def _with_data(step: Step, scale: str, study: str) -> Step:
-    """The step with the user's data folder as a finished stage of its kind has it, where its parameters name one."""
+    """The step with the user's data folder as a finished stage of its kind has it, where its
+    parameters name one."""
     wanting = [key for key, value in step.parameters.items() if "{data_dir}" in str(value)]
-    finished = sorted((OUTPUTS / scale / study).glob(f"*/{step.kind}/result.json"))
+    finished = sorted((places.ROOT / "outputs" / scale / study).glob(f"*/{step.kind}/result.json"))
     if not wanting or not finished:
         return step
     theirs = json.loads(finished[0].read_text(encoding="utf-8"))["parameters"]
-    return Step(**{**vars(step), "parameters": {**step.parameters, **{key: theirs[key] for key in wanting}}})
+    return Step(
+        **{**vars(step), "parameters": {**step.parameters, **{key: theirs[key] for key in wanting}}}
+    )
 
 
-def _moved(step: Step, places: dict[str, str]) -> Step:
-    """The step with every folder of `places` in the place that it moves to."""
+def _moved(step: Step, new_folders: dict[str, str]) -> Step:
+    """The step with every folder of `new_folders` in the place that it moves to."""
 
     def there(value):
         if isinstance(value, str):
-            for old, new in places.items():
+            for old, new in new_folders.items():
                 if value == old or value.startswith(old + "/"):
                     return new + value[len(old) :]
         return value
 
     parameters = {key: there(value) for key, value in step.parameters.items()}
-    return Step(step.kind, step.study, step.scenario, there(step.folder), parameters, tuple(map(there, step.needs)))
+    return Step(
+        step.kind,
+        step.study,
+        step.scenario,
+        there(step.folder),
+        parameters,
+        tuple(map(there, step.needs)),
+    )
 
 
-# ---------------------------------------------------------------------------------------------------- the entry
+# ---------------------------------------------------------------------------------------- the entry
 
 
 def knobs(scale: str, study: str) -> dict:
@@ -88,7 +144,11 @@ def knobs(scale: str, study: str) -> dict:
     if any("hop" in (entry or {}) for entry in plan.scenarios["scenarios"].values()):
         return dict(CHAIN)
     common = plan.scenarios.get("common") or {}
-    texts = [entry["corpus"] for entry in plan.scenarios["scenarios"].values() if "corpus" in (entry or {})]
+    texts = [
+        entry["corpus"]
+        for entry in plan.scenarios["scenarios"].values()
+        if "corpus" in (entry or {})
+    ]
     first = {"teacher": next(iter(plan.teachers())), **({"corpus": texts[0]} if texts else {})}
     return {name: {**STUDENT, **first, **common}[name] for name in STUDENT}
 
@@ -96,17 +156,22 @@ def knobs(scale: str, study: str) -> dict:
 def names(scale: str, study: str) -> dict[str, list[str]]:
     """The teachers and corpora that a scenario of this study may name."""
     plan = Study(study, scale, data_dir=None)
-    corpora = {**(plan.used.sizes.get("corpora") or {} if plan.used else {}), **(plan.sizes.get("corpora") or {})}
+    corpora = {
+        **(plan.used.sizes.get("corpora") or {} if plan.used else {}),
+        **(plan.sizes.get("corpora") or {}),
+    }
     return {"teacher": list(plan.teachers()), "corpus": list(corpora)}
 
 
 def entry_of(values: dict, others: str) -> dict:
-    """The entry as it would stand in scenarios.yaml. Text is read as YAML; `others` holds more parameters, `name: value` between
-    commas. Raises InputError where it cannot be read."""
+    """The entry as it would stand in scenarios.yaml. Text is read as YAML; `others` holds more
+    parameters, `name: value` between commas. Raises InputError where it cannot be read."""
     entry = {name: _read(name, value) for name, value in values.items()}
     more = _read("other parameters", f"{{{others}}}") if others.strip() else {}
     if not isinstance(more, dict) or None in more.values():
-        raise InputError(f"other parameters: {others!r} cannot be read; write them as in batch_size: 32, seed: 1")
+        raise InputError(
+            f"other parameters: {others!r} cannot be read; write them as in batch_size: 32, seed: 1"
+        )
     return entry | more
 
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.common.errors import InputError
+from lib.data.prepared import open_corpus
 from lib.lab.models import Pair, tokenizer
-from lib.sequences import open_corpus
 
 MASK = "[MASK]"
 LONGEST = 64
@@ -17,7 +17,8 @@ BLANK = re.compile(r"\[mask\]|<mask>|(?<!\w)_+(?!\w)", re.IGNORECASE)
 
 
 class Example(NamedTuple):
-    """A sentence of held-out text: whole, and with its token number `place`, from 1, the word `hidden`, masked."""
+    """A sentence of held-out text: whole, and with its token number `place`, from 1, the word
+    `hidden`, masked."""
 
     whole: str
     masked: str
@@ -26,7 +27,8 @@ class Example(NamedTuple):
 
 
 def encoded(text: str, words) -> list[int]:
-    """Token ids of a sentence, special tokens included; `words`: the tokenizer. Raises InputError if there is no word."""
+    """Token ids of a sentence, special tokens included; `words`: the tokenizer. Raises InputError
+    if there is no word."""
     text = BLANK.sub(f" {words.mask_token} ", text)
     ids = words(text, truncation=True, max_length=LONGEST)["input_ids"]
     if len(ids) < 3:
@@ -41,8 +43,9 @@ def tokens(ids: list[int], words) -> list[str]:
 
 
 def example(pair: Pair, number: int = 0) -> Example:
-    """A sentence of 8 to 16 tokens held out of the student's corpus, and a word of it to hide; where its corpus is gone, some
-    words of the vocabulary. Any `number` gives one, the same number the same one."""
+    """A sentence of 8 to 16 tokens held out of the student's corpus, and a word of it to hide;
+    where its corpus is gone, some words of the vocabulary. Any `number` gives one, the same number
+    the same one."""
     words = tokenizer(pair.student)
     try:
         corpus = open_corpus(pair.parameters["corpus"], "held_out")

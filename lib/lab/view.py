@@ -1,4 +1,5 @@
-"""A view and the controls that redraw it: in JupyterLab the two together, on a page without a kernel the view alone."""
+"""A view and the controls that redraw it: in JupyterLab the two together, on a page without a
+kernel the view alone."""
 
 from collections.abc import Callable, Mapping
 from html import escape
@@ -7,7 +8,7 @@ from IPython.display import HTML
 from ipywidgets import HTML as Area
 from ipywidgets import HBox, VBox, Widget
 
-from lib.errors import InputError
+from lib.common.errors import InputError
 
 WIDE = {"description_width": "initial"}
 """Style of a control whose name is not cut off."""
@@ -18,7 +19,8 @@ ROW = {"flex_flow": "row wrap", "grid_gap": "0 1.2rem"}
 
 
 class View:
-    """Controls over a view. One output offers both: JupyterLab takes the widget, a page that runs nothing the HTML beside it."""
+    """Controls over a view. One output offers both: JupyterLab takes the widget, a page that runs
+    nothing the HTML beside it."""
 
     def __init__(self, widget: Widget, static: str):
         self.widget, self.static = widget, static
@@ -33,9 +35,11 @@ def live(
     rows: list[list[Widget]],
     follow: Mapping[str, Callable[[], None]] = {},
 ) -> View:
-    """What `draw` gives for the values of the controls, by name, drawn again at every change of one.
+    """What `draw` gives for the values of the controls, by name, drawn again at every change of
+    one.
 
-    Args: rows, how the controls stand; follow, what else moves when a control moves: it may set other controls, and the view is
+    Args: rows, how the controls stand; follow, what else moves when a control moves: it may set
+    other controls, and the view is
         drawn once after that.
     """
     area, names = Area(), {control: name for name, control in controls.items()}
@@ -79,5 +83,6 @@ def shown(draw: Callable[[], list[HTML]]) -> str:
 
 
 def said(line: str, role: str = "status") -> str:
-    """A line of text as HTML; screen readers say an `alert` at once, a `status` when they have time."""
+    """A line of text as HTML; screen readers say an `alert` at once, a `status` when they have
+    time."""
     return f'<p role="{role}" style="line-height: 1.5">{escape(line)}</p>'

@@ -1,1 +1,2 @@
-"""`make bench`: the distillation step against a plain one and against TextBrewer's, in time and in memory."""
+"""`make bench`: the distillation step against a plain one and against TextBrewer's, in time and in
+memory."""

@@ -1,8 +1,10 @@
 """`make bench` [CASES="small hop"]: measure the cases and write outputs/bench/.
 
-    python -m tests.benchmarks [--cases "small base"] [--quick] [--threads 2] [--rounds 5] [--to outputs/bench]
+    python -m tests.benchmarks [--cases "small base"] [--quick] [--threads 2] [--rounds 5] [--to
+    outputs/bench]
 
-Written: steps.csv, growth.csv, bench.json, steps.svg; the table is printed, and the next report has it.
+Written: steps.csv, growth.csv, bench.json, steps.svg; the table is printed, and the next report has
+it.
 """
 
 import argparse
@@ -13,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from lib import bench
-from lib.errors import InputError
+from lib.common.errors import InputError
+from lib.report import bench
 from tests.benchmarks import report
 from tests.benchmarks.cases import CASES, QUICK, Case, chosen
 from tests.benchmarks.data import preparation
@@ -24,11 +26,17 @@ from tests.benchmarks.measure import alone, machine, peak_memory, times
 
 def main(words: list[str] | None = None) -> int:
     """Run what is asked for; 0, or 1 after one line that says what is wrong."""
-    parser = argparse.ArgumentParser(prog="make bench", description="the distillation step: time, memory, growth")
+    parser = argparse.ArgumentParser(
+        prog="make bench", description="the distillation step: time, memory, growth"
+    )
     parser.add_argument("--cases", default="", help="names or groups of cases; all without it")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: does it work?")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes and one round: does it work?"
+    )
     parser.add_argument("--threads", type=int, default=cores())
-    parser.add_argument("--rounds", type=int, default=0, help="0: as many as take about 45 seconds a case")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="0: as many as take about 45 seconds a case"
+    )
     parser.add_argument("--to", type=Path, default=bench.FOLDER)
     given = parser.parse_args(words)
     try:
@@ -39,8 +47,11 @@ def main(words: list[str] | None = None) -> int:
     sizes = (128,) if given.quick else (1024, 2048, 3072, 4096)
     rounds = given.rounds or (1 if given.quick else 0)
     about = alone(machine, given.threads, sizes)
-    print(f"{about['cpu']}, {given.threads} threads: {about['gflops']['fp32']:.0f} GFLOP/s in fp32, "
-          f"{about['gflops']['bf16']:.0f} in bf16", flush=True)  # fmt: skip
+    print(
+        f"{about['cpu']}, {given.threads} threads: {about['gflops']['fp32']:.0f} GFLOP/s in fp32, "
+        f"{about['gflops']['bf16']:.0f} in bf16",
+        flush=True,
+    )
     found: dict = {}
     grown = None
     for case in cases:
@@ -50,8 +61,13 @@ def main(words: list[str] | None = None) -> int:
             # At once: a run that is stopped leaves what it has.
             write(given.to, report.summary(about, found, given.quick), found, None)
     if not given.cases:  # one who asks for a few cases does not ask for this
-        about["data_prep"] = alone(preparation, 300 if given.quick else 150_000, 1 if given.quick else 3)
-        grown = growth(QUICK_AXES if given.quick else AXES, lambda case: point(case, rounds or 7, given.threads))
+        about["data_prep"] = alone(
+            preparation, 300 if given.quick else 150_000, 1 if given.quick else 3
+        )
+        grown = growth(
+            QUICK_AXES if given.quick else AXES,
+            lambda case: point(case, rounds or 7, given.threads),
+        )
     summary = report.summary(about, found, given.quick)
     write(given.to, summary, found, grown)
     tell(summary, grown)
@@ -64,11 +80,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def measure(case: Case, rounds: int, threads: int, sizes: tuple[int, ...]) -> tuple[dict, dict] | None:
-    """Times and peaks of memory of a case, every peak in a process of its own; None if the machine is too small for it."""
+def measure(
+    case: Case, rounds: int, threads: int, sizes: tuple[int, ...]
+) -> tuple[dict, dict] | None:
+    """Times and peaks of memory of a case, every peak in a process of its own; None if the machine
+    is too small for it."""
     timed = alone(times, case, None, rounds, threads, sizes)
     if timed is None:
-        print(f"{case.name}: stopped by the system, most likely for want of memory: no numbers", file=sys.stderr)
+        print(
+            f"{case.name}: stopped by the system, most likely for want of memory: no numbers",
+            file=sys.stderr,
+        )
         return None
     memory = {name: alone(peak_memory, case, name, threads) for name in timed["implementations"]}
     one = report.summary({}, {case.name: (case, timed, memory)}, quick=False)
@@ -87,7 +109,9 @@ def point(case: Case, rounds: int, threads: int) -> tuple[float, float]:
 def write(folder: Path, summary: dict, found: dict, grown: pd.DataFrame | None) -> None:
     """The files."""
     folder.mkdir(parents=True, exist_ok=True)
-    steps = [row for case, timed, memory in found.values() for row in report.rows(case, timed, memory)]
+    steps = [
+        row for case, timed, memory in found.values() for row in report.rows(case, timed, memory)
+    ]
     report.frame(steps).to_csv(folder / "steps.csv", index=False)
     (folder / "bench.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if found:
@@ -104,7 +128,8 @@ def tell(summary: dict, grown: pd.DataFrame | None) -> None:
     for axis, rows in () if grown is None else grown.groupby("axis", sort=False):
         powers = rows.iloc[0]
         print(
-            f"with {axis}: time grows as the power {powers['time_exponent']:.2f}, memory as {powers['memory_exponent']:.2f}"
+            f"with {axis}: time grows as the power {powers['time_exponent']:.2f}, memory as "
+            f"{powers['memory_exponent']:.2f}"
         )
     for processes, rate in summary.get("data_prep", {}).items():
         print(f"data prep with {processes} processes: {rate:,} tokens/s")

@@ -1,13 +1,15 @@
-"""What is compared: shapes, precisions, positions, and the sequences that all implementations get alike."""
+"""What is compared: shapes, precisions, positions, and the sequences that all implementations get
+alike."""
 
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lib.errors import InputError
+from lib.common.errors import InputError
 
 POOL = 16
-"""Batches of a case with real lengths: sequences are grouped by length within so many, as `lib.batches` does."""
+"""Batches of a case with real lengths: sequences are grouped by length within so many, as
+`lib.training.batches` does."""
 TEMPERATURE, SOFT, MLM, COSINE = 2.0, 5.0, 2.0, 1.0
 """The objective of DistilBERT's authors (002): T, and the weights of the three losses."""
 MASKED = 0.15
@@ -19,11 +21,12 @@ class Case:
 
     Attributes:
         layers: of the teacher and of the student.
-        lengths: `full`, all sequences as long as `length`; `real`, some 37 of 128 tokens on average.
-        kind: `distillation`, or `hop`, one hop of a cascade.
-        target: the largest time as a share of plain's (fp32 whatever `precision` is) that is aimed at; rate: the smallest
+        lengths: `full`, all sequences as long as `length`; `real`, some 37 of 128 tokens on
+        average. kind: `distillation`, or `hop`, one hop of a cascade. target: the largest time as a
+        share of plain's (fp32 whatever `precision` is) that is aimed at; rate: the smallest
             share of the machine's matrix-product rate. None: no aim.
-        keep: with an allocator that keeps freed memory, as training sets it, for all implementations.
+        keep: with an allocator that keeps freed memory, as training sets it, for all
+        implementations.
     """
 
     name: str
@@ -48,7 +51,8 @@ class Case:
 
     @property
     def objective(self) -> str:
-        """What is minimised, in words: the column of steps.csv that tells cases of like shape apart."""
+        """What is minimised, in words: the column of steps.csv that tells cases of like shape
+        apart."""
         if self.kind == "hop":
             return f"hop {self.layers[0]} to {self.layers[1]}"
         real = ", real lengths" if self.lengths == "real" else ""
@@ -60,10 +64,14 @@ BASE = dict(hidden=768, heads=12, layers=(12, 6))
 SMALL, SHORT = Case("small"), Case("real", lengths="real", pool=POOL)
 
 
-def _both(case: Case, all_positions: float | None = None, masked: float | None = None, **of_all) -> list[Case]:
+def _both(
+    case: Case, all_positions: float | None = None, masked: float | None = None, **of_all
+) -> list[Case]:
     """The case at all positions and at the masked ones, with their targets."""
-    return [replace(case, name=f"{case.name}-all", target=all_positions, **of_all),
-            replace(case, name=f"{case.name}-masked", positions="masked", target=masked)]  # fmt: skip
+    return [
+        replace(case, name=f"{case.name}-all", target=all_positions, **of_all),
+        replace(case, name=f"{case.name}-masked", positions="masked", target=masked),
+    ]
 
 
 CASES = [
@@ -90,21 +98,23 @@ QUICK = [
 
 
 def chosen(words: str, cases: list[Case]) -> list[Case]:
-    """The cases of these names or groups (`small` is small-all and small-masked); all for no words. Raises InputError."""
+    """The cases of these names or groups (`small` is small-all and small-masked); all for no words.
+    Raises InputError."""
     names = [name for case in cases for name in (case.name, case.name.split("-")[0])]
     for word in words.split():
         if word not in names:
             groups = " ".join(dict.fromkeys(name.split("-")[0] for name in names))
             raise InputError(
-                f"CASES: there is no case {word!r}; allowed are {groups}, and -all or -masked behind all but hop"
+                f"CASES: there is no case {word!r}; allowed are {groups}, and -all or -masked "
+                f"behind all but hop"
             )
     wanted = words.split() or names
     return [case for case in cases if case.name in wanted or case.name.split("-")[0] in wanted]
 
 
 def sequence_lengths(case: Case) -> np.ndarray:
-    """[pool · batch] tokens in each sequence; the real ones from a gamma distribution, fixed and seeded, with the mean
-    37/128 of the longest and many short ones, as sentences are."""
+    """[pool · batch] tokens in each sequence; the real ones from a gamma distribution, fixed and
+    seeded, with the mean 37/128 of the longest and many short ones, as sentences are."""
     count = case.pool * case.batch
     if case.lengths == "full":
         return np.full(count, case.length)

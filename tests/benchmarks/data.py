@@ -4,19 +4,22 @@ import logging
 import tempfile
 from pathlib import Path
 
-from lib import prepare
-from lib.parameters import validate
-from lib.toycorpora import corpus_lines
+from lib.data import prepare
+from lib.data.toy.corpora import corpus_lines
+from lib.plan.stages import validate
 
 
 def preparation(number: int, rounds: int, processes: tuple[int, ...] = (1, 2)) -> dict[str, float]:
-    """Median tokens per second of data prep, by the number of processes, which take turns: `number` lines of a text file,
-    read, tokenised by a tokenizer that is there already, and stored."""
+    """Median tokens per second of data prep, by the number of processes, which take turns: `number`
+    lines of a text file, read, tokenised by a tokenizer that is there already, and stored."""
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         text = folder / "text.txt"
-        text.write_text("\n".join(corpus_lines("toy-en", "encyclopedia", number, seed=0)) + "\n", encoding="utf-8")
+        text.write_text(
+            "\n".join(corpus_lines("toy-en", "encyclopedia", number, seed=0)) + "\n",
+            encoding="utf-8",
+        )
         given = {
             "sources": [{"kind": "files", "path": str(text)}],
             "cleaning": "none",

@@ -13,9 +13,12 @@ AXES: dict[str, list[tuple[int, Case]]] = {
     "tokens": [(128 * n, replace(START, batch=n)) for n in (4, 8, 16, 32)],
     "vocabulary": [(n, replace(START, vocab=n)) for n in (8192, 16384, 32768, 65536)],
     "layers": [(n, replace(START, layers=(n, n // 2))) for n in (2, 4, 8, 16)],
-    "sequence length": [(n, replace(START, batch=4096 // n, length=n)) for n in (64, 128, 256, 512)],
+    "sequence length": [
+        (n, replace(START, batch=4096 // n, length=n)) for n in (64, 128, 256, 512)
+    ],
 }
-"""Points of each axis: its value, and the case. Along the sequence length the number of tokens stays at 4,096."""
+"""Points of each axis: its value, and the case. Along the sequence length the number of tokens
+stays at 4,096."""
 _TINY = Case("growth", vocab=101, hidden=16, heads=2, layers=(2, 1), batch=2, length=16)
 QUICK_AXES = {"tokens": [(16 * n, replace(_TINY, batch=n)) for n in (2, 8)]}
 COLUMNS = "axis value median_s peak_memory_mib time_exponent memory_exponent".split()

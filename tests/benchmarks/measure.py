@@ -1,4 +1,5 @@
-"""Time and peak memory of steps, each measured in a process of its own; the machine's own rate beside them."""
+"""Time and peak memory of steps, each measured in a process of its own; the machine's own rate
+beside them."""
 
 import ctypes
 import gc
@@ -12,8 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, Callable
 
-from lib import stage
-from lib.allocator import keep_freed_memory
+from lib.common import machine as common_machine
+from lib.fast.quicken import keep_freed_memory
 from tests.benchmarks.cases import Case
 
 MIB = 2**20
@@ -22,12 +23,15 @@ SECONDS = 45.0
 
 
 def alone(call: Callable, *args) -> Any:
-    """What `call(*args)` returns in a fresh process, which holds nothing of any earlier one; None if it was killed.
+    """What `call(*args)` returns in a fresh process, which holds nothing of any earlier one; None
+    if it was killed.
 
     Processes are forked from a server that has loaded the libraries and computed nothing.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(["tests.benchmarks.steps", "tests.benchmarks.__main__", "textbrewer"])
+    context.set_forkserver_preload(
+        ["tests.benchmarks.steps", "tests.benchmarks.__main__", "textbrewer"]
+    )
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         try:
             return pool.submit(call, *args).result()
@@ -40,7 +44,9 @@ def prepare(threads: int) -> None:
     import torch
 
     warnings.filterwarnings("ignore")
-    gc.freeze()  # what came with the libraries stays: a collection would touch, and so copy, all of the server's pages
+    # what came with the libraries stays: a collection would touch, and so copy, all of the server's
+    # pages
+    gc.freeze()
     torch.set_num_threads(threads)
 
 
@@ -60,15 +66,17 @@ def seconds(call: Callable, *args) -> float:
     return time.perf_counter() - began
 
 
-# ---------------------------------------------------------------------------------------------- the machine
+# -------------------------------------------------------------------------------------- the machine
 
 
-def square_products(precision: str, sizes: tuple[int, ...], default: bool = False) -> dict[tuple, Callable]:
-    """Products of square matrices of these sizes, by PyTorch's own choice of library (`default`) or by each of the two; the first
-    of a key is the floating-point operations of one."""
+def square_products(
+    precision: str, sizes: tuple[int, ...], default: bool = False
+) -> dict[tuple, Callable]:
+    """Products of square matrices of these sizes, by PyTorch's own choice of library (`default`) or
+    by each of the two; the first of a key is the floating-point operations of one."""
     import torch
 
-    from lib.products import linear
+    from lib.fast.linear import linear
     from tests.benchmarks.steps import device
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -80,7 +88,9 @@ def square_products(precision: str, sizes: tuple[int, ...], default: bool = Fals
     return found
 
 
-def matmul_rate(precision: str, sizes: tuple[int, ...], budget: float = 0.3, default: bool = False) -> float:
+def matmul_rate(
+    precision: str, sizes: tuple[int, ...], budget: float = 0.3, default: bool = False
+) -> float:
     """The most floating-point operations a second that such products reach."""
     best = 0.0
     for (flops, _), call in square_products(precision, sizes, default).items():
@@ -98,7 +108,11 @@ def machine(threads: int, sizes: tuple[int, ...]) -> dict:
     prepare(threads)
     rates = {name: matmul_rate(name, sizes) / 1e9 for name in ("fp32", "bf16")}
     rates["fp32_default"] = matmul_rate("fp32", sizes, default=True) / 1e9
-    return stage.machine() | stage.versions() | {"threads": threads, "gflops": rates, "load_before": os.getloadavg()[0]}
+    return (
+        common_machine.machine()
+        | common_machine.versions()
+        | {"threads": threads, "gflops": rates, "load_before": os.getloadavg()[0]}
+    )
 
 
 def _lines(path: str) -> list[str]:
@@ -109,33 +123,42 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-# ---------------------------------------------------------------------------------------------- time
+# --------------------------------------------------------------------------------------------- time
 
 
 def disagreement(steps: dict, tolerance: float) -> dict[str, float]:
     """The loss of each implementation on one batch, which must agree with the plain one's.
 
-    Trunks alone have another loss, and TextBrewer's soft loss is a cross-entropy: they are reported only. Raises
-    AssertionError.
+    Trunks alone have another loss, and TextBrewer's soft loss is a cross-entropy: they are reported
+    only. Raises AssertionError.
     """
     from tests.benchmarks.steps import cut
 
     batch = steps["ours"].batches[0]
     losses = {}
     for name, step in steps.items():
-        wide = step.batches[0].inputs.shape[1] if name.startswith(("plain", "textbrewer")) else batch.inputs.shape[1]
+        wide = (
+            step.batches[0].inputs.shape[1]
+            if name.startswith(("plain", "textbrewer"))
+            else batch.inputs.shape[1]
+        )
         losses[name] = float(step(cut(batch, wide)))
     if "plain" in losses:
         plain, ours = losses["plain"], losses["ours"]
-        assert abs(ours - plain) <= tolerance * abs(plain), f"ours gives a loss of {ours}, the plain step {plain}"
+        assert abs(ours - plain) <= tolerance * abs(plain), (
+            f"ours gives a loss of {ours}, the plain step {plain}"
+        )
     return losses
 
 
-def interleaved(steps: dict[Any, list[Callable]], rounds: int, budget: float) -> dict[Any, list[float]]:
+def interleaved(
+    steps: dict[Any, list[Callable]], rounds: int, budget: float
+) -> dict[Any, list[float]]:
     """Mean seconds of a step, per implementation and round.
 
-    In a round every implementation goes through all its batches in turn, so that what else the machine does falls on all
-    alike. `rounds` 0: as many as the budget of seconds allows after a first step that does not count, at least 2.
+    In a round every implementation goes through all its batches in turn, so that what else the
+    machine does falls on all alike. `rounds` 0: as many as the budget of seconds allows after a
+    first step that does not count, at least 2.
     """
     found: dict[Any, list[float]] = {name: [] for name in steps}
     began = time.perf_counter()
@@ -150,11 +173,15 @@ def interleaved(steps: dict[Any, list[Callable]], rounds: int, budget: float) ->
     return found
 
 
-def times(case: Case, names: list[str] | None, rounds: int, threads: int, sizes: tuple[int, ...]) -> dict:
-    """Median seconds of a step of each implementation, their losses, and the share of the machine's rate they reach.
+def times(
+    case: Case, names: list[str] | None, rounds: int, threads: int, sizes: tuple[int, ...]
+) -> dict:
+    """Median seconds of a step of each implementation, their losses, and the share of the machine's
+    rate they reach.
 
-    The rate is that of products of square matrices, of the best size, in the case's precision: a median like the steps', out of
-    the same rounds, for what a machine reaches changes from minute to minute.
+    The rate is that of products of square matrices, of the best size, in the case's precision: a
+    median like the steps', out of the same rounds, for what a machine reaches changes from minute
+    to minute.
     """
     from tests.benchmarks.flops import step_flops
     from tests.benchmarks.steps import TOLERANCE, build, implementations
@@ -165,27 +192,39 @@ def times(case: Case, names: list[str] | None, rounds: int, threads: int, sizes:
     steps = {name: build(case, name) for name in names or implementations(case)}
     losses = disagreement(steps, TOLERANCE[case.precision])
     calls = {
-        name: [lambda step=step, batch=batch: step(batch) for batch in step.batches] for name, step in steps.items()
+        name: [lambda step=step, batch=batch: step(batch) for batch in step.batches]
+        for name, step in steps.items()
     }
     products = square_products(case.precision, sizes)
-    rounds_of = interleaved(calls | {key: [call] for key, call in products.items()}, rounds, SECONDS)
+    rounds_of = interleaved(
+        calls | {key: [call] for key, call in products.items()}, rounds, SECONDS
+    )
     rate = max(key[0] / statistics.median(rounds_of[key]) for key in products)
     result = {}
     for name, step in steps.items():
         median = statistics.median(rounds_of[name])
-        shapes, rows = [tuple(batch.inputs.shape) for batch in step.batches], sum(map(step.rows, step.batches))
+        shapes, rows = (
+            [tuple(batch.inputs.shape) for batch in step.batches],
+            sum(map(step.rows, step.batches)),
+        )
         flops = step_flops(case, shapes, rows) / len(step.batches)
-        result[name] = {"median_s": median, "rounds": len(rounds_of[name]), "loss": losses[name],
-                        "gflop": flops / 1e9, "share_of_rate": flops / median / rate}  # fmt: skip
+        result[name] = {
+            "median_s": median,
+            "rounds": len(rounds_of[name]),
+            "loss": losses[name],
+            "gflop": flops / 1e9,
+            "share_of_rate": flops / median / rate,
+        }
     kept = sum(int(batch.kept.sum()) for batch in steps["ours"].batches) / (case.pool * case.batch)
     return {"gflops": rate / 1e9, "tokens_per_sequence": kept, "implementations": result}
 
 
-# ---------------------------------------------------------------------------------------------- memory
+# ------------------------------------------------------------------------------------------- memory
 
 
 def anonymous() -> int:
-    """Bytes of memory this process holds that are no files mapped in; where the system does not tell, all of them."""
+    """Bytes of memory this process holds that are no files mapped in; where the system does not
+    tell, all of them."""
     for line in _lines("/proc/self/status"):
         if line.startswith("RssAnon"):
             return int(line.split()[1]) * 1024
@@ -195,7 +234,8 @@ def anonymous() -> int:
 
 
 class Peak(threading.Thread):
-    """The most that `anonymous` shows while a block runs, looked at about a thousand times a second."""
+    """The most that `anonymous` shows while a block runs, looked at about a thousand times a
+    second."""
 
     def __enter__(self) -> "Peak":
         self.done, self.bytes = threading.Event(), anonymous()
@@ -213,8 +253,9 @@ class Peak(threading.Thread):
 
 
 def give_back_at_once() -> None:
-    """Let the C library return every larger block to the system when it is freed: then what a process holds is what is
-    in use. (It makes steps slower: times are measured in other processes.)"""
+    """Let the C library return every larger block to the system when it is freed: then what a
+    process holds is what is in use. (It makes steps slower: times are measured in other
+    processes.)"""
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 1 << 16)  # M_MMAP_THRESHOLD
@@ -227,11 +268,12 @@ def give_back_at_once() -> None:
 def peak_memory(case: Case, implementation: str, threads: int) -> float:
     """MiB that a step takes at most, on the largest batches, beyond its models and their gradients.
 
-    A step on a few tokens comes first: it leaves the gradients there, and what the libraries keep. That is the base.
+    A step on a few tokens comes first: it leaves the gradients there, and what the libraries keep.
+    That is the base.
     """
     import torch
 
-    from lib import head
+    from lib.fast import head
     from tests.benchmarks.steps import build, cut
 
     prepare(threads)
@@ -240,7 +282,9 @@ def peak_memory(case: Case, implementation: str, threads: int) -> float:
     step(cut(step.batches[0], 8))
     head.forget()  # the head's working memory belongs to the step
     gc.collect()
-    largest = sorted(step.batches, key=lambda batch: (batch.inputs.numel(), int(batch.kept.sum())))[-2:]
+    largest = sorted(step.batches, key=lambda batch: (batch.inputs.numel(), int(batch.kept.sum())))[
+        -2:
+    ]
     if torch.cuda.is_available():
         base = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()

@@ -1,6 +1,8 @@
-"""The steps that are compared: forward and backward pass of the same objective on the same models and ids.
+"""The steps that are compared: forward and backward pass of the same objective on the same models
+and ids.
 
-No optimizer and no clipping in any of them; gradients are cleared to None. Dropout is 0, so that losses can be compared.
+No optimizer and no clipping in any of them; gradients are cleared to None. Dropout is 0, so that
+losses can be compared.
 """
 
 import warnings
@@ -12,11 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib import models
-from lib.batches import Batch, Schedule, pad, padded
-from lib.masking import IGNORE, whole_word_mask
-from lib.objectives import Distillation, Hop, hand_out_attention, hidden_states
-from lib.products import quicken
+from lib.fast.quicken import quicken
+from lib.training import models
+from lib.training.batches import IGNORE, Batch, Schedule, pad, padded, whole_word_mask
+from lib.training.objectives import Distillation, Hop, hand_out_attention, hidden_states
 from tests.benchmarks.cases import COSINE, MASKED, MLM, SOFT, TEMPERATURE, Case, sequence_lengths
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
@@ -39,17 +40,25 @@ class Step:
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Forward and backward pass; the loss, without gradient."""
         self.student.zero_grad(set_to_none=True)
-        with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.autocast(
+            batch.inputs.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+        ):
             loss = self.loss(batch)
         loss.backward()
         return loss.detach()
 
 
 def implementations(case: Case) -> list[str]:
-    """Names of those that can run the case, the plain one first, which is in fp32 whatever the case's format is."""
+    """Names of those that can run the case, the plain one first, which is in fp32 whatever the
+    case's format is."""
     same = ["plain_bf16"] if case.precision == "bf16" else []
-    return ["plain", *same, *(["textbrewer"] if textbrewer_is_there() else []), "ours",
-            *(["trunks"] if case.kind == "distillation" else [])]  # fmt: skip
+    return [
+        "plain",
+        *same,
+        *(["textbrewer"] if textbrewer_is_there() else []),
+        "ours",
+        *(["trunks"] if case.kind == "distillation" else []),
+    ]
 
 
 def textbrewer_is_there() -> bool:
@@ -68,12 +77,20 @@ def device() -> torch.device:
 
 
 def networks(case: Case) -> tuple[nn.Module, nn.Module]:
-    """Teacher and student with the same random weights in every process; the student's layers are the teacher's."""
+    """Teacher and student with the same random weights in every process; the student's layers are
+    the teacher's."""
     teacher_layers, student_layers = case.layers
     teacher = models.new_encoder(
-        vocab_size=case.vocab, layers=teacher_layers, hidden=case.hidden, heads=case.heads,
-        intermediate=case.intermediate, max_length=max(case.length, 128), pad_id=0, initializer_range=0.05, dropout=0.0,
-    )  # fmt: skip
+        vocab_size=case.vocab,
+        layers=teacher_layers,
+        hidden=case.hidden,
+        heads=case.heads,
+        intermediate=case.intermediate,
+        max_length=max(case.length, 128),
+        pad_id=0,
+        initializer_range=0.05,
+        dropout=0.0,
+    )
     kept = range(student_layers) if case.kind == "hop" else range(0, teacher_layers, 2)
     student = models.truncate(teacher, list(kept)[:student_layers])
     return teacher.to(device()).eval(), student.to(device()).train()
@@ -83,21 +100,28 @@ def cut(batch: Batch, width: int) -> Batch:
     """The first `width` positions of a batch; with more than it has, padded on the right."""
     more = max(0, width - batch.inputs.shape[1])
     parts = zip((batch.inputs, batch.kept, batch.labels), (0, False, IGNORE))
-    return Batch(*(F.pad(part[:, :width], (0, more), value=value).contiguous() for part, value in parts))
+    return Batch(
+        *(F.pad(part[:, :width], (0, more), value=value).contiguous() for part, value in parts)
+    )
 
 
 def batches(case: Case) -> tuple[list[Batch], list[Batch]]:
-    """The pool of sequences twice: in random order and padded to the longest possible, and as `lib.batches` groups and
-    pads them. The same tokens are masked in both."""
+    """The pool of sequences twice: in random order and padded to the longest possible, and as
+    `lib.training.batches` groups and pads them. The same tokens are masked in both."""
     lengths = sequence_lengths(case)
     rng = np.random.default_rng(0)
     ids = pad([rng.integers(5, case.vocab, size=length) for length in lengths], 0)
     ids = F.pad(ids, (0, case.length - ids.shape[1]))
     kept = torch.arange(case.length) < torch.from_numpy(lengths)[:, None]
     inputs, labels = whole_word_mask(
-        ids, torch.ones_like(kept), kept, mask_id=4, vocab_size=case.vocab, probability=MASKED,
+        ids,
+        torch.ones_like(kept),
+        kept,
+        mask_id=4,
+        vocab_size=case.vocab,
+        probability=MASKED,
         generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+    )
 
     def some(indices: np.ndarray) -> Batch:
         return Batch(inputs[indices], kept[indices], labels[indices]).to(device())
@@ -106,7 +130,9 @@ def batches(case: Case) -> tuple[list[Batch], list[Batch]]:
     schedule = Schedule(lengths, batch=case.batch, micro=case.batch, epochs=1)
     grouped = [indices for step in range(case.pool) for indices in schedule.indices(step)]
     widths = [padded(int(lengths[indices].max())) for indices in grouped]
-    return [some(indices) for indices in order], [cut(some(indices), width) for indices, width in zip(grouped, widths)]
+    return [some(indices) for indices in order], [
+        cut(some(indices), width) for indices, width in zip(grouped, widths)
+    ]
 
 
 def build(case: Case, implementation: str) -> Step:
@@ -118,15 +144,32 @@ def build(case: Case, implementation: str) -> Step:
         if case.kind == "hop":
             objective = Hop(student, teacher)
         else:
-            objective = Distillation(student, teacher, mlm=MLM, soft=SOFT, cosine=COSINE, temperature=TEMPERATURE,
-                                     positions=case.positions)  # fmt: skip
-        return Step(student, grouped, lambda batch: objective(batch, objective.counts(batch))["loss"],
-                    lambda batch: 0 if case.kind == "hop" else int(compared(batch, case.positions).sum()),
-                    case.precision)  # fmt: skip
+            objective = Distillation(
+                student,
+                teacher,
+                mlm=MLM,
+                soft=SOFT,
+                cosine=COSINE,
+                temperature=TEMPERATURE,
+                positions=case.positions,
+            )
+        return Step(
+            student,
+            grouped,
+            lambda batch: objective(batch, objective.counts(batch))["loss"],
+            lambda batch: 0 if case.kind == "hop" else int(compared(batch, case.positions).sum()),
+            case.precision,
+        )
     if implementation == "trunks":
         quicken(student)
         quicken(teacher, frozen=True)
-        return Step(student, grouped, lambda batch: trunks(student, teacher, batch), lambda batch: 0, case.precision)
+        return Step(
+            student,
+            grouped,
+            lambda batch: trunks(student, teacher, batch),
+            lambda batch: 0,
+            case.precision,
+        )
     if case.kind == "hop":
         hand_out_attention(teacher)
         hand_out_attention(student)
@@ -134,7 +177,9 @@ def build(case: Case, implementation: str) -> Step:
         return Step(student, wide, textbrewer(case, student, teacher), every, case.precision)
     step = plain_hop if case.kind == "hop" else plain
     precision = case.precision if implementation == "plain_bf16" else "fp32"
-    return Step(student, wide, lambda batch: step(student, teacher, batch, case.positions), every, precision)
+    return Step(
+        student, wide, lambda batch: step(student, teacher, batch, case.positions), every, precision
+    )
 
 
 def compared(batch: Batch, positions: str) -> torch.Tensor:
@@ -150,8 +195,13 @@ def trunks(student: nn.Module, teacher: nn.Module, batch: Batch) -> torch.Tensor
 
 
 def plain(student: nn.Module, teacher: nn.Module, batch: Batch, positions: str) -> torch.Tensor:
-    """The step as DistilBERT's authors wrote it: all logits of both networks, then a selection of them."""
-    given = {"input_ids": batch.inputs, "attention_mask": batch.kept.long(), "output_hidden_states": True}
+    """The step as DistilBERT's authors wrote it: all logits of both networks, then a selection of
+    them."""
+    given = {
+        "input_ids": batch.inputs,
+        "attention_mask": batch.kept.long(),
+        "output_hidden_states": True,
+    }
     ours = student(**given)
     with torch.no_grad():
         theirs = teacher(**given)
@@ -162,10 +212,15 @@ def plain(student: nn.Module, teacher: nn.Module, batch: Batch, positions: str) 
     soft = nn.KLDivLoss(reduction="batchmean")(
         F.log_softmax(logits / TEMPERATURE, dim=-1), F.softmax(targets / TEMPERATURE, dim=-1)
     )
-    mlm = nn.CrossEntropyLoss(ignore_index=IGNORE)(ours.logits.view(-1, vocabulary), batch.labels.view(-1))
+    mlm = nn.CrossEntropyLoss(ignore_index=IGNORE)(
+        ours.logits.view(-1, vocabulary), batch.labels.view(-1)
+    )
     hidden = ours.hidden_states[-1]
     kept = batch.kept.unsqueeze(-1).expand_as(hidden)
-    pair = [torch.masked_select(found.hidden_states[-1], kept).view(-1, hidden.shape[-1]) for found in (ours, theirs)]
+    pair = [
+        torch.masked_select(found.hidden_states[-1], kept).view(-1, hidden.shape[-1])
+        for found in (ours, theirs)
+    ]
     cosine = nn.CosineEmbeddingLoss(reduction="mean")(*pair, pair[0].new_ones(len(pair[0])))
     return SOFT * TEMPERATURE**2 * soft + MLM * mlm + COSINE * cosine
 
@@ -175,23 +230,37 @@ def halves(states: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
     return [(low + high) / 2 for low, high in zip(states, states[1:])]
 
 
-def plain_hop(student: nn.Module, teacher: nn.Module, batch: Batch, _positions: str) -> torch.Tensor:
+def plain_hop(
+    student: nn.Module, teacher: nn.Module, batch: Batch, _positions: str
+) -> torch.Tensor:
     """004 eq. (3) to (6), from the library's own outputs, over whole batches."""
-    given = {"input_ids": batch.inputs, "attention_mask": batch.kept.long(),
-             "output_hidden_states": True, "output_attentions": True}  # fmt: skip
+    given = {
+        "input_ids": batch.inputs,
+        "attention_mask": batch.kept.long(),
+        "output_hidden_states": True,
+        "output_attentions": True,
+    }
     with torch.no_grad():
         theirs = teacher.bert(**given)
     ours = student.bert(**given)
-    losses = [F.mse_loss(*pair) for pair in zip(ours.hidden_states, halves(theirs.hidden_states), strict=True)]
-    losses += [F.mse_loss(*pair) for pair in zip(ours.attentions, halves(theirs.attentions), strict=True)]
+    losses = [
+        F.mse_loss(*pair)
+        for pair in zip(ours.hidden_states, halves(theirs.hidden_states), strict=True)
+    ]
+    losses += [
+        F.mse_loss(*pair) for pair in zip(ours.attentions, halves(theirs.attentions), strict=True)
+    ]
     return sum(losses) / len(ours.attentions)
 
 
-def textbrewer(case: Case, student: nn.Module, teacher: nn.Module) -> Callable[[Batch], torch.Tensor]:
-    """TextBrewer's GeneralDistiller, its loss path from models to total loss, as its user would set it up.
+def textbrewer(
+    case: Case, student: nn.Module, teacher: nn.Module
+) -> Callable[[Batch], torch.Tensor]:
+    """TextBrewer's GeneralDistiller, its loss path from models to total loss, as its user would set
+    it up.
 
-    Its soft loss is a cross-entropy, without the teacher's entropy and without T²: the weight brings T², the value of the
-    loss differs from the others', its gradient does not.
+    Its soft loss is a cross-entropy, without the teacher's entropy and without T²: the weight
+    brings T², the value of the loss differs from the others', its gradient does not.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -206,21 +275,44 @@ def textbrewer(case: Case, student: nn.Module, teacher: nn.Module) -> Callable[[
         return found | ({"losses": out.loss} if "labels" in given else {})
 
     def means_of_neighbours(given: dict, out) -> dict:
-        return {"inputs_mask": now[0].kept, "hidden": halves(out.hidden_states), "attention": halves(out.attentions)}
+        return {
+            "inputs_mask": now[0].kept,
+            "hidden": halves(out.hidden_states),
+            "attention": halves(out.attentions),
+        }
 
     match = {"layer_T": -1, "layer_S": -1, "feature": "hidden", "loss": "cos", "weight": COSINE}
     matches, args = [match], {"output_hidden_states": True}
     if case.kind == "hop":
         layers, args = case.layers[1], args | {"output_attentions": True}
-        matches = [{"layer_T": layer, "layer_S": layer, "feature": feature, "loss": loss, "weight": 1 / layers}
-                   for feature, loss, number in (("hidden", "hidden_mse", layers + 1), ("attention", "attention_mse", layers))
-                   for layer in range(number)]  # fmt: skip
+        matches = [
+            {
+                "layer_T": layer,
+                "layer_S": layer,
+                "feature": feature,
+                "loss": loss,
+                "weight": 1 / layers,
+            }
+            for feature, loss, number in (
+                ("hidden", "hidden_mse", layers + 1),
+                ("attention", "attention_mse", layers),
+            )
+            for layer in range(number)
+        ]
     distiller = GeneralDistiller(
         TrainingConfig(device=device(), log_dir=None),
-        DistillationConfig(temperature=TEMPERATURE, kd_loss_type="ce", kd_loss_weight=SOFT * TEMPERATURE**2,
-                           hard_label_weight=MLM, intermediate_matches=matches),
-        teacher, student, means_of_neighbours if case.kind == "hop" else adaptor, adaptor,
-    )  # fmt: skip
+        DistillationConfig(
+            temperature=TEMPERATURE,
+            kd_loss_type="ce",
+            kd_loss_weight=SOFT * TEMPERATURE**2,
+            hard_label_weight=MLM,
+            intermediate_matches=matches,
+        ),
+        teacher,
+        student,
+        means_of_neighbours if case.kind == "hop" else adaptor,
+        adaptor,
+    )
 
     def loss(batch: Batch) -> torch.Tensor:
         now[:] = [batch]

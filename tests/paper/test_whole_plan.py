@@ -1,5 +1,6 @@
-"""The whole plan of all four studies at the scale `paper`, by the README's command, against a mirror that serves stand-ins under
-the hub's own ids and revisions. Replaced are how much is read, how long is trained, and fp16, which needs a GPU; nothing else."""
+"""The whole plan of all four studies at the scale `paper`, by the README's command, against a
+mirror that serves stand-ins under the hub's own ids and revisions. Replaced are how much is read,
+how long is trained, and fp16, which needs a GPU; nothing else."""
 
 import json
 import os
@@ -8,16 +9,26 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib import ROOT, plan
-from lib.render import external_references
-from tests import standins
-from tests.mirror import Mirror
-from tests.test_notebooks import copy_of_the_project, results_in, run_make
+from lib.common.places import ROOT
+from lib.plan import plan
+from lib.report.page.render import external_references
+from tests.helpers import standins
+from tests.helpers.mirror import Mirror
+from tests.runner.test_notebooks import copy_of_the_project, results_in, run_make
 
-pytestmark = pytest.mark.skipif(not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up")
+pytestmark = pytest.mark.skipif(
+    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
+)
 
 WIKIPEDIAS = ["en", "is", "es", "zh", "de", "ar", "ur", "pl"]
-HUB_VARIABLES = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_ENDPOINT", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HOME")
+HUB_VARIABLES = (
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "HF_ENDPOINT",
+    "HF_HUB_CACHE",
+    "HF_DATASETS_CACHE",
+    "HF_HOME",
+)
 SMALLER = {
     "herbert": {
         "corpora.transfer": {"subset_size": 60_000, "held_out_lines": 20, "processes": 2},
@@ -36,7 +47,7 @@ SMALLER = {
         "cascade": {"total_steps": 6},
         "finetune": {"epochs": 1, "seeds": [1]},
     },
-}  # fmt: skip
+}
 
 
 def shrink(project, endpoint: str):
@@ -48,12 +59,16 @@ def shrink(project, endpoint: str):
             inner = found
             for key in place.split("."):
                 inner = inner[key]
-            assert set(values) - {"steps"} <= set(inner) | {"epochs"}, f"{study}: {place} has lost a key"
+            assert set(values) - {"steps"} <= set(inner) | {"epochs"}, (
+                f"{study}: {place} has lost a key"
+            )
             inner |= values
         found["hub"] = {"endpoint": endpoint, "cache_dir": "../cache"}
         if study == "cascade":
             found["corpora"]["corpus"]["sources"][0]["languages"] = WIKIPEDIAS
-        path.write_text(yaml.safe_dump(found, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        path.write_text(
+            yaml.safe_dump(found, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +92,10 @@ def project(tmp_path_factory):
 def found(project):
     """Every result.json, by the folder of its stage."""
     outputs = project[0] / "outputs/paper"
-    return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in results_in(outputs).items()}
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name, path in results_in(outputs).items()
+    }
 
 
 def test_every_stage_of_the_plan_ran(found):
@@ -103,8 +121,18 @@ def test_the_pinned_revisions_were_asked_for(project):
 
 def test_parameters_are_the_papers_but_for_the_replaced(found):
     wanted = {step.folder.split("/", 2)[2]: step.parameters for step in plan.resolve("paper", [])}
-    replaced = {"subset_size", "held_out_lines", "processes", "steps", "precision", "epochs", "seeds", "per_task", "sampled_lines",
-                "sources"}  # fmt: skip
+    replaced = {
+        "subset_size",
+        "held_out_lines",
+        "processes",
+        "steps",
+        "precision",
+        "epochs",
+        "seeds",
+        "per_task",
+        "sampled_lines",
+        "sources",
+    }
     for name, parameters in wanted.items():
         own = found[name]["parameters"]
         assert {key for key in own if own[key] != parameters[key]} <= replaced, name
@@ -112,22 +140,42 @@ def test_parameters_are_the_papers_but_for_the_replaced(found):
 
 def test_teachers_and_students_have_the_papers_depths(found):
     layers = {
-        name: result["summary"]["layers"] for name, result in found.items() if "layers" in result.get("summary", {})
+        name: result["summary"]["layers"]
+        for name, result in found.items()
+        if "layers" in result.get("summary", {})
     }
-    assert {value for name, value in layers.items() if name.startswith(("herbert/S", "transfer_set", "ablation"))} == {
-        6
-    }
+    assert {
+        value
+        for name, value in layers.items()
+        if name.startswith(("herbert/S", "transfer_set", "ablation"))
+    } == {6}
     assert layers["herbert/T2/teacher_continuation"] == 12
-    assert [layers[f"cascade/cascade-{depth}/cascade_ta"] for depth in range(11, 5, -1)] == [11, 10, 9, 8, 7, 6]
+    assert [layers[f"cascade/cascade-{depth}/cascade_ta"] for depth in range(11, 5, -1)] == [
+        11,
+        10,
+        9,
+        8,
+        7,
+        6,
+    ]
     models = {
-        name.split("/")[1]: result["model"]["layers"] for name, result in found.items() if name.endswith("/finetune")
+        name.split("/")[1]: result["model"]["layers"]
+        for name, result in found.items()
+        if name.endswith("/finetune")
     }
-    assert (models["T1"], models["DistilBERT"], models["DistilmBERT"], models["teacher"]) == (12, 6, 6, 12)
+    assert (models["T1"], models["DistilBERT"], models["DistilmBERT"], models["teacher"]) == (
+        12,
+        6,
+        6,
+        12,
+    )
 
 
 def test_corpora(found):
     polish = found["herbert/corpus_transfer/data_prep"]["statistics"]
-    assert polish["dropped"]["blank"] > 20 and 40_000 < polish["bytes"] <= 60_000  # CC-100's empty rows; the subset
+    assert (
+        polish["dropped"]["blank"] > 20 and 40_000 < polish["bytes"] <= 60_000
+    )  # CC-100's empty rows; the subset
     english = found["transfer_set/corpus_corpus/data_prep"]["statistics"]
     assert [source["name"] for source in english["sources"]] == [
         "bookcorpus/bookcorpus",
@@ -135,7 +183,9 @@ def test_corpora(found):
     ]
     assert found["transfer_set/corpus_corpus0.1pct/data_prep"]["statistics"]["sequences"] >= 1
     many = found["cascade/corpus_corpus/data_prep"]["statistics"]
-    assert [row["language"] for row in many["languages"]] == WIKIPEDIAS and len(many["sections"]) == 6
+    assert [row["language"] for row in many["languages"]] == WIKIPEDIAS and len(
+        many["sections"]
+    ) == 6
     share = {row["language"]: row["target"] for row in many["languages"]}
     assert share["en"] == pytest.approx(100 * share["is"])
 
@@ -160,6 +210,8 @@ def test_with_everything_in_the_cache_a_stage_runs_offline(project):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         patch.delenv("HF_DATASETS_OFFLINE", raising=False)
-        done = run_make(folder, "report", "SCALE=paper", "GPUS=0", "CORES=2", "STUDIES=herbert cascade")
+        done = run_make(
+            folder, "report", "SCALE=paper", "GPUS=0", "CORES=2", "STUDIES=herbert cascade"
+        )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     assert len(asked) == before and os.environ.get("HF_HUB_OFFLINE") != "0"

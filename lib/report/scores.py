@@ -1,0 +1,111 @@
+"""GLUE's macro score and SQuAD's two scores per fine-tuning seed, in percent, as the sources
+average them.
+
+A task's score is the mean of its metrics. The macro score is the plain mean of nine tasks, WNLI
+among them: the nine numbers of DistilBERT in 002's Table 1 average to the 77.0 printed there. 001
+does not say which tasks its score averages.
+"""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lib.common.errors import InputError
+from lib.report.statistics import pm
+
+MEAN = "mean of tasks"
+"""Stands for a task: the mean over a list of tasks, per seed."""
+
+
+def scores(results: pd.DataFrame, study: str, scenario: str, tasks: Sequence[str]) -> pd.DataFrame:
+    """Percent by seed (rows) and task (columns); a seed needs all `tasks`. With several there is a
+    column MEAN too.
+
+    Several metrics or languages of one task count as their mean, as GLUE and XNLI do.
+    """
+    rows = results[
+        (results["study"] == study)
+        & (results["scenario"] == scenario)
+        & results["task"].isin(tasks)
+    ]
+    table = (
+        rows.pivot_table(index="seed", columns="task", values="value")
+        .reindex(columns=list(tasks))
+        .dropna()
+    )
+    return table.assign(**{MEAN: table.mean(axis=1)})
+
+
+TASKS = {
+    "cola": "CoLA",
+    "mnli": "MNLI",
+    "mrpc": "MRPC",
+    "qnli": "QNLI",
+    "qqp": "QQP",
+    "rte": "RTE",
+    "sst2": "SST-2",
+    "stsb": "STS-B",
+    "wnli": "WNLI",
+}
+"""In the order of 002's Table 1."""
+MNLI = ("both", "matched")
+SQUAD = {"exact_match": "SQuAD EM", "f1": "SQuAD F1"}
+
+
+def by_seed(results: pd.DataFrame, study: str, scenario: str, mnli: str = "both") -> pd.DataFrame:
+    """Percent by seed (rows), for each of the nine tasks and their mean, MEAN (columns). NaN where
+    nothing was measured.
+
+    MEAN needs all nine tasks of the seed. `mnli` "both" takes the mean of the matched and
+    mismatched sets, "matched" the first alone, as 002 prints one number. `results` as results.csv,
+    of one protocol.
+    """
+    if mnli not in MNLI:
+        raise InputError(f"mnli {mnli!r}: allowed are {', '.join(MNLI)}")
+    rows = _of(results, study, scenario)
+    rows = rows[rows["task"].isin(TASKS)]
+    if mnli == "matched":
+        rows = rows[rows["metric"] != "accuracy_mismatched"]
+    table = rows.pivot_table(index="seed", columns="task", values="value").reindex(
+        columns=list(TASKS)
+    )
+    return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
+
+
+def squad(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
+    """SQuAD 1.1 in percent by seed (rows): columns exact_match and f1."""
+    rows = _of(results, study, scenario)
+    rows = rows[rows["task"] == "squad"]
+    return rows.pivot_table(index="seed", columns="metric", values="value").reindex(
+        columns=list(SQUAD)
+    )
+
+
+def _of(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
+    if results["protocol"].nunique() > 1:
+        raise InputError(
+            f"results hold the protocols {', '.join(results['protocol'].unique())}: choose one of "
+            f"them"
+        )
+    return results[(results["study"] == study) & (results["scenario"] == scenario)]
+
+
+def per_task(
+    results: pd.DataFrame, study: str, scenarios: dict[str, str], mnli: str = "both"
+) -> pd.DataFrame:
+    """Every task for readers: a row per scenario that has any score, mean ± half of the 95 %
+    interval over seeds.
+
+    `scenarios`: name -> what the row is called.
+    """
+    rows = {}
+    for name, label in scenarios.items():
+        glue, answers = by_seed(results, study, name, mnli), squad(results, study, name)
+        if len(glue) or len(answers):
+            row = {title: pm(glue[task].dropna()) for task, title in TASKS.items()}
+            row |= {"mean of nine": pm(glue[MEAN].dropna())}
+            rows[label] = row | {
+                title: pm(answers[metric].dropna()) for metric, title in SQUAD.items()
+            }
+    columns = [*TASKS.values(), "mean of nine", *SQUAD.values()]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("scenario")

@@ -1,0 +1,242 @@
+"""Teachers and students: made, loaded, cut, counted. All are BERT encoders with a tied MLM head; a
+DistilBERT may be fine-tuned beside them."""
+
+import copy
+from pathlib import Path
+from typing import Sequence
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoConfig, BertConfig, BertForMaskedLM, DistilBertModel
+from transformers.utils import logging
+
+from lib.common import hub
+from lib.common.errors import InputError
+
+# published checkpoints hold more heads than are used; what is missing is looked at here
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+
+def new_encoder(
+    *,
+    vocab_size: int,
+    layers: int,
+    hidden: int,
+    heads: int,
+    intermediate: int,
+    max_length: int,
+    pad_id: int,
+    initializer_range: float = 0.02,
+    dropout: float = 0.1,
+    attention_init: str = "normal",
+    seed: int = 0,
+) -> BertForMaskedLM:
+    """A BERT with random weights, N(0, initializer_range). A narrow model wants a wider range than
+    BERT's 0.02.
+
+    `attention_init`: `normal`, or `mimetic`: attention that starts by looking for the same token
+    and copying it (see `mimic`).
+    """
+    if hidden % heads:
+        raise InputError(f"heads: {heads} attention heads do not divide hidden size {hidden}")
+    config = BertConfig(
+        vocab_size=vocab_size,
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        intermediate_size=intermediate,
+        max_position_embeddings=max_length,
+        pad_token_id=pad_id,
+        initializer_range=initializer_range,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        type_vocab_size=2,
+    )
+    model = random_encoder(config, layers, seed)
+    if attention_init == "mimetic":
+        mimic(model)
+    return model
+
+
+def mimic(model: BertForMaskedLM, match: float = 0.1, copy: float = 0.8) -> None:
+    """Start every attention head near what heads of trained models do, after Trockman & Kolter 2023
+    (mimetic initialisation): W_qᵀ W_k ≈ match · I, so that a token attends to its like, and W_o W_v
+    = copy · I, so that it takes over what it finds.
+
+    A small encoder that starts from N(0, σ²) alone can spend thousands of steps before it looks up
+    a name that stands elsewhere in its sequence; started like this it does so within a few hundred.
+    """
+    config = model.config
+    hidden, width = config.hidden_size, config.hidden_size // config.num_attention_heads
+    with torch.no_grad():
+        for layer in model.bert.encoder.layer:
+            attention = layer.attention.self
+            for head in range(config.num_attention_heads):
+                basis, _ = torch.linalg.qr(torch.randn(hidden, width))
+                rows = slice(head * width, (head + 1) * width)
+                attention.query.weight[rows] = attention.key.weight[rows] = (
+                    basis.T * (match * hidden / width) ** 0.5
+                )
+            turn, _ = torch.linalg.qr(torch.randn(hidden, hidden))
+            attention.value.weight.copy_(turn * copy**0.5)
+            layer.attention.output.dense.weight.copy_(turn.T * copy**0.5)
+
+
+def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedLM:
+    """An encoder of `config`'s shape with `layers` layers and random weights (scenario S0 and S1 of
+    000)."""
+    torch.manual_seed(seed)
+    config = copy.deepcopy(config)  # the library writes onto the config it is given
+    config.num_hidden_layers = layers
+    return BertForMaskedLM(config)
+
+
+def load(name: str | Path, revision: str | None = None, *, head: bool = True) -> BertForMaskedLM:
+    """A masked language model in fp32 from a folder or the hub, safetensors only, no remote code.
+
+    Raises InputError where there is no such model, it is not a BERT encoder, or weights are
+    missing: a head that is not in the checkpoint would be random, so only those who do not use it
+    may say `head=False`.
+    """
+    try:
+        model, about = BertForMaskedLM.from_pretrained(
+            name,
+            revision=revision or "main",
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        purpose = " as a BERT masked language model"
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error, purpose) from error
+    tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
+    missing = sorted(
+        key
+        for key in about["missing_keys"]
+        if not key.startswith(tied) and (head or not key.startswith("cls."))
+    )
+    if missing:
+        raise InputError(
+            f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; "
+            f"it needs an "
+            "encoder and a masked-language-model head"
+        )
+    return _finite(model, name)
+
+
+def kind_of(name: str | Path, revision: str | None = None) -> str:
+    """Which of the encoders that can be fine-tuned a folder or hub id holds: bert or distilbert.
+    Raises InputError."""
+    try:
+        kind = AutoConfig.from_pretrained(
+            name, revision=revision or "main", trust_remote_code=False
+        ).model_type
+    except (OSError, ValueError) as error:
+        raise hub.unavailable(f"model {str(name)!r}", name, revision, error) from error
+    if kind not in ("bert", "distilbert"):
+        raise InputError(
+            f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert"
+        )
+    return kind
+
+
+def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module:
+    """An encoder to fine-tune, in fp32 from a folder or the hub, safetensors only, no remote code:
+    BERT or DistilBERT.
+
+    Raises InputError where there is no such model, it is neither of the two, or weights are
+    missing.
+    """
+    if kind_of(name, revision) == "bert":
+        return load(name, revision, head=False).bert
+    try:
+        model, about = DistilBertModel.from_pretrained(
+            name,
+            revision=revision or "main",
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise hub.unavailable(
+            f"model {str(name)!r}", name, revision, error, " as a DistilBERT encoder"
+        ) from error
+    if missing := sorted(about["missing_keys"]):
+        raise InputError(
+            f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more"
+        )
+    return _finite(model, name)
+
+
+def _finite(model: torch.nn.Module, name: str | Path) -> torch.nn.Module:
+    """The model. Raises InputError if one of its weights is no number, or infinite: it would be
+    learnt from."""
+    for key, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise InputError(f"model {str(name)!r}: the weight {key} is not finite")
+    return model
+
+
+def tells_segments(trunk: torch.nn.Module) -> bool:
+    """Whether a trunk takes token_type_ids: BERT does, DistilBERT has dropped them (Sanh et al.
+    2019, section 3)."""
+    return getattr(trunk.config, "type_vocab_size", 0) > 1
+
+
+def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
+    """The teacher's layers a student of half its depth starts from.
+
+    `alternate`: every second from 0, as the seeds have it. `to_top`: so in the lower half, and one
+    higher in the upper, as DistilBERT's authors took them. A list stays as it is.
+
+    >>> layer_choice("alternate", 12), layer_choice("to_top", 12)
+    ([0, 2, 4, 6, 8, 10], [0, 2, 4, 7, 9, 11])
+    """
+    if not isinstance(layers, str):
+        return list(layers)
+    half = max(1, teacher_layers // 2)
+    up = {"alternate": half, "to_top": half / 2}[layers]
+    return [2 * index + (index >= up) for index in range(half)]
+
+
+def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:
+    """A student that starts from its teacher: same embeddings and head, and the teacher's layers
+    with these indices."""
+    have = teacher.config.num_hidden_layers
+    wrong = [layer for layer in layers if not 0 <= layer < have]
+    if wrong or not layers:
+        raise InputError(
+            f"student_layers: {list(layers)}, but the teacher has layers 0 … {have - 1}; name at "
+            f"least one of them"
+        )
+    student = copy.deepcopy(teacher)
+    encoder = student.bert.encoder
+    encoder.layer = torch.nn.ModuleList(copy.deepcopy(encoder.layer[index]) for index in layers)
+    student.config.num_hidden_layers = len(layers)
+    return student
+
+
+def grow(model: BertForMaskedLM, layers: int, by: str = "stacking") -> BertForMaskedLM:
+    """A deeper model of copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al.
+    2019), a, a, b, b by `interpolation` (Chang et al. 2018), of which every second layer is the
+    shallow model again."""
+    have = model.config.num_hidden_layers
+    order = {
+        "stacking": [index % have for index in range(layers)],
+        "interpolation": [index * have // layers for index in range(layers)],
+    }[by]
+    return truncate(model, order)
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of parameters, tied ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def size_mib(model: torch.nn.Module) -> float:
+    """Size of the weights in MiB (2^20 bytes). The seeds' "417 MB" for BERT-base is this unit."""
+    return (
+        sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        / 2**20
+    )

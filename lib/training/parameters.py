@@ -1,0 +1,182 @@
+"""The parameters of the stages that pretrain: notebooks 2, 3 and 4."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lib.common.parameters import NAME, Count, CountOrNone, Optimised, Positive, Share
+
+
+class Training(Optimised):
+    """What every stage that trains has. `steps` > 0 counts optimizer steps and overrides
+    `epochs`."""
+
+    corpus: str
+    epochs: Positive = 2.0
+    steps: CountOrNone = 0
+    batch_size: Count = 64  # sequences of one optimizer step
+    micro_batch_size: Count = 64  # sequences that go through the model at once
+    mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    whole_words: bool = True
+
+    @model_validator(mode="after")
+    def _work_for_every_process(self):
+        micros = -(-self.batch_size // self.micro_batch_size)
+        if self.processes > micros:
+            raise ValueError(
+                f"processes {self.processes} share the micro-batches of a step, and there are "
+                f"{micros} (batch_size "
+                f"{self.batch_size}, micro_batch_size {self.micro_batch_size}); allowed are 1 … "
+                f"{micros}"
+            )
+        return self
+
+
+class Taught(Training):
+    """What the stages have in which a student learns from a teacher. `shard_teacher`: each of
+    several processes keeps its share of the teacher, for one that a single device has no room for
+    (lib.training.ranks)."""
+
+    teacher: str
+    teacher_revision: str | None = None
+    shard_teacher: bool = False
+
+    @model_validator(mode="after")
+    def _in_pieces(self):
+        if self.shard_teacher and self.processes == 1:
+            raise ValueError(
+                "shard_teacher shares a teacher out among processes, and there is 1; allowed: "
+                "processes of 2 or more"
+            )
+        return self
+
+
+class TeacherContinuation(Training):
+    """2_teacher_continuation: `teacher` empty trains one from nothing, of the shape below; else it
+    goes on from there."""
+
+    teacher: str = ""
+    teacher_revision: str | None = None
+    layers: Count = 12
+    hidden: Count = 768
+    heads: Count = 12
+    intermediate: Count = 3072
+    dropout: Share = 0.1
+    initializer_range: Positive = 0.02
+    attention_init: Literal["normal", "mimetic"] = "normal"
+    grow_from_layers: CountOrNone = (
+        0  # first train so many layers, then copy them; 0: all layers from the start
+    )
+    grow_by: Literal["stacking", "interpolation"] = "stacking"  # a b a b, or a a b b
+    grow_steps: CountOrNone = 0
+    grow_learning_rate: Positive = 1e-3
+
+    @model_validator(mode="after")
+    def _growth(self):
+        if self.grow_from_layers and (self.layers % self.grow_from_layers or not self.grow_steps):
+            raise ValueError(
+                "grow_from_layers must divide layers and needs grow_steps of at least 1"
+            )
+        if not self.teacher and self.hidden % self.heads:
+            raise ValueError(f"heads {self.heads} must divide hidden {self.hidden}")
+        return self
+
+
+class StudentsOwn(BaseModel):
+    """What students trained side by side may differ in. All three weights 0: the student is not
+    trained."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    init: Literal["random", "truncated"] = "truncated"
+    student_layers: (
+        Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+        | Literal["alternate", "to_top"]
+    )
+    weight_mlm: Annotated[float, Field(ge=0)] = 0.0
+    weight_soft: Annotated[float, Field(ge=0)] = 0.0
+    weight_cosine: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Positive = 2.0
+    positions: Literal["all", "masked"] = "all"
+
+    @field_validator("student_layers", mode="before")
+    @classmethod
+    def _layer_rule(cls, value):
+        if isinstance(value, str) and value not in ("alternate", "to_top"):
+            raise ValueError("give a list of the teacher's layers, or alternate, or to_top")
+        return value
+
+    @property
+    def trains(self) -> bool:
+        """Whether the student is trained at all."""
+        return bool(self.weight_mlm or self.weight_soft or self.weight_cosine)
+
+
+class Distillation(Taught, StudentsOwn):
+    """3_distillation. All three weights 0: the student is published as it starts (000's S0, the
+    control `truncated`).
+
+    `beside` and `trained_in` are the plan's: a stage trains the students of other scenarios with
+    its own, their stages find them there (see lib.training.side_by_side).
+    """
+
+    beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentsOwn] = {}
+    trained_in: str = (
+        ""  # a folder beside/<name> of the stage that trains this student; empty: this one does
+    )
+
+    @model_validator(mode="after")
+    def _one_place_of_training(self):
+        if self.trained_in and self.beside:
+            raise ValueError(
+                "trained_in and beside exclude each other: a stage whose student another one "
+                "trains trains none"
+            )
+        if (self.trained_in or self.beside) and not self.trains:
+            raise ValueError(
+                "trained_in and beside need a weight above 0: this student is not trained"
+            )
+        for name, own in self.beside.items():
+            if not own.trains:
+                raise ValueError(f"beside.{name} needs a weight above 0: it is not trained")
+        if self.shard_teacher and self.beside:
+            raise ValueError(
+                "shard_teacher and beside exclude each other: a teacher in pieces reads for one "
+                "student at a time"
+            )
+        return self
+
+
+class CascadeTA(Taught):
+    """4_cascade_ta: one hop, from a teacher to a teacher assistant of its lowest `layers` layers.
+    The optimizer is 004's.
+
+    All three weights 0: the assistant is published as it starts (the control `truncated`).
+    """
+
+    layers: Count
+    mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
+    weight_hidden: Annotated[float, Field(ge=0)] = 1.0
+    weight_attention: Annotated[float, Field(ge=0)] = 1.0
+    weight_soft: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Positive = 2.0
+    freeze_embeddings: bool = True
+    dropout: Literal["both", "student", "none"] = "both"
+    section: CountOrNone = 0  # which of the corpus's sections is read, from 1; 0: all of the corpus
+    mask_probability: Annotated[float, Field(ge=0, lt=1)] = (
+        0.0  # 0: the plain text, as 004 feeds it
+    )
+    schedule: Literal["cosine", "linear", "constant"] = "linear"
+    warmup: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    adam_epsilon: Positive = 1e-9
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _last_layer(self):
+        if self.mapping == "skip" and not self.weight_soft:
+            raise ValueError(
+                "mapping skip gives the last layer no target and needs weight_soft above 0; "
+                "without soft targets "
+                "allowed are adjacent, uniform and top"
+            )
+        return self

@@ -1,0 +1,218 @@
+"""The hub by parameter: a mirror, a cache, nobody asked; and the line that says what is not
+there."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from lib.common import hub
+from lib.common.errors import InputError
+from lib.common.places import ROOT
+from lib.data import sources, tokenizer
+from lib.data.sources import HubSource
+from lib.plan import plan
+from lib.tasks import registry
+from lib.training import models
+
+ADDRESS = "http" + "://mirror.example:8080/hub"
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    monkeypatch.setattr(hub, "offline", lambda: True)
+
+
+def test_a_section_becomes_the_librarys_variables(monkeypatch, tmp_path):
+    for names in hub.VARIABLES.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    section = hub.settings(
+        {"endpoint": ADDRESS, "cache_dir": str(tmp_path / "kept"), "offline": True}, "a.yaml"
+    )
+    assert hub.environment([("a.yaml", section)]) == {
+        "HF_ENDPOINT": ADDRESS,
+        "HF_HUB_CACHE": f"{tmp_path}/kept/hub",
+        "HF_DATASETS_CACHE": f"{tmp_path}/kept/datasets",
+        "HF_HUB_OFFLINE": "1",
+    }
+    assert (
+        hub.environment([("a.yaml", hub.settings({"cache_dir": "kept"}, "a.yaml"))])["HF_HUB_CACHE"]
+        == f"{ROOT}/kept/hub"
+    )
+    assert hub.environment([("a.yaml", hub.settings(None, "a.yaml"))]) == {}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "a person's")
+    assert set(hub.environment([("a.yaml", section)])) == {"HF_HUB_CACHE", "HF_DATASETS_CACHE"}
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (
+            {"endpoint": "mirror.example"},
+            "paper.yaml: hub.endpoint = 'mirror.example'; allowed: the address of a mirror",
+        ),
+        ({"endpoint": 7}, "hub.endpoint = 7; allowed: the address"),
+        ({"offline": "perhaps"}, "hub.offline = 'perhaps'; allowed: true and false"),
+        ({"cache_dir": ""}, "hub.cache_dir = ''; allowed: a folder"),
+        ({"cache_dir": "README.md"}, "hub.cache_dir = 'README.md' is no folder"),
+        (
+            {"mirror": "x"},
+            "paper.yaml: hub: unknown key 'mirror'; allowed are endpoint, cache_dir, offline",
+        ),
+    ],
+)
+def test_a_wrong_section_is_one_line(own_params, given, message):
+    path = own_params / "herbert/paper.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"hub": given}))
+    with pytest.raises(InputError) as error:
+        plan.hub_variables("paper", ["herbert"])
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_studies_of_one_run_share_a_hub(own_params, monkeypatch):
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
+    for study, port in (("herbert", 1), ("transfer_set", 2)):
+        path = own_params / study / "paper.yaml"
+        path.write_text(
+            yaml.safe_dump(
+                yaml.safe_load(path.read_text()) | {"hub": {"endpoint": f"{ADDRESS}{port}"}}
+            )
+        )
+    assert plan.hub_variables("paper", ["herbert", "cascade"]) == {"HF_ENDPOINT": f"{ADDRESS}1"}
+    assert plan.hub_variables("paper", ["ablation"]) == {
+        "HF_ENDPOINT": f"{ADDRESS}2"
+    }  # which uses transfer_set's
+    with pytest.raises(
+        InputError,
+        match="paper.yaml: hub.endpoint = .*, but params/herbert/paper.yaml has .*share one",
+    ):
+        plan.hub_variables("paper", ["herbert", "transfer_set"])
+
+
+def test_what_is_not_in_the_cache_is_named_with_its_revision_and_what_to_do(monkeypatch, tmp_path):
+    """Nothing is asked: conftest.py has set HF_HUB_OFFLINE before the library was imported."""
+    for load in (models.load, models.kind_of, models.load_trunk, tokenizer.load, hub.config):
+        with pytest.raises(InputError) as error:
+            load("no-such/model", "abc")
+        text = str(error.value)
+        assert (
+            "no-such/model" in text
+            and "revision abc cannot be loaded" in text
+            and "HF_HUB_OFFLINE" in text
+        )
+        assert "download it" in text and "\n" not in text
+    with pytest.raises(
+        InputError,
+        match="data set 'no-such/set' .pl. at revision main cannot be loaded: the hub is offline",
+    ):
+        hub.rows("no-such/set", "pl", split="train", revision=None)
+    with pytest.raises(
+        InputError,
+        match="task cola: data set 'nyu-mll/glue' .cola. at revision 0123 cannot be loaded: the "
+        "hub is offline",
+    ):
+        registry.load("cola", "train", registry.TaskSource("hub", revisions={"cola": "0123"}))
+
+
+def test_a_stream_cannot_be_read_offline(offline):
+    with pytest.raises(
+        InputError,
+        match="'a/b' at revision main: streaming reads over the network.*streaming: false",
+    ):
+        sources.check(HubSource(dataset="a/b", streaming=True))
+
+
+def test_offline_another_commit_than_the_pinned_one_is_refused(offline, monkeypatch, tmp_path):
+    import datasets
+
+    kept = tmp_path / ("a" * 40) / "glue-train.arrow"
+    found = type("Rows", (list,), {"cache_files": [{"filename": str(kept)}]})([{"text": "a"}])
+    monkeypatch.setattr(datasets, "load_dataset", lambda *names, **options: found)
+    assert hub.rows("nyu-mll/glue", "cola", split="train", revision="a" * 40) is found
+    assert hub.rows("nyu-mll/glue", "cola", split="train", revision="refs/convert/parquet") is found
+    with pytest.raises(InputError, match=f"the cache holds revision {'a' * 40}, not {'b' * 40}"):
+        hub.rows("nyu-mll/glue", "cola", split="train", revision="b" * 40)
+
+
+def test_on_the_hubs_own_conversion_a_configuration_is_a_folder(monkeypatch):
+    import datasets
+
+    asked = []
+    monkeypatch.setattr(
+        datasets, "load_dataset", lambda *names, **options: asked.append((names, options)) or []
+    )
+    hub.rows("statmt/cc100", "pl", split="train", revision=hub.PARQUET)
+    hub.rows("statmt/cc100", "pl", split="train", revision="main")
+    assert asked[0] == (
+        ("statmt/cc100", None),
+        {"split": "train", "revision": hub.PARQUET, "data_dir": "pl"},
+    )
+    assert asked[1] == (("statmt/cc100", "pl"), {"split": "train", "revision": "main"})
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        (
+            {"hub": "distilbert/distilbert-base-multilingual-cased", "layers": 6},
+            "teachers.DistilmBERT: 'distilbert/distilbert-base-multilingual-cased' is of the kind "
+            "'distilbert'; .* cut from it: bert",
+        ),
+        (
+            {"hub": "google-bert/bert-base-multilingual-cased", "layers": 10},
+            "teachers.teacher.layers = 10: 'google-bert/bert-base-multilingual-cased' has 12",
+        ),
+    ],
+)
+def test_a_chains_teacher_that_cannot_be_cut_is_refused_by_the_plan(own_params, entry, message):
+    """Before its corpus is prepared."""
+    path = own_params / "cascade/paper.yaml"
+    found = yaml.safe_load(path.read_text())
+    found["teachers"]["teacher"] = entry
+    found["corpora"]["corpus"]["tokenizer"] = entry["hub"]
+    path.write_text(yaml.safe_dump(found))
+    with pytest.raises(InputError, match=f"params/cascade/paper.yaml: {message}"):
+        plan.resolve("paper", ["cascade"])
+
+
+def test_of_a_model_that_is_not_known_the_config_says_what_it_is(own_params, tmp_path):
+    path = own_params / "cascade/paper.yaml"
+    found = yaml.safe_load(path.read_text())
+    (tmp_path / "roberta").mkdir()
+    (tmp_path / "roberta/config.json").write_text(
+        '{"model_type": "roberta", "num_hidden_layers": 12}'
+    )
+    found["teachers"]["teacher"] = {"hub": str(tmp_path / "roberta"), "layers": 12}
+    found["corpora"]["corpus"]["tokenizer"] = str(tmp_path / "roberta")
+    path.write_text(yaml.safe_dump(found))
+    with pytest.raises(InputError, match="is of the kind 'roberta'"):
+        plan.resolve("paper", ["cascade"])
+
+
+NO_SOCKETS = """
+import socket, sys
+def refuse(*_): raise RuntimeError("the network was touched")
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+from lib.plan import plan
+code = plan.main(sys.argv[1:])
+heavy = [name for name in ("torch", "transformers", "datasets", "huggingface_hub") if name in sys.modules]
+assert not heavy, heavy
+sys.exit(code)
+"""
+
+
+def test_the_plan_of_all_studies_needs_no_network_and_no_heavy_library():
+    done = subprocess.run(
+        [sys.executable, "-c", NO_SOCKETS, "--scale", "paper"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    for study in ("herbert", "transfer_set", "ablation", "cascade"):
+        assert f"\n{study}" in done.stdout

@@ -1,0 +1,61 @@
+"""Signals: noted by a training, passed on by a stage to its kernel."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from lib.common import interrupts
+
+
+def ask(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_signals_are_noted_and_end_nothing(number):
+    before = signal.getsignal(number)
+    with interrupts.noted() as asked:
+        assert not asked
+        ask(number)
+        assert asked == [number]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_is_ignored_stays_so():
+    """nohup, or a shell's background."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts.noted() as asked:
+            ask(signal.SIGHUP)
+        assert asked == [] and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_in_another_thread_nothing_is_noted():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(interrupts.noted().__enter__()))
+    thread.start()
+    thread.join()
+    assert found == [[]] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_request_is_passed_on_until_it_is_heard(monkeypatch):
+    calls = []
+    with interrupts.passed_on(lambda: calls.append(1), every=0.01) as asked:
+        time.sleep(0.05)
+        assert not calls
+        ask()
+        ask()  # one cancel may come twice
+        while len(calls) < 5:
+            time.sleep(0.01)
+        assert len(asked) == 2
+        monkeypatch.setattr(interrupts, "AGAIN", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            ask()
+    heard = len(calls)
+    time.sleep(0.05)
+    assert len(calls) == heard

@@ -1,0 +1,174 @@
+"""Locks that go with their process, and files that appear whole or not at all."""
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from lib.common import files, locks
+from lib.common.errors import InputError
+from lib.common.places import ROOT
+
+HOLD = (
+    "import sys, time, pathlib; from lib.common import locks; held = "
+    "locks.take(pathlib.Path(sys.argv[1]), 'a test', print); "
+    "print('has it', flush=True); time.sleep(60)"
+)
+
+
+def holder(path):
+    running = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert running.stdout.readline() == "has it\n"
+    return running
+
+
+def test_who_holds_a_lock_is_said_and_a_killed_holder_holds_nothing(tmp_path):
+    path = tmp_path / "lock"
+    other = holder(path)
+    with pytest.raises(InputError) as error:
+        locks.take(path, "another test", print, patience=0.3)
+    assert f"{tmp_path} is in use by a test, process {other.pid} on " in str(error.value)
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    held = locks.take(path, "another test", print, patience=0.3)
+    assert path.read_text().startswith(f"another test, process {os.getpid()} on ")
+    locks.give_back(held)
+    assert not path.exists()
+
+
+def test_a_fork_that_lives_on_holds_no_lock(tmp_path):
+    """As the workers of a kernel that was killed may."""
+    fork = HOLD.replace(
+        "print('has it'", "import os; os.fork() or (time.sleep(5), os._exit(0)); print('has it'"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", fork, str(tmp_path / "lock")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "has it\n"
+    with pytest.raises(InputError, match="is in use by a test"):
+        locks.take(tmp_path / "lock", "another test", print, patience=0)
+    other.kill()
+    other.wait()
+    locks.give_back(locks.take(tmp_path / "lock", "another test", print, patience=1))
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    said = []
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    locks.give_back(locks.take(tmp_path / "lock", "a test", said.append))
+    assert said == [
+        f"{tmp_path}: this file system knows no locks; see to it that nothing else runs there"
+    ]
+
+
+def test_waiting_for_a_lock_is_said_once(tmp_path):
+    path, said = tmp_path / "lock", []
+    other = holder(path)
+
+    def say(line):
+        said.append(line)
+        other.kill()
+
+    locks.give_back(locks.take(path, "another test", say))
+    other.wait()
+    assert len(said) == 1 and "waiting for it to end" in said[0]
+
+
+def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path):
+    """Its holder removes it; whoever had opened it waits for the new one."""
+    path = tmp_path / "lock"
+    first = locks.take(path, "a test", print)
+    opened = path.open("a+")
+    locks.give_back(first)
+    second = locks.take(path, "a test", print)
+    fcntl.flock(
+        opened, fcntl.LOCK_EX | fcntl.LOCK_NB
+    )  # of the file that is gone, which says nothing
+    with pytest.raises(InputError, match="is in use by a test"):
+        locks.take(path, "another test", print, patience=0.3)
+    locks.give_back(second)
+
+
+def test_a_command_runs_with_the_lock_and_its_exit_status_is_passed_on(tmp_path):
+    code = """
+import pathlib, sys
+from lib.common import errors, locks
+try:
+    locks.take(pathlib.Path(sys.argv[1]), "another", print, 0.0)
+except errors.InputError as error:
+    print(error)
+sys.exit(7)
+"""
+    command = [
+        sys.executable,
+        "-m",
+        "lib.common.locks",
+        str(tmp_path),
+        sys.executable,
+        "-c",
+        code,
+        str(tmp_path / "lock"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 7 and "is in use by make report, process" in done.stdout
+
+
+def test_a_folder_that_cannot_be_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("x")
+    command = [sys.executable, "-m", "lib.common.locks", str(tmp_path / "file" / "a"), "true"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == f"error: {tmp_path}/file/a cannot be written: a file stands where a folder is needed\n"
+    )
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    files.write_json(tmp_path / "a.json", {"ż": 1})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ż": 1}
+    with pytest.raises(TypeError):
+        files.write_json(tmp_path / "a.json", {"x": object()})
+    with pytest.raises(ValueError, match="half way"), files.whole(tmp_path / "a.json") as file:
+        file.write(b"half")
+        raise ValueError("half way")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ż": 1}
+
+
+@pytest.mark.parametrize(
+    "error, reason",
+    [
+        (OSError(28, "No space left on device"), "the disk is full"),
+        (
+            RuntimeError(
+                "Error while serializing: I/O error: No space left on device (os error 28)"
+            ),
+            "the disk is full",
+        ),
+        (
+            OSError("[Errno 28] Error writing bytes to file. Detail: [errno 28] No space"),
+            "the disk is full",
+        ),
+        (OSError(30, "Read-only file system"), "the file system is read-only"),
+        (FileNotFoundError(2, "No such file"), ""),
+        (ValueError("os error"), ""),
+    ],
+)
+def test_why_a_disk_refused(error, reason):
+    assert files.refusal(error) == reason
+    with pytest.raises(InputError if reason else type(error)), files.writing(ROOT):
+        raise error

@@ -1,0 +1,205 @@
+"""Files at an address: read as those on disk are, and results copied there. The store is fsspec's,
+in memory."""
+
+import gzip
+import json
+import subprocess
+import sys
+
+import fsspec
+import pytest
+
+from lib.common import places
+from lib.common.errors import InputError
+from lib.common.files import filled
+from lib.common.places import ROOT
+from lib.data import prepare, sources
+from lib.data.textfiles import find
+from lib.data.toy import corpora
+from lib.plan.stages import validate
+from lib.runner import publish
+from lib.tasks import registry
+
+TEXT = {
+    "b.txt": "ala ma kota\nżółw\n",
+    "deep/a.jsonl": '{"text": "kot ma ale"}\n',
+    "deep/c.txt.gz": "dom\r\nlas\n",
+    "no.pdf": "x",
+}
+
+
+@pytest.fixture
+def store():
+    """A store with some text; its address."""
+    memory = fsspec.filesystem("memory")
+    for name, text in TEXT.items():
+        content = text.encode()
+        memory.pipe(
+            f"/bucket/text/{name}", gzip.compress(content) if name.endswith(".gz") else content
+        )
+    yield "memory://bucket"
+    memory.rm("/bucket", recursive=True)
+
+
+def read(path):
+    return list(sources.read(sources.FileSource(path=path), seed=0))
+
+
+def test_a_folder_a_file_and_a_pattern(store, tmp_path):
+    for name, text in TEXT.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
+    for pattern in ("", "/b.txt", "/deep/*.txt.gz", "/**/*.jsonl"):
+        expected = read(f"{tmp_path}{pattern}")
+        assert read(f"{store}/text{pattern}") == expected and expected
+    source = sources.FileSource(path=f"{store}/text/b.txt")
+    assert sources.size(source) == ("bytes", 20) and sources.name(source) == "b.txt"
+    sources.check(source)
+
+
+@pytest.mark.parametrize(
+    "path, message",
+    [
+        ("/none.txt", "memory://bucket/none.txt does not exist"),
+        ("/text/no.pdf", "no.pdf is no text file; allowed: .txt"),
+        ("/text/*.md", "no text file matches memory://bucket"),
+    ],
+)
+def test_what_is_not_there_is_one_line(store, path, message):
+    with pytest.raises(InputError, match=message) as error:
+        read(store + path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_opened_is_one_line():
+    with pytest.raises(InputError, match="^s3://bucket/text: Install s3fs to access S3"):
+        find("s3://bucket/text", str, "any")
+    with pytest.raises(InputError, match="^nothing://bucket/text: Protocol not known: nothing"):
+        find("nothing://bucket/text", str, "any")
+
+
+def test_the_data_folder_may_be_an_address(store):
+    value = {"path": "{data_dir}/text"}
+    assert filled(value, store, "local", "file") == {"path": "memory://bucket/text"}
+    assert filled(value, store + "/", "local", "file") == {"path": "memory://bucket/text"}
+    with pytest.raises(InputError, match="^DATA_DIR: there is no folder memory://elsewhere"):
+        filled(value, "memory://elsewhere", "local", "file")
+
+
+def test_a_store_that_cannot_be_reached_is_one_line(store, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError("no credentials")
+
+    for question in ("isdir", "isfile", "info"):
+        monkeypatch.setattr(type(fsspec.filesystem("memory")), question, refuse)
+    with pytest.raises(
+        InputError,
+        match=r"^DATA_DIR: memory://bucket cannot be reached \(PermissionError: no credentials\)",
+    ):
+        places.folder("memory://bucket", "DATA_DIR")
+    with pytest.raises(
+        InputError,
+        match=r"^sources.path: memory://bucket/text cannot be reached \(PermissionError: no cred",
+    ):
+        find("memory://bucket/text", str, "any")
+
+
+def test_tasks(store):
+    memory = fsspec.filesystem("memory")
+    for split, names in (("train", ("persName", "time")), ("validation", ("noEntity",))):
+        rows = "\n".join(f"{place}\t{name}" for place, name in enumerate(names))
+        memory.pipe(f"/bucket/klej/nkjp-ner/{split}.tsv", f"sentence\ttarget\n{rows}\n".encode())
+    source = registry.TaskSource("files", store)
+    assert registry.load("nkjp-ner", "train", source).texts == [("0",), ("1",)]
+    registry.check("nkjp-ner", source)
+    with pytest.raises(
+        InputError, match="memory://bucket/klej/polemo2-in: no train.jsonl and no train.tsv"
+    ):
+        registry.check("polemo2-in", source)
+
+
+def test_a_corpus_prepared_from_a_store_is_the_one_prepared_from_disk(store, tmp_path):
+    text = "\n".join(corpora.corpus_lines("toy-pl", "web", 130, 1)).encode()
+    (tmp_path / "text.txt").write_bytes(text)
+    fsspec.filesystem("memory").pipe("/bucket/text.txt", text)
+    found = []
+    for path in (str(tmp_path / "text.txt"), f"{store}/text.txt"):
+        values = {
+            "sources": [{"kind": "files", "path": path}],
+            "tokenizer": "train:wordpiece",
+            "vocab_size": 300,
+            "held_out_lines": 20,
+            "max_length": 48,
+        }
+        folder = tmp_path / str(len(found))
+        prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
+        found.append([row.tolist() for row in prepare.open_corpus(folder).rows(range(20))[0]])
+    assert found[0] == found[1]
+
+
+# ------------------------------------------------------------------------------------------ results
+
+
+@pytest.fixture
+def stage():
+    """A folder of outputs/ as a finished stage leaves it."""
+    import shutil
+
+    folder = ROOT / "outputs/lab/to-publish/S1/distillation"
+    for name in (
+        "result.json",
+        "model/config.json",
+        "log.txt",
+        "lock",
+        "scratch/half.txt",
+        "published-0.json",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"of {name}")
+    yield folder
+    shutil.rmtree(ROOT / "outputs/lab/to-publish")
+
+
+def test_a_stage_is_copied_its_result_last(store, stage, monkeypatch):
+    copied, copy = [], publish._copy
+    monkeypatch.setattr(
+        publish,
+        "_copy",
+        lambda path, target, address: (copied.append(path.name), copy(path, target, address)),
+    )
+    assert publish.publish(stage, f"{store}/runs") == 3
+    assert (
+        sorted(copied) == ["config.json", "log.txt", "result.json"] and copied[-1] == "result.json"
+    )
+    memory, there = fsspec.filesystem("memory"), "/bucket/runs/lab/to-publish/S1/distillation"
+    assert len(memory.find(there)) == 3
+    assert memory.cat(f"{there}/model/config.json") == b"of model/config.json"
+    assert publish.publish(stage.parent, f"{store}/flat", deep=False) == 0
+
+
+def test_by_the_command_line(stage, tmp_path):
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-m", "lib.runner.publish", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+
+    relative, address = stage.relative_to(ROOT), (tmp_path / "store").as_uri()
+    assert run("none", address).returncode == 0 and (tmp_path / "store/ABOUT.txt").is_file()
+    done = run(str(relative), address, "--note", str(relative / "published-1.json"))
+    assert done.returncode == 0 and f"3 files are at {address}" in done.stderr
+    assert (
+        tmp_path / "store" / stage.relative_to(ROOT / "outputs") / "model/config.json"
+    ).read_text() == "of model/config.json"
+    assert json.loads((stage / "published-1.json").read_text()) == {"address": address, "files": 3}
+    (tmp_path / "file").touch()
+    done = run("none", (tmp_path / "file").as_uri())
+    assert (
+        done.returncode == 2
+        and done.stderr.startswith("error: PUBLISH_TO: file:")
+        and done.stderr.count("\n") == 1
+    )
+    assert run("none", "s3://bucket/x").stderr.startswith("error: s3://bucket/x: Install s3fs")

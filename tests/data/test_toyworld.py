@@ -1,0 +1,201 @@
+"""The toy languages: the same text everywhere, labels that follow from the text, tasks in the hub's
+form."""
+
+import random
+import subprocess
+import sys
+from collections import Counter
+
+import pytest
+
+from lib.data.toy import corpora, languages, tasks, world
+from lib.tasks import registry
+from lib.tasks.registry import TASKS, TaskSource
+
+
+def test_toy_tasks_have_the_hub_s_columns_and_labels():
+    assert set(tasks.TASKS) <= set(TASKS)
+    for name in tasks.TASKS:
+        source = TaskSource("toy", language="toy-pl")
+        for split in ("train", *registry.validations(name, source)):
+            found = registry.load(name, split, source, 400)
+            assert len(found.texts) == 400
+            if split != "train" and TASKS[name].kind == "classification":
+                assert set(found.labels) == set(range(len(TASKS[name].labels))), name
+
+
+def test_toy_text_is_the_same_in_every_process():
+    code = (
+        "import hashlib; from lib.data.toy import corpora as c, tasks as t; text = "
+        "[*c.corpus_lines('toy-en', 'encyclopedia', 50, 0), *map(str, t.task_records('toy-en', "
+        "'squad', 'train', 50, 0))]; "
+        "print(hashlib.md5(''.join(text).encode()).hexdigest())"
+    )
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(seen) == 1
+
+
+def test_toy_lexicon_has_a_word_of_its_own_for_every_concept():
+    words = [languages.LANGUAGES["toy-pl"].word(concept) for concept in world.concepts()]
+    assert len(set(words)) == len(words)
+
+
+def test_out_reviews_talk_of_unseen_topics():
+    word = languages.LANGUAGES["toy-pl"].word
+    unseen = {word(f"{topic}.noun.{i}") for topic in world.OUT_TOPICS for i in range(world.NOUNS)}
+    text = {
+        split: {
+            w
+            for r in tasks.task_records("toy-pl", "polemo2-out", split, 200, 0)
+            for w in r["sentence"].split()
+        }
+        for split in ("train", "validation")
+    }
+    assert not unseen & text["train"] and unseen <= text["validation"]
+
+
+def test_most_test_names_are_unknown_to_the_labelled_data():
+    names = {
+        languages.LANGUAGES["toy-pl"].word(f"{kind}.{i}")
+        for kind in world.ENTITIES
+        for i in range(world.NAMES[kind])
+    }
+    seen = {
+        w
+        for r in tasks.task_records("toy-pl", "nkjp-ner", "train", 2000, 0)
+        for w in r["sentence"].split()
+    } & names
+    tested = [
+        w
+        for r in tasks.task_records("toy-pl", "nkjp-ner", "validation", 1000, 0)
+        for w in r["sentence"].split()
+        if w in names
+    ]
+    assert 0.5 < sum(w not in seen for w in tested) / len(tested) < 0.9
+
+
+def test_no_validation_text_stands_in_the_training_data():
+    for name in tasks.TASKS:
+        train, asked = (
+            {texts(record) for record in tasks.task_records("toy-pl", name, split, size, 0)}
+            for split, size in (("train", 300), ("validation", 500))
+        )
+        assert not train & asked, name
+
+
+def texts(record):
+    return tuple(
+        value
+        for key, value in record.items()
+        if isinstance(value, str) and key not in ("id", "title", "target")
+    )
+
+
+def test_the_two_raw_corpora_differ():
+    """The shift between them: total variation of their unigrams, against that of two halves of
+    one."""
+
+    def counts(corpus, seed):
+        words = [
+            w for line in corpora.corpus_lines("toy-pl", corpus, 3000, seed) for w in line.split()
+        ]
+        return {w: words.count(w) / len(words) for w in set(words)}
+
+    def distance(a, b):
+        return sum(abs(a.get(w, 0) - b.get(w, 0)) for w in {*a, *b}) / 2
+
+    books, again, web = counts("books", 0), counts("books", 1), counts("web", 0)
+    assert distance(books, web) > 2 * distance(books, again)
+
+
+def records(task, split="validation", size=600):
+    return list(tasks.task_records("toy-en", task, split, size, 0))
+
+
+def test_polish_is_what_it_was():
+    """The herbert study's text must not change when another language or corpus is added."""
+    lines = list(corpora.corpus_lines("toy-pl", "web", 3, 0))
+    assert world.generator(*lines).random() == pytest.approx(0.08114476114184055)
+
+
+def test_english_names_come_again():
+    """Most accounts repeat their names: without that an encoder does not learn to look one up."""
+    word = languages.LANGUAGES["toy-en"].word
+    names = {word(f"{kind}.{i}") for kind, count in world.NAMES.items() for i in range(count)}
+    repeated = []
+    for line in corpora.corpus_lines("toy-en", "encyclopedia", 2000, 0):
+        found = Counter(w for w in line.split() if w in names)
+        if len(found) >= 4:
+            repeated.append(sum(count > 1 for count in found.values()) / len(found))
+    assert len(repeated) > 1000 and sum(repeated) / len(repeated) > 0.6
+
+
+@pytest.mark.parametrize("task", ["cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli"])
+def test_no_label_is_rare(task):
+    split = "validation_matched" if task == "mnli" else "validation"
+    found = Counter(record["label"] for record in records(task, split))
+    assert min(found.values()) > 0.6 * 600 / len(found) and set(found) == set(
+        range(len(TASKS[task].labels))
+    )
+
+
+def test_answers_stand_where_they_are_said_to():
+    for record in records("squad"):
+        (text,), (start,) = record["answers"]["text"], record["answers"]["answer_start"]
+        assert (
+            record["context"][start : start + len(text)] == text and text not in record["question"]
+        )
+
+
+def test_some_questions_need_their_name_and_not_their_kind_alone():
+    """Two facts of one relation in a context: the kind of fact asked for does not tell which of the
+    two."""
+    rng = random.Random(0)
+    twins = 0
+    for _ in range(300):
+        found = world.facts(rng, 3, alike=0.5)
+        twins += len({one.relation for one in found}) < 3
+        assert len({name for one in found for name in (one.subject, one.object)}) == 6
+    assert twins > 120
+
+
+def test_claims_follow_or_do_not():
+    rng = random.Random(1)
+    for _ in range(300):
+        said = world.facts(rng, 2)
+        names = {name for one in said for name in (one.subject, one.object)}
+        told = [world.tell(one, turned) for one in said for turned in (False, True)]
+        assert world.claim(rng, said, 0) in told
+        assert not names & set(world.claim(rng, said, 1))
+        wrong = world.claim(rng, said, 2)
+        assert wrong not in told and {one.subject for one in said} & set(wrong)
+
+
+def test_similarity_is_what_two_texts_share():
+    word = languages.LANGUAGES["toy-en"].word
+    names = {word(f"{kind}.{i}") for kind, count in world.NAMES.items() for i in range(count)}
+    for record in records("stsb", size=200):
+        one, other = (set(record[key].split()) & names for key in ("sentence1", "sentence2"))
+        shared = len(one & other) / 2
+        assert (
+            0 <= record["label"] <= 5 and abs(record["label"] - 5 * shared / 3) < 0.5 + 5 / 3
+        )  # chance may share a name
+
+
+def test_the_mismatched_set_speaks_of_other_topics():
+    word = languages.LANGUAGES["toy-en"].word
+    unseen = {word(f"{topic}.noun.{i}") for topic in world.OUT_TOPICS for i in range(world.NOUNS)}
+    for split, wanted in (("validation_matched", False), ("validation_mismatched", True)):
+        assert (
+            any(unseen & set(record["premise"].split()) for record in records("mnli", split, 100))
+            == wanted
+        )

@@ -1,0 +1,188 @@
+"""A scenario of one's own: its entry checked in one line, planned like any other, run in the
+background, stopped, seen."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from lib.common import places
+from lib.common.errors import InputError
+from lib.lab import own
+from lib.plan import plan
+from tests.helpers import lab_outputs
+from tests.runner.test_notebooks import copy_of_the_project
+
+
+def test_an_entry_is_read_as_yaml():
+    entry = own.entry_of(
+        {"temperature": "4", "student_layers": "[0, 1]", "init": "random"},
+        "batch_size: 32, seed: 1",
+    )
+    assert entry == {
+        "temperature": 4,
+        "student_layers": [0, 1],
+        "init": "random",
+        "batch_size": 32,
+        "seed": 1,
+    }
+    for values, others in (({"temperature": "["}, ""), ({}, "batch_size"), ({}, "a: [")):
+        with pytest.raises(InputError) as error:
+            own.entry_of(values, others)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "study, name, change, wanted",
+    [
+        (
+            "herbert",
+            "mine",
+            {"temperature": 0},
+            "the form: scenarios.mine: temperature = 0: input should be greater than 0",
+        ),
+        (
+            "herbert",
+            "mine",
+            {"temprature": 4},
+            "the form: scenarios.mine: unknown key 'temprature' for distillation",
+        ),
+        (
+            "herbert",
+            "mine",
+            {"student_layers": [7]},
+            "layer 7 is not there; the teacher T1 has layers 0 … 1",
+        ),
+        ("herbert", "mine", {"teacher": "T9"}, "there is no 'T9'; there are T1, T2"),
+        ("herbert", "S3", {}, "name: herbert has a scenario or a teacher 'S3' already"),
+        ("herbert", "a b", {}, "the name 'a b' has to begin with a letter or digit"),
+        (
+            "herbert",
+            "mine",
+            {},
+            "outputs/smoke/herbert/T1/teacher_continuation is not there yet; run make report",
+        ),
+        (
+            "cascade",
+            "mine",
+            {"hop": 7},
+            "the form: scenarios.mine: hop = 7; allowed are 1, 2, 3 and half",
+        ),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_one_line(
+    study, name, change, wanted, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(places, "ROOT", tmp_path)  # nothing has run there
+    with pytest.raises(InputError) as error:
+        own.planned("smoke", study, name, {**own.knobs("smoke", study), **change}, True)
+    assert wanted in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("study", ["herbert", "cascade", "transfer_set", "ablation"])
+def test_the_stages_of_an_entry_publish_in_the_lab(study, tmp_path, monkeypatch):
+    for step in plan.resolve("smoke", [study]):
+        (tmp_path / step.folder).mkdir(parents=True)
+        (tmp_path / step.result).touch()
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    steps, line = own.planned("smoke", study, "mine", own.knobs("smoke", study), True)
+    assert all(step.folder.startswith(f"outputs/lab/smoke/{study}/mine/") for step in steps)
+    assert all(step.parameters["output_dir"] == step.folder for step in steps)
+    assert [step.kind for step in steps][-1] == "finetune" and "; then fine-tuning: " in line
+    assert (
+        steps[-1].parameters["model"] == f"{steps[-2].folder}/model"
+        and steps[-2].folder in steps[-1].needs
+    )
+    assert len({step.folder for step in steps}) == len(steps)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    lab_outputs.make(folder / "outputs")
+    return folder
+
+
+def lab(project, code: str) -> str:
+    """What some lines print that use the lab of a project elsewhere."""
+    start = """
+import atexit, time
+from lib.lab import background, form, own
+
+def begin(name, others=""):
+    # It ends with this process, also when a check fails.
+    entry = own.entry_of(own.knobs("smoke", "herbert"), others)
+    folder = background.start(own.planned("smoke", "herbert", name, entry, True)[0], entry)
+    atexit.register(end, folder)
+    return folder
+
+def end(folder):
+    background.stop(folder)
+    until(lambda: not background.is_running(folder))
+
+def until(true, seconds=300):
+    last = time.monotonic() + seconds
+    while not true() and time.monotonic() < last:
+        time.sleep(0.1)
+    assert true(), (folder / "log.txt").read_text()
+
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", start + code],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(project)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_run_ends_with_a_model_and_scores_beside_the_studys(project):
+    said = lab(
+        project,
+        """
+folder = begin("mine")
+assert background.is_running(folder)
+until(lambda: not background.is_running(folder))
+state = background.read(folder)
+print(state.line, state.done, len(state.history))
+print("".join(part.data for part in form.run_view(folder)))
+print(background.new_name())
+try:
+    begin("mine")
+except ValueError as error:
+    print(error)
+""",
+    )
+    assert "Done: the model and its scores are in outputs/lab/smoke/herbert/mine. True 4" in said
+    assert "mine (lab)" in said and said.count("<svg") == 1 and "mine-2" in said
+    assert (
+        "name: 'mine' is taken by another run in outputs/lab/smoke/herbert/mine; choose another "
+        "name" in said
+    )
+    assert (
+        project / "outputs/lab/smoke/herbert/mine/distillation/model/model.safetensors"
+    ).is_file()
+
+
+def test_a_run_that_is_stopped_has_a_checkpoint_and_can_go_on(project):
+    said = lab(
+        project,
+        """
+folder = begin("long", "steps: 20000")
+until(lambda: len(background.read(folder).history) > 1)
+print(background.read(folder).line)
+end(folder)
+print(background.read(folder).line)
+begin("long", "steps: 20000")
+print(background.is_running(folder))
+end(folder)
+print(background.read(folder).line)
+""",
+    )
+    running, stopped, again, twice = said.splitlines()
+    assert running.startswith("Running: stage 1 of 2, distillation: ")
+    assert "a checkpoint of step" in stopped and "the same entry goes on from there" in stopped
+    assert again == "True" and twice.startswith("Stopped: ")

@@ -1,0 +1,216 @@
+"""What a plan computes: parameters against the library's own models, operations against hand
+counts, and what is printed."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+import yaml
+from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertModel
+
+from lib.common import places
+from lib.common.errors import InputError
+from lib.plan import forecast, hub_facts, plan
+from lib.plan.forecast import Shape, forward, head_flops, student_shape, training_memory
+from lib.training import models
+
+BASE = Shape(12, 768, 12, 3072, 30522)
+
+
+@pytest.mark.parametrize("name", hub_facts.hub_yaml()["models"])
+def test_parameters_are_those_of_the_library_on_the_meta_device(name):
+    entry = hub_facts.hub_yaml()["models"][name]
+    shape = forecast.Reckoner().shape(name)
+    with torch.device("meta"):
+        if entry["kind"] == "distilbert":
+            built = DistilBertModel(DistilBertConfig(vocab_size=shape.vocabulary))
+        else:
+            config = BertConfig(
+                vocab_size=shape.vocabulary, max_position_embeddings=shape.positions
+            )
+            built = BertForMaskedLM(config)
+            built.tie_weights()
+    assert shape.parameters == models.parameter_count(built)
+    stored = (
+        entry["download_mb"] * 1e6 / 4
+    )  # in fp32; HerBERT's file holds its decoder a second time, all hold what is not used
+    assert (
+        shape.parameters
+        < stored
+        < shape.parameters + shape.vocabulary * shape.hidden * (name.startswith("allegro")) + 3e6
+    )
+
+
+def test_a_student_of_some_layers():
+    assert (
+        student_shape(BASE, "alternate").layers
+        == student_shape(BASE, [0, 2, 4, 6, 8, 10]).layers
+        == 6
+    )
+    assert (
+        BASE.parameters - student_shape(BASE, [0]).parameters == 11 * 7_087_872
+    )  # of a layer of BERT base
+
+
+def test_operations_are_about_two_a_parameter_and_token():
+    """Kaplan et al. 2020: 2 N for a forward pass, N without embeddings; what is more is the
+    attention."""
+    layers = 12 * (4 * 768**2 + 2 * 768 * 3072)
+    assert forward(BASE, 1, 0) == 2 * layers
+    attention = 12 * 2 * 128 * 768
+    assert forward(BASE, 100, 128) == 100 * 2 * (layers + attention)
+    assert head_flops(1, 768, 30522) == 2 * (768**2 + 768 * 30522)
+
+
+def test_memory_of_a_training():
+    """BERT base: weights, gradients and moments alone are 1.6 GiB; a batch of 64 × 128 in bf16
+    takes some GiB more."""
+    small, large = (
+        training_memory(BASE.parameters, BASE, None, rows * 128, "bf16") for rows in (1, 64)
+    )
+    assert 16 * BASE.parameters / 2**30 < small < 3.5 and small + 3 < large < 12
+    assert training_memory(BASE.parameters, BASE, BASE, 8192, "no") > large
+
+
+def write(own_params, file, key, value):
+    path = own_params / "herbert" / f"{file}.yaml"
+    found = yaml.safe_load(path.read_text())
+    inner, (*above, last) = found, key.split(".")
+    for name in above:
+        inner = inner.setdefault(name, {})
+    inner[last] = value
+    path.write_text(yaml.safe_dump(found))
+
+
+def reckon(scale="paper", study="herbert"):
+    steps, reckoner = plan.resolve(scale, [study]), forecast.Reckoner()
+    return {step.folder.split("/", 3)[3]: reckoner.estimate(step) for step in steps}
+
+
+def test_operations_of_a_distillation_are_the_sum_of_its_passes():
+    found = reckon()["S3/distillation"]
+    teacher, student = found.shapes
+    length = 218e6 / 4.9e6 + 2
+    positions = 2 * (218e6 + 2 * 4.9e6)
+    passes = forward(teacher, positions, length) + 3 * forward(student, positions, length)
+    assert found.flops == pytest.approx(passes + 4 * head_flops(positions, 768, 50000))
+    mlm = reckon()["S1/distillation"]
+    assert mlm.flops == pytest.approx(
+        3 * forward(student, positions, length) + 3 * head_flops(0.15 * positions, 768, 50000)
+    )
+
+
+def test_volumes_may_be_given_as_numbers_and_are_checked(own_params):
+    write(own_params, "paper", "expected.transfer", {"sequences": 1000, "tokens": 50_000})
+    assert reckon()["S3/distillation"].tokens == 100_000
+    write(
+        own_params, "paper", "expected.transfer", {"sequences": 1000, "tokens": ["000", "no_such"]}
+    )
+    with pytest.raises(
+        InputError, match=r"expected.corpus_transfer.tokens = .*papers.yaml: \[source, fact\]"
+    ):
+        reckon()
+    write(own_params, "paper", "expected.transfer", {"token": 1})
+    with pytest.raises(
+        InputError, match="unknown key 'token'; allowed are sequences, tokens, bytes, vocabulary"
+    ):
+        reckon()
+    write(own_params, "paper", "expected", {"corpus": {"tokens": 1}})
+    with pytest.raises(
+        InputError, match="herbert/paper.yaml: expected: there is no corpus 'corpus'"
+    ):
+        reckon()
+
+
+def test_a_text_of_known_size_has_assumed_tokens(own_params):
+    write(own_params, "paper", "expected", {})
+    found = reckon()["corpus_transfer/data_prep"].volume
+    assert found.basis == "assumed" and found.tokens == pytest.approx(1e9 / 4.6)
+
+
+def test_what_has_run_is_measured(own_params, monkeypatch, tmp_path):
+    """A stage's own result replaces what was expected, and its time the GPU's; a result of other
+    parameters does not."""
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    steps = plan.resolve("paper", ["herbert"])
+    by_name = {step.folder.split("/", 3)[3]: step for step in steps}
+    statistics = {"sequences": 100, "tokens": 4000, "bytes": 20_000, "vocabulary": 50_000}
+    results = {
+        "corpus_transfer/data_prep": {"statistics": statistics},
+        "S1/distillation": {"summary": {"train_seconds": 3.0}},
+    }
+    for name, content in results.items():
+        folder = tmp_path / by_name[name].folder
+        folder.mkdir(parents=True)
+        whole = {"parameters": by_name[name].parameters, "stage_seconds": 36.0, **content}
+        (folder / "result.json").write_text(json.dumps(whole))
+    found = reckon()
+    assert (
+        found["S3/distillation"].tokens == 8000
+        and found["corpus_transfer/data_prep"].volume.basis == "measured"
+    )
+    by_folder = {step.folder: found[name] for name, step in by_name.items()}
+    hours = forecast.Hours(hub_facts.card(), steps, by_folder)
+    assert hours.known[by_name["S1/distillation"].folder] == (0.01, "measured")
+    spent, how = hours.known[by_name["S3/distillation"].folder]
+    assert how == "here" and spent == pytest.approx(
+        3 / 3600 * found["S3/distillation"].flops / found["S1/distillation"].flops
+    )
+    write(own_params, "paper", "distillation.temperature", 3)
+    changed = plan.resolve("paper", ["herbert"])
+    assert (
+        hub_facts.measured(
+            next(step for step in changed if step.folder.endswith("S1/distillation"))
+        )
+        is None
+    )
+
+
+def test_a_card_by_name():
+    titan = hub_facts.card("TitanV")
+    assert titan.hours(
+        titan.peak["fp16"] * 1e12 * titan.utilisation["fp16"] * 3600, 0, "fp16"
+    ) == pytest.approx(1)
+    assert titan.hours(1e15, 0, "bf16") is None and titan.hours(1e15, 0, "auto") == titan.hours(
+        1e15, 0, "fp16"
+    )
+    assert titan.hours(1.0, 3600 * 1000, "fp16") == pytest.approx(
+        titan.least_ms
+    )  # a small batch is paid for like a larger one
+    with pytest.raises(
+        InputError, match="GPU: 'K80' is not in params/estimates.yaml; there are A100, "
+    ):
+        hub_facts.card("K80")
+
+
+@pytest.mark.parametrize("scale", ["paper", "tiny", "smoke"])
+def test_every_scale_has_a_forecast(scale):
+    steps = plan.resolve(scale, [])
+    text = forecast.report(steps)
+    assert all(step.folder.split("/", 2)[2] in text for step in steps)
+    assert ("TFLOP/s" in text) == (scale == "paper") and "nan" not in text and "None" not in text
+
+
+def test_the_forecast_says_what_comes_first():
+    text = forecast.report(plan.resolve("paper", []), "TitanV")
+    before, _ = text.split("stage  ", 1)
+    for word in (
+        "allegro/herbert-base-cased",
+        "656 MB",
+        "CC BY 4.0",
+        "refs/pr/2",
+        "statmt/cc100 (pl)",
+        "103 parts",
+        "GPL 3",
+        "DOWNLOAD=yes",
+        "not been verified",
+        "constraints.txt",
+    ):
+        assert word in before, word
+    assert "NVIDIA Titan V 12 GB" in text and "no bf16" in text  # which that card does not have
+    assert "436 M" in text and "402.6 M" in text and "17.07 M of 103 M" in text
+
+
+def test_an_estimate_without_knowledge_is_empty():
+    assert dataclasses.asdict(forecast.Estimate())["flops"] is None

@@ -1,0 +1,309 @@
+"""The plan: what is shared, what changes what, and one clear line for everything that can be wrong
+in params/."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from lib.common.errors import InputError
+from lib.common.places import ROOT
+from lib.plan import plan
+from lib.plan.stages import KINDS, validate
+
+
+@pytest.fixture
+def params(own_params, tmp_path):
+    """A copy of params/ that a test may spoil: params("tiny", key=value) sets a dotted key in a
+    file."""
+
+    def put(file, key, value):
+        path = own_params / "herbert" / f"{file}.yaml"
+        content = yaml.safe_load(path.read_text())
+        inner = content
+        *parents, last = key.split(".")
+        for parent in parents:
+            inner = inner[parent]
+        inner[last] = value
+        path.write_text(yaml.safe_dump(content))
+
+    put.folder = tmp_path
+    return put
+
+
+def steps(scale="tiny", **kwargs):
+    return {
+        step.folder.split("/", 3)[3]: step for step in plan.resolve(scale, ["herbert"], **kwargs)
+    }
+
+
+def test_the_herbert_study():
+    found = steps()
+    models = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
+    assert {name for name in found if name.endswith("finetune")} == {
+        f"{model}/finetune" for model in models
+    }
+    assert [name for name in found if name.endswith("data_prep")] == [
+        "corpus_teacher/data_prep",
+        "corpus_transfer/data_prep",
+    ]
+    assert len(found) == 2 + 2 + 6 + 8
+    s3, s4 = found["S3/distillation"].parameters, found["S4/distillation"].parameters
+    assert s3["teacher"].endswith("T1/teacher_continuation/model") and s4["teacher"].endswith(
+        "T2/teacher_continuation/model"
+    )
+    different = {key for key in s3 if s3[key] != s4[key]}
+    assert different == {"teacher", "output_dir"}
+    assert (s3["weight_soft"], s3["weight_mlm"], s3["weight_cosine"]) == (5, 2, 1)
+    assert [
+        found[f"{name}/distillation"].parameters["init"] for name in ("S0", "S1", "S2", "truncated")
+    ] == ["random", "random", "truncated", "truncated"]
+
+
+def test_every_stage_comes_after_what_it_needs():
+    seen = set()
+    for step in plan.resolve("tiny", []):
+        assert set(step.needs) <= seen
+        seen.add(step.folder)
+
+
+def test_a_scenario_s_own_parameter_changes_that_scenario_alone(params):
+    before = {name: step.parameters for name, step in steps().items()}
+    params("scenarios", "scenarios.S3.temperature", 4)
+    after = {name: step.parameters for name, step in steps().items()}
+    assert [name for name in before if before[name] != after[name]] == ["S3/distillation"]
+    assert after["S3/distillation"]["temperature"] == 4
+
+
+def test_parameter_files_are_rewritten_only_when_they_change(params, monkeypatch):
+    step = steps()["S3/distillation"]
+    path = params.folder / plan.write_parameters(step)
+    first = path.stat().st_mtime_ns
+    plan.write_parameters(step)
+    assert path.stat().st_mtime_ns == first
+    params("scenarios", "scenarios.S3.temperature", 4)
+    plan.write_parameters(steps()["S3/distillation"])
+    assert path.stat().st_mtime_ns > first and yaml.safe_load(path.read_text())["temperature"] == 4
+
+
+def test_paper_values():
+    """000 sections 2–4, value by value."""
+    found = steps("paper")
+    transfer, s4 = (
+        found["corpus_transfer/data_prep"].parameters,
+        found["S4/distillation"].parameters,
+    )
+    assert (
+        transfer["sources"][0]["dataset"] == "statmt/cc100"
+        and transfer["sources"][0]["config"] == "pl"
+    )
+    assert (transfer["subset_unit"], transfer["subset_size"], transfer["cleaning"]) == (
+        "bytes",
+        10**9,
+        "neattext",
+    )
+    assert (s4["batch_size"], s4["epochs"], s4["warmup"], s4["schedule"], s4["precision"]) == (
+        1600,
+        2,
+        0.02,
+        "cosine",
+        "fp16",
+    )
+    assert s4["student_layers"] == [0, 2, 4, 6, 8, 10] and s4["whole_words"]
+    assert found["S3/distillation"].parameters["teacher"] == "allegro/herbert-base-cased"
+    assert found["T1/finetune"].parameters["epochs"] == 8
+    assert "T1/teacher_continuation" not in found
+
+
+@pytest.mark.parametrize(
+    "file, key, value, message",
+    [
+        (
+            "tiny",
+            "distillation.temprature",
+            2,
+            r"tiny.yaml: distillation: unknown key 'temprature' for distillation; allowed are",
+        ),
+        (
+            "tiny",
+            "distillation.temperature",
+            0,
+            r"tiny.yaml: distillation: temperature = 0: input should be greater than 0",
+        ),
+        (
+            "tiny",
+            "distillation.temperature",
+            -1,
+            "temperature = -1: input should be greater than 0",
+        ),
+        (
+            "scenarios",
+            "scenarios.S3.temperature",
+            0,
+            r"scenarios.yaml: scenarios.S3: temperature = 0",
+        ),
+        (
+            "tiny",
+            "distillation.student_layers",
+            [0, 4],
+            "student_layers: layer 4 is not there; the teacher T1 has layers 0 … 3",
+        ),
+        ("tiny", "distillation.student_layers", [], "student_layers = .*at least 1 item"),
+        (
+            "tiny",
+            "distillation.learning_rate",
+            "fast",
+            "learning_rate = 'fast': input should be a valid number",
+        ),
+        (
+            "tiny",
+            "distillation.positions",
+            "some",
+            "positions = 'some': input should be 'all' or 'masked'",
+        ),
+        (
+            "tiny",
+            "distillation.mask_probability",
+            1.5,
+            "mask_probability = 1.5: input should be less than 1",
+        ),
+        (
+            "tiny",
+            "distill",
+            {},
+            "unknown section 'distill'; allowed are cascade, corpora, distillation, expected, "
+            "finetune, hub, .*",
+        ),
+        (
+            "tiny",
+            "corpora.transfer.tokenizer",
+            "same-as:techer",
+            "corpora: there is no 'techer'; there are teacher, transfer",
+        ),
+        ("tiny", "corpora.transfer.sources", [], "corpora.transfer: sources = .*at least 1 item"),
+        ("tiny", "corpora.transfer.sources", [{"kind": "web"}], r"corpora.transfer: sources.0"),
+        (
+            "tiny",
+            "corpora.transfer.subset_unit",
+            "tokens",
+            "subset_unit tokens does not go with subset_size 0",
+        ),
+        (
+            "tiny",
+            "corpora.transfer.tokenizer",
+            "train:wordpiece",
+            "teachers.T2: teacher and student tokenizers differ",
+        ),
+        (
+            "tiny",
+            "corpora.transfer.tokenizer",
+            "bert-base-cased",
+            "teacher and student tokenizers differ",
+        ),
+        (
+            "tiny",
+            "finetune.tasks",
+            ["nkjp-ner", "polemo2-in", "cola2"],
+            "unknown task 'cola2'; known are nkjp-ner",
+        ),
+        (
+            "tiny",
+            "finetune.train_examples",
+            {"nkjp": 9},
+            "train_examples names 'nkjp', which is not among tasks",
+        ),
+        ("tiny", "finetune.seeds", [1, 1], r"seeds \[1, 1\] repeat one"),
+        ("tiny", "teachers.T1.grow_from_layers", 3, "grow_from_layers must divide layers"),
+        ("scenarios", "scenarios.S3.teacher", "T3", "teachers: there is no 'T3'; there are T1, T2"),
+        (
+            "scenarios",
+            "scenarios.T1",
+            {"init": "random"},
+            "scenarios.T1: the name is taken by a teacher",
+        ),
+        ("scenarios", "scenarios", {}, "scenarios: name at least one"),
+        ("scenarios", "title2", "x", "unknown key 'title2'"),
+    ],
+)
+def test_bad_parameters_in_one_line(params, file, key, value, message):
+    params(file, key, value)
+    with pytest.raises(InputError, match=message) as error:
+        plan.resolve("tiny", ["herbert"])
+    assert "\n" not in str(error.value)
+    assert "params/herbert/" in str(error.value) or "tasks:" in str(error.value)
+
+
+def test_a_number_with_an_exponent_is_a_number(params):
+    params("tiny", "distillation.learning_rate", "1e-5")
+    assert steps()["S3/distillation"].parameters["learning_rate"] == 1e-5
+
+
+def test_a_scenario_given_twice(params):
+    path = params.folder / "params/herbert/scenarios.yaml"
+    path.write_text(path.read_text() + "  S3: {init: random}\n")
+    with pytest.raises(InputError, match="'S3' stands twice"):
+        plan.resolve("tiny", ["herbert"])
+
+
+@pytest.mark.parametrize(
+    "scale, studies, message",
+    [
+        ("huge", ["herbert"], "no scale 'huge'; it has local, paper, smoke, tiny"),
+        ("tiny", ["herbrt"], "no study 'herbrt'; there are"),
+    ],
+)
+def test_unknown_names(scale, studies, message):
+    with pytest.raises(InputError, match=message):
+        plan.resolve(scale, studies)
+
+
+def test_the_data_folder(tmp_path):
+    with pytest.raises(
+        InputError,
+        match="reads your own data: name its folder, as in make report SCALE=local DATA_DIR=",
+    ):
+        steps("local")
+    with pytest.raises(InputError, match="DATA_DIR: there is no folder /no/such"):
+        steps("local", data_dir="/no/such")
+    with pytest.raises(InputError, match="text/pl"):
+        steps("local", data_dir=str(tmp_path))  # there, but empty
+
+
+def test_command_line_says_one_line_and_stops():
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.plan.plan", "--scale", "local", "--studies", "herbert"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (
+        done.returncode == 2
+        and done.stdout == ""
+        and done.stderr.count("\n") == 1
+        and done.stderr.startswith("error: ")
+    )
+
+
+def test_the_plan_is_printed_without_the_network():
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.plan.plan", "--scale", "paper", "--studies", "herbert"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "statmt/cc100" in done.stdout and "S4/distillation" in done.stdout
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_names_an_unknown_key(kind):
+    with pytest.raises(InputError, match=f"parameters: unknown key 'nonsense' for {kind}"):
+        validate(kind, {"nonsense": 1} | _complete(kind))
+
+
+def _complete(kind):
+    step = next(
+        (step for step in plan.resolve("tiny", []) if step.kind == kind), None
+    ) or plan.analysis("tiny", [])
+    return step.parameters

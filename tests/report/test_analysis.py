@@ -1,0 +1,188 @@
+"""The analysis notebook, its cells run on made-up results: any choice of studies gives a page
+without empty sections."""
+
+import ast
+import json
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+from nbformat.v4 import new_output
+
+from lib.common.places import ROOT
+from lib.report import bench, overview, results
+from lib.report.page import render
+from lib.report.page.render import external_references
+from lib.runner import stage
+from lib.studies import registry
+from tests.helpers import made_up
+from tests.studies.test_herbert import SCENARIOS
+from tests.studies.test_herbert import efficiency as herbert_efficiency
+from tests.studies.test_herbert import made_up as herbert_results
+
+SECTIONS = {
+    "herbert": "Distillation of HerBERT",
+    "transfer_set": "Transfer sets: how much text, and of what kind",
+    "ablation": "DistilBERT: what each loss is worth",
+    "cascade": "Cascades: a multilingual teacher, one layer less at a time",
+}
+STATISTICS = {"bytes": 2e6, "sequences": 100, "tokens": 4_000_000, "words": 900, "lines": 90}
+
+
+class Found:
+    """Gathered results, made up: `scores` by study."""
+
+    def __init__(self, scores: dict):
+        self.folder, self.scores, self.stages = ROOT / "outputs" / "none", scores, {}
+        self.studies = list(scores)
+
+    def results(self):
+        return pd.concat([frame for frame in self.scores.values()])
+
+    def efficiency(self, latency):
+        frames = [herbert_efficiency()] if "herbert" in self.scores else []
+        frames += [made_up.efficiency(s, made_up.TRANSFER) for s in self.scores if s != "herbert"]
+        return pd.concat(frames).reindex(columns=made_up.EFFICIENCY)
+
+    def of(self, kind, study=None):
+        return (
+            {"corpus_corpus10pct": {"statistics": STATISTICS}}
+            if kind == "data_prep" and study == "transfer_set"
+            else {}
+        )
+
+    def curves(self, study):
+        rows = [("triple", step, "loss", 1 / (step + 1)) for step in range(5)]
+        return pd.DataFrame(rows, columns=["scenario", "step", "component", "value"])
+
+    def epochs(self, study):
+        return herbert_results()[1]
+
+    def corpora(self, study):
+        return pd.DataFrame({"transfer": ["1"]}, index=pd.Index(["lines"], name="statistic"))
+
+    def knowledge(self, study):
+        return pd.DataFrame({"perplexity": ["4.0"]}, index=pd.Index(["triple"], name="model"))
+
+    def cost(self):
+        return {"finetune": 3.0}
+
+    def alone(self):
+        spent = {
+            "tokens_seen": 90,
+            "train_seconds": 2.0,
+            "padding_share": 0.1,
+            "waiting_share": 0.01,
+        }
+        return [("herbert", {"stage": "finetune", "stage_seconds": 3.0, "summary": spent})]
+
+    def every_stage(self, models):
+        return models
+
+    def write(self, *_, **frames):
+        self.written = frames
+
+
+def run(monkeypatch, tmp_path, scores: dict, studies: list[str]) -> str:
+    """The notebook's page for these studies, and nothing on disk outside tmp_path."""
+    monkeypatch.setattr(results, "Gathered", lambda *_: Found(scores))
+    monkeypatch.setattr(results, "latency", lambda models: {})
+    monkeypatch.setattr(bench, "FOLDER", tmp_path)  # as on a machine where no benchmark ran
+    monkeypatch.setattr(bench, "read", lambda: None)
+    monkeypatch.setattr(results, "scenarios", lambda *_: SCENARIOS)
+    monkeypatch.setattr(overview, "tokens_table", lambda *_: pd.DataFrame({"tokens": ["1"]}))
+    monkeypatch.setattr(stage, "finish", lambda *_: None)
+    notebook = nbformat.read(ROOT / "notebooks" / "6_analysis.ipynb", as_version=4)
+    shown: list = []
+    names = {"display": lambda *objects: shown.extend(objects)}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            shown.clear()
+            execute(cell.source, names, shown)
+            if "parameters" in cell.metadata.get("tags", []):
+                names |= {"studies": studies, "output_dir": str(tmp_path / "analysis")}
+            cell.outputs = [output(thing) for thing in shown if thing is not None]
+    path = tmp_path / "notebook.ipynb"
+    nbformat.write(notebook, path)
+    render.render(path, tmp_path / "report.html", "report")
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def execute(source: str, names: dict, shown: list) -> None:
+    """Run a cell; what its last line evaluates to is shown, as in a notebook."""
+    body = ast.parse(source).body
+    last = body.pop() if isinstance(body[-1], ast.Expr) else None
+    exec(compile(ast.Module(body, []), "cell", "exec"), names)
+    if last:
+        shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+
+
+def output(thing):
+    data = (
+        {"text/html": thing.data}
+        if hasattr(thing, "_repr_html_")
+        else {"text/markdown": getattr(thing, "data", "")}
+    )
+    return new_output("display_data", data={"text/plain": "", **data})
+
+
+SCORES = {
+    "herbert": herbert_results()[0],
+    "transfer_set": made_up.transfer_set(),
+    "ablation": made_up.ablation(),
+}
+
+
+@pytest.mark.parametrize(
+    "studies",
+    [["herbert"], ["transfer_set"], ["ablation"], ["herbert", "transfer_set", "ablation"]],
+    ids=" ".join,
+)
+def test_the_page_has_the_sections_of_the_studies_that_ran(monkeypatch, tmp_path, studies):
+    page = run(monkeypatch, tmp_path, {study: SCORES[study] for study in studies}, studies)
+    for study, title in SECTIONS.items():
+        assert (f">{title}</h2>" in page) == (study in studies), study
+    assert external_references(page) == [] and not re.search(r">nan\b|[\[ (]nan[\], )]|None", page)
+    headings = re.split(r"<h[23] ", page)[1:]
+    empty = [
+        part
+        for part in headings
+        if not re.search("<table|<svg|<p>", part) and ">Appendix<" not in part
+    ]
+    assert empty == []
+    claims = len(re.findall(r"<td[^>]*>00[0124], ", page))
+    assert claims == sum(len(registry.BY_STUDY[study]) for study in studies)
+
+
+def test_a_study_with_few_of_its_scenarios_still_gives_a_page(monkeypatch, tmp_path):
+    few = {
+        "transfer_set": made_up.transfer_set({"corpus1pct": (70, None)}, seeds=1),
+        "ablation": made_up.ablation({"without_mlm": 70}, seeds=1),
+    }
+    page = run(monkeypatch, tmp_path, few, list(few))
+    assert "Not measured" in page and "–" in page and "Traceback" not in page
+    assert not re.search(r">nan\b|[\[ (]nan[\], )]|None", page)
+
+
+def test_a_study_that_was_asked_for_and_has_nothing_still_gives_a_page(monkeypatch, tmp_path):
+    page = run(monkeypatch, tmp_path, {"herbert": SCORES["herbert"]}, list(SECTIONS))
+    assert page.count("Not measured") >= 10
+
+
+def test_every_cell_of_a_study_is_tagged_and_guarded():
+    cells = json.loads((ROOT / "notebooks" / "6_analysis.ipynb").read_text(encoding="utf-8"))[
+        "cells"
+    ]
+    guarded = 0
+    for cell in cells:
+        source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
+        wanted = re.match(r'if "(\w+)" in p.studies:', source)
+        assert bool(wanted) == (
+            cell["cell_type"] == "code" and any(tag.startswith("study:") for tag in tags)
+        ), source
+        if wanted:
+            guarded += 1
+            assert tags == [f"study:{wanted[1]}"]
+    assert guarded >= 15
+    assert [cell["id"] for cell in cells] == [f"6-{i:02d}" for i in range(len(cells))]

@@ -1,0 +1,140 @@
+"""The ledger for readers: a line a claim, and how many hold, on made-up results."""
+
+import re
+from math import nan
+
+import pandas as pd
+import pytest
+
+from lib.report import claims
+from lib.report.claims import Evidence, evaluate
+from lib.report.page import show
+from lib.studies.registry import BY_STUDY, CLAIMS
+from tests.helpers import made_up
+from tests.helpers.made_up import NO_EFFICIENCY
+
+BY_ID = {claim.id: claim for claim in CLAIMS}
+S4_BEST, SHARE = BY_ID["herbert-s4-best-ner"], BY_ID["herbert-share"]
+
+
+@pytest.fixture(scope="module")
+def ledger() -> pd.DataFrame:
+    """Two studies measured, at the papers' levels."""
+    results = pd.concat([made_up.herbert(), made_up.transfer_set(noise=0.05)])
+    models = pd.concat(
+        [made_up.herbert_models(), made_up.efficiency("transfer_set", ["teacher", "corpus10pct"])]
+    )
+    return evaluate(results, models, CLAIMS)
+
+
+def test_every_claim_stands_in_one_line_of_one_table(ledger):
+    absent = claims.not_measured(ledger, CLAIMS)
+    measured = [claims.at_a_glance(ledger, BY_STUDY[study]) for study in BY_STUDY]
+    assert [len(table) for table in measured] == [26, 21, 0, 0]
+    assert sorted([*pd.concat(measured)["claim"], *absent["claim"]]) == sorted(
+        claim.claim for claim in CLAIMS
+    )
+    assert not re.search(r"\bnan\b|\binf\b|None", pd.concat([*measured, absent]).to_csv())
+    assert claims.at_a_glance(ledger, CLAIMS).values.tolist() == pd.concat(measured).values.tolist()
+    html = show.table(measured[0], "caption", theirs=claims.THEIRS).data
+    assert html.count('class="num theirs"') == 1 + len(measured[0])  # one column, and its heading
+
+
+def test_a_line_says_the_verdict_ours_theirs_and_what_the_claim_asks(ledger):
+    table = claims.at_a_glance(ledger, BY_STUDY["herbert"])
+    line = table.iloc[0]
+    assert (
+        line["claim"] == S4_BEST.claim
+        and line["place"] == S4_BEST.source
+        and line["paper"] == "1.60"
+    )
+    assert re.fullmatch(r"1\.\d\d \[1\.\d\d, 1\.\d\d\]", line["ours [95 %]"]) and line["n"] == "5"
+    assert line["holds if"] == "> 0 points" and line["verdict"] == "✓\u00a0holds"
+    share = table[table["claim"] == SHARE.claim].iloc[0]
+    assert (
+        share["ours [95 %]"] == "65.4"
+        and share["n"] == "–"
+        and share["holds if"] == "64 to 66 % of parameters"
+    )
+
+
+def test_what_was_not_measured_says_what_it_needs(ledger):
+    table = claims.not_measured(ledger, CLAIMS).set_index("claim")
+    needs = {claim.id: table["needs"].get(claim.claim) for claim in CLAIMS}
+    assert needs["cascade-more-assistants"] == "a cascade of larger hops"
+    assert needs["ablation-half-the-size"] == "a teacher of BERT-base's size"
+    assert needs["ablation-keeps-97"] == "all that it compares" and needs["herbert-share"] is None
+
+
+@pytest.mark.parametrize(
+    "claim, ours, why",
+    [
+        (S4_BEST, Evidence(1, -0.5, 2.5, 5), "spans 0"),
+        (BY_ID["herbert-s3-s2-slight"], Evidence(0, -3, 3, 5), "spans −2 and 2"),
+        (S4_BEST, Evidence(1, nan, nan, 1), "one seed, no interval"),
+        (S4_BEST, Evidence(1, 1, 1, 5), "all seeds alike"),
+    ],
+)
+def test_why_a_claim_is_open(claim, ours, why):
+    assert claims.reason(claim, ours) == why
+
+
+@pytest.mark.parametrize(
+    "id, region",
+    [
+        ("transfer-set-faster", "> 1 times"),
+        ("transfer-set-noise-poor-squad", "< 50 % of teacher"),
+        ("cascade-near-untrained", "−1 to 1 points"),
+        ("transfer-set-speed", "1.63 to 2.03 times"),
+    ],
+)
+def test_the_region_that_a_claim_needs(id, region):
+    assert claims.region(BY_ID[id]) == region
+
+
+def test_the_counts_add_up(ledger):
+    table = claims.counts(ledger, BY_STUDY)
+    assert list(table.index) == [*claims.STUDIES.values(), "all"]
+    assert (table.drop(columns="claims").sum(axis=1) == table["claims"]).all()
+    assert (table.drop(index="all").sum() == table.loc["all"]).all() and table.loc[
+        "all", "claims"
+    ] == len(CLAIMS)
+    assert table.loc["CAMeMBERT", "not measured"] == len(BY_STUDY["cascade"])
+    assert (
+        "all" not in claims.counts(ledger[ledger["id"].str.startswith("herbert")], BY_STUDY).index
+    )
+
+
+def test_the_summary(ledger):
+    none = ledger.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
+    assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims.summary(none)
+    assert claims.summary(none.iloc[:0]) == "This run answers no claim of the sources."
+    assert len(claims.counts(none.iloc[:0], BY_STUDY)) == 0
+
+
+def test_a_claim_that_the_ledger_no_longer_has_is_left_out(ledger):
+    foreign = ledger.head(1).assign(id="unknown")
+    assert (
+        len(claims.at_a_glance(foreign, BY_STUDY["herbert"]))
+        == len(claims.not_measured(foreign, CLAIMS))
+        == 0
+    )
+
+
+@pytest.mark.parametrize("study", BY_STUDY)
+def test_every_name_in_a_claim_is_explained(study):
+    names = r"\b(S[0-4]|T[12]|MLM|EM|F1|GLUE|SQuAD|XNLI|WNLI|CoLA|MNLI|NKJP-NER|PolEmo2\.0|LightMBERT|CAMeMBERT|DistilBERT)\b"
+    used = {name for claim in BY_STUDY[study] for name in re.findall(names, claim.claim)}
+    explained = claims.words(BY_STUDY) if study == "transfer_set" else claims.words([study])
+    assert used and not [name for name in used if name not in explained]
+
+
+def test_a_negative_number_has_a_minus_sign():
+    low = made_up.herbert({"S4": (60, 60, 60.0), "S3": (80, 80, 80.0)})
+    table = claims.at_a_glance(
+        evaluate(low, NO_EFFICIENCY, claims=[BY_ID["herbert-s4-over-s3"]]), BY_STUDY["herbert"]
+    )
+    assert (
+        table["ours [95 %]"].iloc[0].startswith("−20.0") and "-" not in table["ours [95 %]"].iloc[0]
+    )
+    assert table["verdict"].iloc[0] == "✗\u00a0contradicted"

@@ -1,0 +1,237 @@
+"""The whole herbert study at smoke scale: every notebook through papermill, by the same commands as
+`make report`."""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pandas as pd
+import pytest
+import yaml
+
+from lib.common.places import ROOT
+from lib.plan import plan
+from lib.report import claims
+from lib.report.page.render import external_references
+
+# Contract files: other tools read these columns.
+RESULTS = "study scenario layers seed task language metric protocol epoch value".split()
+EFFICIENCY = (
+    "study scenario model parameters size_mib latency_s tokens_seen tokens_per_parameter "
+    "train_seconds "
+    "tokens_per_second peak_memory_mib stage stage_seconds padding_share waiting_share"
+).split()
+
+
+def copy_of_the_project(folder):
+    """The project elsewhere, so that a test may change its parameters and never meets outputs of
+    the user's."""
+    import lib.fast.gelu
+    import lib.fast.kernels  # noqa: F401  # compiled by now, if never before, and what was compiled is copied too
+
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc", ".ipynb_checkpoints")
+        )
+    for name in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy2(
+            ROOT / name, folder
+        )  # with their dates: the environment is not older than they are
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def make(folder, *words):
+    """Run make in a copy of the project, with its own lib; what it printed."""
+    done = run_make(folder, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def run_make(folder, *words):
+    """make as a person would start it: not as the child of the make that runs these tests. The
+    environment, which is linked, stays as it is, whatever the dates of files."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
+    }
+    environment |= {"PYTHONPATH": str(folder)}
+    return subprocess.run(
+        ["make", "-o", ".venv/ready", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+
+
+def results_in(outputs):
+    return {
+        path.parent.relative_to(outputs).as_posix(): path for path in outputs.glob("**/result.json")
+    }
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """outputs/smoke of a finished run from nothing."""
+    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    make(folder, "report", "SCALE=smoke", "STUDIES=herbert")
+    return folder / "outputs" / "smoke"
+
+
+@pytest.fixture(scope="module")
+def smoke(outputs):
+    """Every result.json of the run, by the folder of its stage."""
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name, path in results_in(outputs).items()
+    }
+
+
+def test_every_stage_left_a_result(smoke):
+    steps = plan.resolve("smoke", ["herbert"])
+    assert {step.folder.split("/", 2)[2] for step in steps} | {"analysis"} == set(smoke)
+
+
+def test_data_prep(smoke):
+    found = smoke["herbert/corpus_teacher/data_prep"]["statistics"]
+    assert found["lines_in"] == 600 and found["lines"] + found["held_out"]["lines"] == 600
+    assert found["tokens_with_specials"] == found["tokens"] + 2 * found["sequences"]
+    transfer = smoke["herbert/corpus_transfer/data_prep"]["statistics"]
+    assert transfer["tokenizer_fingerprint"] == found["tokenizer_fingerprint"]
+
+
+def test_teachers(smoke):
+    t1, t2 = (smoke[f"herbert/{name}/teacher_continuation"] for name in ("T1", "T2"))
+    assert t1["summary"]["layers"] == t2["summary"]["layers"] == 2
+    assert t1["summary"]["steps"] == 8 and t2["summary"]["steps"] == 3  # 4 shallow + 4 whole; 3
+    assert [row["step"] for row in t1["history"]] == list(range(1, 9))
+    assert t2["before"]["mlm_loss"] > 0 and t1["after"]["mlm_loss"] < t1["before"]["mlm_loss"]
+
+
+def test_students(smoke):
+    found = {
+        name: smoke[f"herbert/{name}/distillation"]
+        for name in ("S0", "S1", "S2", "S3", "S4", "truncated")
+    }
+    components = {
+        name: set(result["history"][-1]) & {"mlm", "soft", "cosine"} if result["history"] else set()
+        for name, result in found.items()
+    }
+    triple = {"mlm", "soft", "cosine"}
+    assert components == {
+        "S0": set(),
+        "S1": {"mlm"},
+        "S2": {"mlm"},
+        "S3": triple,
+        "S4": triple,
+        "truncated": set(),
+    }
+    for row in found["S3"]["history"]:
+        assert row["loss"] == pytest.approx(
+            5 * row["soft"] + 2 * row["mlm"] + row["cosine"], rel=1e-5
+        )
+    assert found["S2"]["before"] == found["truncated"]["before"] == found["truncated"]["after"]
+    assert found["S0"]["before"] == found["S1"]["before"] != found["S2"]["before"]
+    assert {result["summary"]["layers"] for result in found.values()} == {1}
+    assert found["S3"]["summary"]["tokens_seen"] == found["S3"]["history"][-1]["tokens"] > 0
+
+
+def test_models_load_in_a_plain_library(outputs):
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    folder = outputs / "herbert/S3/distillation/model"
+    model, tokenizer = (
+        AutoModelForMaskedLM.from_pretrained(folder),
+        AutoTokenizer.from_pretrained(folder),
+    )
+    assert model(**tokenizer("ala ma kota", return_tensors="pt")).logits.shape[-1] == len(tokenizer)
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert (
+        "mean over 2 seeds" in card
+        and "its teacher, `T1`" in card
+        and "not measured yet" not in card
+    )
+
+
+def test_finetuning(smoke):
+    found = smoke["herbert/S3/finetune"]["scores"]
+    assert len(found) == 3 * 2 * 2  # tasks, seeds, epochs
+    assert all(row["metric"] == "accuracy" and 0 <= row["value"] <= 100 for row in found)
+    assert smoke["herbert/T1/finetune"]["model"]["layers"] == 2
+
+
+def test_contract_files(smoke, outputs):
+    results = pd.read_csv(outputs / "results.csv")
+    assert list(results) == RESULTS
+    assert len(results) == 8 * 3 * 2 * 2  # models, tasks, seeds, protocols
+    wide = results.pivot_table(
+        index=["scenario", "task", "seed"], columns="protocol", values="value"
+    )
+    assert (wide["best_epoch"] >= wide["final"]).all()
+    scores = pd.DataFrame(smoke["herbert/S4/finetune"]["scores"])
+    one = scores[(scores["task"] == "nkjp-ner") & (scores["seed"] == 2)]
+    row = results.query("scenario == 'S4' and task == 'nkjp-ner' and seed == 2").set_index(
+        "protocol"
+    )["value"]
+    assert row["final"] == one["value"].iloc[-1] and row["best_epoch"] == one["value"].max()
+
+    ledger = pd.read_csv(outputs / "claims.csv")
+    assert list(ledger) == claims.COLUMNS and set(ledger["verdict"]) <= {
+        "holds",
+        "contradicted",
+        "unresolved",
+    }
+    efficiency = pd.read_csv(outputs / "efficiency.csv")
+    assert list(efficiency) == EFFICIENCY
+    trained = efficiency[efficiency["stage"].isin(["teacher_continuation", "distillation"])]
+    assert set(trained["scenario"]) == {"S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"}
+    assert (trained["latency_s"] > 0).all()
+    stages = efficiency.groupby("stage")
+    assert stages.size().to_dict() == {
+        "data_prep": 2,
+        "teacher_continuation": 2,
+        "distillation": 6,
+        "finetune": 8,
+    }
+    assert (stages["stage_seconds"].min() > 0).all()
+    cost = efficiency[efficiency["train_seconds"] > 0]
+    assert (cost["tokens_per_second"] > 0).all() and cost["padding_share"].between(0, 0.6).all()
+    assert cost["waiting_share"].between(0, 1).all()
+
+
+def test_the_report(outputs):
+    page = (outputs / "report.html").read_text(encoding="utf-8")
+    assert external_references(page) == [] and len(page) < 5_000_000
+    for text in ("Claims at a glance", "Table 1", "Figure 1", "<math", "NKJP", "truncated"):
+        assert text in page, text
+    assert "Traceback" not in page and "<script" not in page
+
+
+def test_a_second_run_runs_nothing_and_a_change_reruns_what_depends_on_it(outputs):
+    def dates():
+        return {name: path.stat().st_mtime_ns for name, path in results_in(outputs).items()}
+
+    project, before = outputs.parent.parent, dates()
+    (project / "notebooks/3_distillation.ipynb").touch()  # touched is not changed
+    make(project, "report", "SCALE=smoke", "STUDIES=herbert")
+    assert dates() == before
+    scenarios = project / "params/herbert/scenarios.yaml"
+    changed = yaml.safe_load(scenarios.read_text(encoding="utf-8"))
+    changed["scenarios"]["S3"]["temperature"] = 4
+    scenarios.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+    make(project, "report", "SCALE=smoke", "STUDIES=herbert")
+    after = dates()
+    assert {name for name in after if after[name] != before[name]} == {
+        "herbert/S3/distillation",
+        "herbert/S3/finetune",
+        "analysis",
+    }
+    assert (
+        json.loads((outputs / "herbert/S3/distillation/result.json").read_text())["parameters"][
+            "temperature"
+        ]
+        == 4
+    )

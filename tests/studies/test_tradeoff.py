@@ -1,0 +1,200 @@
+"""The trade-off over all studies, on made-up results."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.report import papers
+from lib.studies import tradeoff
+from tests.helpers import made_up
+from tests.helpers.drawn import overlaps
+from tests.studies.test_herbert import LEVEL
+from tests.studies.test_herbert import made_up as herbert_results
+
+SIZES = {
+    "teacher": 100.0,
+    "T1": 120.0,
+    "T2": 120.0,
+    "cascade-11": 92.0,
+    "cascade-6": 60.0,
+    "direct-6": 60.0,
+    "truncated-6": 60.0,
+}
+CHAINS = {
+    name: made_up.CASCADE[name]
+    for name in ("teacher", "cascade-11", "cascade-6", "direct-6", "truncated-6")
+}
+
+
+def results() -> pd.DataFrame:
+    herbert = herbert_results()[0]
+    frames = [
+        herbert[herbert["protocol"] == "final"],
+        made_up.transfer_set(),
+        made_up.ablation(),
+        made_up.cascade(CHAINS),
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def efficiency(**changed) -> pd.DataFrame:
+    """One size for every student but the assistants; `changed`: scenario -> columns."""
+    rows = [
+        {
+            "study": study,
+            "scenario": name,
+            "parameters": SIZES.get(name, 60.0) * 1e6,
+            "latency_s": SIZES.get(name, 60.0) / 1e4,
+            "tokens_seen": 0 if name.startswith("truncated") else 6e6,
+            "stage": "distillation",
+        }
+        | changed.get(name, {})
+        for study, name in results()[["study", "scenario"]]
+        .drop_duplicates()
+        .itertuples(index=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def students() -> pd.DataFrame:
+    return tradeoff.frame(results(), efficiency())
+
+
+def row(students, study, scenario):
+    return students[(students["study"] == study) & (students["scenario"] == scenario)].iloc[0]
+
+
+def test_every_student_of_every_study_and_no_teacher(students):
+    assert list(students.columns) == tradeoff.COLUMNS
+    assert set(students["study"]) == set(tradeoff.SCORED)
+    assert not set(students["scenario"]) & set(tradeoff.TEACHERS)
+    assert set(students.loc[students["study"] == "herbert", "scenario"]) == set(LEVEL) - {
+        "T1",
+        "T2",
+    }
+    assert set(students.loc[students["control"], "scenario"]) == {"truncated", "truncated-6"}
+
+
+def test_shares_are_of_the_study_s_own_teacher_seed_by_seed(students):
+    triple = row(students, "ablation", "triple")
+    glue = made_up.ablation()
+    by_seed = (
+        glue[glue["metric"] != "accuracy_mismatched"]
+        .groupby(["scenario", "task", "seed"])["value"]
+        .mean()
+    )
+    macro = by_seed.groupby(["scenario", "seed"]).mean()
+    assert triple["kept"] == pytest.approx((100 * macro["triple"] / macro["teacher"]).mean())
+    assert triple["low"] < triple["kept"] < triple["high"] and triple["n"] == 5
+    assert row(students, "herbert", "S3")["parameters_share"] == pytest.approx(50)
+    assert row(students, "cascade", "cascade-11")["latency_share"] == pytest.approx(92)
+    assert triple["tokens_per_parameter"] == pytest.approx(0.1)
+
+
+def test_latency_is_that_of_the_shape():
+    found = tradeoff.frame(results(), efficiency(S3={"latency_s": 1.0}))
+    of_one_shape = found[found["parameters"] == 60e6]["latency_s"]
+    assert of_one_shape.nunique() == 1 and of_one_shape.iloc[0] == pytest.approx(0.006)
+
+
+def test_tokens_of_a_chain_and_of_a_model_from_a_hub():
+    hub = {"DistilBERT": {"tokens_seen": 0, "stage": None}}
+    found = tradeoff.frame(results(), efficiency(**hub), {"cascade-6": 9_000_000})
+    assert row(found, "cascade", "cascade-6")["tokens_seen"] == 9e6
+    assert np.isnan(row(found, "transfer_set", "DistilBERT")["tokens_seen"])
+    assert row(found, "herbert", "truncated")["tokens_seen"] == 0
+
+
+@pytest.mark.parametrize(
+    "cost, kept, on",
+    [
+        ([1, 2, 3], [80, 90, 95], [True, True, True]),
+        ([1, 2, 3], [90, 80, 95], [True, False, True]),
+        ([1, 1, 2], [80, 90, 90], [False, True, False]),  # as dear and worse; as good and dearer
+        ([1, 1], [90, 90], [True, True]),
+        ([np.nan, 1], [99, 90], [False, True]),
+        ([], [], []),
+    ],
+)
+def test_the_front(cost, kept, on):
+    assert tradeoff.front(pd.Series(cost, dtype=float), pd.Series(kept, dtype=float)).tolist() == on
+
+
+def test_the_front_turns_with_the_numbers(students):
+    assert not row(students, "herbert", "S0")["on_front"]
+    small = tradeoff.frame(results(), efficiency(S0={"parameters": 10e6}))
+    assert row(small, "herbert", "S0")["on_front"]
+
+
+def test_the_papers_students_come_from_their_tables():
+    found = tradeoff.printed().set_index("label")
+    glue = papers.table("002", "glue")["score"]
+    assert found.loc["DistilBERT", "kept"] == pytest.approx(
+        100 * glue["DistilBERT"] / glue["BERT-base"]
+    )
+    assert found.loc["randomised", "kept"] == pytest.approx(100 * 64.8 / 74.9)
+    assert (
+        found["parameters_share"].unique() == pytest.approx([100 * 66.4 / 109.5])
+        and len(found) == 6
+    )
+
+
+def test_tables_say_what_training_gave_over_the_control(students):
+    best = tradeoff.best_table(students, results())
+    assert list(best.index) == ["HerBERT", "Transfer sets", "DistilBERT", "CAMeMBERT"]
+    assert best.loc["HerBERT", "untrained"] == "truncated"
+    assert best.loc["HerBERT", "gain over it [95 %]"].startswith("+")
+    assert best.loc["DistilBERT", "untrained"] == "–"
+    whole = tradeoff.table(students)
+    assert len(whole) == len(students) and "±" in whole.iloc[0]["score kept, %"]
+
+
+def test_words_go_as_far_as_the_intervals(students):
+    told = tradeoff.words(students, results())
+    assert (
+        f" of {len(students)} students keep less" in told
+        and "No student is shown to keep more" in told
+    )
+    assert "the same layers without any training" in told and "(it helped)" in told
+    one = tradeoff.frame(results()[results()["seed"] == 1], efficiency())
+    assert "(one seed)" in tradeoff.words(one, results()[results()["seed"] == 1])
+    assert "±" not in tradeoff.table(one).iloc[0]["score kept, %"]
+
+
+def test_nothing_measured():
+    nothing = tradeoff.frame(made_up.NO_RESULTS, made_up.NO_EFFICIENCY)
+    assert nothing.empty and list(nothing.columns) == tradeoff.COLUMNS
+    assert "Not measured" in tradeoff.words(nothing, made_up.NO_RESULTS)
+    assert tradeoff.best_table(nothing, made_up.NO_RESULTS).empty and tradeoff.table(nothing).empty
+    assert "nothing was measured" in tradeoff.describe(nothing)
+    assert len(tradeoff.figure(nothing).axes) == 3
+
+
+def test_without_sizes_the_shares_stay():
+    found = tradeoff.frame(results(), made_up.NO_EFFICIENCY)
+    assert (
+        found["kept"].notna().all()
+        and found["parameters_share"].isna().all()
+        and not found["on_front"].any()
+    )
+    tradeoff.figure(found)
+    assert "nan" not in tradeoff.words(found, results()) + tradeoff.table(
+        found
+    ).to_string() + tradeoff.describe(found)
+
+
+def test_the_figure_shows_each_student_in_three_panels_and_the_papers(students):
+    figure = tradeoff.figure(students)
+    assert [ax.get_xlabel() for ax in figure.axes] == list(tradeoff.LABELS.values())
+    for ax, diamonds in zip(figure.axes, (1, 1, 0)):
+        marks = [line.get_marker() for line in ax.lines]
+        assert sum(marks.count(marker) for _, marker in tradeoff.LOOKS.values()) >= len(students)
+        assert marks.count("D") == diamonds
+        hollow = [
+            line
+            for line in ax.lines
+            if line.get_markerfacecolor() == "none" and line.get_marker() in "ov"
+        ]
+        assert len(hollow) == students["control"].sum()
+    assert overlaps(figure) == []

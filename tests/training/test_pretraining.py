@@ -1,0 +1,206 @@
+"""Starting teachers and students from parameters, growing, probing: on a small prepared corpus."""
+
+import copy
+
+import pytest
+import torch
+
+from lib.common.errors import InputError
+from lib.data import prepare
+from lib.plan.stages import validate
+from lib.training import batches, models, pretraining
+from lib.training.loop import Recipe, train
+
+SHAPE = {
+    "layers": 4,
+    "hidden": 16,
+    "heads": 2,
+    "intermediate": 32,
+    "dropout": 0.0,
+    "learning_rate": 1e-3,
+    "batch_size": 8,
+    "micro_batch_size": 8,
+    "steps": 3,
+}
+
+
+def corpus(folder, tokenizer, vocab_size):
+    values = {
+        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 120}],
+        "tokenizer": tokenizer,
+        "vocab_size": vocab_size,
+        "held_out_lines": 20,
+        "max_length": 48,
+    }
+    prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
+    return prepare.open_corpus(folder)
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("bpe"), "train:herbert_bpe", 300)
+
+
+@pytest.fixture(scope="module")
+def wordpiece(tmp_path_factory):
+    return corpus(tmp_path_factory.mktemp("wordpiece"), "train:wordpiece", 300)
+
+
+@pytest.fixture(scope="module")
+def teacher(bpe, tmp_path_factory):
+    """A saved teacher with the tokenizer of `bpe`."""
+    folder = tmp_path_factory.mktemp("teacher")
+    p = validate("teacher_continuation", {"corpus": str(bpe.folder), **SHAPE})
+    pretraining.save(pretraining.starting_teacher(p, bpe), bpe.tokenizer(), folder)
+    return str(folder)
+
+
+def distillation(teacher, corpus, **more):
+    return validate(
+        "distillation",
+        {
+            "teacher": teacher,
+            "corpus": str(corpus.folder),
+            "student_layers": [0, 2],
+            "learning_rate": 1e-3,
+            "steps": 2,
+            "batch_size": 8,
+            "micro_batch_size": 8,
+        }
+        | more,
+    )
+
+
+def test_padding_and_masks_follow_the_tokenizer(bpe, wordpiece):
+    """HerBERT pads with 1 and masks with 4, BERT with 0 and 4: neither may be taken for granted."""
+    p = distillation("", bpe)
+    for found, pad_id in ((bpe, 1), (wordpiece, 0)):
+        data = batches.batches(p, found)
+        batch = data.at(0)[0]
+        assert data.pad_id == pad_id and (batch.inputs[~batch.kept] == pad_id).all()
+        assert (
+            batch.kept[:, 0].all()
+            and int(batch.kept.sum()) == found.lengths[data.schedule.indices(0)[0]].sum()
+        )
+        tokenizer = found.tokenizer()
+        masked = batch.labels[batch.labels >= 0]
+        assert not {tokenizer.cls_token_id, tokenizer.sep_token_id, pad_id} & set(masked.tolist())
+
+
+def test_tokenizers_that_differ_are_refused(teacher, wordpiece):
+    with pytest.raises(InputError, match="teacher .* corpus") as error:
+        pretraining.load_teacher(distillation(teacher, wordpiece), wordpiece)
+    assert "\n" not in str(error.value)
+
+
+def test_a_model_that_is_not_there_yet(bpe):
+    with pytest.raises(
+        InputError, match="outputs/none/model: no model there; run the stage that makes it first"
+    ):
+        pretraining.load_teacher(distillation("outputs/none/model", bpe), bpe)
+
+
+def test_students_start_as_their_scenario_says(teacher, bpe):
+    loaded = models.load(teacher)
+    truncated = pretraining.starting_student(distillation(teacher, bpe), loaded)
+    random = pretraining.starting_student(distillation(teacher, bpe, init="random"), loaded)
+    assert models.parameter_count(truncated) == models.parameter_count(random)
+    embeddings = [m.bert.embeddings.word_embeddings.weight for m in (loaded, truncated, random)]
+    assert torch.equal(embeddings[0], embeddings[1]) and not torch.equal(
+        embeddings[0], embeddings[2]
+    )
+    for init in ("random", "truncated"):
+        with pytest.raises(InputError, match="layers 0 … 3"):
+            pretraining.starting_student(
+                distillation(teacher, bpe, init=init, student_layers=[0, 4]), loaded
+            )
+
+
+def test_without_a_weight_nothing_is_trained(teacher, bpe, tmp_path):
+    student = pretraining.starting_student(distillation(teacher, bpe), models.load(teacher))
+    before = copy.deepcopy(student.state_dict())
+    assert (
+        pretraining.distil(distillation(teacher, bpe), student, models.load(teacher), bpe, tmp_path)
+        == []
+    )
+    assert all(torch.equal(before[name], weight) for name, weight in student.state_dict().items())
+
+
+def test_growth_goes_on_where_it_was_stopped(bpe, tmp_path):
+    """A teacher killed in its second phase does not train its first again, and ends with the same
+    weights."""
+    p = validate(
+        "teacher_continuation",
+        {
+            "corpus": str(bpe.folder),
+            **SHAPE,
+            "grow_from_layers": 2,
+            "grow_steps": 3,
+            "checkpoint_seconds": 1e-9,
+        },
+    )
+    whole, history = pretraining.train_teacher(
+        p, pretraining.starting_teacher(p, bpe), bpe, tmp_path / "a"
+    )
+    assert whole.config.num_hidden_layers == 4 and [row["step"] for row in history] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+    ]
+    assert history[-1]["tokens"] > history[2]["tokens"]
+
+    real, calls = pretraining.train, []
+
+    def stopped(*args, **kwargs):
+        calls.append(kwargs["folder"].name)
+        if calls[-1] == "whole":
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    pretraining.train = stopped
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pretraining.train_teacher(p, pretraining.starting_teacher(p, bpe), bpe, tmp_path / "b")
+    finally:
+        pretraining.train = real
+    assert calls == ["shallow", "whole"]
+    again, more = pretraining.train_teacher(
+        p, pretraining.starting_teacher(p, bpe), bpe, tmp_path / "b"
+    )
+    assert [row["loss"] for row in more] == [row["loss"] for row in history]
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters()))
+
+
+def test_probe_and_fill_mask(teacher, bpe):
+    p, held_out = distillation(teacher, bpe), prepare.open_corpus(bpe.folder, "held_out")
+    found = pretraining.probe(models.load(teacher), p, held_out)
+    assert found == pretraining.probe(
+        models.load(teacher), p, held_out
+    )  # the same masks every time
+    assert found["mlm_loss"] > 3 and 0 <= found["mlm_accuracy"] <= 100 and found["positions"] > 10
+    guesses = pretraining.fill_mask(models.load(teacher), bpe.tokenizer(), held_out, examples=3)
+    assert len(guesses) == 3 and guesses["text"].str.contains("<mask>").all()
+
+
+def test_fp16_without_a_gpu(teacher, bpe, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    p = distillation(teacher, bpe, weight_mlm=1, precision="fp16")
+    with pytest.raises(InputError, match="fp16 needs a GPU"):
+        pretraining.distil(p, models.load(teacher), None, bpe, tmp_path)
+
+
+def test_one_kernel_may_use_several_precisions(teacher, bpe):
+    for precision in ("bf16", "no", "bf16"):
+        p = distillation(teacher, bpe, weight_mlm=1)
+        from lib.training.objectives import Distillation
+
+        train(
+            Distillation(models.load(teacher)),
+            batches.batches(p, bpe),
+            Recipe(1e-3, precision=precision),
+            quiet=True,
+        )

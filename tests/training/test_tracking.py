@@ -1,0 +1,46 @@
+"""A training seen from outside: its progress is its history."""
+
+import json
+
+import pytest
+
+from lib.training import models, tracking
+from lib.training.loop import Recipe, train
+from lib.training.objectives import Distillation
+from tests.training.test_loop import batches
+
+RECIPE = Recipe(learning_rate=1e-3, checkpoint_seconds=1e9)
+
+
+@pytest.fixture
+def student():
+    return models.new_encoder(
+        vocab_size=99,
+        layers=1,
+        hidden=16,
+        heads=2,
+        intermediate=32,
+        max_length=32,
+        pad_id=1,
+        dropout=0.1,
+        seed=1,
+    )
+
+
+def test_the_progress_is_the_history(student, tmp_path):
+    history = train(Distillation(student), batches(), RECIPE, folder=tmp_path, quiet=True)
+    assert tracking.read(tmp_path) == [{**row, "steps": 6} for row in history] and len(history) == 6
+
+
+def test_without_a_folder_nothing_is_written(student, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(Distillation(student), batches(steps=1), RECIPE, quiet=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_line_half_written_is_left_for_the_next_time(tmp_path):
+    tracking.tell(tmp_path, [{"step": 1}], 5)
+    with (tmp_path / tracking.PROGRESS).open("a") as file:
+        file.write(json.dumps({"step": 2})[:-3])
+    assert tracking.read(tmp_path) == [{"step": 1, "steps": 5}]
+    assert tracking.read(tmp_path / "nowhere") == []
