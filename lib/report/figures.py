@@ -1,8 +1,7 @@
-"""What the figures of all studies share. They take their ink from matplotlib's settings, so that
-they follow light or dark.
+"""Figures that all studies share, and the helpers to draw others like them.
 
-A scenario's colour is the study's own to choose: `colours` maps names to colours; a name that is
-not there is drawn in the ink of the page.
+Text and lines take their colour from matplotlib's settings, so that a figure follows light or dark.
+`colours` maps scenarios to colours; a scenario without one is drawn in the colour of the text.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lib.report.statistics import interval
+from lib.report.statistics import interval, pm
+from lib.report.wording import with_interval
 
 PAPER = "#808080"
 DIAMOND = {"marker": "D", "ms": 5.5, "mfc": "none", "mec": PAPER, "mew": 1.3, "ls": ""}
@@ -23,6 +23,8 @@ COMPONENTS = {
     "hard": "MLM loss",
     "cosine": "cosine loss",
 }
+DASHES = ("", (4, 1.5), (1, 1), (4, 1.5, 1, 1.5))
+"""Line styles, for scenarios that share a colour."""
 POINTS = 120
 """A curve of more points than this is averaged over equal stretches of steps."""
 WIDTH = 6.8
@@ -63,27 +65,123 @@ def seeds_column(ax, values: Sequence[float], x: float, colour: str, offset: flo
     ax.plot(x, mean, "o", ms=5.5, mec="none", color=colour)
 
 
-def legend(figure, theirs: str, *others: tuple) -> None:
-    """Above the panels: what dots, bars and diamonds are. `theirs` says what the paper's numbers
-    are; `others` are more (handle, label)."""
+def legend(figure, printed: str, *others: tuple) -> None:
+    """Explain dots, bars and diamonds above the panels.
+
+    printed: what the paper's numbers are; "" leaves the diamonds out. others: more (handle, label).
+    """
     from matplotlib.lines import Line2D
 
-    shown = [
+    entries = [
         (Line2D([], [], ls="", marker="o", mec="none", alpha=0.6, ms=4.5, color=ink()), "a seed"),
         (Line2D([], [], lw=2, marker="|", ms=8, mew=2.4, color=ink()), "mean, 95 % interval"),
-        (Line2D([], [], **DIAMOND), theirs),
-        *others,
     ]
-    handles, labels = zip(*shown)
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper left",
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-        columnspacing=1.4,
-        handletextpad=0.5,
+    if printed:
+        entries.append((Line2D([], [], **DIAMOND), printed))
+    handles, labels = zip(*entries, *others)
+    above = {"loc": "outside upper left", "ncols": 3, "frameon": False, "fontsize": 8}
+    figure.legend(handles, labels, columnspacing=1.4, handletextpad=0.5, **above)
+
+
+def rows_of_seeds(
+    scores: pd.DataFrame,
+    order: Sequence[str],
+    labels: Mapping[str, str],
+    colours: Mapping[str, str],
+    printed: pd.DataFrame | None = None,
+    *,
+    xlabel: str,
+    printed_label: str = "the paper",
+    difference: bool = False,
+    across: int = 2,
+):
+    """Every seed's score: a row per scenario and a panel per column of a table of scores.
+
+    Dots are seeds; the bar below them is the mean and its 95 % t interval; hollow grey diamonds
+    are a paper's own numbers. With one or two panels `across`, the numbers stand at the right.
+
+    scores: columns scenario, column, seed, value; panels follow the order of `column`.
+    order: the scenarios from top to bottom; those without a score are left out.
+    labels: scenario -> what its row is called; names that are missing stand for themselves.
+    printed: the same columns without seed, for the paper; `printed_label` explains its diamonds.
+    difference: the values are paired differences: draws zero and writes signed intervals.
+    """
+    import seaborn as sns
+
+    position = {name: row for row, name in enumerate(n for n in order if n in set(scores.scenario))}
+    scores = scores[scores["scenario"].isin(position)]
+    columns = list(scores["column"].unique())
+    rows = max(len(position), 1)
+    figure, axes = panels(len(columns), row_height=0.6 + 0.36 * rows, sharey=True, across=across)
+    style = {
+        "orient": "y",
+        "hue": "scenario",
+        "palette": {name: colours.get(name, ink()) for name in position},
+        "native_scale": True,
+        "legend": False,
+    }
+    for ax, column in zip(axes, columns):
+        panel = scores[scores["column"] == column]
+        row = panel["scenario"].map(position).astype(float)
+        if difference:
+            ax.axvline(0, color=ink(), lw=0.8, alpha=0.6, zorder=1)
+        sns.stripplot(
+            panel.assign(y=row - 0.2), x="value", y="y", ax=ax, size=4, alpha=0.6, jitter=0, **style
+        )
+        sns.pointplot(
+            panel.assign(y=row + 0.1),
+            x="value",
+            y="y",
+            ax=ax,
+            errorbar=lambda values: interval(values)[1:],
+            markers="|",
+            markersize=9,
+            markeredgewidth=2.4,
+            linestyle="none",
+            err_kws={"linewidth": 2, "solid_capstyle": "butt"},
+            **style,
+        )
+        if printed is not None:
+            paper = printed[(printed["column"] == column) & printed["scenario"].isin(position)]
+            ax.plot(paper["value"], paper["scenario"].map(position).astype(float) + 0.1, **DIAMOND)
+        if across <= 2:
+            _numbers_at_right(ax, panel, position, difference)
+        plain_axes(ax, literal(column), grid="x")
+        ax.spines["left"].set_visible(False)
+        ax.set(xlabel="", ylabel="", ylim=(rows - 0.5, -0.5))
+    names = [literal(labels.get(name, name)) for name in position]
+    for ax in axes:
+        ax.set_yticks(range(len(position)), names, fontsize=8)
+    figure.supxlabel(xlabel, fontsize=9)
+    legend(figure, printed_label if printed is not None else "")
+    return figure
+
+
+def _numbers_at_right(
+    ax, panel: pd.DataFrame, position: Mapping[str, int], difference: bool
+) -> None:
+    """Write every row's mean and interval into the right margin of its panel."""
+    for name, values in panel.groupby("scenario")["value"]:
+        text = with_interval(interval(values), 2) if difference else pm(values)
+        place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        ax.text(1.0, position[name], text, fontsize=8, **place)
+    leave_room_for_numbers(ax)
+
+
+def describe_rows(
+    scores: pd.DataFrame, order: Sequence[str], labels: Mapping[str, str], digits: int = 1
+) -> str:
+    """The figure of `rows_of_seeds` in words, for readers who do not see it: every mean."""
+    means = scores.groupby(["scenario", "column"], sort=False)["value"].mean()
+    rows = []
+    for name in order:
+        if name in means.index:
+            numbers = ", ".join(
+                f"{column} {mean:.{digits}f}" for column, mean in means[name].items()
+            )
+            rows.append(f"{labels.get(name, name)}: {numbers}".replace("\n", " "))
+    return (
+        f"A row per scenario, a dot per seed. Means: {'; '.join(rows) or 'nothing was measured'}."
     )
 
 
@@ -92,66 +190,60 @@ def figure_curves(
     colours: Mapping[str, str],
     teachers: Sequence[str] = ("teacher", "T1", "T2"),
 ):
-    """Training curves: a panel per loss of the students, a line per scenario, and one for the
-    teachers' MLM loss.
+    """Training curves: a panel per loss of the students, one per loss of the teachers, and a line
+    per scenario.
 
-    Columns: scenario, step, component, value. The weighted sum ("loss") is left out beside its
-    parts: its weights differ between scenarios. A line has at most POINTS points, the means of
-    equal stretches.
+    curves: columns scenario, step, component, value. The weighted sum ("loss") is left out beside
+    its parts, because its weights differ between scenarios. Scenarios of one colour get different
+    dashes. A line has at most POINTS points, the means of equal stretches.
     """
+    import seaborn as sns
     from matplotlib.lines import Line2D
 
     parts = curves[~curves["component"].isin(["loss", "total"])]
     parts = parts if len(parts) else curves
-    teaching = parts["scenario"].isin(teachers)
-    drawn = [
-        (COMPONENTS.get(name, name), rows)
-        for name, rows in parts[~teaching].groupby("component", sort=False)
-    ]
-    drawn += [
-        (f"teachers: {COMPONENTS.get(name, name)}", rows)
-        for name, rows in parts[teaching].groupby("component", sort=False)
-    ]
-    figure, axes = panels(len(drawn), row_height=2.2)
-    names = list(dict.fromkeys(parts["scenario"]))
-    names = [name for name in colours if name in names] + [
-        name for name in names if name not in colours
-    ]
-    for ax, (title, rows) in zip(axes, drawn):
-        for name, line in rows.groupby("scenario"):
-            line = thinned(line.groupby("step", as_index=False)["value"].mean())
-            ax.plot(
-                line["step"],
-                line["value"],
-                color=colours.get(name, ink()),
-                ls=_dash(name, names, colours),
-                lw=1.2,
-            )
-        plain_axes(ax, title, grid="y")
+    names = sorted(parts["scenario"].unique(), key=[*colours, *parts["scenario"]].index)
+    colour = pd.Series({name: colours.get(name, ink()) for name in names}, dtype=object)
+    dash = colour.groupby(colour).cumcount() % len(DASHES)
+    style = {
+        "palette": colour.to_dict(),
+        "dashes": {name: DASHES[number] for name, number in dash.items()},
+    }
+    titles = parts["component"].map(lambda name: COMPONENTS.get(name, name))
+    titles = titles.where(~parts["scenario"].isin(teachers), "teachers: " + titles.astype(str))
+    shown = sorted(titles.unique(), key=lambda title: title.startswith("teachers: "))
+    figure, axes = panels(len(shown), row_height=2.2)
+    for ax, title in zip(axes, shown):
+        steps = parts[titles == title].groupby(["scenario", "step"])["value"].mean().reset_index()
+        lines = [
+            thinned(line[["step", "value"]]).assign(scenario=name)
+            for name, line in steps.groupby("scenario")
+        ]
+        sns.lineplot(
+            pd.concat(lines),
+            x="step",
+            y="value",
+            hue="scenario",
+            style="scenario",
+            estimator=None,
+            lw=1.2,
+            legend=False,
+            ax=ax,
+            **style,
+        )
+        plain_axes(ax, literal(title), grid="y")
+        ax.set(xlabel="", ylabel="")
     handles = [
-        Line2D([], [], color=colours.get(n, ink()), ls=_dash(n, names, colours), lw=1.6)
-        for n in names
+        Line2D([], [], color=colour[name], dashes=style["dashes"][name] or (1, 0), lw=1.6)
+        for name in names
     ]
-    if handles:
+    if names:
+        above = {"loc": "outside upper left", "ncols": 6, "frameon": False, "fontsize": 8}
         figure.legend(
-            handles,
-            list(map(literal, names)),
-            loc="outside upper left",
-            ncols=6,
-            frameon=False,
-            fontsize=8,
-            columnspacing=1.2,
-            handlelength=1.6,
+            handles, [literal(n) for n in names], columnspacing=1.2, handlelength=1.6, **above
         )
     figure.supxlabel("optimizer step", fontsize=9)
     return figure
-
-
-def _dash(name: str, names: Sequence[str], colours: Mapping[str, str]):
-    """Solid; dashed where an earlier name has the same colour, so that no two lines look the
-    same."""
-    same = [other for other in names if colours.get(other) == colours.get(name)]
-    return ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (4, 1.5, 1, 1.5)))[same.index(name) % 4]
 
 
 def describe_curves(curves: pd.DataFrame) -> str:

@@ -34,6 +34,61 @@ def test_a_column_is_the_same_upright():
     assert mean.get_ydata() == [interval([70.0, 72.0, 75.0]).mean]
 
 
+def scores(scenarios, columns, seeds=3) -> pd.DataFrame:
+    rows = [
+        (name, column, seed, 70 + 5 * i + 2 * j + seed)
+        for i, name in enumerate(scenarios)
+        for j, column in enumerate(columns)
+        for seed in range(seeds)
+    ]
+    return pd.DataFrame(rows, columns=["scenario", "column", "seed", "value"])
+
+
+def lines_with(ax, marker: str) -> list:
+    return [line for line in ax.lines if line.get_marker() == marker]
+
+
+def test_rows_of_seeds_shows_every_seed_the_interval_and_the_paper():
+    ours = scores(["b", "a"], ["NER", "mean"])
+    printed = pd.DataFrame({"scenario": ["a", "x"], "column": "NER", "value": [71.5, 50.0]})
+    figure = figures.rows_of_seeds(
+        ours, ["a", "b", "c"], {"a": "A"}, {"a": "#0072b2"}, printed, xlabel="percent"
+    )
+    ax, mean = figure.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["A", "b"]
+    assert [ax.get_title(loc="left"), mean.get_title(loc="left")] == ["NER", "mean"]
+    dots = np.concatenate([np.asarray(dots.get_offsets()) for dots in ax.collections])
+    assert sorted(dots[:, 0]) == [70, 71, 72, 75, 76, 77]
+    assert set(dots[dots[:, 0] > 74, 1].round(6)) == {-0.2}  # a is the first row
+    expected = {tuple(np.round(interval(v)[1:], 6)) for v in ([70, 71, 72], [75, 76, 77])}
+    ends = {tuple(np.round(line.get_xdata(), 6)) for line in ax.lines if len(line.get_xdata()) == 2}
+    assert expected <= ends
+    (diamond,) = lines_with(ax, "D")
+    assert diamond.get_xdata().tolist() == [71.5] and len(lines_with(mean, "D")[0].get_xdata()) == 0
+    assert f"76.0 ± {interval([75, 76, 77]).high - 76:.1f}" in [t.get_text() for t in ax.texts]
+    assert overlaps(figure) == []
+    words = figures.describe_rows(ours, ["a", "b"], {"a": "A"})
+    assert "A: NER 76.0, mean 78.0; b: NER 71.0" in words
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 2])
+@pytest.mark.parametrize("across", [2, 3])
+def test_rows_of_few_seeds(seeds, across):
+    ours = scores(["a", "b"], ["x", "y", "z"], seeds)
+    figure = figures.rows_of_seeds(ours, ["a", "b"], {}, {}, xlabel="percent", across=across)
+    assert overlaps(figure) == []
+    assert sum(ax.get_visible() for ax in figure.axes) == 3 * bool(seeds)
+
+
+def test_rows_of_differences_show_zero_and_signed_intervals():
+    ours = scores(["a"], ["mean"]).assign(value=lambda frame: frame["value"] - 69)
+    figure = figures.rows_of_seeds(ours, ["a"], {}, {}, xlabel="points", difference=True)
+    (ax,) = figure.axes
+    low, high = ax.get_xlim()
+    assert low < 0 < high
+    assert [t.get_text() for t in ax.texts] == ["+2.00 [−" + "0.48, +4.48]"]
+
+
 def curves(*scenarios) -> pd.DataFrame:
     rows = [
         (name, step, part, 1 / step)
