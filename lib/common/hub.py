@@ -1,97 +1,161 @@
-"""The Hugging Face hub: how it is reached, data sets read from it, and the one line that says what
-is not there.
+"""The Hugging Face hub: settings, references to models, data sets, and one-line errors.
 
-A scale file may have a section `hub`: `endpoint`, a mirror; `cache_dir`, where downloads are kept;
-`offline`, nobody is asked. They become the hub library's own variables, which it reads when it is
-imported. A variable that a person has set stays as it is.
+A scale file may have a section `hub` with `endpoint` (a mirror), `cache_dir` (where downloads are
+kept) and `offline` (nothing is requested). They become the hub library's environment variables,
+which it reads when it is imported. Variables that the user has set take precedence.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from lib.common import places
 from lib.common.errors import InputError
 
 PARQUET = "refs/convert/parquet"
-"""The hub's own conversion of a data set, on a branch: no card, and each configuration is a
-folder."""
-VARIABLES = {
-    "endpoint": ("HF_ENDPOINT",),
-    "cache_dir": ("HF_HUB_CACHE", "HF_DATASETS_CACHE"),
-    "offline": ("HF_HUB_OFFLINE",),
+"""The branch with the hub's own conversion of a data set. Each configuration is a folder there."""
+ALLOWED = {
+    "endpoint": "the address of a mirror, from http:// or https:// on",
+    "cache_dir": "a folder",
+    "offline": "true and false",
 }
-SUBFOLDERS = {"HF_HUB_CACHE": "hub", "HF_DATASETS_CACHE": "datasets"}
 HOST = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
+HUB_ID = re.compile(r"(?!outputs/)\w[\w.-]*(/[\w.-]+)?")
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A model, tokenizer or data set, by its folder (relative to the checkout) or its id on the
+    hub, where it has a revision (None: main)."""
+
+    name: str
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, model: ModelRef | str | Path) -> ModelRef:
+        """`model` itself, or the reference to a folder or hub id."""
+        return model if isinstance(model, ModelRef) else cls(str(model))
+
+    @property
+    def folder(self) -> Path:
+        """The absolute folder of that name, whether it exists or not."""
+        return places.ROOT / Path(self.name).expanduser()
+
+    @property
+    def is_folder(self) -> bool:
+        return self.folder.is_dir()
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether this is an id on the hub: it has the form of one, and there is no such folder."""
+        return bool(HUB_ID.fullmatch(self.name)) and not self.is_folder
+
+    @property
+    def path(self) -> str:
+        """What `from_pretrained` takes, for the model and for its tokenizer: the absolute folder,
+        or the hub id."""
+        return str(self.folder) if self.is_folder else self.name
+
+    @property
+    def label(self) -> str:
+        """What to call it in a text: the hub id, or the last part of the folder's name."""
+        return self.name if self.on_hub else Path(self.name).name
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a model. Every hub id counts as existing."""
+        return self.on_hub or (self.folder / "config.json").is_file()
+
+    def require(self) -> ModelRef:
+        """This reference. Raises InputError if the folder holds no model."""
+        if not self.exists:
+            raise InputError(
+                f"{self.name}: no model there; run the stage that makes it first (make report runs "
+                f"them all)"
+            )
+        return self
+
+    def config(self) -> dict:
+        """The model's config.json. Raises InputError."""
+        try:
+            path = self.folder / "config.json"
+            if not self.is_folder:
+                from huggingface_hub import hf_hub_download
+
+                path = Path(hf_hub_download(self.name, path.name, revision=self.revision))
+            return json.loads(path.read_text(encoding="utf-8"))
+        except Exception as error:  # the library raises many kinds; here they all mean the same
+            raise unavailable(self, error) from error
+
+
+# ----------------------------------------------------------------------------------------- settings
 
 
 class Hub(BaseModel):
-    """The section `hub` of a scale file; None: the library's default."""
+    """The section `hub` of a scale file. None stands for the library's default."""
 
     model_config = ConfigDict(extra="forbid")
     endpoint: str | None = Field(None, pattern=HOST)
     cache_dir: str | None = Field(None, min_length=1)
     offline: bool | None = None
 
+    @field_validator("cache_dir")
+    @classmethod
+    def _not_a_file(cls, value):
+        if value and _cache_folder(value).is_file():
+            raise ValueError("a file")
+        return value
 
-def settings(given: dict | None, file: str) -> Hub:
-    """The section of a scale file, checked. Raises InputError."""
+
+def settings(section: dict | None, file: str) -> Hub:
+    """The checked section of a scale file. Raises InputError."""
     try:
-        found = Hub(**(given or {}))
+        return Hub(**(section or {}))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise InputError(
-                f"{file}: hub: unknown key {key!r}; allowed are {', '.join(VARIABLES)}"
-            ) from None
-        allowed = {
-            "endpoint": "the address of a mirror, from http:// or https:// on",
-            "offline": "true and false",
-        }
-        raise InputError(
-            f"{file}: hub.{key} = {first['input']!r}; allowed: {allowed.get(key, 'a folder')}"
-        ) from None
-    if (
-        found.cache_dir
-        and (folder := cache_folder(found.cache_dir)).exists()
-        and not folder.is_dir()
-    ):
-        raise InputError(f"{file}: hub.cache_dir = {found.cache_dir!r} is no folder")
-    return found
+        key = first["loc"][0]
+        if key not in ALLOWED:
+            problem = f"hub: unknown key {key!r}; allowed are {', '.join(ALLOWED)}"
+        else:
+            problem = f"hub.{key} = {first['input']!r}; allowed: {ALLOWED[key]}"
+        raise InputError(f"{file}: {problem}") from None
 
 
-def cache_folder(given: str) -> Path:
-    """Where a cache_dir is; a relative one starts at the checkout."""
-    return places.ROOT / Path(given).expanduser()
+def _cache_folder(cache_dir: str) -> Path:
+    return places.ROOT / Path(cache_dir).expanduser()
 
 
 def environment(sections: Iterable[tuple[str, Hub]]) -> dict[str, str]:
-    """The variables that the sections of a run's scale files (file, section) stand for, but for
-    those set already.
-
-    Raises InputError where two of them differ: the library knows one hub.
-    """
-    found: dict[str, tuple[str, str]] = {}
+    """The environment variables for the sections (file, section) of a run's scale files, without
+    those that are set already. Raises InputError where two sections differ: the library knows one
+    hub."""
+    values: dict[str, tuple[str, str | bool]] = {}
     for file, section in sections:
         for key, value in section.model_dump(exclude_none=True).items():
-            other, before = found.setdefault(key, (file, value))
-            if before != value:
+            other_file, other = values.setdefault(key, (file, value))
+            if other != value:
                 raise InputError(
-                    f"{file}: hub.{key} = {value!r}, but {other} has {before!r}; studies that run "
-                    f"together share one"
+                    f"{file}: hub.{key} = {value!r}, but {other_file} has {other!r}; studies that "
+                    f"run together share one"
                 )
     variables = {}
-    for key, (_, value) in found.items():
-        for name in VARIABLES[key]:
-            text = str(int(value)) if key == "offline" else str(value)
-            variables[name] = (
-                str(cache_folder(text) / SUBFOLDERS[name]) if key == "cache_dir" else text
-            )
+    if "endpoint" in values:
+        variables["HF_ENDPOINT"] = values["endpoint"][1]
+    if "cache_dir" in values:
+        folder = _cache_folder(values["cache_dir"][1])
+        variables |= {
+            "HF_HUB_CACHE": str(folder / "hub"),
+            "HF_DATASETS_CACHE": str(folder / "datasets"),
+        }
+    if "offline" in values:
+        variables["HF_HUB_OFFLINE"] = str(int(values["offline"][1]))
     return {name: value for name, value in variables.items() if name not in os.environ}
 
 
@@ -99,15 +163,10 @@ def environment(sections: Iterable[tuple[str, Hub]]) -> dict[str, str]:
 
 
 def offline() -> bool:
-    """Whether the hub library asks nobody."""
+    """Whether the hub library makes no requests."""
     from huggingface_hub import constants
 
     return constants.is_offline_mode()
-
-
-def is_local(name: str | Path) -> bool:
-    """Whether a model or data set is named by a folder."""
-    return (places.ROOT / Path(name).expanduser()).is_dir()
 
 
 def rows(
@@ -118,119 +177,63 @@ def rows(
     revision: str | None,
     streaming: bool = False,
 ):
-    """A split (None: all) of a data set on the hub, or in a folder in the hub's form. Offline it
-    comes from the cache, which must hold the pinned commit. Raises InputError naming data set,
-    revision and what to do."""
+    """A split (None: all) of a data set on the hub, or in a folder in the hub's format. Offline it
+    comes from the cache, which must hold the pinned commit. Raises InputError with the data set,
+    its revision and what to do."""
     from datasets import load_dataset
 
-    what = f"data set {dataset!r}" + (f" ({config})" if config else "")
-    if streaming and not is_local(dataset) and offline():
+    ref = ModelRef(dataset, revision)
+    description = f"data set {dataset!r}" + (f" ({config})" if config else "")
+    if streaming and not ref.is_folder and offline():
         raise InputError(
-            f"{what} at revision {revision or 'main'}: streaming reads over the network, and the "
-            f"hub is offline here; "
-            "allowed: streaming: false, with the data set in the cache, or a folder that holds it"
+            f"{description} at revision {revision or 'main'}: streaming reads over the network, "
+            f"and the hub is offline here; allowed: streaming: false, with the data set in the "
+            f"cache, or a folder that holds it"
         )
     options: dict = {"streaming": True} if streaming else {}
     if revision == PARQUET and config:
         config, options["data_dir"] = None, config
     try:
-        found = load_dataset(dataset, config, split=split, revision=revision, **options)
-    except (
-        Exception
-    ) as error:  # dozens of kinds: no network, no such set, no such split, no rights, a broken file
-        raise unavailable(what, dataset, revision, error) from error
-    _check_cached(found, what, revision)
-    return found
+        data = load_dataset(dataset, config, split=split, revision=revision, **options)
+    except Exception as error:  # dozens of kinds: no network, no such split, a broken file, …
+        raise unavailable(ref, error, description) from error
+    _check_cached(data, description, revision)
+    return data
 
 
-def _check_cached(found, what: str, revision: str | None) -> None:
-    """Offline the library takes whatever commit of a data set the cache holds: refuse another one
-    than is pinned."""
-    files = getattr(found, "cache_files", None)
-    if files and isinstance(files, list) and offline() and revision and len(revision) == 40:
-        kept = Path(files[0]["filename"]).parent.name
-        if len(kept) == 40 and kept != revision:
-            raise InputError(
-                f"{what}: the cache holds revision {kept}, not {revision}, and the hub is offline "
-                f"here; "
-                "download the one that is pinned, or pin the one that is there"
-            )
+def _check_cached(data, description: str, revision: str | None) -> None:
+    """Offline, the library takes any commit of a data set that is in the cache. Raises InputError
+    if that is not the pinned one."""
+    files = getattr(data, "cache_files", None)
+    if not (files and isinstance(files, list) and offline() and revision and len(revision) == 40):
+        return
+    cached = Path(files[0]["filename"]).parent.name
+    if len(cached) == 40 and cached != revision:
+        raise InputError(
+            f"{description}: the cache holds revision {cached}, not {revision}, and the hub is "
+            f"offline here; download the one that is pinned, or pin the one that is in the cache"
+        )
 
 
 def unavailable(
-    what: str, name: str | Path, revision: str | None, error: Exception, purpose: str = ""
+    ref: ModelRef, error: Exception, description: str = "", purpose: str = ""
 ) -> InputError:
-    """The line that says that a model or data set cannot be loaded, and, where it is because nobody
-    is asked, what to do."""
-    told = " ".join(" ".join(str(error).strip().splitlines()[:3]).split())
-    first = told if len(told) < 240 else f"{told[:240]} …"
-    why = f"{type(error).__name__}: {first}"
-    if "ignore_mismatched_sizes" in str(
-        error
-    ):  # the library names the weights in a table that it prints
-        why = "its configuration and its weights are of different sizes"
-    if is_local(name):
-        return InputError(f"{what} cannot be loaded{purpose} ({why})")
-    what = f"{what} at revision {revision or 'main'} cannot be loaded{purpose}"
+    """The error to raise when a model (or what `description` says) cannot be loaded. It says what
+    to do where the reason is that the hub is offline."""
+    description = description or f"model {ref.name!r}"
+    message = " ".join(" ".join(str(error).strip().splitlines()[:3]).split())
+    reason = f"{type(error).__name__}: {message[:240]}{' …' if len(message) > 240 else ''}"
+    if "ignore_mismatched_sizes" in str(error):  # the library prints the weights' names in a table
+        reason = "its configuration and its weights are of different sizes"
+    if ref.is_folder:
+        return InputError(f"{description} cannot be loaded{purpose} ({reason})")
+    description += f" at revision {ref.revision or 'main'} cannot be loaded{purpose}"
     if not offline():
-        return InputError(f"{what} ({why})")
+        return InputError(f"{description} ({reason})")
     from huggingface_hub import constants
 
     return InputError(
-        f"{what}: the hub is offline here (HF_HUB_OFFLINE), and the cache "
-        f"{constants.HF_HUB_CACHE} does not have it; "
-        f"download it where there is a network (make plan says how), or name a folder that holds "
-        f"it ({why})"
+        f"{description}: the hub is offline here (HF_HUB_OFFLINE), and the cache "
+        f"{constants.HF_HUB_CACHE} does not have it; download it where there is a network "
+        f"(make plan says how), or name a folder that holds it ({reason})"
     )
-
-
-def config(name: str, revision: str | None = None) -> dict:
-    """The config.json of a model on the hub or in a folder. Raises InputError."""
-    try:
-        if is_local(name):
-            path = places.ROOT / Path(name).expanduser() / "config.json"
-        else:
-            from huggingface_hub import hf_hub_download
-
-            path = Path(hf_hub_download(name, "config.json", revision=revision))
-        return json.loads(path.read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises many kinds; all of them mean the same here
-        raise unavailable(f"model {name!r}", name, revision, error) from error
-
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-
-
-def on_the_hub(model: dict | str) -> bool:
-    """Whether a teacher is named as a model of the hub is, and is no folder here."""
-    return (
-        isinstance(model, str)
-        and bool(HUB_ID.fullmatch(model))
-        and not (places.ROOT / model).exists()
-    )
-
-
-# ---------------------------------------------------------------------------------------- any model
-
-
-def local(name: str) -> str:
-    """A model folder relative to the checkout as an absolute path; a hub id as it is."""
-    from lib.common import places
-
-    return str(places.ROOT / name) if (places.ROOT / name).is_dir() else name
-
-
-def beside(model: str) -> str:
-    """Where a model's tokenizer is: in its folder. Raises InputError for a path that looks local
-    and is not there."""
-    from lib.common import places
-
-    if (
-        model.startswith(("outputs/", "/", "./", "../"))
-        and not (places.ROOT / model / "config.json").is_file()
-    ):
-        raise InputError(
-            f"{model}: no model there; run the stage that makes it first (make report runs them "
-            f"all)"
-        )
-    return local(model)

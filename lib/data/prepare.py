@@ -18,6 +18,7 @@ import numpy as np
 
 from lib.common import files, places
 from lib.common.errors import InputError
+from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.data import derived, mixing, tokenizer
 from lib.data.prepared import (
@@ -187,7 +188,7 @@ def make_tokenizer(params, text, say: Callable[[str], None]):
     """The tokenizer that `params.tokenizer` asks for."""
     how, _, kind = params.tokenizer.partition(":")
     if how != "train":
-        return tokenizer.load(params.tokenizer, params.tokenizer_revision)
+        return tokenizer.load(ModelRef(params.tokenizer, params.tokenizer_revision))
     began = time.perf_counter()
     trained = tokenizer.train(Lines(text), kind, params.vocab_size)
     say(

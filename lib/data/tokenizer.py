@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Iterable
 
-from lib.common import hub, places
+from lib.common import hub
 from lib.common.errors import InputError
 
 SPECIAL_TOKENS = {
@@ -108,44 +108,38 @@ def assemble(kind: str, vocabulary: dict[str, int], merges: list[tuple[str, str]
     return HerbertTokenizer(vocab=vocabulary, merges=merges)
 
 
-def load(name_or_path: str, revision: str | None = None):
+def load(model: hub.ModelRef | str | Path):
     """A fast tokenizer from a folder (relative to the checkout) or from the hub. Raises InputError,
     one line."""
     from transformers import AutoTokenizer
 
-    folder = places.ROOT / Path(name_or_path).expanduser()
-    named_as_path = (
-        str(name_or_path).startswith((".", "/", "~")) or str(name_or_path).count("/") > 1
-    )
-    if named_as_path and not folder.is_dir():
+    ref = hub.ModelRef.of(model)
+    if not ref.is_folder and not ref.on_hub:
         raise InputError(
-            f"tokenizer: the folder {name_or_path} does not exist; allowed: a folder or a hub id"
+            f"tokenizer: the folder {ref.name} does not exist; allowed: a folder or a hub id"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            str(folder) if folder.is_dir() else name_or_path, revision=revision
-        )
+        tokenizer = AutoTokenizer.from_pretrained(ref.path, revision=ref.revision)
     except Exception as error:  # no network, no such model, no such revision, a broken file
-        raise hub.unavailable(f"tokenizer: {name_or_path}", name_or_path, revision, error) from None
+        raise hub.unavailable(ref, error, f"tokenizer: {ref.name}") from None
     if len(tokenizer) <= len(
         tokenizer.all_special_ids
     ):  # without files the library makes up an empty one
         raise InputError(
-            f"tokenizer: {name_or_path} has no vocabulary besides its special tokens; is its "
+            f"tokenizer: {ref.name} has no vocabulary besides its special tokens; is its "
             f"tokenizer.json or "
             "vocab.txt missing?"
         )
     if not tokenizer.is_fast:
         raise InputError(
-            f"tokenizer: {name_or_path} has no fast version; whole-word masking needs its "
-            f"word_ids()"
+            f"tokenizer: {ref.name} has no fast version; whole-word masking needs its word_ids()"
         )
     missing = [
         name for name in ("pad_token", "mask_token") if getattr(tokenizer, f"{name}_id") is None
     ]
     if missing:
         raise InputError(
-            f"tokenizer: {name_or_path} has no {' and no '.join(missing)}; masking and padding "
+            f"tokenizer: {ref.name} has no {' and no '.join(missing)}; masking and padding "
             f"need them"
         )
     return tokenizer

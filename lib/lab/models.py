@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.common.hub import ModelRef
 from lib.data.tokenizer import load as load_tokenizer
 from lib.plan.stages import KINDS
 from lib.training.batches import Batch
@@ -60,7 +61,7 @@ def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
         teacher, student = stage["parameters"].get("teacher"), path.parent / "model"
         if (
             stage["stage"] in ("distillation", "cascade_ta")
-            and _is_there(teacher)
+            and ModelRef(teacher or "").exists
             and (student / "config.json").is_file()
         ):
             layers, revision = (
@@ -82,25 +83,17 @@ def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
     return list(found.values())
 
 
-def _is_there(teacher: str) -> bool:
-    local = teacher.startswith(("outputs/", "/", "./", "../"))
-    return not local or (places.ROOT / teacher / "config.json").is_file()
-
-
 def place_of(model: str, revision: str | None = None) -> str:
     """A folder relative to the checkout as an absolute path; a hub id with its revision, if it has
     one, as id@revision."""
-    return (
-        str(places.ROOT / model)
-        if (places.ROOT / model).is_dir()
-        else "@".join(filter(None, (model, revision)))
-    )
+    ref = ModelRef(model, revision)
+    return ref.path if ref.is_folder or not revision else f"{model}@{revision}"
 
 
-def _id(place: str) -> tuple[str, str | None]:
+def _ref(place: str) -> ModelRef:
     """The folder or hub id of a place, and its revision."""
     name, _, revision = place.partition("@")
-    return (place, None) if Path(place).is_dir() else (name, revision or None)
+    return ModelRef(place) if Path(place).is_dir() else ModelRef(name, revision or None)
 
 
 def name_of(model: str | Path) -> str:
@@ -149,13 +142,13 @@ def _written(place: str) -> int:
 
 @lru_cache(maxsize=8)
 def _tokenizer(place: str, written: int):
-    return load_tokenizer(*_id(place))
+    return load_tokenizer(_ref(place))
 
 
 @lru_cache(maxsize=8)
 def _model(place: str, written: int):
     logging.disable_progress_bar()  # a bar for each model would stand in the notebook for good
-    model = load(*_id(place)).eval()
+    model = load(_ref(place)).eval()
     hand_out_attention(model)
     return model
 

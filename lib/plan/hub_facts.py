@@ -6,7 +6,6 @@ revision.
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -184,15 +183,6 @@ def text_bytes(sources: list[dict]) -> float | None:
     return total
 
 
-def is_hub(name: str) -> bool:
-    """Whether a model is named by its id on the hub, not by a folder."""
-    return (
-        bool(re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name))
-        and not (places.ROOT / name).is_dir()
-        and not name.startswith("outputs/")
-    )
-
-
 FILES = [
     "config.json",
     "*.safetensors",
@@ -243,10 +233,10 @@ def needs(steps: Sequence[Step]) -> list[Need]:
         p = step.parameters
         for key in ("teacher", "model", "tokenizer"):
             name = p.get(key) or ""
-            if is_hub(name):
+            if hub.ModelRef(name).on_hub:
                 note(step, "model", name, p.get(f"{key}_revision"))
         for source in p.get("sources", []):
-            if source["kind"] == "hub" and is_hub(source["dataset"]):
+            if source["kind"] == "hub" and hub.ModelRef(source["dataset"]).on_hub:
                 note(
                     step,
                     "data set",
@@ -307,7 +297,7 @@ def fetch(need: Need, say: Callable[[str], None] = print) -> None:
         try:
             snapshot_download(need.id, revision=need.revision, allow_patterns=FILES)
         except Exception as error:  # the library raises many kinds
-            raise hub.unavailable(f"model {need.id!r}", need.id, need.revision, error) from error
+            raise hub.unavailable(hub.ModelRef(need.id, need.revision), error) from error
     else:
         for config in need.configs:
             hub.rows(need.id, config or None, split=None, revision=need.revision)

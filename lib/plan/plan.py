@@ -74,8 +74,9 @@ def check_models(study: Study, online: bool) -> None:
         if not model:
             continue
         about = hub_facts.hub_yaml()["models"].get(model)
-        if about is None and (online or hub.is_local(model)):
-            found = hub.config(model, entry.get("revision"))
+        ref = hub.ModelRef(model, entry.get("revision"))
+        if about is None and (online or ref.is_folder):
+            found = ref.config()
             about = {
                 "kind": found.get("model_type"),
                 "layers": found.get("num_hidden_layers", found.get("n_layers")),

@@ -22,7 +22,7 @@ import pandas as pd
 import yaml
 
 from lib.common import places
-from lib.common.hub import HUB_ID, on_the_hub
+from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.plan.stages import NOTEBOOKS
 from lib.plan.study import DATA
@@ -161,7 +161,7 @@ def again(f: Facts) -> str:
         )
         return f"{block(command)}\n\nwith these lines in `parameters.yaml`:\n\n{whole}"
     data = " DATA_DIR=/path/to/folder" if any("path" in source for source in f.sources) else ""
-    hub = any(on_the_hub(teacher) for teacher in f.teachers) or any(
+    hub = any(_on_hub(teacher) for teacher in f.teachers) or any(
         source["kind"] == "hub" for source in f.sources
     )
     needs = " (with what it needs from the hub)" if hub else ""
@@ -364,12 +364,16 @@ def _start(f: Facts) -> str:
     return f"{chosen}; the teacher's embeddings and head"
 
 
+def _on_hub(teacher: dict | str) -> bool:
+    return isinstance(teacher, str) and ModelRef(teacher).on_hub
+
+
 def _teacher(teacher: dict | str) -> str:
     """A teacher by its name, with what is known of it."""
     if isinstance(teacher, str):
         return (
             f"{code(name_of(teacher))}, "
-            f"{'from the hub' if on_the_hub(teacher) else 'from a folder of the user'}"
+            f"{'from the hub' if _on_hub(teacher) else 'from a folder of the user'}"
         )
     summary = teacher["summary"]
     nothing = "" if teacher["parameters"]["teacher"] else ", trained from nothing"
@@ -559,7 +563,7 @@ def front_matter(f: Facts) -> dict:
     codes = (
         [ARTIFICIAL] if f.toy else [one for one in f.languages if re.fullmatch("[a-z]{2,3}", one)]
     )
-    base = [teacher for teacher in f.teachers if on_the_hub(teacher)]
+    base = [teacher for teacher in f.teachers if _on_hub(teacher)]
     datasets = [source["dataset"] for source in f.sources if source["kind"] == "hub"]
     results = _hub_results(f)
     data = ModelCardData(
@@ -569,7 +573,7 @@ def front_matter(f: Facts) -> dict:
         pipeline_tag="fill-mask",
         tags=_tags(f),
         base_model=base or None,
-        datasets=list(filter(HUB_ID.fullmatch, dict.fromkeys(datasets))) or None,
+        datasets=[name for name in dict.fromkeys(datasets) if ModelRef(name).on_hub] or None,
         eval_results=results or None,
         model_name=name(f) if results else None,
     )

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.common.hub import on_the_hub
+from lib.common.hub import ModelRef
 
 NOISE = {
     "randomised": "the tokens of every sequence shuffled",
@@ -116,7 +116,7 @@ def place(output_dir: str) -> tuple[str, str, str]:
 def name_of(model: dict | str) -> str:
     """What a teacher is called: its scenario, its hub id, or its folder's own name."""
     if isinstance(model, str):
-        return model if on_the_hub(model) else Path(model).name
+        return ModelRef(model).label
     return (
         place(model["parameters"]["output_dir"])[2] or Path(model["parameters"]["output_dir"]).name
     )

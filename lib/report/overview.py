@@ -8,6 +8,7 @@ from datetime import date
 import pandas as pd
 
 from lib.common import places
+from lib.common.hub import ModelRef
 from lib.common.machine import machine, versions
 from lib.common.progress import clock
 from lib.data.prepare import tokens_per_parameter
@@ -79,14 +80,11 @@ SHAPE = (
 """Parameters of a teacher trained from nothing; without effect when one is given."""
 
 
-def models(found: Gathered) -> dict[tuple[str, str], tuple[str, str | None]]:
-    """(study, scenario) -> folder or hub id, and revision, of every model that was fine-tuned."""
-    from lib.common.hub import local
-
+def models(found: Gathered) -> dict[tuple[str, str], ModelRef]:
+    """(study, scenario) -> every model that was fine-tuned."""
     return {
-        (study, scenario): (
-            local(stage["parameters"]["model"]),
-            stage["parameters"]["model_revision"],
+        (study, scenario): ModelRef(
+            stage["parameters"]["model"], stage["parameters"]["model_revision"]
         )
         for (study, scenario, kind), stage in found.stages.items()
         if kind == "finetune"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.common.hub import ModelRef
 from lib.plan.study import Study
 from lib.training.loop import COST
 
@@ -241,7 +242,7 @@ def scenarios(study: str, scale: str) -> dict[str, dict]:
 
 
 def latency(
-    models: dict[tuple[str, str], tuple[str, str | None]],
+    models: dict[tuple[str, str], ModelRef],
     *,
     batch: int = 1,
     length: int = 64,
@@ -250,7 +251,7 @@ def latency(
     """Median seconds of one forward pass of the encoder on CPU, the models taking turns, so that
     all see the same machine.
 
-    `models`: (study, scenario) -> folder or hub id, and revision; one that stands there twice is
+    `models`: (study, scenario) -> model; one that stands there twice is
     timed once. `batch` sequences of `length` random tokens, no padding, one thread; three turns
     before those that count.
     """
@@ -260,12 +261,12 @@ def latency(
 
     from lib.training.models import load_trunk
 
-    loaded = {which: load_trunk(*which).eval() for which in dict.fromkeys(models.values())}
+    loaded = {which: load_trunk(which).eval() for which in dict.fromkeys(models.values())}
     if not loaded:
         return {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    times: dict[tuple, list[float]] = {which: [] for which in loaded}
+    times: dict[ModelRef, list[float]] = {which: [] for which in loaded}
     ids = torch.randint(
         5, min(trunk.config.vocab_size for trunk in loaded.values()), (batch, length)
     )

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lib.common.files import write_json
-from lib.common.hub import beside, local
+from lib.common.hub import ModelRef
 from lib.common.progress import Progress
 from lib.data.tokenizer import load as load_tokenizer
 from lib.fast.quicken import quicken
@@ -257,13 +257,9 @@ def settle(p, folder: Path) -> None:
 
 def _loaded(p) -> tuple:
     """The encoder to fine-tune, and its tokenizer or the one that is given."""
-    place = beside(p.model)
-    tokenizer = (
-        load_tokenizer(local(p.tokenizer))
-        if p.tokenizer
-        else load_tokenizer(place, p.model_revision)
-    )
-    return models.load_trunk(place, p.model_revision), tokenizer
+    model = ModelRef(p.model, p.model_revision).require()
+    tokenizer = load_tokenizer(p.tokenizer or model)
+    return models.load_trunk(model), tokenizer
 
 
 def settled(p, task, trunk: nn.Module, training: Encoded, note: Path):
@@ -333,13 +329,9 @@ def _classifier(p, task, trunk: nn.Module, seed: int) -> Classifier:
 def size(p) -> dict:
     """Layers, parameters and size of the model that was fine-tuned: a BERT's encoder with its MLM
     head, as it was pretrained; a DistilBERT's encoder."""
-    place = local(p.model)
-    bert = models.kind_of(place, p.model_revision) == "bert"
-    model = (
-        models.load(place, p.model_revision, head=False)
-        if bert
-        else models.load_trunk(place, p.model_revision)
-    )
+    ref = ModelRef(p.model, p.model_revision)
+    bert = models.kind_of(ref) == "bert"
+    model = models.load(ref, head=False) if bert else models.load_trunk(ref)
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": models.parameter_count(model),

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from lib.common import hub
 from lib.common.errors import InputError
+from lib.common.hub import ModelRef
 
 # published checkpoints hold more heads than are used; what is missing is looked at here
 logging.set_verbosity_error()
@@ -92,24 +93,25 @@ def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedL
     return BertForMaskedLM(config)
 
 
-def load(name: str | Path, revision: str | None = None, *, head: bool = True) -> BertForMaskedLM:
+def load(model: ModelRef | str | Path, *, head: bool = True) -> BertForMaskedLM:
     """A masked language model in fp32 from a folder or the hub, safetensors only, no remote code.
 
     Raises InputError where there is no such model, it is not a BERT encoder, or weights are
     missing: a head that is not in the checkpoint would be random, so only those who do not use it
     may say `head=False`.
     """
+    ref = ModelRef.of(model)
     try:
-        model, about = BertForMaskedLM.from_pretrained(
-            name,
-            revision=revision or "main",
+        loaded, about = BertForMaskedLM.from_pretrained(
+            ref.path,
+            revision=ref.revision or "main",
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         purpose = " as a BERT masked language model"
-        raise hub.unavailable(f"model {str(name)!r}", name, revision, error, purpose) from error
+        raise hub.unavailable(ref, error, purpose=purpose) from error
     tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
     missing = sorted(
         key
@@ -118,55 +120,55 @@ def load(name: str | Path, revision: str | None = None, *, head: bool = True) ->
     )
     if missing:
         raise InputError(
-            f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; "
+            f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; "
             f"it needs an "
             "encoder and a masked-language-model head"
         )
-    return _finite(model, name)
+    return _finite(loaded, ref.name)
 
 
-def kind_of(name: str | Path, revision: str | None = None) -> str:
+def kind_of(model: ModelRef | str | Path) -> str:
     """Which of the encoders that can be fine-tuned a folder or hub id holds: bert or distilbert.
     Raises InputError."""
+    ref = ModelRef.of(model)
     try:
         kind = AutoConfig.from_pretrained(
-            name, revision=revision or "main", trust_remote_code=False
+            ref.path, revision=ref.revision or "main", trust_remote_code=False
         ).model_type
     except (OSError, ValueError) as error:
-        raise hub.unavailable(f"model {str(name)!r}", name, revision, error) from error
+        raise hub.unavailable(ref, error) from error
     if kind not in ("bert", "distilbert"):
         raise InputError(
-            f"model {str(name)!r} is of the kind {kind!r}; allowed are bert and distilbert"
+            f"model {ref.name!r} is of the kind {kind!r}; allowed are bert and distilbert"
         )
     return kind
 
 
-def load_trunk(name: str | Path, revision: str | None = None) -> torch.nn.Module:
+def load_trunk(model: ModelRef | str | Path) -> torch.nn.Module:
     """An encoder to fine-tune, in fp32 from a folder or the hub, safetensors only, no remote code:
     BERT or DistilBERT.
 
     Raises InputError where there is no such model, it is neither of the two, or weights are
     missing.
     """
-    if kind_of(name, revision) == "bert":
-        return load(name, revision, head=False).bert
+    ref = ModelRef.of(model)
+    if kind_of(ref) == "bert":
+        return load(ref, head=False).bert
     try:
-        model, about = DistilBertModel.from_pretrained(
-            name,
-            revision=revision or "main",
+        loaded, about = DistilBertModel.from_pretrained(
+            ref.path,
+            revision=ref.revision or "main",
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise hub.unavailable(
-            f"model {str(name)!r}", name, revision, error, " as a DistilBERT encoder"
-        ) from error
+        raise hub.unavailable(ref, error, purpose=" as a DistilBERT encoder") from error
     if missing := sorted(about["missing_keys"]):
         raise InputError(
-            f"model {str(name)!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more"
+            f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more"
         )
-    return _finite(model, name)
+    return _finite(loaded, ref.name)
 
 
 def _finite(model: torch.nn.Module, name: str | Path) -> torch.nn.Module:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from lib.common import files
-from lib.common.hub import beside, local
+from lib.common.hub import ModelRef
 from lib.data.prepared import Corpus
 from lib.data.tokenizer import load as load_tokenizer
 from lib.data.tokenizer import require_same
@@ -30,13 +30,14 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMa
     parameters give."""
     tokenizer = corpus.tokenizer()
     if p.teacher:
+        teacher = ModelRef(p.teacher, p.teacher_revision).require()
         require_same(
-            load_tokenizer(beside(p.teacher), p.teacher_revision),
+            load_tokenizer(teacher),
             tokenizer,
             f"teacher {p.teacher}",
             f"corpus {p.corpus}",
         )
-        return models.load(local(p.teacher), p.teacher_revision)
+        return models.load(teacher)
     return models.new_encoder(
         vocab_size=len(tokenizer),
         layers=p.grow_from_layers or p.layers,
@@ -119,13 +120,14 @@ def starting_student(
 def load_teacher(p: DistillationParameters | CascadeTA, corpus: Corpus) -> models.BertForMaskedLM:
     """The teacher, which must read the corpus's token ids as the tokenizer that made them meant
     them."""
+    teacher = ModelRef(p.teacher, p.teacher_revision).require()
     require_same(
-        load_tokenizer(beside(p.teacher), p.teacher_revision),
+        load_tokenizer(teacher),
         corpus.tokenizer(),
         f"teacher {p.teacher}",
         f"corpus {p.corpus}",
     )
-    return models.load(local(p.teacher), p.teacher_revision)
+    return models.load(teacher)
 
 
 def objective(p: StudentsOwn, student, teacher) -> Distillation:

@@ -8,8 +8,9 @@ import sys
 import pytest
 import yaml
 
-from lib.common import hub
+from lib.common import hub, places
 from lib.common.errors import InputError
+from lib.common.hub import ModelRef
 from lib.common.places import ROOT
 from lib.data import sources, tokenizer
 from lib.data.sources import HubSource
@@ -26,9 +27,8 @@ def offline(monkeypatch):
 
 
 def test_a_section_becomes_the_librarys_variables(monkeypatch, tmp_path):
-    for names in hub.VARIABLES.values():
-        for name in names:
-            monkeypatch.delenv(name, raising=False)
+    for name in ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
     section = hub.settings(
         {"endpoint": ADDRESS, "cache_dir": str(tmp_path / "kept"), "offline": True}, "a.yaml"
     )
@@ -58,7 +58,7 @@ def test_a_section_becomes_the_librarys_variables(monkeypatch, tmp_path):
         ({"endpoint": 7}, "hub.endpoint = 7; allowed: the address"),
         ({"offline": "perhaps"}, "hub.offline = 'perhaps'; allowed: true and false"),
         ({"cache_dir": ""}, "hub.cache_dir = ''; allowed: a folder"),
-        ({"cache_dir": "README.md"}, "hub.cache_dir = 'README.md' is no folder"),
+        ({"cache_dir": "params/hub.yaml"}, "hub.cache_dir = 'params/hub.yaml'; allowed: a folder"),
         (
             {"mirror": "x"},
             "paper.yaml: hub: unknown key 'mirror'; allowed are endpoint, cache_dir, offline",
@@ -95,9 +95,16 @@ def test_studies_of_one_run_share_a_hub(own_params, monkeypatch):
 
 def test_what_is_not_in_the_cache_is_named_with_its_revision_and_what_to_do(monkeypatch, tmp_path):
     """Nothing is asked: conftest.py has set HF_HUB_OFFLINE before the library was imported."""
-    for load in (models.load, models.kind_of, models.load_trunk, tokenizer.load, hub.config):
+    missing = ModelRef("no-such/model", "abc")
+    for load in (
+        models.load,
+        models.kind_of,
+        models.load_trunk,
+        tokenizer.load,
+        ModelRef.config,
+    ):
         with pytest.raises(InputError) as error:
-            load("no-such/model", "abc")
+            load(missing)
         text = str(error.value)
         assert (
             "no-such/model" in text
@@ -216,3 +223,18 @@ def test_the_plan_of_all_studies_needs_no_network_and_no_heavy_library():
     assert done.returncode == 0, done.stderr
     for study in ("herbert", "transfer_set", "ablation", "cascade"):
         assert f"\n{study}" in done.stdout
+
+
+def test_a_model_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    (tmp_path / "owner/kept").mkdir(parents=True)
+    (tmp_path / "owner/kept/config.json").write_text('{"model_type": "bert"}')
+    folder, id_ = ModelRef("owner/kept"), ModelRef("owner/other", "abc")
+    assert folder.exists and not folder.on_hub and folder.label == "kept"
+    assert folder.path == str(tmp_path / "owner/kept") and folder.config() == {"model_type": "bert"}
+    assert id_.exists and id_.on_hub and id_.path == id_.label == "owner/other"
+    assert ModelRef("bert-base-uncased").on_hub
+    for missing in ("outputs/tiny/model", "/no/such", "../other", "./other", ""):
+        assert not ModelRef(missing).on_hub
+        with pytest.raises(InputError, match="no model there"):
+            ModelRef(missing).require()

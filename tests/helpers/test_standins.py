@@ -283,11 +283,13 @@ def test_fine_tuning_of_what_the_hub_has(hub, steps, tmp_path, monkeypatch, name
 
 
 OFFLINE = """
+from lib.common.hub import ModelRef
 from lib.data import tokenizer
 from lib.tasks import registry as tasks
 from lib.training import models
-words = tokenizer.load("allegro/herbert-base-cased", "refs/pr/2")
-model = models.load("allegro/herbert-base-cased", "refs/pr/2")
+pinned = ModelRef("allegro/herbert-base-cased", "refs/pr/2")
+words = tokenizer.load(pinned)
+model = models.load(pinned)
 found = tasks.load("polemo2-out", "validation", tasks.TaskSource("hub", revisions={}))
 print(len(words), model.config.num_hidden_layers, len(found.labels))
 """
