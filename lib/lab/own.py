@@ -65,19 +65,17 @@ def steps_of(scale: str, study: str, name: str, entry: dict, finetune: bool = Tr
     a teacher or a corpus that is not there.
     """
     plan = Study(study, scale, data_dir=None)
-    if name in plan.scenarios["scenarios"] or name in plan.teachers():
+    if name in plan.scenarios or name in plan.teachers():
         raise InputError(
             f"name: {study} has a scenario or a teacher {name!r} already; choose another name"
         )
-    plan.scenario_file, plan.scenarios["scenarios"] = (
-        "the form",
-        {**plan.scenarios["scenarios"], name: entry},
-    )
+    plan.scenario_file = "the form"
+    form = files.check(files.ScenariosFile, {"scenarios": {name: entry}}, plan.scenario_file)
+    plan.scenarios[name] = form.scenarios[name].parameters
     plan.sizes["distillation"] = {
         **(plan.sizes.get("distillation") or {}),
         "side_by_side": False,
     }  # it runs alone
-    files.check_scenarios(plan.scenarios, plan.scenario_file)
     students = plan.chain(name) if "hop" in entry else [(name, *plan.student(name))]
     for scenario, model, needs in students:
         if finetune:
@@ -141,16 +139,11 @@ def _moved(step: Step, new_folders: dict[str, str]) -> Step:
 def knobs(scale: str, study: str) -> dict:
     """What the form asks of a scenario of this study, with first values."""
     plan = Study(study, scale, data_dir=None)
-    if any("hop" in (entry or {}) for entry in plan.scenarios["scenarios"].values()):
+    if any("hop" in entry for entry in plan.scenarios.values()):
         return dict(CHAIN)
-    common = plan.scenarios.get("common") or {}
-    texts = [
-        entry["corpus"]
-        for entry in plan.scenarios["scenarios"].values()
-        if "corpus" in (entry or {})
-    ]
+    texts = [entry["corpus"] for entry in plan.scenarios.values() if "corpus" in entry]
     first = {"teacher": next(iter(plan.teachers())), **({"corpus": texts[0]} if texts else {})}
-    return {name: {**STUDENT, **first, **common}[name] for name in STUDENT}
+    return {name: {**STUDENT, **first, **plan.common}[name] for name in STUDENT}
 
 
 def names(scale: str, study: str) -> dict[str, list[str]]:

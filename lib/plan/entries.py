@@ -201,8 +201,8 @@ def placed(study, name: str, side_by_side) -> tuple[dict, list[str]]:
         name,
         {
             other: _checked(study, other)
-            for other, scenario in study.scenarios["scenarios"].items()
-            if not {"same_as", "hop"} & set(scenario or {})
+            for other, scenario in study.scenarios.items()
+            if not {"same_as", "hop"} & set(scenario)
         },
     )
     leader = next(iter(group), name)

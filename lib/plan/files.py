@@ -1,26 +1,155 @@
-"""The shape of a study's two files, checked before anything is made of them."""
+"""The files of params/ as pydantic models. What is wrong in them is one line: file, key, reason."""
 
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from lib.common import places
 from lib.common.errors import InputError
+from lib.common.files import read_yaml
 from lib.common.parameters import NAME
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"the name {str(name)[:40]!r} has to begin with a letter or digit, and may go on with "
+            f"these, dots, dashes and underscores, 100 characters at most"
+        )
+    return name
+
+
+def _mapping(value: Any) -> dict:
+    if value is not None and not isinstance(value, dict):
+        raise ValueError("must hold keys and values")
+    return value or {}
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
+Parameters = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+"""Parameters of a stage; the plan checks them when it makes the stage."""
+
+
+class Section(BaseModel):
+    """A mapping in a file of params/; an empty one may be left out. Subclasses with
+    extra="allow" also take parameters of a stage."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys(cls, values):
+        values = _mapping(values)
+        unknown = [key for key in values if key not in cls.model_fields]
+        if unknown and cls.model_config["extra"] == "forbid":
+            raise ValueError(
+                f"unknown key {unknown[0]!r}; allowed are {', '.join(cls.model_fields)}"
+            )
+        return values
+
+
+class Description(Section):
+    """What the report says of a model and draws it in. Without a colour it is drawn in the ink of
+    the page."""
+
+    label: str = ""
+    colour: Colour | None = None
+
+
+class Scenario(Description):
+    """One entry of `scenarios`: its description, and the parameters that are its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.model_extra)
+
+
+class Question(Section):
+    """A question that a paired difference answers: the score of `better` minus that of `worse`."""
+
+    title: str
+    better: Name
+    worse: Name
+
+
+class ScenariosFile(Section):
+    """params/<study>/scenarios.yaml. All keys but `common` and `scenarios` describe: no stage
+    depends on them."""
+
+    name: str = ""  # the study in tables and legends; its folder's name if not given
+    title: str = ""
+    source: str = ""  # an entry of papers.yaml
+    question: str = ""
+    teacher: Name = "teacher"  # the scenario that students are compared with
+    control: Name | None = None  # the untrained student; `truncated` if there is one
+    columns: list[str] = []  # the scores that the report shows; all if empty
+    questions: list[Question] = []
+    models: Annotated[dict[Name, Description], BeforeValidator(_mapping)] = {}
+    common: Parameters = {}
+    scenarios: Annotated[dict[Name, Scenario], BeforeValidator(_mapping)]
+
+    @field_validator("scenarios")
+    @classmethod
+    def _at_least_one(cls, scenarios):
+        if not scenarios:
+            raise ValueError("name at least one")
+        return scenarios
+
+    @model_validator(mode="after")
+    def _default_control(self):
+        if self.control is None and "truncated" in self.scenarios:
+            self.control = "truncated"
+        return self
+
+    def description(self, model: str) -> Description:
+        """Of a scenario, of a model in the scale file, or of a chain's hop: "cascade-5" has the
+        description of "cascade". Empty if there is none."""
+        described = {**self.models, **self.scenarios}
+        chain, _, layers = model.rpartition("-")
+        if model not in described and layers.isdigit():
+            model = chain
+        return described.get(model, Description())
+
+
+def read_scenarios(study: str) -> ScenariosFile:
+    """params/<study>/scenarios.yaml. Raises InputError."""
+    file = f"params/{study}/scenarios.yaml"
+    return check(ScenariosFile, {"name": study} | read_yaml(places.ROOT / file), file)
+
+
+def check(model: type[BaseModel], values: Any, file: str) -> Any:
+    """`values` as a `model`. Raises InputError: one line that names the file and the key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+    keys = [str(key) for key in first["loc"]]
+    if keys and keys[-1] == "[key]":  # a wrong name: say where it stands
+        keys = keys[:-2]
+    where = ": ".join([file, ".".join(keys)] if keys else [file])
+    if first["type"] == "missing":
+        raise InputError(f"{where} is missing")
+    value, message = first["input"], first["msg"].removeprefix("Value error, ")
+    if not isinstance(value, dict) and first["loc"][-1:] != ("[key]",):
+        where += f" = {value!r}"
+    raise InputError(f"{where}: {message[0].lower() + message[1:]}")
+
 
 SECTIONS = ("cascade", "corpora", "distillation", "expected", "finetune", "hub", "teachers")
 LICENCES = ("text", "teacher", "model")
 """What a user may state the licence of: the text and the teacher that a study starts from, and the
 models it makes."""
-OF_SCENARIOS = ("title", "source", "common", "scenarios")
-
-
-def check_scenarios(found: dict, file: str) -> None:
-    """Raise InputError where scenarios.yaml has a key it cannot have, or a value that is no
-    mapping."""
-    if unknown := sorted(set(found) - set(OF_SCENARIOS), key=str):
-        raise InputError(
-            f"{file}: unknown key {unknown[0]!r}; allowed are {', '.join(OF_SCENARIOS)}"
-        )
-    _mapping(found.get("common"), f"{file}: common")
-    _entries(found.get("scenarios"), f"{file}: scenarios")
-    if not found.get("scenarios"):
-        raise InputError(f"{file}: scenarios: name at least one")
 
 
 def check_sizes(found: dict, file: str) -> None:
@@ -31,7 +160,7 @@ def check_sizes(found: dict, file: str) -> None:
             f"licences, uses"
         )
     for section, value in found.items():
-        (_entries if section in ("corpora", "expected", "teachers") else _mapping)(
+        (_entries if section in ("corpora", "expected", "teachers") else _require_mapping)(
             value, f"{file}: {section}"
         )
 
@@ -39,7 +168,7 @@ def check_sizes(found: dict, file: str) -> None:
 def licences(found, file: str) -> dict[str, str]:
     """What <scale>.yaml says of licences, each as one line of text; see LICENCES. Raises InputError
     for anything else."""
-    _mapping(found, f"{file}: licences")
+    _require_mapping(found, f"{file}: licences")
     for key, value in (found or {}).items():
         if key not in LICENCES:
             raise InputError(
@@ -54,14 +183,14 @@ def licences(found, file: str) -> dict[str, str]:
     return {key: " ".join(value.split()) for key, value in (found or {}).items()}
 
 
-def _mapping(value, where: str) -> None:
+def _require_mapping(value, where: str) -> None:
     if value is not None and not isinstance(value, dict):
         raise InputError(f"{where} = {value!r}: must hold keys and values")
 
 
 def _entries(value, where: str) -> None:
     """A mapping of names to mappings."""
-    _mapping(value, where)
+    _require_mapping(value, where)
     for name, entry in (value or {}).items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise InputError(
@@ -69,7 +198,7 @@ def _entries(value, where: str) -> None:
                 f"may go on with "
                 "these, dots, dashes and underscores, 100 characters at most"
             )
-        _mapping(entry, f"{where}.{name}")
+        _require_mapping(entry, f"{where}.{name}")
 
 
 def stands(origins: list[tuple[str, str, dict]], key: str) -> str:

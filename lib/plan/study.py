@@ -53,7 +53,11 @@ class Study:
             f"params/{name}/scenarios.yaml",
             f"params/{name}/{scale}.yaml",
         )
-        self.scenarios = read_yaml(places.ROOT / self.scenario_file)
+        self.about = files.read_scenarios(name)
+        self.common = self.about.common
+        self.scenarios = {
+            scenario: entry.parameters for scenario, entry in self.about.scenarios.items()
+        }
         self.sizes = read_yaml(places.ROOT / self.scale_file)
         self.used = self._study_used(self.sizes.pop("uses", None), users)
         licences = files.licences(self.sizes.pop("licences", None), self.scale_file)
@@ -63,7 +67,6 @@ class Study:
         }  # for the model cards alone
         files.check_sizes(self.sizes, self.scale_file)
         self.hub = hub.settings(self.sizes.get("hub"), self.scale_file)
-        files.check_scenarios(self.scenarios, self.scenario_file)
         self.under_way: list[tuple[str, str]] = []  # corpora and teachers that are being resolved
 
     def _study_used(self, name: str | None, users: tuple[str, ...]) -> "Study | None":
@@ -164,7 +167,7 @@ class Study:
 
     def student(self, name: str) -> tuple[str, list[str]]:
         """A distilled student's model folder and the stages it needs."""
-        scenario = dict(self.scenarios["scenarios"][name] or {})
+        scenario = dict(self.scenarios[name])
         if "same_as" in scenario:
             return self._student_of_another(name, scenario)
         own, shared, origins = self.given(name)
@@ -190,7 +193,7 @@ class Study:
     def given(self, name: str) -> tuple[dict, dict, list[tuple[str, str, dict]]]:
         """What is said of a scenario's student: the scenario's own values, those that all share,
         and where they stand."""
-        own = {**(self.scenarios.get("common") or {}), **(self.scenarios["scenarios"][name] or {})}
+        own = {**self.common, **self.scenarios[name]}
         shared = {
             key: value
             for key, value in self._section("distillation").items()
@@ -208,10 +211,7 @@ class Study:
     def chain(self, name: str) -> list[tuple[str, str, list[str]]]:
         """The assistants of a chain, one stage each: scenario, model folder, and the stages it
         needs."""
-        own, common = (
-            dict(self.scenarios["scenarios"][name]),
-            dict(self.scenarios.get("common") or {}),
-        )
+        own, common = self.scenarios[name], self.common
         entry, shared = {**common, **own}, dict(self._section("cascade"))
         taught_by, file = str(entry.get("teacher", "teacher")), self.scenario_file
         start, revision, needs = self.teacher(taught_by)
@@ -269,8 +269,8 @@ class Study:
                 self._finetuning_of_another(name, name)
             else:
                 self.finetuning(name, *self.teacher(name))
-        for name, scenario in self.scenarios["scenarios"].items():
-            if "hop" in (scenario or {}):
+        for name, scenario in self.scenarios.items():
+            if "hop" in scenario:
                 for assistant, model, needs in self.chain(name):
                     self._free(name, assistant)
                     self.finetuning(assistant, model, None, needs)
@@ -282,7 +282,7 @@ class Study:
                 )
             self._free(name, name)
             model, needs = self.student(name)
-            if "same_as" in (scenario or {}):
+            if "same_as" in scenario:
                 self._finetuning_of_another(name, scenario["same_as"])
             else:
                 self.finetuning(name, model, None, needs)
@@ -323,7 +323,7 @@ class Study:
 
     def _student_of_another(self, name: str, scenario: dict) -> tuple[str, list[str]]:
         """A scenario that is one of the used study's: the same stages, here under another name."""
-        there = list(self.used.scenarios["scenarios"]) if self.used else []
+        there = list(self.used.scenarios) if self.used else []
         if len(scenario) > 1 or scenario["same_as"] not in there:
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: same_as stands alone and names a "

@@ -204,7 +204,8 @@ def facts(folder: Path, found: dict, **results) -> Facts:
     try:
         if study:
             files = Study(study, scale, data_dir=None)
-            about, licences = files.scenarios, files.licences
+            about = {"title": files.about.title, "source": files.about.source}
+            licences = files.licences
     except InputError:
         pass  # changed while the stage ran: a card without them is better than no model
     texts: dict[str, Text] = {

@@ -237,8 +237,8 @@ def _stage(found: dict) -> dict:
 
 
 def scenarios(study: str, scale: str) -> dict[str, dict]:
-    """The scenarios of a study as its file has them."""
-    return Study(study, scale, data_dir=None).scenarios["scenarios"]
+    """The parameters that each scenario of a study has in its file."""
+    return Study(study, scale, data_dir=None).scenarios
 
 
 def latency(

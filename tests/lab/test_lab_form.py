@@ -74,6 +74,7 @@ def test_an_entry_is_read_as_yaml():
 def test_what_is_wrong_with_an_entry_is_one_line(
     study, name, change, wanted, tmp_path, monkeypatch
 ):
+    (tmp_path / "params").symlink_to(places.ROOT / "params")
     monkeypatch.setattr(places, "ROOT", tmp_path)  # nothing has run there
     with pytest.raises(InputError) as error:
         own.planned("smoke", study, name, {**own.knobs("smoke", study), **change}, True)
@@ -85,6 +86,7 @@ def test_the_stages_of_an_entry_publish_in_the_lab(study, tmp_path, monkeypatch)
     for step in plan.resolve("smoke", [study]):
         (tmp_path / step.folder).mkdir(parents=True)
         (tmp_path / step.result).touch()
+    (tmp_path / "params").symlink_to(places.ROOT / "params")
     monkeypatch.setattr(places, "ROOT", tmp_path)
     steps, line = own.planned("smoke", study, "mine", own.knobs("smoke", study), True)
     assert all(step.folder.startswith(f"outputs/lab/smoke/{study}/mine/") for step in steps)

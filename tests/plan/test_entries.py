@@ -5,7 +5,7 @@ import pytest
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.plan import entries, plan, study
+from lib.plan import entries, files, plan, study
 
 
 def expand(chain, teacher_layers, steps, sections):
@@ -81,7 +81,8 @@ def test_a_chain_that_cannot_be_is_refused_in_one_line(chain, steps, sections, s
 def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> dict:
     """The plan's stages by folder; `change` edits a file of the study as it is read."""
     if change:
-        read = study.read_yaml
+        module = files if file == "scenarios" else study
+        read = module.read_yaml
 
         def changed(path):
             found = read(path)
@@ -89,7 +90,7 @@ def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> di
                 change(found)
             return found
 
-        monkeypatch.setattr(study, "read_yaml", changed)
+        monkeypatch.setattr(module, "read_yaml", changed)
     return {step.folder.split("/", 3)[3]: step for step in plan.resolve(scale, ["cascade"])}
 
 
