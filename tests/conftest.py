@@ -37,6 +37,7 @@ def library(request, monkeypatch):
 def prepared(tmp_path_factory):
     """A prepared corpus, and a saved teacher of four layers, with dropout: their folders."""
     from lib.data import prepare
+    from lib.data.prepared import open_corpus
     from lib.plan.stages import validate
     from lib.training import models, pretraining
 
@@ -49,7 +50,7 @@ def prepared(tmp_path_factory):
         "max_length": 48,
     }
     prepare.prepare(validate("data_prep", values), corpus, say=lambda line: None)
-    tokenizer = prepare.open_corpus(corpus).tokenizer()
+    tokenizer = open_corpus(corpus).tokenizer()
     teacher = models.new_encoder(
         vocab_size=len(tokenizer),
         layers=4,

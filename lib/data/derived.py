@@ -14,7 +14,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.progress import clock
 from lib.data import tokenizer
-from lib.data.prepared import batches, centre, describe_lengths, features
+from lib.data.prepared import centre, describe_lengths, features, record_batches
 from lib.data.reading import reporter
 from lib.data.transfer_sets import (
     ROWS,
@@ -84,7 +84,7 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
         shutil.copytree(parent / "tokenizer", folder / "tokenizer")
         if (parent / "held_out").is_dir():
             shutil.copytree(parent / "held_out", folder / "held_out")
-        words = tokenizer.load(str(folder / "tokenizer"))
+        words = tokenizer.load_tokenizer(str(folder / "tokenizer"))
         tally = write(composed(params, words, say), scratch / "data.arrow", spelling(words))
         Dataset.from_file(str(scratch / "data.arrow")).save_to_disk(folder / "data")
     finally:
@@ -131,12 +131,12 @@ def parent_statistics(params) -> dict:
 # ---------------------------------------------------------------------------------------- sequences
 
 
-def sample(params, say: Callable[[str], None] = lambda line: None):
+def sample_tables(params, say: Callable[[str], None] = lambda line: None):
     """The sequences of the sample as Arrow tables of about ROWS rows, in the parent's order. Raises
     InputError if none is."""
     import pyarrow as pa
 
-    total = sum(batch.num_rows for batch in batches(params.sample_of))
+    total = sum(batch.num_rows for batch in record_batches(params.sample_of))
     size = round(params.share * total)
     if not size:
         raise InputError(
@@ -145,7 +145,7 @@ def sample(params, say: Callable[[str], None] = lambda line: None):
         )
     taken, report = chosen(total, size, params.seed, params.nested), reporter("sampling", say)
     start, waiting, rows = 0, [], 0
-    for batch in batches(params.sample_of):
+    for batch in record_batches(params.sample_of):
         few = batch.filter(pa.array(taken(start, start + batch.num_rows)))
         start, rows = start + batch.num_rows, rows + few.num_rows
         waiting.append(few)
@@ -166,7 +166,7 @@ def composed(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The sequences of the transfer set, in blocks: ids, lengths, and where words start."""
     if params.composition == "natural":
-        for table in sample(params, say):
+        for table in sample_tables(params, say):
             yield (
                 *flat(table),
                 table.column("word_start").chunk(0).flatten().to_numpy(zero_copy_only=False),
@@ -176,15 +176,15 @@ def composed(
     if params.composition == "randomised":
         made = (
             (randomised(ids, lengths, rng), lengths)
-            for ids, lengths in map(flat, sample(params, say))
+            for ids, lengths in map(flat, sample_tables(params, say))
         )
     else:
-        found = statistics(map(flat, sample(params, say)), len(words))
+        found = statistics(map(flat, sample_tables(params, say)), len(words))
         if params.composition == "generated":
             made = generated(found, rng)
         else:
             made = generated_by_bigrams(
-                found, bigrams(map(flat, sample(params, say)), len(words)), rng
+                found, bigrams(map(flat, sample_tables(params, say)), len(words)), rng
             )
     for ids, lengths in made:
         yield ids, lengths, word_starts(ids, lengths, spelled.continues, spelled.ends)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.common.errors import InputError
 from lib.data.languages import Language
-from lib.data.textfiles import find, record, text_lines
+from lib.data.textfiles import find_files, json_record, text_lines
 
 BOOK = r".*\.txt(\.(bz2|gz|xz))?"
 WIKI = r"wiki_\d+(\.(bz2|gz|xz))?"
@@ -86,8 +86,10 @@ class BookSource(BaseModel):
 def files(source: WikiSource | BookSource) -> list[Path]:
     """The files of a source, sorted. Raises InputError if there is none."""
     if source.kind == "books":
-        return find(source.path, re.compile(BOOK).fullmatch, ".txt, also .gz, .xz, .bz2")
-    return find(source.path, re.compile(WIKI).fullmatch, "wiki_00, wiki_01, …, also .bz2, .gz, .xz")
+        return find_files(source.path, re.compile(BOOK).fullmatch, ".txt, also .gz, .xz, .bz2")
+    return find_files(
+        source.path, re.compile(WIKI).fullmatch, "wiki_00, wiki_01, …, also .bz2, .gz, .xz"
+    )
 
 
 # ----------------------------------------------------------------------------------------- passages
@@ -165,7 +167,7 @@ def wiki_documents(path: Path) -> Iterator[tuple[str, str, list[str]]]:
         elif header := HEADER.match(line):
             inside = header["id"], html.unescape(header["title"] or ""), []
         elif line.startswith("{"):
-            found = record(line, "text", where)
+            found = json_record(line, "text", where)
             yield (
                 str(found.get("id") or found["text"]),
                 str(found.get("title", "")),

@@ -22,17 +22,13 @@ from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.data import derived, mixing, tokenizer
 from lib.data.prepared import (
-    Corpus,
     Kept,
     cut_lines,
     describe,
     features,
     one_thread_each,
-    open_corpus,
 )
 from lib.data.reading import choose_held_out, first_and_repeats, gather, reporter, text_figures
-
-__all__ = ["Corpus", "open_corpus", "prepare", "tokens_per_parameter"]
 
 BLOCK = 1000  # lines tokenised, and rows written, at a time
 SLICE = 50_000  # lines between two looks at the subset and at the clock
@@ -188,9 +184,9 @@ def make_tokenizer(params, text, say: Callable[[str], None]):
     """The tokenizer that `params.tokenizer` asks for."""
     how, _, kind = params.tokenizer.partition(":")
     if how != "train":
-        return tokenizer.load(ModelRef(params.tokenizer, params.tokenizer_revision))
+        return tokenizer.load_tokenizer(ModelRef(params.tokenizer, params.tokenizer_revision))
     began = time.perf_counter()
-    trained = tokenizer.train(Lines(text), kind, params.vocab_size)
+    trained = tokenizer.train_tokenizer(Lines(text), kind, params.vocab_size)
     say(
         f"tokenizer  {kind}, {len(trained):,} tokens  trained in "
         f"{clock(time.perf_counter() - began)}"

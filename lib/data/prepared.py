@@ -248,7 +248,7 @@ class Corpus:
 
     def tokenizer(self):
         """The tokenizer the corpus was made with."""
-        return tokenizer.load(str(self.folder / "tokenizer"))
+        return tokenizer.load_tokenizer(str(self.folder / "tokenizer"))
 
 
 def features():
@@ -258,7 +258,7 @@ def features():
     return Features({"input_ids": List(Value("int32")), "word_start": List(Value("bool"))})
 
 
-def batches(folder: str | Path, part: str = "data") -> Iterator:
+def record_batches(folder: str | Path, part: str = "data") -> Iterator:
     """The rows of a prepared folder as Arrow record batches, in order, from memory-mapped files:
     nothing is kept."""
     import pyarrow as pa

@@ -33,7 +33,7 @@ def gather(params, path: Path, counts: Counter, tallies: list[Counter], say: Cal
         if params.subset_unit == "tokens"
         else (params.subset_unit, params.subset_size)
     )
-    lines = corpus.passages(
+    lines = corpus.kept_lines(
         params.sources,
         cleaning=params.cleaning,
         deduplicate=params.deduplicate,
@@ -83,7 +83,7 @@ def gather(params, path: Path, counts: Counter, tallies: list[Counter], say: Cal
 def expected(sources) -> list[tuple[str, int]]:
     """How much there is to read, as [(counter, total)], or [] if a source does not tell or units
     differ."""
-    sizes = [corpus.size(source) for source in sources]
+    sizes = [corpus.expected_size(source) for source in sources]
     if None in sizes or len({unit for unit, _ in sizes}) != 1:
         return []
     return [(f"{sizes[0][0]}_in", max(1, sum(total for _, total in sizes)))]
@@ -180,7 +180,7 @@ def text_figures(sources: Sequence[corpus.Source], tallies: list[Counter]) -> di
 
     return {
         "sources": [
-            {"name": corpus.name(source), **figures(tally)}
+            {"name": corpus.source_name(source), **figures(tally)}
             for source, tally in zip(sources, tallies)
         ],
         "text": figures(sum(tallies, Counter())),

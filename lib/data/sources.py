@@ -32,10 +32,10 @@ from lib.data import documents
 from lib.data.cleaning import How, clean
 from lib.data.documents import BookSource, WikiSource
 from lib.data.languages import Language
-from lib.data.textfiles import OPENERS, find, record, text_lines
+from lib.data.textfiles import OPENERS, find_files, json_record, text_lines
 
 
-def split(passage: str, language: str) -> list[str]:
+def split_sentences(passage: str, language: str) -> list[str]:
     """The sentences of a passage, each on one line, in order; nothing but white space is lost.
 
     Args: language, an ISO 639 code ("en", "pl", "zh"); one that the library does not know is split
@@ -170,12 +170,12 @@ def count_words(text: str) -> int:
     return len(HAN.sub(r" \g<0> ", text).split() if HAN.search(text) else text.split())
 
 
-def share(text: str) -> float:
+def hash_position(text: str) -> float:
     """The place of a line in [0, 1) that `share_from` and `share_to` cut."""
     return (stable_hash(text, b"share") >> 11) / 2**53
 
 
-def read(source: Source, seed: int) -> Iterator[str]:
+def read_passages(source: Source, seed: int) -> Iterator[str]:
     """The passages of a source, in its order. `seed` matters to toy text only. Raises InputError at
     the bad line."""
     if source.kind == "toy":
@@ -183,23 +183,27 @@ def read(source: Source, seed: int) -> Iterator[str]:
 
         return corpora.corpus_lines(source.language, source.corpus, source.lines, seed)
     if source.kind == "files":
-        texts = chain.from_iterable(file_lines(path, source.column) for path in files(source))
+        texts = chain.from_iterable(
+            file_lines(path, source.column) for path in source_files(source)
+        )
         if source.share_from == 0 and source.share_to == 1:
             return texts
-        return (text for text in texts if source.share_from <= share(text) < source.share_to)
+        return (
+            text for text in texts if source.share_from <= hash_position(text) < source.share_to
+        )
     if source.kind == "wikiextractor":
-        articles = chain.from_iterable(map(documents.wiki_documents, files(source)))
+        articles = chain.from_iterable(map(documents.wiki_documents, source_files(source)))
         return chain.from_iterable(
             documents.passages(lines, title)
             for key, title, lines in articles
-            if source.share_from <= share(key) < source.share_to
+            if source.share_from <= hash_position(key) < source.share_to
         )
     if source.kind == "books":
-        return chain.from_iterable(map(documents.book_passages, files(source)))
+        return chain.from_iterable(map(documents.book_passages, source_files(source)))
     return hub_lines(source)
 
 
-def name(source: Source) -> str:
+def source_name(source: Source) -> str:
     """What a source is called where several stand beside each other."""
     if source.kind == "toy":
         return f"{source.language}/{source.corpus}"
@@ -208,11 +212,11 @@ def name(source: Source) -> str:
     return Path(source.path).name
 
 
-def files(source: FileSource | WikiSource | BookSource) -> list[Path]:
+def source_files(source: FileSource | WikiSource | BookSource) -> list[Path]:
     """The files a source names, sorted. Relative paths start at the checkout."""
     if source.kind != "files":
         return documents.files(source)
-    return find(source.path, lambda name: name.endswith(ENDINGS), ", ".join(ENDINGS))
+    return find_files(source.path, lambda name: name.endswith(ENDINGS), ", ".join(ENDINGS))
 
 
 def file_lines(path: Path, column: str) -> Iterator[str]:
@@ -220,7 +224,7 @@ def file_lines(path: Path, column: str) -> Iterator[str]:
     records = ".jsonl" in path.suffixes[-2:]
     for number, text in enumerate(text_lines(path), 1):
         yield (
-            record(text, column, f"{path}, line {number}")[column]
+            json_record(text, column, f"{path}, line {number}")[column]
             if records and text.strip()
             else text
         )
@@ -260,7 +264,7 @@ def hub_lines(source: HubSource) -> Iterator[str]:
         ) from None
 
 
-def check(source: Source) -> None:
+def check_source(source: Source) -> None:
     """Raise InputError if a source is wrong in a way that shows before any compute: its first
     passage is read."""
     if source.kind == "toy":
@@ -281,26 +285,26 @@ def check(source: Source) -> None:
         )  # one passage, and no download for it
     else:
         everything = {"share_from": 0.0, "share_to": 1.0}
-    lines = read(source.model_copy(update=everything), seed=0)
+    lines = read_passages(source.model_copy(update=everything), seed=0)
     if not any(line.strip() for line in lines):  # stops at the first passage that is not blank
         raise InputError(
             f"sources: {source.dataset if source.kind == 'hub' else source.path} is empty"
         )
 
 
-def size(source: Source) -> tuple[str, int] | None:
+def expected_size(source: Source) -> tuple[str, int] | None:
     """About how much `read` will yield, for telling the time left: ("passages" or "bytes", number),
     None if unknown."""
     if source.kind == "toy":
         return "passages", source.lines
-    found = [] if source.kind == "hub" else files(source)
+    found = [] if source.kind == "hub" else source_files(source)
     if not found or any(file.suffix in (".jsonl", *OPENERS) for file in found):
         return None
     kept = 1.0 if source.kind == "books" else source.share_to - source.share_from
     return "bytes", int(sum(file.stat().st_size for file in found) * kept)
 
 
-def passages(
+def kept_lines(
     sources: Sequence[Source],
     *,
     cleaning: How,
@@ -348,11 +352,11 @@ def passages(
     tallies = [] if tallies is None else tallies
     tallies.extend(Counter() for _ in sources)
     for place, (tally, source) in enumerate(zip(tallies, sources)):
-        for passage in read(source, seed):
+        for passage in read_passages(source, seed):
             counts["passages_in"] += 1
             counts["bytes_in"] += len(passage.encode()) + 1
             cleaned = clean(passage, cleaning)
-            for text in (language and split(cleaned, language)) or [cleaned]:
+            for text in (language and split_sentences(cleaned, language)) or [cleaned]:
                 counts["lines_in"] += 1
                 words = count_words(text)
                 if reason := unwanted(text, words):

@@ -16,7 +16,7 @@ from lib.common.places import matching, opened, place, reaching
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
-def find(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
+def find_files(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
     """The files that a path names, sorted: a file, a folder (all its text files, also in
     subfolders) or a glob pattern.
 
@@ -68,7 +68,7 @@ def text_lines(path: Path) -> Iterator[str]:
         ) from None
 
 
-def record(line: str, column: str, where: str) -> dict:
+def json_record(line: str, column: str, where: str) -> dict:
     """One JSON Lines record, whose `column` holds text."""
     try:
         found = json.loads(line)

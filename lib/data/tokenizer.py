@@ -26,7 +26,7 @@ PROBE = (
 punctuation, scripts."""
 
 
-def train(lines: Iterable[str], kind: str, vocab_size: int):
+def train_tokenizer(lines: Iterable[str], kind: str, vocab_size: int):
     """A cased fast tokenizer, trained on `lines`. The same lines give the same vocabulary in every
     process.
 
@@ -108,7 +108,7 @@ def assemble(kind: str, vocabulary: dict[str, int], merges: list[tuple[str, str]
     return HerbertTokenizer(vocab=vocabulary, merges=merges)
 
 
-def load(model: hub.ModelRef | str | Path):
+def load_tokenizer(model: hub.ModelRef | str | Path):
     """A fast tokenizer from a folder (relative to the checkout) or from the hub. Raises InputError,
     one line."""
     from transformers import AutoTokenizer

@@ -13,7 +13,7 @@ from transformers.utils import logging
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
-from lib.data.tokenizer import load as load_tokenizer
+from lib.data.tokenizer import load_tokenizer
 from lib.plan.stages import KINDS
 from lib.training.batches import Batch
 from lib.training.models import load, parameter_count

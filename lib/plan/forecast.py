@@ -14,7 +14,7 @@ touched.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lib.data.sources import name as source_name
+from lib.data.sources import source_name
 from lib.plan import hub_facts
 from lib.plan.hub_facts import Volume
 from lib.plan.stages import Step, validate

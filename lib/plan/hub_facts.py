@@ -162,7 +162,7 @@ def text_bytes(sources: list[dict]) -> float | None:
     """About how many bytes of text the sources hold, if all of them tell: by params/hub.yaml, or by
     the size of plain files."""
     from lib.data.parameters import DataPrep
-    from lib.data.sources import size
+    from lib.data.sources import expected_size
 
     total = 0.0
     if (
@@ -176,7 +176,7 @@ def text_bytes(sources: list[dict]) -> float | None:
             if (source.config or "") not in known:
                 return None
             total += number(known[source.config or ""]) * 1e9
-        elif (found := size(source)) and found[0] == "bytes":
+        elif (found := expected_size(source)) and found[0] == "bytes":
             total += found[1]
         else:
             return None

@@ -17,7 +17,7 @@ import yaml
 
 from lib.common import files, hub, places
 from lib.common.errors import InputError
-from lib.data import sources as corpus
+from lib.data.sources import check_source
 from lib.plan import hub_facts
 from lib.plan.stages import validate
 from lib.plan.study import Step, Study, studies
@@ -115,7 +115,7 @@ def check(steps: list[Step], online: bool) -> None:
                 )
             for source in sources:
                 if source.kind != "hub" or source in on_hub:
-                    corpus.check(source)
+                    check_source(source)
     finetunings = [step.parameters for step in steps if step.kind == "finetune"]
     for p in finetunings[:1]:  # the same tasks for all models
         for task in p["tasks"]:

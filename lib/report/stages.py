@@ -11,8 +11,8 @@ import pandas as pd
 
 from lib.data import derived, tokenizer
 from lib.data.cleaning import clean, damage
-from lib.data.prepared import batches
-from lib.data.sources import read
+from lib.data.prepared import record_batches
+from lib.data.sources import read_passages
 from lib.report.figures import draw_lines, layer_shade, panels, plain_axes
 from lib.training.mappings import KINDS, layer_mapping
 from lib.training.parameters import CascadeTA
@@ -192,8 +192,8 @@ def samples(p, folder, count: int = 4, width: int = 160) -> pd.DataFrame:
     transfer set, the first sequences of its parent that are in the sample, and the first of what
     became of them in the prepared `folder`."""
     if p.sample_of:
-        words = tokenizer.load(str(folder / "tokenizer"))
-        before, after = next(derived.sample(p)), next(batches(folder))
+        words = tokenizer.load_tokenizer(str(folder / "tokenizer"))
+        before, after = next(derived.sample_tables(p)), next(record_batches(folder))
         cut = [
             tuple(words.decode(ids, skip_special_tokens=True)[:width] for ids in pair)
             for pair in zip(
@@ -201,7 +201,7 @@ def samples(p, folder, count: int = 4, width: int = 160) -> pd.DataFrame:
             )
         ]
         return pd.DataFrame(cut, columns=["in the parent", f"here: {p.composition}"])
-    lines = list(islice(read(p.sources[0], p.seed), count))
+    lines = list(islice(read_passages(p.sources[0], p.seed), count))
     cut = [(line[:width], clean(line, p.cleaning)[:width]) for line in lines]
     return pd.DataFrame(cut, columns=["as it is", f"cleaned: {p.cleaning}"])
 
@@ -230,7 +230,7 @@ def beside_parent(found: dict) -> pd.DataFrame:
 def cleaning_damage(p, count: int = 2000) -> pd.DataFrame:
     """What each kind of cleaning would do to the first passages: percent of words removed and
     changed, of characters lost."""
-    lines = list(islice(read(p.sources[0], p.seed), count))
+    lines = list(islice(read_passages(p.sources[0], p.seed), count))
     rows = {}
     for how in ("none", "careful", "neattext"):
         did = damage(lines, how)

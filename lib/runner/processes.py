@@ -208,7 +208,7 @@ def pretrain(kind: str, p, folder: Path) -> None:
     import torch
     import torch.distributed as dist
 
-    from lib.data.prepare import open_corpus
+    from lib.data.prepared import open_corpus
     from lib.training import hops, pretraining, ranks, side_by_side
 
     gpu = torch.cuda.is_available()

@@ -37,9 +37,9 @@ def owner(p, name: str) -> str:
     """The task whose training data a task uses, itself or another. The toy tasks have a say of
     their own."""
     if p.task_source == "toy":
-        from lib.data.toy.tasks import TASKS as TOY
+        from lib.data.toy.tasks import TOY_TASKS
 
-        return TOY[name].trains_on or name
+        return TOY_TASKS[name].trains_on or name
     return TASKS[name].trains_on or name
 
 

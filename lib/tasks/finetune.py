@@ -14,7 +14,7 @@ from torch import nn
 from lib.common.files import write_json
 from lib.common.hub import ModelRef
 from lib.common.progress import Progress
-from lib.data.tokenizer import load as load_tokenizer
+from lib.data.tokenizer import load_tokenizer
 from lib.fast.quicken import quicken
 from lib.tasks import spans
 from lib.tasks.encoding import Encoded, TaskBatches, by_length

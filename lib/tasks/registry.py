@@ -222,16 +222,16 @@ def check(name: str, source: TaskSource, languages: Sequence[str] = ()) -> None:
         raise InputError(f"tasks: unknown task {name!r}; known are {', '.join(TASKS)}")
     if source.kind == "toy":
         from lib.data.toy.languages import LANGUAGES
-        from lib.data.toy.tasks import TASKS as TOY
+        from lib.data.toy.tasks import TOY_TASKS
 
         if source.language not in LANGUAGES:
             raise InputError(
                 f"task_language: unknown toy language {source.language!r}; known are "
                 f"{', '.join(LANGUAGES)}"
             )
-        if name not in TOY:
+        if name not in TOY_TASKS:
             raise InputError(
-                f"tasks: the toy languages have no task {name!r}; they have {', '.join(TOY)}"
+                f"tasks: the toy languages have no task {name!r}; they have {', '.join(TOY_TASKS)}"
             )
     found = evaluated_in(name, source, languages)
     if source.kind == "files":

@@ -13,8 +13,7 @@ import torch
 from lib.common import files
 from lib.common.hub import ModelRef
 from lib.data.prepared import Corpus
-from lib.data.tokenizer import load as load_tokenizer
-from lib.data.tokenizer import require_same
+from lib.data.tokenizer import load_tokenizer, require_same
 from lib.training import checkpoints, models, ranks
 from lib.training.batches import IGNORE, batches
 from lib.training.loop import COST, expense, recipe, train

@@ -100,7 +100,7 @@ def test_what_is_not_in_the_cache_is_named_with_its_revision_and_what_to_do(monk
         models.load,
         models.kind_of,
         models.load_trunk,
-        tokenizer.load,
+        tokenizer.load_tokenizer,
         ModelRef.config,
     ):
         with pytest.raises(InputError) as error:
@@ -130,7 +130,7 @@ def test_a_stream_cannot_be_read_offline(offline):
         InputError,
         match="'a/b' at revision main: streaming reads over the network.*streaming: false",
     ):
-        sources.check(HubSource(dataset="a/b", streaming=True))
+        sources.check_source(HubSource(dataset="a/b", streaming=True))
 
 
 def test_offline_another_commit_than_the_pinned_one_is_refused(offline, monkeypatch, tmp_path):

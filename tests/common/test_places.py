@@ -14,7 +14,8 @@ from lib.common.errors import InputError
 from lib.common.files import filled
 from lib.common.places import ROOT
 from lib.data import prepare, sources
-from lib.data.textfiles import find
+from lib.data.prepared import open_corpus
+from lib.data.textfiles import find_files
 from lib.data.toy import corpora
 from lib.plan.stages import validate
 from lib.runner import publish
@@ -42,7 +43,7 @@ def store():
 
 
 def read(path):
-    return list(sources.read(sources.FileSource(path=path), seed=0))
+    return list(sources.read_passages(sources.FileSource(path=path), seed=0))
 
 
 def test_a_folder_a_file_and_a_pattern(store, tmp_path):
@@ -54,8 +55,8 @@ def test_a_folder_a_file_and_a_pattern(store, tmp_path):
         expected = read(f"{tmp_path}{pattern}")
         assert read(f"{store}/text{pattern}") == expected and expected
     source = sources.FileSource(path=f"{store}/text/b.txt")
-    assert sources.size(source) == ("bytes", 20) and sources.name(source) == "b.txt"
-    sources.check(source)
+    assert sources.expected_size(source) == ("bytes", 20) and sources.source_name(source) == "b.txt"
+    sources.check_source(source)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,9 @@ def test_what_is_not_there_is_one_line(store, path, message):
 
 def test_what_cannot_be_opened_is_one_line():
     with pytest.raises(InputError, match="^s3://bucket/text: Install s3fs to access S3"):
-        find("s3://bucket/text", str, "any")
+        find_files("s3://bucket/text", str, "any")
     with pytest.raises(InputError, match="^nothing://bucket/text: Protocol not known: nothing"):
-        find("nothing://bucket/text", str, "any")
+        find_files("nothing://bucket/text", str, "any")
 
 
 def test_the_data_folder_may_be_an_address(store):
@@ -102,7 +103,7 @@ def test_a_store_that_cannot_be_reached_is_one_line(store, monkeypatch):
         InputError,
         match=r"^sources.path: memory://bucket/text cannot be reached \(PermissionError: no cred",
     ):
-        find("memory://bucket/text", str, "any")
+        find_files("memory://bucket/text", str, "any")
 
 
 def test_tasks(store):
@@ -134,7 +135,7 @@ def test_a_corpus_prepared_from_a_store_is_the_one_prepared_from_disk(store, tmp
         }
         folder = tmp_path / str(len(found))
         prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
-        found.append([row.tolist() for row in prepare.open_corpus(folder).rows(range(20))[0]])
+        found.append([row.tolist() for row in open_corpus(folder).rows(range(20))[0]])
     assert found[0] == found[1]
 
 

@@ -13,7 +13,7 @@ import pytest
 from lib.common.errors import InputError
 from lib.data import derived, prepare
 from lib.data.parameters import DataPrep
-from lib.data.prepared import batches, open_corpus
+from lib.data.prepared import open_corpus, record_batches
 from lib.data.sources import FileSource
 
 WORDS = (
@@ -244,7 +244,7 @@ def test_running_again_replaces_what_was_there(parents, tmp_path):
 def test_batches_are_all_rows(parents):
     parent, known = parents[KINDS[0]]
     assert (
-        sum(batch.num_rows for batch in batches(parent))
+        sum(batch.num_rows for batch in record_batches(parent))
         == known["sequences"]
         == len(open_corpus(parent))
     )

@@ -92,7 +92,7 @@ def doc(number, title, text):
 
 
 def read(source):
-    return list(sources.read(source, seed=0))
+    return list(sources.read_passages(source, seed=0))
 
 
 def message(source):
@@ -167,10 +167,10 @@ def test_plain_folder(tmp_path):
     (tmp_path / "AB" / "notes.txt").write_text("not of WikiExtractor")
     source = WikiSource(path=str(tmp_path))
     assert read(source) == [*TEXTS["en"], *TEXTS["pl"], *TEXTS["zh"], *TEXTS["ar"], *TEXTS["ur"]]
-    assert sources.check(source) is None and sources.size(source) is None  # packed
+    assert sources.check_source(source) is None and sources.expected_size(source) is None  # packed
     first = WikiSource(path=str(tmp_path / "AA" / "wiki_00"))
-    assert sources.size(first) == ("bytes", len(plain.encode()))
-    assert sources.name(first) == "wiki_00" and sources.name(source) == tmp_path.name
+    assert sources.expected_size(first) == ("bytes", len(plain.encode()))
+    assert sources.source_name(first) == "wiki_00" and sources.source_name(source) == tmp_path.name
 
 
 def test_json_folder(tmp_path):
@@ -360,4 +360,4 @@ def test_articles_of_a_hub_data_set(monkeypatch):
     whole = sources.HubSource(dataset="wikimedia/wikipedia", config="20231101.en")
     assert read(whole) == [ALBEDO, article("pl")]
     assert read(whole.model_copy(update={"documents": True})) == [*TEXTS["en"], *TEXTS["pl"]]
-    assert sources.name(whole) == "wikimedia/wikipedia 20231101.en"
+    assert sources.source_name(whole) == "wikimedia/wikipedia 20231101.en"

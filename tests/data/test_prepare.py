@@ -12,6 +12,7 @@ import pytest
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.data import prepare, prepared, tokenizer
+from lib.data.prepared import open_corpus
 from lib.data.sources import FileSource
 
 DATA = ROOT / os.environ.get("DATA_DIR", "../shared/data")
@@ -74,7 +75,7 @@ def settings(path, **changes):
 
 def make(path, folder, **changes):
     statistics = prepare.prepare(settings(path, **changes), folder, say=lambda line: None)
-    return statistics, prepare.open_corpus(folder)
+    return statistics, open_corpus(folder)
 
 
 def every_row(corpus):
@@ -204,7 +205,7 @@ def test_every_line_is_accounted_for(book, tmp_path):
     )  # more characters than the vocabulary has room for
     path.write_text("\n".join([*text, *text[:40], "", " ", strange, "ok"]) + "\n", encoding="utf-8")
     statistics, corpus = make(path, tmp_path / "out", min_words=2, min_tokens=12, held_out_lines=50)
-    dropped, held = statistics["dropped"], prepare.open_corpus(tmp_path / "out", "held_out")
+    dropped, held = statistics["dropped"], open_corpus(tmp_path / "out", "held_out")
     assert statistics["lines_in"] == 644
     assert (dropped["blank"], dropped["too_few_words"], dropped["duplicate"]) == (2, 1, 40)
     assert (
@@ -287,7 +288,7 @@ def test_held_out_lines_are_apart(book, tmp_path):
     statistics, corpus = make(
         path, tmp_path / "out", deduplicate=False, held_out_lines=60, max_length=512
     )
-    held = prepare.open_corpus(tmp_path / "out", "held_out")
+    held = open_corpus(tmp_path / "out", "held_out")
     assert len(held) == statistics["held_out"]["lines"] == 60
     assert statistics["dropped"]["repeats_held_out"] == 60 and len(corpus) == 1080
     inside, outside = (set(map(tuple, every_row(part)[0])) for part in (corpus, held))
@@ -317,7 +318,7 @@ def test_the_same_on_one_process_and_on_two(book, tmp_path, monkeypatch):
             subset_unit="tokens",
             subset_size=9_000,
         )
-        held = prepare.open_corpus(tmp_path / str(processes), "held_out")
+        held = open_corpus(tmp_path / str(processes), "held_out")
         timeless = {
             key: value
             for key, value in statistics.items()
@@ -386,9 +387,9 @@ def test_opening_what_is_not_there(plain, tmp_path):
     with pytest.raises(
         InputError, match="data: no prepared corpus; run notebook 1_data_prep first"
     ):
-        prepare.open_corpus(tmp_path)
+        open_corpus(tmp_path)
     with pytest.raises(InputError, match="held_out: no prepared corpus"):
-        prepare.open_corpus(plain[2], "held_out")
+        open_corpus(plain[2], "held_out")
 
 
 # ---------------------------------------------------------------------------------------- real text

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from lib.common.places import ROOT
-from lib.data.sources import split
+from lib.data.sources import split_sentences
 
 DATA = ROOT / os.environ.get("DATA_DIR", "../shared/data")
 CASES = {
@@ -33,14 +33,17 @@ CASES = {
 @pytest.mark.parametrize("language", CASES)
 def test_sentences(language):
     for sentences in CASES[language]:
-        assert split(("" if language == "zh" else " ").join(sentences), language) == sentences
+        assert (
+            split_sentences(("" if language == "zh" else " ").join(sentences), language)
+            == sentences
+        )
 
 
 def test_a_sentence_is_one_line_without_blanks_around():
-    assert split("  One is\nhere.   Two\tis. ", "en") == ["One is here.", "Two is."]
-    assert split("", "en") == split(" \n ", "en") == []
-    assert split("No stop", "en") == ["No stop"]
-    assert split("He came. She left! Why?", "xx") == ["He came.", "She left!", "Why?"]
+    assert split_sentences("  One is\nhere.   Two\tis. ", "en") == ["One is here.", "Two is."]
+    assert split_sentences("", "en") == split_sentences(" \n ", "en") == []
+    assert split_sentences("No stop", "en") == ["No stop"]
+    assert split_sentences("He came. She left! Why?", "xx") == ["He came.", "She left!", "Why?"]
 
 
 @pytest.mark.skipif(not (DATA / "text/en/wikipedia.txt").is_file(), reason="no folder of real text")
@@ -48,4 +51,4 @@ def test_a_sentence_is_one_line_without_blanks_around():
 def test_nothing_is_lost_of_real_text(name):
     path = next((DATA / "text" / name).glob("*.txt")) if name == "zh" else DATA / "text" / name
     for line in path.read_text(encoding="utf-8").split("\n")[:3000]:
-        assert "".join("".join(split(line, name[:2])).split()) == "".join(line.split())
+        assert "".join("".join(split_sentences(line, name[:2])).split()) == "".join(line.split())

@@ -29,7 +29,7 @@ def records(lines):
 
 
 def texts(path, **settings):
-    return list(corpus.read(FileSource(path=str(path), **settings), seed=0))
+    return list(corpus.read_passages(FileSource(path=str(path), **settings), seed=0))
 
 
 def run(path, counts=None, **changes):
@@ -44,7 +44,7 @@ def run(path, counts=None, **changes):
     )
     return [
         text
-        for _, text in corpus.passages(
+        for _, text in corpus.kept_lines(
             [FileSource(path=str(path))], **(settings | changes), counts=counts
         )
     ]
@@ -91,7 +91,7 @@ def test_shares_are_disjoint_and_complete(book):
 
 
 def test_share_is_the_same_on_every_machine():
-    assert corpus.share("żółw") == pytest.approx(0.397038981311, abs=1e-11)
+    assert corpus.hash_position("żółw") == pytest.approx(0.397038981311, abs=1e-11)
     assert corpus.stable_hash("żółw") == 0x70D5555A8FC1103A
 
 
@@ -107,15 +107,18 @@ def test_toy_source(monkeypatch):
         monkeypatch.setitem(sys.modules, f"lib.data.toy.{module}", toy)
         monkeypatch.setattr(f"lib.data.toy.{module}", toy, raising=False)
     source = ToySource(language="toy-pl", corpus="general", lines=2)
-    assert list(corpus.read(source, seed=7)) == ["toy-pl general 7 0", "toy-pl general 7 1"]
-    assert corpus.size(source) == ("passages", 2)
-    corpus.check(source)
+    assert list(corpus.read_passages(source, seed=7)) == [
+        "toy-pl general 7 0",
+        "toy-pl general 7 1",
+    ]
+    assert corpus.expected_size(source) == ("passages", 2)
+    corpus.check_source(source)
     with pytest.raises(
         InputError, match="sources.language: 'toy-xx' is no toy language; allowed: toy-pl"
     ):
-        corpus.check(ToySource(language="toy-xx", corpus="general", lines=2))
+        corpus.check_source(ToySource(language="toy-xx", corpus="general", lines=2))
     with pytest.raises(InputError, match="sources.corpus: 'x' is no toy corpus; allowed: general"):
-        corpus.check(ToySource(language="toy-pl", corpus="x", lines=2))
+        corpus.check_source(ToySource(language="toy-pl", corpus="x", lines=2))
 
 
 def test_hub_source(monkeypatch):
@@ -128,11 +131,11 @@ def test_hub_source(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     monkeypatch.setattr(hub, "offline", lambda: False)
     source = HubSource(dataset="wikimedia/wikipedia", config="20231101.pl", revision="abc")
-    assert list(corpus.read(source, seed=0)) == ["raz", "dwa"]
+    assert list(corpus.read_passages(source, seed=0)) == ["raz", "dwa"]
     where = dict(name="wikimedia/wikipedia", config="20231101.pl", split="train", revision="abc")
     assert asked == where | dict(streaming=True)
     with pytest.raises(InputError, match=r"no text in column 'body'; it has: text"):
-        list(corpus.read(source.model_copy(update={"column": "body"}), seed=0))
+        list(corpus.read_passages(source.model_copy(update={"column": "body"}), seed=0))
 
 
 def test_hub_failure_is_one_line(monkeypatch):
@@ -142,7 +145,7 @@ def test_hub_failure_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     monkeypatch.setattr(hub, "offline", lambda: False)
     with pytest.raises(InputError) as caught:
-        corpus.check(HubSource(dataset="no/where"))
+        corpus.check_source(HubSource(dataset="no/where"))
     assert str(caught.value) == (
         "data set 'no/where' at revision main cannot be loaded (ConnectionError: Couldn't reach "
         "the Hub and a long story)"
@@ -170,7 +173,7 @@ def test_paths_that_are_wrong(tmp_path):
     assert "no text file matches" in message(texts, tmp_path / "*.csv")
     write(tmp_path / "blank.txt", ["", "  "])
     assert "blank.txt is empty" in message(
-        corpus.check, FileSource(path=str(tmp_path / "blank.txt"))
+        corpus.check_source, FileSource(path=str(tmp_path / "blank.txt"))
     )
 
 
@@ -182,7 +185,7 @@ def test_bytes_that_are_not_utf8(tmp_path):
     )
     (tmp_path / "first.txt").write_bytes(b"\xff\xfe")
     assert "first.txt, line 1: not UTF-8" in message(
-        corpus.check, FileSource(path=str(tmp_path / "first.txt"))
+        corpus.check_source, FileSource(path=str(tmp_path / "first.txt"))
     )
 
 
@@ -285,11 +288,11 @@ def test_sources_follow_each_other(tmp_path, book):
     other = write(tmp_path / "other.txt", ["inna", LINES[3]])
     sources = [FileSource(path=str(other)), FileSource(path=str(book))]
     limits = dict(min_words=0, max_words=0, subset_unit="none", subset_size=0)
-    kept = list(corpus.passages(sources, cleaning="none", deduplicate=True, seed=0, **limits))
+    kept = list(corpus.kept_lines(sources, cleaning="none", deduplicate=True, seed=0, **limits))
     assert [text for _, text in kept] == ["inna", LINES[3], *LINES[:3], *LINES[4:]]
     assert [place for place, _ in kept] == [0] * 2 + [1] * 399
-    assert corpus.size(sources[1]) == ("bytes", book.stat().st_size)
-    assert corpus.size(FileSource(path=str(book), share_to=0.5)) == (
+    assert corpus.expected_size(sources[1]) == ("bytes", book.stat().st_size)
+    assert corpus.expected_size(FileSource(path=str(book), share_to=0.5)) == (
         "bytes",
         book.stat().st_size // 2,
     )
@@ -325,7 +328,7 @@ def test_what_is_kept_is_told_by_source(tmp_path, book):
     sources = [FileSource(path=str(other)), FileSource(path=str(book))]
     settings = dict(cleaning="careful", deduplicate=True, min_words=0, max_words=0, seed=0)
     kept = list(
-        corpus.passages(sources, **settings, subset_unit="lines", subset_size=13, tallies=tallies)
+        corpus.kept_lines(sources, **settings, subset_unit="lines", subset_size=13, tallies=tallies)
     )
     assert len(kept) == 13
     assert tallies[0] == {"bytes": len("raz\nraz dwa\ncztery\n"), 1: 2, 2: 1}
@@ -340,4 +343,4 @@ def test_names_of_sources(tmp_path):
         "statmt/cc100 pl": HubSource(dataset="statmt/cc100", config="pl"),
         "owner/set": HubSource(dataset="owner/set"),
     }
-    assert {corpus.name(source): source for source in named.values()} == named
+    assert {corpus.source_name(source): source for source in named.values()} == named

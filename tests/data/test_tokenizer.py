@@ -26,7 +26,7 @@ SENTENCE = "Żółw mówi: „gęś śpi”, księżna-źrebię."
 
 @pytest.fixture(scope="module")
 def trained():
-    return {kind: tokenizer.train(LINES, kind, SIZE) for kind in KINDS}
+    return {kind: tokenizer.train_tokenizer(LINES, kind, SIZE) for kind in KINDS}
 
 
 def starts(words, text):
@@ -97,7 +97,7 @@ def test_a_word_is_cut_into_pieces_that_spell_it(trained, kind):
 def test_round_trip(trained, kind, tmp_path):
     words = trained[kind]
     words.save_pretrained(tmp_path)
-    again = tokenizer.load(str(tmp_path))
+    again = tokenizer.load_tokenizer(str(tmp_path))
     assert again.is_fast and type(again) is type(words)
     assert tokenizer.special_ids(again) == tokenizer.special_ids(words)
     assert again.get_vocab() == words.get_vocab()
@@ -125,7 +125,8 @@ def test_the_same_vocabulary_in_every_process(trained):
     code = (
         "import sys; sys.path[:0] = ['.', 'tests/data']\n"
         "from lib.data import tokenizer; from test_tokenizer import LINES, KINDS, SIZE\n"
-        "print([tokenizer.fingerprint(tokenizer.train(iter(LINES), kind, SIZE)) for kind in KINDS])"
+        "made = [tokenizer.train_tokenizer(iter(LINES), kind, SIZE) for kind in KINDS]\n"
+        "print([tokenizer.fingerprint(words) for words in made])"
     )
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -135,28 +136,28 @@ def test_the_same_vocabulary_in_every_process(trained):
 
 def test_rare_characters_are_left_out_before_the_vocabulary_overflows():
     lines = ["ala ma kota"] * 50 + ["".join(chr(0x4E00 + n) for n in range(300))]
-    words = tokenizer.train(lines, "wordpiece", 60)
+    words = tokenizer.train_tokenizer(lines, "wordpiece", 60)
     assert len(words) <= 60 and "ala" in words.get_vocab()
     with pytest.raises(
         InputError, match=r"vocab_size: 7 has no room for the characters; allowed: \d+ or more"
     ):
-        tokenizer.train(lines, "wordpiece", 7)
+        tokenizer.train_tokenizer(lines, "wordpiece", 7)
 
 
 def test_unknown_kind():
     with pytest.raises(
         InputError, match="train:unigram is unknown; allowed: train:wordpiece, train:herbert_bpe"
     ):
-        tokenizer.train(LINES, "unigram", 400)
+        tokenizer.train_tokenizer(LINES, "unigram", 400)
 
 
 def test_load_says_in_one_line_what_is_wrong(tmp_path):
     with pytest.raises(
         InputError, match="the folder ./no/such does not exist; allowed: a folder or a hub id"
     ):
-        tokenizer.load("./no/such")
+        tokenizer.load_tokenizer("./no/such")
     with pytest.raises(InputError) as caught:
-        tokenizer.load(str(tmp_path))  # there, but empty
+        tokenizer.load_tokenizer(str(tmp_path))  # there, but empty
     assert "cannot be loaded" in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -169,7 +170,7 @@ def test_tokenizers_that_differ_are_told_apart(trained):
     swapped = dict(vocabulary)
     swapped["Król"], swapped["król"] = vocabulary["król"], vocabulary["Król"]
     other = BertTokenizer(vocab=swapped, do_lower_case=False, strip_accents=False)
-    smaller = tokenizer.train(LINES, "wordpiece", 140)
+    smaller = tokenizer.train_tokenizer(LINES, "wordpiece", 140)
     for different, why in (
         (lower, "one vocabulary, but text is cut differently"),
         (other, "2 of 150 tokens have another id or are missing"),

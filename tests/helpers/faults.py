@@ -22,6 +22,7 @@ from lib.common import locks, places
 from lib.common.errors import Diverged, InputError, Stopped
 from lib.common.places import ROOT
 from lib.data import prepare
+from lib.data.prepared import open_corpus
 from lib.plan import plan
 from lib.plan.stages import NOTEBOOKS, validate
 from lib.runner import stage
@@ -85,7 +86,7 @@ class World:
     @cached_property
     def teacher(self) -> Path:
         p = validate("teacher_continuation", {"corpus": str(self.corpus), **SHAPE, **TRAINED})
-        opened = prepare.open_corpus(self.corpus)
+        opened = open_corpus(self.corpus)
         pretraining.save(
             pretraining.starting_teacher(p, opened), opened.tokenizer(), self.folder / "teacher"
         )
@@ -258,7 +259,7 @@ def finetuned(world: World, files: Path | None = None, **values) -> str:
 def trained(world: World, spoil: Callable[[Path], object]) -> str:
     """A training of six steps that was stopped after four, what was then done to its folder, and
     how it goes on."""
-    folder, opened = world.fresh() / "checkpoints", prepare.open_corpus(world.corpus)
+    folder, opened = world.fresh() / "checkpoints", open_corpus(world.corpus)
     p = validate(
         "teacher_continuation", {"corpus": str(world.corpus), **SHAPE, **TRAINED, "steps": 6}
     )
@@ -316,7 +317,7 @@ def records(world: World, **files: list[dict]) -> Path:
 
 def signalled(number: int, world: World) -> str:
     """A training that gets a signal in its third step."""
-    folder, opened = world.fresh(), prepare.open_corpus(world.corpus)
+    folder, opened = world.fresh(), open_corpus(world.corpus)
     p = validate(
         "teacher_continuation", {"corpus": str(world.corpus), **SHAPE, **TRAINED, "steps": 6}
     )

@@ -9,6 +9,7 @@ import torch
 
 from lib.common import machine
 from lib.data import prepare
+from lib.data.prepared import open_corpus
 from lib.plan import plan
 from lib.plan.stages import validate
 from lib.report.results import RESULTS
@@ -36,7 +37,7 @@ def make(outputs):
         )
     )
     shutil.copytree(corpus, outputs / "smoke/herbert/corpus_transfer/data_prep")
-    words = prepare.open_corpus(corpus).tokenizer()
+    words = open_corpus(corpus).tokenizer()
     teacher = models.new_encoder(
         vocab_size=len(words),
         layers=2,

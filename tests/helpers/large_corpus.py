@@ -116,7 +116,7 @@ def run(folder: Path, lines: int, limit_mib: int, steps: int) -> dict[str, float
 def train(corpus: Path, folder: Path, steps: int, peak: Peak) -> dict[str, float]:
     """Train a tiny teacher on a prepared corpus; its seconds, its peak of memory and its last
     loss."""
-    from lib.data import prepare
+    from lib.data.prepared import open_corpus
     from lib.plan.stages import validate
     from lib.training import pretraining
 
@@ -132,7 +132,7 @@ def train(corpus: Path, folder: Path, steps: int, peak: Peak) -> dict[str, float
             "tracker": "none",
         },
     )
-    began, opened = time.perf_counter(), prepare.open_corpus(corpus)
+    began, opened = time.perf_counter(), open_corpus(corpus)
     _, history = pretraining.train_teacher(
         p, pretraining.starting_teacher(p, opened), opened, folder
     )

@@ -11,9 +11,9 @@ import json
 import random
 from pathlib import Path
 
-from lib.data.tokenizer import train
-from lib.data.toy import corpora as toycorpora
+from lib.data.tokenizer import train_tokenizer
 from lib.data.toy import tasks
+from lib.data.toy.corpora import corpus_lines
 from lib.tasks.registry import TASKS
 
 LAYERS, HIDDEN, HEADS = 12, 48, 12
@@ -51,7 +51,7 @@ def build(folder: Path, languages: list[str]) -> None:
 def lines(language: str, number: int, seed: int = 0, corpus: str = "gazette") -> list[str]:
     """Made-up text of a language, in its own script where that is none of the Latin ones."""
     toy = TOY.get(language, "toy-en")
-    return [written(text, language) for text in toycorpora.corpus_lines(toy, corpus, number, seed)]
+    return [written(text, language) for text in corpus_lines(toy, corpus, number, seed)]
 
 
 def written(text: str, language: str) -> str:
@@ -97,7 +97,7 @@ def models(folder: Path) -> None:
     """The five models, each with its own tokenizer's kind."""
     polish, english = lines("pl", 600, corpus="web"), lines("en", 600)
     many = [line for language in (*TOY, "ru", "hi", "th", "el") for line in lines(language, 80)]
-    herbert(folder / "allegro/herbert-base-cased", train(polish, "herbert_bpe", 900))
+    herbert(folder / "allegro/herbert-base-cased", train_tokenizer(polish, "herbert_bpe", 900))
     for name, text, cased in (
         ("bert-base-uncased", english, False),
         ("bert-base-multilingual-cased", many, True),
@@ -110,7 +110,9 @@ def models(folder: Path) -> None:
 def wordpiece(text: list[str], size: int, cased: bool) -> dict[str, int]:
     """A vocabulary with the published ids: [PAD] 0, [unused…], [UNK] 100, [CLS] 101, [SEP] 102,
     [MASK] 103."""
-    own = train(text if cased else [line.lower() for line in text], "wordpiece", size).get_vocab()
+    own = train_tokenizer(
+        text if cased else [line.lower() for line in text], "wordpiece", size
+    ).get_vocab()
     words = [
         word
         for word, _ in sorted(own.items(), key=lambda item: item[1])

@@ -91,7 +91,7 @@ def test_teachers_load_with_their_heads_tied_and_nothing_left_out(hub, name, ids
     from safetensors.torch import load_file
 
     folder = hub / "models" / name / PINNED.get(name, "pinned")
-    words, model = tokenizer.load(str(folder)), models.load(str(folder))
+    words, model = tokenizer.load_tokenizer(str(folder)), models.load(str(folder))
     assert tokenizer.special_ids(words) == ids and words.model_max_length == 512
     pair = words("ala ma kota", "i psa")
     assert (
@@ -130,9 +130,9 @@ def test_teachers_load_with_their_heads_tied_and_nothing_left_out(hub, name, ids
 
 
 def test_cases_and_accents(hub):
-    uncased = tokenizer.load(str(hub / "models/google-bert/bert-base-uncased/pinned"))
+    uncased = tokenizer.load_tokenizer(str(hub / "models/google-bert/bert-base-uncased/pinned"))
     assert uncased.tokenize("STANOOT é") == uncased.tokenize("stanoot e")
-    herbert = tokenizer.load(str(hub / "models/allegro/herbert-base-cased/refs/pr/2"))
+    herbert = tokenizer.load_tokenizer(str(hub / "models/allegro/herbert-base-cased/refs/pr/2"))
     assert "".join(herbert.tokenize("małe Małe")).endswith("</w>") and herbert.tokenize(
         "małe"
     ) != herbert.tokenize("Małe")
@@ -158,20 +158,20 @@ def test_distilbert_is_a_trunk_and_no_teacher(hub):
 
 def test_text(hub, steps):
     (polish,) = of(steps, "herbert/corpus_transfer/data_prep").sources
-    lines = list(sources.read(polish, seed=0))
+    lines = list(sources.read_passages(polish, seed=0))
     assert (
         len(lines) == 700
         and lines.count("") == 100
         and not any(line.endswith("\n") for line in lines)
     )
     books, encyclopedia = of(steps, "transfer_set/corpus_corpus/data_prep").sources
-    assert all(line == line.lower() for line in sources.read(books, seed=0))
-    passages = list(sources.read(encyclopedia, seed=0))
+    assert all(line == line.lower() for line in sources.read_passages(books, seed=0))
+    passages = list(sources.read_passages(encyclopedia, seed=0))
     assert passages and not any(
         line in ("History", "") or line.startswith("*") for line in passages
     )
     with pytest.raises(InputError, match="pt"):
-        list(sources.read(polish.model_copy(update={"config": "pt"}), seed=0))
+        list(sources.read_passages(polish.model_copy(update={"config": "pt"}), seed=0))
 
 
 @pytest.mark.parametrize("name", registry.TASKS)
@@ -288,7 +288,7 @@ from lib.data import tokenizer
 from lib.tasks import registry as tasks
 from lib.training import models
 pinned = ModelRef("allegro/herbert-base-cased", "refs/pr/2")
-words = tokenizer.load(pinned)
+words = tokenizer.load_tokenizer(pinned)
 model = models.load(pinned)
 found = tasks.load("polemo2-out", "validation", tasks.TaskSource("hub", revisions={}))
 print(len(words), model.config.num_hidden_layers, len(found.labels))

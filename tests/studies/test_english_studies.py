@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from lib.common.places import ROOT
-from lib.data.toy import corpora as toycorpora
 from lib.data.toy import tasks
+from lib.data.toy.corpora import corpus_lines
 from lib.report import claims
 from lib.report.page.render import external_references
 from lib.tasks.registry import TASKS
@@ -31,7 +31,7 @@ def folder_of_data(folder):
     language."""
     (folder / "text/en").mkdir(parents=True)
     for name, corpus in (("wikipedia", "encyclopedia"), ("books", "novels")):
-        lines = toycorpora.corpus_lines("toy-en", corpus, 900, 0)
+        lines = corpus_lines("toy-en", corpus, 900, 0)
         (folder / f"text/en/{name}.txt").write_text("\n".join(lines), encoding="utf-8")
     for name in (task for task in tasks.TASKS if TASKS[task].suite in ("glue", "squad")):
         place = folder / "glue" / name if TASKS[name].suite == "glue" else folder / "squad"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.data import tokenizer as tokenizers
+from lib.data.tokenizer import train_tokenizer
 from lib.tasks.encoding import Encoded, by_length, encode
 from lib.tasks.registry import Examples
 from lib.training.batches import padded
@@ -15,12 +15,12 @@ LINES = ["the cat sat on the mat", "a dog ran over the hill", "cats and dogs run
 
 @pytest.fixture(scope="module")
 def wordpiece():
-    return tokenizers.train(LINES, "wordpiece", 200)
+    return train_tokenizer(LINES, "wordpiece", 200)
 
 
 @pytest.fixture(scope="module")
 def herbert():
-    return tokenizers.train(LINES, "herbert_bpe", 200)
+    return train_tokenizer(LINES, "herbert_bpe", 200)
 
 
 PAIRS = Examples([("the cat", "a dog ran over the hill"), ("cats and dogs run", "sat")], [0, 1])
@@ -61,7 +61,7 @@ def test_the_longer_text_of_a_pair_is_cut_first(name, request):
 
 
 def test_numbers_and_classes_keep_their_types():
-    ids = tokenizers.train(LINES, "wordpiece", 200)
+    ids = train_tokenizer(LINES, "wordpiece", 200)
     assert (
         encode(Examples([("the", "cat")], [2.6]), ids, 16).batch(np.array([0])).labels.dtype
         == torch.float32

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertModel
 
-from lib.data import tokenizer as tokenizers
+from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import validate
 from lib.tasks import finetune as ft
 from lib.tasks.encoding import Encoded
@@ -303,7 +303,7 @@ def model(request, tmp_path_factory):
     """A model folder: a BERT with each kind of tokenizer, and a DistilBERT."""
     place = tmp_path_factory.mktemp(request.param)
     kind = "wordpiece" if request.param == "distilbert" else request.param
-    tokenizer = tokenizers.train([" ".join(WORDS) + " good bad so"] * 3, kind, 400)
+    tokenizer = train_tokenizer([" ".join(WORDS) + " good bad so"] * 3, kind, 400)
     size, pad = len(tokenizer), tokenizer.pad_token_id
     if request.param == "distilbert":
         torch.manual_seed(0)

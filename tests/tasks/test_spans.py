@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.common.places import ROOT
-from lib.data import tokenizer as tokenizers
+from lib.data.tokenizer import train_tokenizer
 from lib.tasks import registry, spans
 from lib.tasks.registry import Answers, Examples, TaskSource
 from lib.training.batches import Batch
@@ -21,7 +21,7 @@ LINES = [CONTEXT, "Kto to rzekł? What did it cost? the cat"] * 4
 
 @pytest.fixture(scope="module", params=["wordpiece", "herbert_bpe"])
 def tokenizer(request):
-    return tokenizers.train(LINES, request.param, 300)
+    return train_tokenizer(LINES, request.param, 300)
 
 
 def asked(answer, question="Kto to rzekł?", context=CONTEXT):
@@ -125,7 +125,7 @@ def test_real_questions(kind):
     contain it; every character that a token covers is in a window."""
     examples = registry.load("squad", "validation", TaskSource("files", folder=str(DATA)))
     contexts = list(dict.fromkeys(context for _, context in examples.texts))
-    tokenizer = tokenizers.train(contexts[:400], kind, 4000)
+    tokenizer = train_tokenizer(contexts[:400], kind, 4000)
     data = cut(examples, tokenizer, 160, 64, 30)
     held, exact = np.zeros(len(examples.texts), bool), 0
     covered = [np.zeros(len(offsets), bool) for offsets in data.offsets]

@@ -11,7 +11,7 @@ from transformers import DistilBertConfig, DistilBertModel
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.data import tokenizer as tokenizers
+from lib.data.tokenizer import load_tokenizer, train_tokenizer
 from lib.plan.stages import validate
 from lib.tasks import examples, registry
 from lib.tasks import finetune as ft
@@ -69,7 +69,7 @@ def folder(tmp_path):
 def model(request, tmp_path_factory):
     place = tmp_path_factory.mktemp(request.param)
     words = [*OTHERS, *(word for signs in SIGNS.values() for word in signs)]
-    tokenizer = tokenizers.train([" ".join(words)] * 3, "wordpiece", 200)
+    tokenizer = train_tokenizer([" ".join(words)] * 3, "wordpiece", 200)
     if request.param == "bert":
         models.new_encoder(
             vocab_size=len(tokenizer),
@@ -169,7 +169,7 @@ def test_the_same_model_is_measured_on_each_language(folder, model, tmp_path, mo
     )
     rows, _ = ft.finetune_tasks(p, tmp_path)
     (classifier,) = kept
-    tokenizer = tokenizers.load(str(model))
+    tokenizer = load_tokenizer(str(model))
     segments = models.tells_segments(classifier.trunk)
     for row in rows:
         right = 0
@@ -195,7 +195,7 @@ def test_how_many_pairs_are_learnt_from(folder, model, limit, used):
         model=str(model), task_folder=str(folder), train_examples=limit, validation_examples=6
     )
     assert ft.shared_training(p) == {"xnli": ["xnli"]}
-    training, validation = ft.encoded(p, ["xnli"], tokenizers.load(str(model)), segments=True)
+    training, validation = ft.encoded(p, ["xnli"], load_tokenizer(str(model)), segments=True)
     assert len(training.rows) == used
     assert {place: len(found.rows) for place, found in validation["xnli"].items()} == {
         (language, ""): 6 for language in LANGUAGES
@@ -278,7 +278,7 @@ def test_frozen_embeddings_cost_no_gradient_and_no_place_in_the_optimizer(
     classifier = ft.Classifier(models.load_trunk(model), 3, 0.0)
     monkeypatch.setattr(ft, "Classifier", lambda *args: classifier)
     p = given(model=str(model), task_folder=str(folder))
-    encoded = ft.encoded(p, ["xnli"], tokenizers.load(str(model)), segments=False)
+    encoded = ft.encoded(p, ["xnli"], load_tokenizer(str(model)), segments=False)
     ft.one_run(p, registry.TASKS["xnli"], classifier.trunk, *encoded, seed=1)
     frozen = list(classifier.trunk.embeddings.parameters())
     assert held and not {id(value) for value in frozen} & {id(value) for value in held}
@@ -365,7 +365,7 @@ def test_the_hub_is_asked_for_a_part_a_language_and_for_the_training_pairs_of_mn
         languages=["es", "ur"],
         task_revisions={"xnli": "abc", "mnli": "def"},
     )
-    tokenizer = tokenizers.train([" ".join(OTHERS)] * 3, "wordpiece", 100)
+    tokenizer = train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100)
     _, validation = ft.encoded(p, ["xnli"], tokenizer, segments=True)
     assert asked == [
         ("nyu-mll/glue", "mnli", "train", "def"),
@@ -401,7 +401,7 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
     source = TaskSource("toy", language="toy-en")
     registry.check("xnli", source, p.languages)
     _, validation = ft.encoded(
-        p, ["xnli"], tokenizers.train([" ".join(OTHERS)] * 3, "wordpiece", 100), segments=False
+        p, ["xnli"], train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100), segments=False
     )
     assert asked == [
         ("toy-en", "xnli", "train", 4),

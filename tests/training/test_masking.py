@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.data import tokenizer as tokenizers
+from lib.data.tokenizer import train_tokenizer
 from lib.training.batches import IGNORE, MaskedBatches, Schedule, pad, whole_word_mask
 
 LINES = [
@@ -74,7 +74,7 @@ def test_same_seed_same_masks_other_seed_other_masks(large):
 def test_whole_words_of_real_tokenizers(kind):
     """Every piece of a chosen word is chosen, for WordPiece and for HerBERT's BPE; specials and
     padding never."""
-    made = tokenizers.train(LINES, kind, 85)
+    made = train_tokenizer(LINES, kind, 85)
     encoded = made(LINES[:2])
     rows = [np.array(ids) for ids in encoded["input_ids"]]
     words = [encoded.word_ids(i) for i in range(2)]

@@ -7,6 +7,7 @@ import torch
 
 from lib.common.errors import InputError
 from lib.data import prepare
+from lib.data.prepared import open_corpus
 from lib.plan.stages import validate
 from lib.training import batches, models, pretraining
 from lib.training.loop import Recipe, train
@@ -33,7 +34,7 @@ def corpus(folder, tokenizer, vocab_size):
         "max_length": 48,
     }
     prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
-    return prepare.open_corpus(folder)
+    return open_corpus(folder)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +176,7 @@ def test_growth_goes_on_where_it_was_stopped(bpe, tmp_path):
 
 
 def test_probe_and_fill_mask(teacher, bpe):
-    p, held_out = distillation(teacher, bpe), prepare.open_corpus(bpe.folder, "held_out")
+    p, held_out = distillation(teacher, bpe), open_corpus(bpe.folder, "held_out")
     found = pretraining.probe(models.load(teacher), p, held_out)
     assert found == pretraining.probe(
         models.load(teacher), p, held_out

@@ -231,7 +231,7 @@ class ToyTask:
     translated: bool = False
 
 
-TASKS = {
+TOY_TASKS = {
     "nkjp-ner": ToyTask(ner, (*ENTITIES, NO_ENTITY), label="target"),
     "polemo2-in": ToyTask(polemo_in, tuple(SENTIMENTS.values()), label="target"),
     "polemo2-out": ToyTask(
@@ -259,7 +259,7 @@ def task_records(language: str, task: str, split: str, size: int, seed: int) -> 
     """`size` labelled records with the hub's columns; `split` is train or validation, for MNLI
     validation_matched or validation_mismatched, for XNLI test. No record of the first for training
     (`apart` of them) is asked again."""
-    made, speak = TASKS[task], LANGUAGES[language]
+    made, speak = TOY_TASKS[task], LANGUAGES[language]
     told = "translated" if made.translated else language
     rng = generator(
         told, made.trains_on if made.trains_on and split == "train" else task, split, seed
@@ -307,7 +307,7 @@ def _texts(record: dict) -> tuple[str, ...]:
 def _training_texts(task: str, told: str, seed: int) -> frozenset[tuple[str, ...]]:
     """The first texts of a task's training data, as concepts: none of them is asked again in the
     validation data."""
-    made = TASKS[task]
+    made = TOY_TASKS[task]
     rng = generator(told, made.trains_on or task, "train", seed)
     seen = set()
     for number in range(made.apart):
