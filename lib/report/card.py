@@ -1,17 +1,8 @@
-"""The sections of a model card that say how far the model may be trusted, on what terms, whom to
-cite, and how to make it again.
+"""The model card of every model that a stage publishes: README.md in the model's folder.
 
-The sections of a model card that hold numbers measured: results beside the teacher's, size and
-latency.
-
-The sections of a model card that say how the model was made, and on what text.
-
-The model card of every model that a stage publishes: README.md in its folder, made of what the
-stages recorded.
-
-A stage writes it without results; the report, which knows them, writes it once more. Both replace
-it by renaming, and touch nothing else. Text from data, paths and licences is shown as text, in YAML
-and in Markdown.
+A stage writes its card without results; the report, which has them, writes it once more. The text
+is in card.md.j2 beside this file; this module collects the values for it from what the stages
+recorded and from the study's files.
 """
 
 import json
@@ -22,491 +13,42 @@ import pandas as pd
 import yaml
 
 from lib.common import places
+from lib.common.errors import InputError
+from lib.common.files import whole
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.plan.stages import NOTEBOOKS
-from lib.plan.study import DATA
+from lib.plan.study import DATA, Study
 from lib.report import papers
-from lib.report.lineage import Facts, Text, facts, name_of
-from lib.report.markdown import block, bullets, code, plain, table
 from lib.report.results import TRAINED, Gathered
 from lib.report.statistics import interval, paired_difference
-from lib.report.wording import number_of, with_interval
+from lib.report.wording import code, number_of, plain, with_interval
 from lib.tasks.registry import TASKS
 
-NOT_STATED = "not stated"
-SOURCES = {
+TEMPLATE = Path(__file__).with_name("card.md.j2")
+NOISE = {
+    "randomised": "the tokens of every sequence shuffled",
+    "generated": "new sequences: its lengths, its token frequencies",
+    "bigram": "new sequences: its lengths, its frequencies of token pairs",
+}
+"""Transfer sets that are no natural text; see lib.data.derived."""
+TASK_SOURCES = {
     "toy": "toy analogues of the tasks",
     "files": "the user's own files",
     "hub": "the hub's data sets",
 }
-"""Where tasks come from, as in parameters_finetune."""
-
-
-def limits(f: Facts) -> str:
-    """What the model cannot be expected to do, from what is known of how it was made and
-    measured."""
-    p, found = f.p, []
-    if f.toy:
-        found.append(
-            "It knows toy languages, made by a grammar for this experiment, and no natural one: "
-            "it is of no other use."
-        )
-    if f.scale == "smoke":
-        found.append(
-            "It was trained for a few steps to try the code out: its numbers mean nothing."
-        )
-    if not f.trained:
-        found.append("It was not trained after it was put together.")
-    if f.trained and f.text.noise:
-        found.append(f"Its transfer set is no natural text ({plain(f.text.made[-1])}).")
-    found.append(
-        f"It is one pretraining, with seed {p['seed']}: how far another would differ was not "
-        f"measured, and no interval "
-        "here includes it."
-    )
-    found += [_languages(f), *(_length(f) if f.trained else []), *_measured(f)]
-    if f.teachers and not isinstance(f.teachers[-1], str) or not p["teacher"]:
-        found.append(
-            "Pretraining showed it single texts, never pairs: the second token type is untrained."
-        )
-    found.append("Nothing here measures what biases it has from its text or its teacher.")
-    return bullets(found)
-
-
-def _languages(f: Facts) -> str:
-    if not f.languages:
-        return "The language of its text is not recorded."
-    named = ", ".join(map(code, f.languages))
-    return (
-        f"Its text is in {number_of(len(f.languages), 'language')}: {named}. Of others nothing "
-        f"is known."
-    )
-
-
-def _length(f: Facts) -> list[str]:
-    if not f.text.statistics:
-        return []
-    longest, positions = (
-        f.text.statistics["tokens_per_sequence"]["max"],
-        f.config["max_position_embeddings"],
-    )
-    return [
-        f"It was trained here on sequences of at most {longest} tokens; positions up to "
-        f"{positions} are there, and are as "
-        "good as they were at its start."
-    ]
-
-
-def _measured(f: Facts) -> list[str]:
-    if not f.scored:
-        return ["It has been measured on no task yet."]
-    p = f.finetuned
-    source = SOURCES[p["task_source"]]
-    of = (
-        f", {p['validation_examples']} examples of each at most" if p["validation_examples"] else ""
-    )
-    tasks = f.scores["task"].nunique()
-    return [
-        f"It was measured on {number_of(tasks, 'task')} ({source}{of}), fine-tuned on them; on "
-        f"nothing else."
-    ]
-
-
-def licences(f: Facts) -> str:
-    """The licences of text, teacher and model as the user stated them; what this project generated
-    itself is said to be that."""
-    from_nothing = not f.p["teacher"] or bool(f.teachers) and not isinstance(f.teachers[-1], str)
-    text = "generated by this project, in its toy languages" if f.toy else NOT_STATED
-    teacher = (
-        "trained from nothing by this project, on the text above" if from_nothing else NOT_STATED
-    )
-    known = {
-        "Text": f.licences.get("text", text),
-        "This model": f.licences.get("model", NOT_STATED),
-    }
-    if f.teachers:
-        known[f.role[0].upper() + f.role[1:]] = f.licences.get("teacher", teacher)
-    told = (
-        "What is not this project's own has the licence that its user stated, under `licences` in "
-        "the scale's file. "
-        "Nothing checks it, and nothing is concluded from one licence about another."
-    )
-    return told + "\n\n" + bullets(f"{name}: {plain(value)}" for name, value in known.items())
-
-
-def cite(f: Facts) -> str:
-    """The document that the scenario is from, as far as it says itself what it is."""
-    source = str(f.about.get("source", ""))
-    if source not in papers.sources():
-        return "The model is of no scenario of a document."
-    document = papers.sources()[source]
-    date = f"{plain(document['date'])}." if "date" in document else "(The document states no date.)"
-    return (
-        f"The scenario is from, or stands beside those of, document {source} of this project:\n\n"
-        f"> {plain(document['authors'])}. *{plain(document['title'])}*. {date}\n\n"
-        "Cite it for the idea. The model and its numbers are not the document's: they are a rerun "
-        "of the scenario."
-    )
-
-
-def again(f: Facts) -> str:
-    """The command that makes the model once more, and every parameter of its stage."""
-    values = {key: _private(value) for key, value in f.p.items() if key != "output_dir"}
-    whole = block(yaml.safe_dump(values, allow_unicode=True, sort_keys=False), "yaml")
-    if not f.study:
-        command = (
-            f"papermill notebooks/{NOTEBOOKS[f.found['stage']]}.ipynb outputs/again.ipynb "
-            f"-f parameters.yaml"
-        )
-        return f"{block(command)}\n\nwith these lines in `parameters.yaml`:\n\n{whole}"
-    data = " DATA_DIR=/path/to/folder" if any("path" in source for source in f.sources) else ""
-    hub = any(_on_hub(teacher) for teacher in f.teachers) or any(
-        source["kind"] == "hub" for source in f.sources
-    )
-    needs = " (with what it needs from the hub)" if hub else ""
-    command = block(f"make report SCALE={f.scale} STUDIES={f.study}{data}")
-    return (
-        f"{command}\n\nmakes it, with all other models of the study{needs}. Every parameter of "
-        f"its stage:\n\n{whole}"
-    )
-
-
-def _private(value):
-    """A parameter; of a path outside of the project only its last part."""
-    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
-
-
-LATENCY = (
-    "Latency: median of the encoder alone on one sequence of 64 tokens, one CPU thread, the "
-    "models taking turns."
-)
-NOT_YET = (
-    "Not measured yet: the model has not been fine-tuned, or the report has not been made since."
-)
-COLUMNS = ("task", "language", "metric", "this model")
-
-
-def results(f: Facts) -> str:
-    """Scores with intervals beside the teacher's, and what it knows of held-out text."""
-    return "\n\n".join([_scores(f) if f.scored else NOT_YET, _knowledge(f)])
-
-
-def _scores(f: Facts) -> str:
-    theirs = dict(by_task(f.teachers_scores)) if f.teachers_scores is not None else {}
-    rows = []
-    for (task, language, metric), own in by_task(f.scores):
-        row = [code(task), code(language), plain(metric), _interval(own)]
-        other = theirs.get((task, language, metric))
-        beside = (
-            ["–", "–"]
-            if other is None
-            else [_interval(other), with_interval(paired_difference(own, other))]
-        )
-        rows.append(row + beside if theirs else row)
-    p = f.finetuned
-    epochs = {
-        p["per_task"].get(task, {}).get("epochs", p["epochs"]) for task in f.scores["task"].unique()
-    }
-    note = (
-        f"Percent, after the last of {' or '.join(map(str, sorted(epochs)))} epochs of "
-        f"fine-tuning: mean over "
-        f"{number_of(f.scores['seed'].nunique(), 'seed')} and, in brackets, its 95 % t interval. "
-        f"The intervals say how far "
-        "another fine-tuning of the same weights would move, not another pretraining."
-    )
-    if not theirs:
-        return f"{note}\n\n{table(COLUMNS, rows)}"
-    against = (f"{f.role}, {code(name_of(f.teachers[0]))}", "difference")
-    return f"{note} The difference is paired by seed.\n\n{table((*COLUMNS, *against), rows)}"
-
-
-def by_task(scores: pd.DataFrame) -> list[tuple[tuple[str, str, str], pd.Series]]:
-    """The values by seed of every task, language and metric, in the order of the rows."""
-    groups = scores.groupby(["task", "language", "metric"], sort=False)
-    return [(key, rows.set_index("seed")["value"]) for key, rows in groups]
-
-
-def _interval(values: pd.Series) -> str:
-    i = interval(values)
-    return f"{i.mean:.1f} [{i.low:.1f}, {i.high:.1f}]" if len(values) > 1 else f"{i.mean:.1f}"
-
-
-def _knowledge(f: Facts) -> str:
-    named = {"before training": "before", "this model": "after", "its teacher": "teacher"}
-    known = {
-        name: f.found[key]
-        for name, key in named.items()
-        if f.found.get(key) and (f.trained or key != "before")
-    }
-    rows = [
-        [name, f"{one['mlm_accuracy']:.1f}", f"{one['mlm_loss']:.2f}"]
-        for name, one in known.items()
-    ]
-    positions = f.found["after"]["positions"]
-    asked = (
-        f"On {positions:,} masked tokens of text held out of {code(f.text.name)}: percent "
-        f"right, and loss in nats."
-    )
-    return f"{asked}\n\n{table(('', 'right, %', 'loss'), rows)}"
-
-
-def sizes(f: Facts) -> str:
-    """Parameters, size and latency, beside the teacher's."""
-    costs = {"this model": f.cost or f.found["summary"]}
-    if f.teachers_cost:
-        costs[f"{f.role}, {code(name_of(f.teachers[0]))}"] = f.teachers_cost
-    rows = [
-        [
-            name,
-            f"{int(one['parameters']):,}",
-            f"{one['size_mib']:.2f}",
-            _latency(one.get("latency_s")),
-        ]
-        for name, one in costs.items()
-    ]
-    shape = (
-        f"{number_of(f.config['num_hidden_layers'], 'layer')} of {f.config['hidden_size']} "
-        f"dimensions and "
-        f"{number_of(f.config['num_attention_heads'], 'attention head')}, a vocabulary of "
-        f"{f.config['vocab_size']:,} "
-        f"tokens, {f.config['max_position_embeddings']} positions; fp32."
-    )
-    return f"{shape}\n\n{table(('', 'parameters', 'MiB', 'latency, ms'), rows)}\n\n{LATENCY}"
-
-
-def _latency(seconds) -> str:
-    return "not measured yet" if seconds is None or pd.isna(seconds) else f"{1000 * seconds:.2f}"
-
-
-SHOWN = 6
-"""Sources that a card lists; of more it says how many there are."""
 LAYERS = {
     "alternate": "every second layer of its teacher, from layer 0",
     "to_top": "every second layer of its teacher, in the upper half one higher",
 }
-FORMATS = {"no": "fp32", "auto": "the fastest on that machine, measured"}
+PRECISIONS = {"no": "fp32", "auto": "the fastest on that machine, measured"}
 MAPPINGS = {
     "adjacent": "a layer's target is the mean of neighbouring layers of the teacher's",
     "uniform": "a layer's target is one of the teacher's, evenly spaced",
     "top": "a layer's target is the teacher's layer as far from the top",
     "skip": "a layer's target is one of the teacher's, evenly spaced, and the last has none",
 }
-
-
-# ---------------------------------------------------------------------------------- how it was made
-
-
-def made(f: Facts) -> str:
-    """How the model came about: a table of what it starts from, what it minimised, on how much, at
-    what cost."""
-    p, summary = f.p, f.found["summary"]
-    rows = {"made by": _made_by(f), "starts from": _start(f)}
-    if f.teachers:
-        rows[f.role] = " ← ".join(_teacher(teacher) for teacher in f.teachers)
-    rows["minimises"] = _losses(f) if f.trained else "nothing: it is published as it starts"
-    if f.trained:
-        seconds = summary["train_seconds"]
-        rows |= {
-            "text": code(f.text.name)
-            + (f", section {p['section']}" if p.get("section") else "")
-            + ", see below",
-            "steps": f"{summary['steps']:,} of {p['batch_size']} sequences",
-            "tokens seen": f"{summary['tokens_seen']:,}, {summary['tokens_per_parameter']:.2f} "
-            f"for each parameter",
-            "masked": _masking(p),
-            "learning rate": f"{p['learning_rate']:g}, {p['schedule']} after a warmup over "
-            f"{100 * p['warmup']:g} % of the steps",
-            "optimizer": _optimizer(p),
-            "number format": FORMATS.get(p["precision"], p["precision"]),
-            "time": f"{clock(seconds)} of training ({seconds / 3600:.3g} hours){_beside(p)}",
-        }
-    rows |= {"seed": str(p["seed"]), "machine": _machine(f.found["machine"], p["threads"])}
-    rows["versions"] = plain(
-        ", ".join(f"{name} {number}" for name, number in f.found["versions"].items())
-    )
-    return table(("", ""), rows.items())
-
-
-def _made_by(f: Facts) -> str:
-    if not f.study:
-        return f"a stage run by hand, {code(f.found['stage'])}"
-    title = f" ({plain(f.about['title'])})" if f.about.get("title") else ""
-    scale = DATA.get(f.scale, "a scale of the user's own")
-    return (
-        f"scenario {code(f.scenario)} of the study {code(f.study)}{title}, scale "
-        f"{code(f.scale)}: {scale}"
-    )
-
-
-def _start(f: Facts) -> str:
-    p = f.p
-    if f.found["stage"] == "cascade_ta":
-        frozen = "; the embeddings stay as they are" if p["freeze_embeddings"] and f.trained else ""
-        return f"its teacher's lowest {p['layers']} layers, embeddings and head{frozen}"
-    if f.found["stage"] == "teacher_continuation":
-        if p["teacher"]:
-            return "all of the model it continues"
-        grown = f"; {p['grow_from_layers']} layers trained first, then copied ({p['grow_by']})"
-        return "random weights" + grown * bool(p["grow_from_layers"])
-    if p["init"] == "random":
-        return (
-            f"random weights; {number_of(f.config['num_hidden_layers'], 'layer')} of its "
-            f"teacher's shape"
-        )
-    layers = p["student_layers"]
-    named = isinstance(layers, str)
-    chosen = (
-        LAYERS[layers]
-        if named
-        else f"its teacher's layers {', '.join(map(str, layers))} (counted from 0)"
-    )
-    return f"{chosen}; the teacher's embeddings and head"
-
-
-def _on_hub(teacher: dict | str) -> bool:
-    return isinstance(teacher, str) and ModelRef(teacher).on_hub
-
-
-def _teacher(teacher: dict | str) -> str:
-    """A teacher by its name, with what is known of it."""
-    if isinstance(teacher, str):
-        return (
-            f"{code(name_of(teacher))}, "
-            f"{'from the hub' if _on_hub(teacher) else 'from a folder of the user'}"
-        )
-    summary = teacher["summary"]
-    nothing = "" if teacher["parameters"]["teacher"] else ", trained from nothing"
-    return (
-        f"{code(name_of(teacher))} ({number_of(summary['layers'], 'layer')}, "
-        f"{summary['parameters']:,} parameters{nothing})"
-    )
-
-
-def _losses(f: Facts) -> str:
-    p = f.p
-    if f.found["stage"] == "teacher_continuation":
-        return "the cross-entropy of the masked tokens"
-    where = {"all": "all positions", "masked": "the masked positions"}[p.get("positions", "all")]
-    names = {
-        "soft": f"soft targets (T² · KL from the teacher to the student, T = "
-        f"{p['temperature']:g}, at {where})",
-        "mlm": "cross-entropy of the masked tokens",
-        "cosine": "cosine distance of the last hidden states",
-        "hidden": "squared error of the hidden outputs",
-        "attention": "squared error of the attention maps",
-    }
-    terms = [
-        f"{p[f'weight_{name}']:g} × {said}"
-        for name, said in names.items()
-        if p.get(f"weight_{name}")
-    ]
-    matched = (
-        f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"
-        if "mapping" in p
-        else ""
-    )
-    return " + ".join(terms) + matched
-
-
-def _masking(p: dict) -> str:
-    share = f"{100 * p['mask_probability']:g} %"
-    return (
-        f"{share} of the {'words' if p['whole_words'] else 'tokens'}"
-        if p["mask_probability"]
-        else "nothing"
-    )
-
-
-def _optimizer(p: dict) -> str:
-    clip = f"gradient norm clipped at {p['clip_norm']:g}" if p["clip_norm"] else "no clipping"
-    return (
-        f"AdamW, β {p['adam_beta1']:g} and {p['adam_beta2']:g}, ε {p['adam_epsilon']:g}, weight "
-        f"decay {p['weight_decay']:g}, " + clip
-    )
-
-
-def _beside(p: dict) -> str:
-    return (
-        ", on one pass of the teacher with other students"
-        if p.get("beside") or p.get("trained_in")
-        else ""
-    )
-
-
-def _machine(box: dict, threads: int) -> str:
-    used = number_of(threads, "thread") if threads else "all threads"
-    return plain(
-        f"{number_of(box['cores'], 'core')} of {box['cpu']}, "
-        f"{used}{', ' + box['gpu'] if box['gpu'] else ''}"
-    )
-
-
-# ----------------------------------------------------------------------------------------- the text
-
-
-def text(f: Facts) -> str:
-    """What it was trained on, and what the models before it in its line were."""
-    own = "Its text" if f.found["stage"] == "teacher_continuation" else "Its transfer set"
-    parts = (
-        [f"{own}, {code(f.text.name)}:", _text(f.text)]
-        if f.trained
-        else ["It was itself trained on nothing."]
-    )
-    for name, read in f.texts.items():
-        if f.trained and read == f.text:
-            parts.append(f"{code(name)}, before it, was trained on the same text.")
-        else:
-            parts += [f"{code(name)}, before it, was trained on {code(read.name)}:", _text(read)]
-    return "\n\n".join(parts)
-
-
-def _text(read: Text) -> str:
-    if read.statistics is None:
-        return bullets(["where it comes from is not recorded"])
-    items = [_source(source) for source in read.sources[:SHOWN]]
-    if len(read.sources) > SHOWN:
-        items.append(f"{len(read.sources) - SHOWN} more sources of the kind")
-    found, made_of_it = (
-        read.statistics,
-        [plain(f"then {'; then '.join(read.made)}")] if read.made else [],
-    )
-    longest = found["tokens_per_sequence"]["max"]
-    size = (
-        f"in all {found['sequences']:,} sequences and {found['tokens']:,} tokens; the longest "
-        f"sequence has {longest}"
-    )
-    return bullets([*items, *made_of_it, size])
-
-
-def _source(source: dict) -> str:
-    """A source of text as a card names it: of a path only the last part, the rest is nobody's
-    business."""
-    named = f", language {code(source['language'])}" if source.get("language") else ""
-    if source["kind"] == "toy":
-        made = (
-            f"{source['lines']:,} lines of {code(source['corpus'])} in the toy language "
-            f"{code(source['language'])}"
-        )
-        return f"{made}, generated by this project"
-    if source["kind"] == "hub":
-        parts = [
-            f"{key} {code(source[key])}"
-            for key in ("config", "split", "revision")
-            if source.get(key)
-        ]
-        return f"{code(source['dataset'])} from the hub, {', '.join(parts)}{named}"
-    part = source.get("share_to", 1) - source.get("share_from", 0)
-    share = f", {100 * part:.0f} % of it" if part < 1 else ""
-    return f"{code(source['path'].rstrip('/').rpartition('/')[2])}, the user's own{share}{named}"
-
-
-USE = """\
-from transformers import pipeline
-
-guess = pipeline("fill-mask", "path/of/this/folder")
-guess(f"… {guess.tokenizer.mask_token} …")"""
-KINDS = {
+HUB_TASKS = {
     "classification": "text-classification",
     "regression": "text-classification",
     "span": "question-answering",
@@ -516,197 +58,431 @@ ARTIFICIAL = "art"
 """The code of ISO 639-2 for artificial languages."""
 
 
-def card(f: Facts) -> str:
-    """The whole card: YAML front matter of the hub's model cards, then a section for everything a
-    reader asks."""
-    what = {
-        "distillation": "a student",
-        "cascade_ta": "a teacher assistant, one hop of a cascade",
-        "teacher_continuation": f"a teacher, "
-        f"{'continued' if f.p['teacher'] else 'trained from nothing'}",
-    }[f.found["stage"]]
-    sections = {
-        "Use": block(USE, "python"),
-        "How it was made": made(f),
-        "Text": text(f),
-        "Results": results(f),
-        "Size and speed": sizes(f),
-        "Limits": limits(f),
-        "Licences": licences(f),
-        "How to cite": cite(f),
-        "How to make it again": again(f),
-    }
-    opening = (
-        f"# {plain(name(f))}\n\nA masked language model of BERT's kind: {what}. Made by "
-        f"*Distilling BERT: a reproducible "
-        "report*; this card is generated from what the run recorded."
-    )
-    front = yaml.safe_dump(front_matter(f), allow_unicode=True, sort_keys=False, width=120)
-    parts = [
-        f"---\n{front}---",
-        opening,
-        *(f"## {title}\n\n{body}" for title, body in sections.items()),
-    ]
-    return "\n\n".join(parts) + "\n"
+# ------------------------------------------------------------------------------ writing the cards
 
 
-def name(f: Facts) -> str:
-    """What the model is called: study, scenario and scale, or its folder where it is of none."""
-    return f"{f.study}-{f.scenario}-{f.scale}" if f.study else Path(f.p["output_dir"]).name
+def write(folder: Path, result: dict, **measured) -> Path:
+    """Write the card of the model in `folder`, whole or not at all; returns its path.
 
-
-def front_matter(f: Facts) -> dict:
-    """The metadata that the hub reads. A key without a value that is known is left out; an unstated
-    licence is `unknown`."""
-    from huggingface_hub import ModelCardData
-
-    codes = (
-        [ARTIFICIAL] if f.toy else [one for one in f.languages if re.fullmatch("[a-z]{2,3}", one)]
-    )
-    base = [teacher for teacher in f.teachers if _on_hub(teacher)]
-    datasets = [source["dataset"] for source in f.sources if source["kind"] == "hub"]
-    results = _hub_results(f)
-    data = ModelCardData(
-        language=codes or None,
-        **_licence(f.licences.get("model", "")),
-        library_name="transformers",
-        pipeline_tag="fill-mask",
-        tags=_tags(f),
-        base_model=base or None,
-        datasets=[name for name in dict.fromkeys(datasets) if ModelRef(name).on_hub] or None,
-        eval_results=results or None,
-        model_name=name(f) if results else None,
-    )
-    return data.to_dict()
-
-
-def _licence(stated: str) -> dict[str, str]:
-    """A licence as the hub takes it: an identifier of its kind, or a name beside `other`."""
-    if not stated:
-        return {"license": "unknown"}
-    return (
-        {"license": stated}
-        if re.fullmatch("[a-z0-9.-]+", stated)
-        else {"license": "other", "license_name": stated}
-    )
-
-
-def _tags(f: Facts) -> list[str]:
-    how = {
-        "distillation": ["knowledge-distillation"],
-        "cascade_ta": ["knowledge-distillation", "teacher-assistant"],
-    }
-    toy = ["toy-language"] if f.toy else []
-    return ["bert", *how.get(f.found["stage"], []), *toy, *filter(None, (f.study, f.scenario))]
-
-
-def _hub_results(f: Facts) -> list:
-    """The results for the hub's model-index: percent, with the interval and the number of seeds
-    beside each."""
-    from huggingface_hub import EvalResult
-
-    found = []
-    for (task, language, metric), values in by_task(f.scores) if f.scored else []:
-        known, source = TASKS[task], f.finetuned["task_source"]
-        i = interval(values)
-        ends = {"interval_95": [round(i.low, 2), round(i.high, 2)]} if len(values) > 1 else {}
-        found.append(
-            EvalResult(
-                task_type=KINDS[known.kind],
-                dataset_name=f"{task}, {language}",
-                dataset_type=known.hub if source == "hub" else f"{source}/{task}",
-                dataset_split=known.validations[0][0],
-                dataset_config=(language if known.languages else known.config) or None
-                if source == "hub"
-                else None,
-                metric_type=metric,
-                metric_name=f"{metric}, percent",
-                metric_value=round(i.mean, 2),
-                metric_args={"seeds": len(values), **ends},
-            )
-        )
-    return found
-
-
-# ---------------------------------------------------------------------------- from results to files
-
-
-def write(folder: Path, found: dict, **results) -> Path:
-    """Write the card of the model in `folder`; `results` as for card_facts.facts. Appears whole or
-    not at all."""
-    text, path = card(facts(folder, found, **results)), folder / "README.md"
+    result: the result.json of the stage that made the model; measured: see `details`.
+    """
+    text, path = card(folder, result, **measured), folder / "README.md"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        aside = path.with_name("README.md.writing")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        with whole(path) as file:
+            file.write(text.encode())
     return path
 
 
 def write_all(
     gathered: Gathered, final: pd.DataFrame, efficiency: pd.DataFrame, analysis: str
 ) -> str:
-    """Write the cards of all models of a scale once more, with their results; returns a sentence
-    that says so.
+    """Write the cards of all models of a scale again, with their results; returns a message.
 
-    `final`: rows of results.csv after the last epoch; `efficiency`: rows with latencies. Only the
-    scale's own analysis, which publishes to the folder `analysis`, does: a notebook run by hand
-    leaves them as they are. A model that is being made anew meanwhile is left to its stage.
+    final: rows of results.csv after the last epoch; efficiency: rows with latencies. Only the
+    scale's own analysis, which publishes to the folder `analysis`, writes cards: a notebook run by
+    hand does not. A model that is being trained again at the moment is left to its stage.
     """
     if places.ROOT / analysis != gathered.folder / "analysis":
         return "The model cards are left as they are: this is a notebook run by hand."
-    tuned = {
-        one["parameters"]["model"]: key
-        for key, one in gathered.stages.items()
-        if key[2] == "finetune"
+    finetunings = {
+        result["parameters"]["model"]: (study, scenario)
+        for (study, scenario, kind), result in gathered.stages.items()
+        if kind == "finetune"
     }
     written = 0
-    for _, found in gathered.alone():
-        folder = places.ROOT / found["parameters"]["output_dir"] / "model"
-        if (
-            found["stage"] in TRAINED
-            and (folder / "config.json").is_file()
-            and _still(folder.parent, found)
-        ):
-            write(folder, found, **_results(gathered, found, tuned, final, efficiency))
+    for _, result in gathered.alone():
+        stage = places.ROOT / result["parameters"]["output_dir"]
+        is_model = result["stage"] in TRAINED and (stage / "model" / "config.json").is_file()
+        if is_model and _unchanged(stage / "result.json", result):
+            measured = _measured(gathered, result, finetunings, final, efficiency)
+            write(stage / "model", result, **measured)
             written += 1
-    return (
-        f"{number_of(written, 'model card')} written with these results: `README.md` in the "
-        f"folder of each model."
+    cards = number_of(written, "model card")
+    return f"{cards} written with these results: `README.md` in the folder of each model."
+
+
+def _unchanged(path: Path, result: dict) -> bool:
+    """Whether the file holds this result. Compared as text, because NaN is not equal to itself."""
+    if not path.is_file():
+        return False
+    return json.dumps(json.loads(path.read_text(encoding="utf-8"))) == json.dumps(result)
+
+
+def _measured(gathered, result, finetunings, final, efficiency) -> dict:
+    """The measurements of a model and of its teacher, as `details` takes them."""
+
+    def rows(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+        study, scenario = finetunings.get(model, ("", ""))
+        return frame[(frame["study"] == study) & (frame["scenario"] == scenario)]
+
+    def cost(model: str) -> dict:
+        found = rows(efficiency, model)
+        return found.iloc[0].to_dict() if len(found) else {}
+
+    model, teacher = f"{result['parameters']['output_dir']}/model", result["parameters"]["teacher"]
+    finetuned = {}
+    if model in finetunings:
+        finetuned = gathered.stages[*finetunings[model], "finetune"]["parameters"]
+    return {
+        "finetuned": finetuned,
+        "scores": rows(final, model),
+        "teacher_scores": rows(final, teacher),
+        "cost": cost(model),
+        "teacher_cost": cost(teacher),
+    }
+
+
+def card(folder: Path, result: dict, **measured) -> str:
+    """The card as text: the hub's YAML front matter, then the sections of the template."""
+    from huggingface_hub import ModelCard
+
+    values = details(folder, result, **measured)
+    functions = {
+        "plain": plain,
+        "code": code,
+        "block": block,
+        "clock": clock,
+        "counted": number_of,
+        "describe_source": describe_source,
+        "missing": lambda value: value is None or pd.isna(value),
+    }
+    front = front_matter(values, measured.get("scores"))
+    return ModelCard.from_template(front, str(TEMPLATE), **functions, **values).content
+
+
+# ------------------------------------------------------------------------ where a model comes from
+
+
+def read_result(folder: str | Path) -> dict | None:
+    """The result of the stage that published to `folder` (relative to the checkout), or None."""
+    path = places.ROOT / folder / "result.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def text_of(corpus: str) -> dict:
+    """Where the words of a prepared corpus come from.
+
+    Returns name; sources (lib.data.sources.Source, as parameters), of the corpus that this one is
+    sampled from, if it is; steps: what was done to them; statistics; languages; noise: what
+    makes it unnatural text, or "". Everything but the name is empty without a result of its stage.
+    """
+    path = Path(corpus)
+    name = path.parent.name.removeprefix("corpus_") if path.name == "data_prep" else path.name
+    text = {"name": name, "sources": [], "steps": [], "languages": [], "noise": ""}
+    result = read_result(corpus)
+    if result is None:
+        return text | {"statistics": None}
+    p, text["statistics"] = result["parameters"], result["statistics"]
+    if p["sample_of"]:
+        whole_text = text_of(p["sample_of"])
+        share = f"a random sample of {100 * p['share']:g} % of {whole_text['name']}"
+        noise = NOISE.get(p["composition"])
+        text["steps"] = [*whole_text["steps"], *[share] * (p["share"] < 1), *filter(None, [noise])]
+        text["sources"], text["languages"] = whole_text["sources"], whole_text["languages"]
+        return text | {"noise": noise or whole_text["noise"]}
+    text["sources"] = p["sources"]
+    if p["sampling_exponent"] is not None or p["sampling_target"]:
+        text["steps"] = ["lines drawn by language, smaller ones more often than their share"]
+    default = p["language"] if p["sentences"] else ""
+    languages = [source.get("language") or default for source in p["sources"]]
+    return text | {"languages": list(dict.fromkeys(filter(None, languages)))}
+
+
+def teachers_of(result: dict) -> list[dict]:
+    """The teachers of a stage's model, nearest first; none if it was trained from nothing.
+
+    Each has a name, and either the summary of its stage, its text and whether it was itself trained
+    from nothing, or, at the end of the chain, whether it is from the hub (if not, from a folder).
+    """
+    teachers = []
+    while model := result["parameters"]["teacher"]:
+        folder = Path(model)
+        result = read_result(folder.parent) if folder.name == "model" else None
+        if result is None:
+            model = ModelRef(model)
+            return [*teachers, {"name": model.label, "on_hub": model.on_hub}]
+        p = result["parameters"]
+        teachers.append(
+            {
+                "name": scenario_of(p["output_dir"])[2] or Path(p["output_dir"]).name,
+                "summary": result["summary"],
+                "text": text_of(p["corpus"]),
+                "from_nothing": not p["teacher"],
+            }
+        )
+    return teachers
+
+
+def scenario_of(output_dir: str) -> tuple[str, str, str]:
+    """Scale, study and scenario of a stage; three empty strings for one that was run by hand.
+
+    >>> scenario_of("outputs/tiny/herbert/S3/distillation")
+    ('tiny', 'herbert', 'S3')
+    """
+    parts = Path(output_dir).parts
+    planned = len(parts) == 5 and parts[0] == "outputs"
+    return (parts[1], parts[2], parts[3]) if planned else ("", "", "")
+
+
+# ----------------------------------------------------------------------- the template's values
+
+
+def details(
+    folder: Path,
+    result: dict,
+    *,
+    finetuned: dict | None = None,
+    scores: pd.DataFrame | None = None,
+    teacher_scores: pd.DataFrame | None = None,
+    cost: dict | None = None,
+    teacher_cost: dict | None = None,
+) -> dict:
+    """Everything the template names, for the model in `folder` with its stage's `result`.
+
+    finetuned: the parameters of the fine-tuning; scores: rows of results.csv; cost: a row of
+    efficiency.csv. They are missing before the model has been measured.
+    """
+    p, stage = result["parameters"], result["stage"]
+    scale, study, scenario = scenario_of(p["output_dir"])
+    title = source = ""
+    licences = {}
+    try:
+        if study:
+            files = Study(study, scale, data_dir=None)
+            title, source, licences = files.about.title, files.about.source, files.licences
+    except InputError:
+        pass  # changed while the stage ran: a card without them is better than no model
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    teachers, text, trained = teachers_of(result), text_of(p["corpus"]), bool(result["history"])
+    texts = [text] * trained + [teacher["text"] for teacher in teachers if "text" in teacher]
+    sources = [source for one in texts for source in one["sources"]]
+    known = bool(texts) and all(one["sources"] for one in texts)
+    role = "the model it continues" if stage == "teacher_continuation" else "its teacher"
+    rows = score_rows(scores, teacher_scores)
+    costs = {"this model": cost or result["summary"]}
+    if teacher_cost:
+        costs[f"{role}, {code(teachers[0]['name'])}"] = teacher_cost
+    return {
+        "name": f"{study}-{scenario}-{scale}" if study else Path(p["output_dir"]).name,
+        "kind": {
+            "distillation": "a student",
+            "cascade_ta": "a teacher assistant, one hop of a cascade",
+            "teacher_continuation": "a teacher, "
+            + ("continued" if p["teacher"] else "trained from nothing"),
+        }[stage],
+        **{"p": p, "stage": stage, "scale": scale, "study": study, "scenario": scenario},
+        "title": title,
+        "scale_data": DATA.get(scale, "a scale of the user's own"),
+        "notebook": NOTEBOOKS[stage],
+        "summary": result["summary"],
+        "machine": result["machine"],
+        "versions": ", ".join(f"{name} {number}" for name, number in result["versions"].items()),
+        **{"config": config, "teachers": teachers, "role": role, "text": text},
+        "trained": trained,
+        "start": describe_start(result, config),
+        "losses": describe_losses(result),
+        "precision": PRECISIONS.get(p["precision"], p["precision"]),
+        "languages": list(dict.fromkeys(name for one in texts for name in one["languages"])),
+        "toy": known and all(one["kind"] == "toy" for one in sources),
+        "from_nothing": not teachers or "summary" in teachers[-1],
+        "needs_data_dir": any("path" in one for one in sources),
+        "needs_hub": any(teacher.get("on_hub") for teacher in teachers)
+        or any(one["kind"] == "hub" for one in sources),
+        "hub_datasets": [one["dataset"] for one in sources if one["kind"] == "hub"],
+        **{"licences": licences, "source": source, "document": papers.sources().get(source)},
+        "parameters": yaml.safe_dump(
+            {key: _without_folder(value) for key, value in p.items() if key != "output_dir"},
+            allow_unicode=True,
+            sort_keys=False,
+        ),
+        "scores": rows,
+        "compared": any("teacher" in row for row in rows),
+        "seeds": scores["seed"].nunique() if rows else 0,
+        "finetuned": finetuned or {},
+        "epochs": _epochs(finetuned, rows),
+        "task_source": TASK_SOURCES[finetuned["task_source"]] if rows else "",
+        "knowledge": _knowledge(result, trained),
+        "costs": costs,
+    }
+
+
+def score_rows(scores: pd.DataFrame | None, teacher_scores: pd.DataFrame | None) -> list[dict]:
+    """The table of results: task, language, metric, the model's own score, and, if the teacher was
+    measured on anything, its score and their difference."""
+    if scores is None or scores.empty:
+        return []
+    teacher = {} if teacher_scores is None else dict(by_task(teacher_scores))
+    rows = []
+    for key, own in by_task(scores):
+        row = dict(zip(("task", "language", "metric"), key)) | {"own": _with_ends(own)}
+        if key in teacher:
+            row["teacher"] = _with_ends(teacher[key])
+            row["difference"] = with_interval(paired_difference(own, teacher[key]))
+        elif teacher:
+            row |= {"teacher": "–", "difference": "–"}
+        rows.append(row)
+    return rows
+
+
+def by_task(scores: pd.DataFrame) -> list[tuple[tuple[str, str, str], pd.Series]]:
+    """The values by seed of every task, language and metric, in the order of the rows."""
+    groups = scores.groupby(["task", "language", "metric"], sort=False)
+    return [(key, rows.set_index("seed")["value"]) for key, rows in groups]
+
+
+def _with_ends(values: pd.Series) -> str:
+    mean, low, high = interval(values)
+    return f"{mean:.1f} [{low:.1f}, {high:.1f}]" if len(values) > 1 else f"{mean:.1f}"
+
+
+def _epochs(finetuned: dict | None, rows: list[dict]) -> list[int]:
+    """How many epochs the tasks were fine-tuned for."""
+    if not rows:
+        return []
+    own = [finetuned["per_task"].get(row["task"], {}) for row in rows]
+    return sorted({values.get("epochs", finetuned["epochs"]) for values in own})
+
+
+def _knowledge(result: dict, trained: bool) -> dict[str, dict]:
+    """What the model and its neighbours know of held-out text: label -> measurement."""
+    labels = {"before training": "before", "this model": "after", "its teacher": "teacher"}
+    return {
+        label: result[key]
+        for label, key in labels.items()
+        if result.get(key) and (trained or key != "before")
+    }
+
+
+def _without_folder(value):
+    """A parameter; of a path outside the project only its last part, to keep the rest private."""
+    return Path(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
+
+
+def describe_start(result: dict, config: dict) -> str:
+    """The weights that training started from."""
+    p = result["parameters"]
+    if result["stage"] == "cascade_ta":
+        frozen = p["freeze_embeddings"] and result["history"]
+        start = f"its teacher's lowest {p['layers']} layers, embeddings and head"
+        return start + "; the embeddings stay as they are" * bool(frozen)
+    if result["stage"] == "teacher_continuation":
+        if p["teacher"]:
+            return "all of the model it continues"
+        grown = f"; {p['grow_from_layers']} layers trained first, then copied ({p['grow_by']})"
+        return "random weights" + grown * bool(p["grow_from_layers"])
+    if p["init"] == "random":
+        layers = number_of(config["num_hidden_layers"], "layer")
+        return f"random weights; {layers} of its teacher's shape"
+    layers = p["student_layers"]
+    if not isinstance(layers, str):
+        layers = f"its teacher's layers {', '.join(map(str, layers))} (counted from 0)"
+    return f"{LAYERS.get(layers, layers)}; the teacher's embeddings and head"
+
+
+def describe_losses(result: dict) -> str:
+    """The weighted sum that training minimised."""
+    p = result["parameters"]
+    if result["stage"] == "teacher_continuation":
+        return "the cross-entropy of the masked tokens"
+    losses = {
+        "mlm": "cross-entropy of the masked tokens",
+        "cosine": "cosine distance of the last hidden states",
+        "hidden": "squared error of the hidden outputs",
+        "attention": "squared error of the attention maps",
+    }
+    if p.get("weight_soft"):
+        where = "the masked positions" if p.get("positions") == "masked" else "all positions"
+        soft = f"T² · KL from the teacher to the student, T = {p['temperature']:g}, at {where}"
+        losses = {"soft": f"soft targets ({soft})"} | losses
+    terms = [
+        f"{p[f'weight_{name}']:g} × {loss}"
+        for name, loss in losses.items()
+        if p.get(f"weight_{name}")
+    ]
+    matched = ""
+    if "mapping" in p:
+        matched = f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"
+    return " + ".join(terms) + matched
+
+
+def describe_source(source: dict) -> str:
+    """A source of text as Markdown; of a path only the last part."""
+    language = f", language {code(source['language'])}" if source.get("language") else ""
+    if source["kind"] == "toy":
+        lines = f"{source['lines']:,} lines of {code(source['corpus'])}"
+        toy_language = code(source["language"])
+        return f"{lines} in the toy language {toy_language}, generated by this project"
+    if source["kind"] == "hub":
+        keys = [key for key in ("config", "split", "revision") if source.get(key)]
+        which = ", ".join(f"{key} {code(source[key])}" for key in keys)
+        return f"{code(source['dataset'])} from the hub, {which}{language}"
+    part = source.get("share_to", 1) - source.get("share_from", 0)
+    share = f", {100 * part:.0f} % of it" if part < 1 else ""
+    name = source["path"].rstrip("/").rpartition("/")[2]
+    return f"{code(name)}, the user's own{share}{language}"
+
+
+def block(text: str, language: str = "") -> str:
+    """Lines as a block of code, fenced by more backticks than the text has in a row."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+
+
+# ------------------------------------------------------------------------------- the hub's metadata
+
+
+def front_matter(values: dict, scores: pd.DataFrame | None):
+    """The metadata that the hub reads. Unknown keys are left out; an unstated licence is
+    `unknown`."""
+    from huggingface_hub import ModelCardData
+
+    languages = [name for name in values["languages"] if re.fullmatch("[a-z]{2,3}", name)]
+    licence = values["licences"].get("model", "unknown")
+    if re.fullmatch("[a-z0-9.-]+", licence):
+        licence = {"license": licence}
+    else:  # the hub takes an identifier of its own, or `other` and a name
+        licence = {"license": "other", "license_name": licence}
+    tags = {
+        "distillation": ["knowledge-distillation"],
+        "cascade_ta": ["knowledge-distillation", "teacher-assistant"],
+    }.get(values["stage"], [])
+    tags = ["bert", *tags, *["toy-language"] * values["toy"], values["study"], values["scenario"]]
+    results = hub_results(values, scores)
+    datasets = [name for name in dict.fromkeys(values["hub_datasets"]) if ModelRef(name).on_hub]
+    return ModelCardData(
+        language=([ARTIFICIAL] if values["toy"] else languages) or None,
+        **licence,
+        library_name="transformers",
+        pipeline_tag="fill-mask",
+        tags=list(filter(None, tags)),
+        base_model=[one["name"] for one in values["teachers"] if one.get("on_hub")] or None,
+        datasets=datasets or None,
+        eval_results=results or None,
+        model_name=values["name"] if results else None,
     )
 
 
-def _still(folder: Path, found: dict) -> bool:
-    """Whether a stage's result is the one that was gathered. Compared as text: what is not a number
-    is not equal to itself."""
-    path = folder / "result.json"
-    return path.is_file() and json.dumps(
-        json.loads(path.read_text(encoding="utf-8"))
-    ) == json.dumps(found)
+def hub_results(values: dict, scores: pd.DataFrame | None) -> list:
+    """The results for the hub's model-index: percent, with interval and number of seeds."""
+    from huggingface_hub import EvalResult
 
-
-def _results(
-    gathered: Gathered, found: dict, tuned: dict, final: pd.DataFrame, efficiency: pd.DataFrame
-) -> dict:
-    """Of one model: the parameters of its fine-tuning, its scores and its teacher's, and what both
-    cost."""
-    own, teacher = f"{found['parameters']['output_dir']}/model", found["parameters"]["teacher"]
-
-    def scores(model: str) -> pd.DataFrame | None:
-        if model not in tuned:
-            return None
-        study, scenario, _ = tuned[model]
-        return final[(final["study"] == study) & (final["scenario"] == scenario)]
-
-    def cost(model: str) -> dict:
-        study, scenario, _ = tuned.get(model, ("", "", ""))
-        rows = efficiency[(efficiency["study"] == study) & (efficiency["scenario"] == scenario)]
-        return rows.iloc[0].to_dict() if len(rows) else {}
-
-    finetuned = gathered.stages[tuned[own]]["parameters"] if own in tuned else {}
-    return {
-        "finetuned": finetuned,
-        "scores": scores(own),
-        "teachers_scores": scores(teacher),
-        "cost": cost(own),
-        "teachers_cost": cost(teacher),
-    }
+    results = []
+    for (name, language, metric), seeds in by_task(scores) if values["scores"] else []:
+        task, source = TASKS[name], values["finetuned"]["task_source"]
+        mean, low, high = interval(seeds)
+        ends = {"interval_95": [round(low, 2), round(high, 2)]} if len(seeds) > 1 else {}
+        config = (language if task.languages else task.config) or None
+        results.append(
+            EvalResult(
+                task_type=HUB_TASKS[task.kind],
+                dataset_name=f"{name}, {language}",
+                dataset_type=task.hub if source == "hub" else f"{source}/{name}",
+                dataset_split=task.validations[0][0],
+                dataset_config=config if source == "hub" else None,
+                metric_type=metric,
+                metric_name=f"{metric}, percent",
+                metric_value=round(mean, 2),
+                metric_args={"seeds": len(seeds), **ends},
+            )
+        )
+    return results

@@ -1,6 +1,7 @@
 """Numbers as the report's sentences say them: signs, intervals in brackets, and how far a
 conclusion may go."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -101,3 +102,30 @@ def listed(words: Sequence[str]) -> str:
     """ "a", "a and b", "a, b and c"."""
     *head, last = list(words) or [""]
     return f"{', '.join(head)} and {last}" if head else last
+
+
+# ------------------------------------------------------------------- text from data, as Markdown
+
+
+def plain(text) -> str:
+    """Text in a sentence, an item or a cell of Markdown: on one line, and none of it markup.
+
+    >>> plain("*CC* <b> 1|2")
+    '\\\\*CC\\\\* &lt;b&gt; 1\\\\|2'
+    """
+    line = " ".join(str(text).split())
+    line = re.sub(r"[\\`*_\[\]|~#$]", r"\\\g<0>", line)
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = re.sub(r"^(\d+)([.)])", r"\1\\\2", line)  # no item of a list
+    return re.sub(r"^[-+=]", r"\\\g<0>", line)
+
+
+def code(text) -> str:
+    """A name, a path or a number as inline code; as plain text if it holds a bar, which would end a
+    table's cell."""
+    line = " ".join(str(text).split())
+    if "|" in line or not line:
+        return plain(line)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    padding = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{padding}{line}{padding}{fence}"

@@ -58,13 +58,13 @@ from lib.report.figures import (
     plain_axes,
     thinned,
 )
-from lib.report.markdown import plain
 from lib.report.statistics import interval, paired_differences, pm
 from lib.report.wording import (
     by_side,
     conclusion,
     decided,
     number_of,
+    plain,
     printed,
     signed,
     signed_pm,

@@ -19,10 +19,9 @@ import pandas as pd
 from lib.report import papers, scores
 from lib.report.claims import STUDIES
 from lib.report.figures import DIAMOND, PAPER, ink, literal, plain_axes, spread
-from lib.report.markdown import plain
 from lib.report.scores import MEAN
 from lib.report.statistics import interval, paired_differences
-from lib.report.wording import decided, number_of, with_interval
+from lib.report.wording import decided, number_of, plain, with_interval
 from lib.studies import ablation, cascade
 from lib.studies.herbert import herbert_scores
 

@@ -16,8 +16,9 @@ from lib.common.errors import InputError
 from lib.plan import plan
 from lib.plan import study as plan_study
 from lib.plan.stages import validate
-from lib.report import card, lineage, markdown, results
+from lib.report import card, results
 from lib.report.statistics import interval, paired_difference
+from lib.report.wording import code, plain
 from lib.runner import stage
 from tests.helpers.made_up import RESULTS
 
@@ -501,12 +502,12 @@ def test_a_licence_changes_no_stage(own_params):
 )
 def test_markdown_shows_what_it_is_given(text):
     line = " ".join(text.split())
-    for shown in (markdown.plain(text), markdown.code(text)):
+    for shown in (plain(text), code(text)):
         assert seen(shown) == line
-        assert seen(markdown.table(("a", "b"), [("c", shown)])) == f"a b c {line}"
-        assert seen(markdown.bullets([shown])) == line
-    assert seen(markdown.block("a ``` b\n````")) == "a ``` b ````"
+        assert seen(f"| a | b |\n| --- | --- |\n| c | {shown} |") == f"a b c {line}"
+        assert seen(f"- {shown}") == line
+    assert seen(card.block("a ``` b\n````")) == "a ``` b ````"
 
 
 def test_every_scale_of_the_project_is_described():
-    assert set(plan_study.DATA) >= {"smoke", "tiny", "local", "paper"} and lineage.facts
+    assert set(plan_study.DATA) >= {"smoke", "tiny", "local", "paper"}

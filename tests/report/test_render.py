@@ -9,9 +9,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib.common.errors import InputError
-from lib.report.markdown import plain
 from lib.report.page import pdf, render, show
-from lib.report.wording import printed
+from lib.report.wording import plain, printed
 
 FORMULAS = r"""## The loss
 
