@@ -1,27 +1,27 @@
-"""The exceptions a user is meant to see: each is one line, also in a notebook."""
+"""The exceptions that a user is meant to see. Each is one line, also in a notebook."""
 
 
 def _one_line(error: BaseException) -> list[str]:
-    # IPython asks for this method first, so a notebook shows the one line and no wall of frames.
+    # IPython calls this method where there is one, and shows its lines instead of a traceback.
     return [f"{type(error).__name__}: {error}"]
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong. The message is one line: the file, the key, and what is
-    allowed."""
+    """Something that the user gave is wrong. The message is one line: the file, the key, and what
+    is allowed."""
 
     _render_traceback_ = _one_line
 
 
 class Stopped(KeyboardInterrupt):
-    """A training was asked to stop, by Ctrl-C or a cluster's cancel. The message says after which
-    step, and what becomes of it."""
+    """A training was asked to stop, by Ctrl-C or by a cluster. The message says after which step,
+    and how it continues."""
 
     _render_traceback_ = _one_line
 
 
 class Diverged(FloatingPointError):
-    """The loss, a gradient or a weight is no number any more, or the loss exploded: step, batch and
-    last good checkpoint."""
+    """The loss, a gradient or a weight is not finite, or the loss exploded. The message says the
+    step, the batch and the last good checkpoint."""
 
     _render_traceback_ = _one_line

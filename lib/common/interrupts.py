@@ -1,89 +1,89 @@
-"""Ctrl-C and a cluster's cancel: a stage passes them on to its kernel, a training finishes its step
-and keeps a checkpoint."""
+"""Ctrl-C and a cluster's cancel: a stage forwards them to its kernel, and a training finishes its
+step and writes a checkpoint."""
 
+import ctypes
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SIGNALS = (
-    signal.SIGINT,
-    signal.SIGTERM,
-    signal.SIGHUP,
-)  # where they are not ignored: nohup ignores the last
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = 2.0
-"""Seconds after which a signal is a second request. One cancel may arrive twice: by itself, and
-passed on by others."""
+"""Seconds after which a signal counts as a second request. One cancel may arrive twice: directly,
+and forwarded by another process."""
 
 
 @contextmanager
-def noted() -> Iterator[list[int]]:
-    """Within, these signals end nothing: their numbers are added to the list that is yielded.
-    Python handles signals in the main thread alone; in another one the list stays empty."""
-    asked: list[int] = []
+def deferred(on_first: Callable[[], None] = lambda: None) -> Iterator[list[int]]:
+    """Within, signals end nothing: their numbers are added to the list that is yielded. The first
+    one calls `on_first`. Python handles signals in the main thread only; in another one the list
+    stays empty."""
+    received: list[int] = []
+
+    def handle(number: int, _) -> None:
+        received.append(number)
+        if len(received) == 1:
+            on_first()
+
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield received
         return
-    with _handled(lambda number, _: asked.append(number)):
-        yield asked
+    with _handler(handle):
+        yield received
 
 
 @contextmanager
-def told(stop: Callable[[], None]) -> Iterator[list[int]]:
-    """Within, the first of these signals calls `stop`, and is the one in the list that is yielded;
-    those after it do nothing. In another thread than the main one, none does."""
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def once(number: int, _) -> None:
-        if not asked:
-            asked.append(number)
-            stop()
-
-    with _handled(once):
-        yield asked
-
-
-@contextmanager
-def passed_on(interrupt: Callable[[], None], every: float = 0.5) -> Iterator[list[float]]:
-    """Within, each of these signals calls `interrupt`, again and again: a kernel between two cells
-    does not hear it. Yields the list of when they came. A second request raises KeyboardInterrupt:
-    whoever asks twice does not want to wait."""
-    asked: list[float] = []
-    over = threading.Event()
+def forwarded(interrupt: Callable[[], None], every: float = 0.5) -> Iterator[list[float]]:
+    """Within, each signal calls `interrupt`, repeatedly: a kernel between two cells would miss a
+    single one. Yields the list of the times at which signals came. A second request raises
+    KeyboardInterrupt, to stop at once."""
+    times: list[float] = []
+    finished = threading.Event()
 
     def repeat() -> None:
-        while not over.wait(every):
-            if asked:
+        while not finished.wait(every):
+            if times:
                 interrupt()
 
-    def ask(*_) -> None:
-        asked.append(time.monotonic())
-        if asked[-1] - asked[0] > AGAIN:
+    def handle(*_) -> None:
+        times.append(time.monotonic())
+        if times[-1] - times[0] > AGAIN:
             raise KeyboardInterrupt
         interrupt()
 
     repeating = threading.Thread(target=repeat, daemon=True)
     repeating.start()
     try:
-        with _handled(ask):
-            yield asked
+        with _handler(handle):
+            yield times
     finally:
-        over.set()
+        finished.set()
         repeating.join()
 
 
+def set_handler(handler: Callable) -> None:
+    """Handle the signals with `handler`, except those that are ignored: nohup ignores SIGHUP."""
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 @contextmanager
-def _handled(by: Callable) -> Iterator[None]:
+def _handler(handler: Callable) -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    mine = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     try:
-        for number in mine:
-            signal.signal(number, by)
+        set_handler(handler)
         yield
     finally:
-        for number in mine:
-            signal.signal(number, before[number])
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Let this process get a signal when its parent ends, even if the parent was killed. Linux
+    only; elsewhere it does nothing."""
+    if sys.platform == "linux":
+        PR_SET_PDEATHSIG = 1  # sys/prctl.h
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)

@@ -1,47 +1,36 @@
-"""common.machine"""
+"""What a result records of the machine and the libraries it was computed with."""
 
 import os
 import platform
 import resource
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+LIBRARIES = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
+
 
 def peak_memory_mib() -> float:
-    """The most memory this process has held so far, or one that it has started and seen end, in
-    MiB."""
-    return (
-        max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        / 1024
-    )
+    """The peak memory of this process, or of one that it started and that has ended, in MiB."""
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(process).ru_maxrss for process in processes) / 1024
 
 
 def machine() -> dict[str, Any]:
-    """What this ran on."""
-    name = platform.processor() or platform.machine()
+    """The keys cpu, cores, system and gpu (empty where PyTorch is not loaded or sees none)."""
+    cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        models = [
-            line.split(":", 1)[1].strip()
-            for line in info.read_text().splitlines()
-            if line.startswith("model name")
-        ]
-        name = models[0] if models else name
-    return {"cpu": name, "cores": os.cpu_count(), "system": platform.system(), "gpu": _gpu()}
-
-
-def _gpu() -> str:
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
     torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else ""
+    gpu = torch.cuda.get_device_name(0) if torch and torch.cuda.is_available() else ""
+    return {"cpu": cpu, "cores": os.cpu_count(), "system": platform.system(), "gpu": gpu}
 
 
 def versions() -> dict[str, str]:
-    """Python and the libraries results depend on."""
-    from importlib.metadata import version
-
-    names = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    """The versions of Python and of the libraries that results depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}

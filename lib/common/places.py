@@ -1,5 +1,5 @@
-"""Where a user's files are: on disk, or at an address such as s3://bucket/folder, which fsspec
-reads and writes."""
+"""The user's files: on disk, or in a store with an address such as s3://bucket/folder, which is
+read and written through fsspec."""
 
 import glob
 import io
@@ -11,39 +11,34 @@ from typing import BinaryIO
 from lib.common.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-"""The checkout. Relative paths in parameter files start here, wherever a notebook was started. Read
-it as `places.ROOT`, never by a copy of the name, so that a test can point the whole library
-elsewhere."""
+"""The checkout. Relative paths in parameter files start here, whatever the working folder. Always
+read it as `places.ROOT`, never as a copy of the name, so that tests can replace it."""
 
 
-def is_address(given: str | Path) -> bool:
-    """Whether a file or folder is not simply on disk: `protocol://…`."""
-    return "://" in str(given)
+def is_address(name: str | Path) -> bool:
+    """Whether a file or folder is in a store: `protocol://…`."""
+    return "://" in str(name)
 
 
-def place(given: str) -> Path:
-    """A file or folder. On disk, a relative path starts at the checkout; an address gives an object
-    with pathlib's methods.
-
-    Raises InputError for a protocol that fsspec does not know, or that needs a package which is not
-    installed.
-    """
-    if not is_address(given):
-        return ROOT / Path(given).expanduser()
+def to_path(name: str) -> Path:
+    """A path on disk, where relative ones start at the checkout, or in a store, an object with
+    pathlib's methods. Raises InputError for an unknown protocol or one whose package is missing."""
+    if not is_address(name):
+        return ROOT / Path(name).expanduser()
     import fsspec
     from upath import UPath
 
     try:
-        fsspec.get_filesystem_class(given.split("://")[0].split("::")[0])
+        fsspec.get_filesystem_class(name.split("://")[0].split("::")[0])
     except (ImportError, ValueError) as error:
-        raise InputError(f"{given}: {error}") from None
-    return UPath(given)
+        raise InputError(f"{name}: {error}") from None
+    return UPath(name)
 
 
 @contextmanager
-def reaching(given: str, what: str) -> Iterator[None]:
-    """Within, whatever goes wrong with a store (no network, no rights: each kind's client has
-    errors of its own) is one InputError; `what` names the key that gave the address."""
+def store_errors(name: str, key: str) -> Iterator[None]:
+    """Within, every error of a store (no network, no rights; each client has its own) is raised as
+    one InputError. `key` is the parameter that gave the address."""
     try:
         yield
     except InputError:
@@ -51,30 +46,30 @@ def reaching(given: str, what: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"{what}: {given} cannot be reached ({type(error).__name__}: {reason})"
+            f"{key}: {name} cannot be reached ({type(error).__name__}: {reason})"
         ) from None
 
 
-def folder(given: str, what: str) -> Path:
-    """An existing folder; `what` names the key. Raises InputError where there is none, or it cannot
-    be reached."""
-    path = place(given)
-    with reaching(given, what):
+def require_folder(name: str, key: str) -> Path:
+    """The path of an existing folder. Raises InputError where it is missing or cannot be reached;
+    `key` is the parameter that named it."""
+    path = to_path(name)
+    with store_errors(name, key):
         if path.is_dir():
             return path
-    raise InputError(f"{what}: there is no folder {path}")
+    raise InputError(f"{key}: there is no folder {path}")
 
 
-def matching(pattern: str) -> list[Path]:
-    """The files and folders that a glob pattern names."""
-    path = place(pattern)
+def glob_paths(pattern: str) -> list[Path]:
+    """The files and folders that match a glob pattern."""
+    path = to_path(pattern)
     if not is_address(pattern):
-        return [Path(found) for found in glob.glob(str(path), recursive=True)]
-    return [place(path.fs.unstrip_protocol(found)) for found in path.fs.glob(path.path)]
+        return [Path(name) for name in glob.glob(str(path), recursive=True)]
+    return [to_path(path.fs.unstrip_protocol(name)) for name in path.fs.glob(path.path)]
 
 
-def opened(path: Path) -> BinaryIO:
-    """A file, open to be read as bytes. Lines of one at an address are told apart here, not by its
-    slower client."""
+def open_binary(path: Path) -> BinaryIO:
+    """A file opened for reading bytes. In a store it is buffered here, because its client splits
+    lines slowly."""
     file = path.open("rb")
     return io.BufferedReader(file, 2**20) if is_address(path) else file

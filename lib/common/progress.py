@@ -1,5 +1,8 @@
-"""Progress and time left: plain lines for terminals and log files, a live chart where somebody is
-watching."""
+"""Progress and time left: whole lines for terminals and log files, a live chart in a notebook.
+
+tqdm redraws one line in place, which leaves a log of carriage returns, and reports a resumed loop
+less simply; here every report is a line that papermill copies to the terminal and to the log.
+"""
 
 import sys
 import time
@@ -14,10 +17,9 @@ def clock(seconds: float) -> str:
 
 
 class Progress:
-    """Says how far a loop is, at most once every `every` seconds, and always at its end.
+    """Reports how far a loop is: at most one line in `every` seconds, and always one at its end.
 
-    Args: total, the number of steps; name, what is running; say, where a line goes (print by
-    default: papermill copies it to the terminal and to the log).
+    total: the number of steps; start: the step that a resumed loop starts from; say: prints a line.
     """
 
     def __init__(
@@ -27,62 +29,55 @@ class Progress:
         *,
         start: int = 0,
         every: float = 8.0,
-        say: Callable[[str], None] | None = None,
+        say: Callable[[str], None] = lambda line: print(line, flush=True),
     ):
-        self.total, self.name, self.start, self.every = total, name, start, every
-        self.say = say or (lambda line: print(line, flush=True))
+        self.total, self.name, self.start, self.every, self.say = total, name, start, every, say
         self.began = self.last = time.perf_counter()
 
     def at(self, step: int, detail: str = "") -> bool:
-        """Report that `step` steps are done; True when a line was written."""
+        """Report that `step` steps are done. Returns whether a line was written."""
         now = time.perf_counter()
         if now - self.last < self.every and step < self.total:
             return False
         self.last = now
-        done = max(1, step - self.start)
-        left = (now - self.began) / done * (self.total - step)
-        end = f"{clock(left)} left" if step < self.total else f"done in {clock(now - self.began)}"
-        self.say(f"{self.name}  {step}/{self.total}  {detail}{'  ' if detail else ''}{end}")
+        elapsed = now - self.began
+        left = elapsed / max(1, step - self.start) * (self.total - step)
+        end = f"{clock(left)} left" if step < self.total else f"done in {clock(elapsed)}"
+        self.say("  ".join(filter(None, [self.name, f"{step}/{self.total}", detail, end])))
         return True
 
 
 class LiveChart:
-    """Every loss component against the step, redrawn in place while training runs in a notebook.
-    Silent elsewhere."""
+    """The loss and its components against the step, redrawn in place while training runs in a
+    notebook. It does nothing elsewhere."""
 
-    def __init__(self, title: str, every: float = 6.0):
-        self.title, self.every, self.last, self.handle = title, every, time.perf_counter(), None
-        shell = sys.modules.get("IPython")
-        self.watched = (
-            shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None
-        )
+    def __init__(self, every: float = 6.0):
+        self.every, self.last, self.handle = every, time.perf_counter(), None
+        ipython = sys.modules.get("IPython")
+        self.in_notebook = bool(ipython and getattr(ipython.get_ipython(), "kernel", None))
 
     def draw(self, history: list[dict], final: bool = False) -> None:
-        """Redraw when `every` seconds have passed, or when `final`."""
-        now = time.perf_counter()
-        if not self.watched or len(history) < 2 or (not final and now - self.last < self.every):
+        """Redraw if `every` seconds have passed, or if `final`. Each row of the history has the
+        step and the losses."""
+        began = time.perf_counter()
+        due = final or began - self.last >= self.every
+        if not self.in_notebook or not due or len(history) < 2:
             return
         from IPython.display import display
         from matplotlib.figure import Figure
 
         names = [key for key in ("loss", "mlm", "soft", "cosine") if key in history[-1]]
-        if len(names) == 2:  # one component: the loss is that component
+        if len(names) == 2:  # with one component, the loss is that component
             names = names[1:]
+        steps = [row["step"] for row in history]
         figure = Figure(figsize=(3.2 * len(names), 2.2), layout="constrained")
         for axis, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
-            axis.plot(
-                [row["step"] for row in history],
-                [row[name] for row in history],
-                color="#0072B2",
-                lw=1.2,
-            )
+            axis.plot(steps, [row[name] for row in history], color="#0072B2", lw=1.2)
             axis.set(title=name, xlabel="step")
             axis.spines[["top", "right"]].set_visible(False)
         if self.handle is None:
             self.handle = display(figure, display_id=True)
         else:
             self.handle.update(figure)
-        self.every = max(
-            self.every, 15 * (time.perf_counter() - now)
-        )  # never spend over a fifteenth of the time drawing
         self.last = time.perf_counter()
+        self.every = max(self.every, 15 * (self.last - began))  # draw at most 1/15 of the time

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from lib.common.parameters import Count, CountOrNone, Share, Stage
+from lib.common.parameters import Share, Stage
 from lib.data import languages
 from lib.data.cleaning import How
 from lib.data.sources import Source
@@ -25,25 +25,25 @@ class DataPrep(Stage):
         "en"  # of the sentences, an ISO 639 code
     )
     deduplicate: bool = True
-    min_words: CountOrNone = 1
-    max_words: CountOrNone = 0
-    min_tokens: Count = 3
+    min_words: NonNegativeInt = 1
+    max_words: NonNegativeInt = 0
+    min_tokens: PositiveInt = 3
     max_unknown_share: Share = 1.0
     subset_unit: Literal["none", "lines", "bytes", "tokens"] = "none"
-    subset_size: CountOrNone = 0
+    subset_size: NonNegativeInt = 0
     sampling_exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     sampling_target: str = ""
     sampling_unit: Literal["lines", "bytes"] = "lines"
-    sampled_lines: CountOrNone = 0
+    sampled_lines: NonNegativeInt = 0
     shuffle: bool = False
     sections: Annotated[int, Field(ge=1, le=100)] = 1
-    held_out_lines: Count = 500
+    held_out_lines: PositiveInt = 500
     tokenizer: Annotated[str, Field(validate_default=True)] = ""
     tokenizer_revision: str | None = None
-    vocab_size: Count = 30000
+    vocab_size: PositiveInt = 30000
     max_length: Annotated[int, Field(ge=8, le=512)] = 128
     long_lines: Literal["split", "truncate"] = "split"
-    processes: Count = 1
+    processes: PositiveInt = 1
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from lib.common.errors import InputError
-from lib.common.places import matching, opened, place, reaching
+from lib.common.places import glob_paths, open_binary, store_errors, to_path
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
@@ -25,12 +25,12 @@ def find_files(given: str, is_text: Callable[[str], bool], allowed: str) -> list
         file's name whether it is one; allowed, the names that are, in words. Raises: InputError if
         there is none.
     """
-    with reaching(given, "sources.path"):
+    with store_errors(given, "sources.path"):
         return sorted(_found(given, is_text, allowed), key=lambda file: file.parts)
 
 
 def _found(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
-    path = place(given)
+    path = to_path(given)
     if path.is_file():
         if not is_text(path.name):
             raise InputError(f"sources.path: {given} is no text file; allowed: {allowed}")
@@ -42,7 +42,7 @@ def _found(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Pat
                 f"sources.path: the folder {given} has no text file; allowed: {allowed}"
             )
     elif glob.has_magic(str(path)):
-        found = [file for file in matching(given) if is_text(file.name)]
+        found = [file for file in glob_paths(given) if is_text(file.name)]
         if not found:
             raise InputError(f"sources.path: no text file matches {given}; allowed: {allowed}")
     else:
@@ -57,7 +57,7 @@ def text_lines(path: Path) -> Iterator[str]:
     the way."""
     number = 0
     try:
-        with opened(path) as packed, OPENERS.get(path.suffix, nullcontext)(packed) as file:
+        with open_binary(path) as packed, OPENERS.get(path.suffix, nullcontext)(packed) as file:
             for number, raw in enumerate(file, 1):
                 yield raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:

@@ -2,7 +2,7 @@
 
 from lib.common import hub, places
 from lib.common.errors import InputError
-from lib.common.files import filled, read_yaml
+from lib.common.files import fill_data_dir, read_yaml
 from lib.plan import entries as chains
 from lib.plan import files
 from lib.plan.stages import Stage, Step, validate
@@ -367,7 +367,7 @@ class Study:
         folder = f"outputs/{self.scale}/{self.name}/{scenario}/{kind}"
         self.places[scenario, kind] = folder
         if folder not in self.steps:
-            values = filled(
+            values = fill_data_dir(
                 {**values, "output_dir": folder}, self.data_dir, self.scale, self.scale_file
             )
 

@@ -117,7 +117,7 @@ def _launch(words: list[str], environment: dict[str, str], log: Path) -> tuple[i
             text=True,
         )
         try:
-            with interrupts.told(
+            with interrupts.deferred(
                 child.terminate
             ) as asked:  # torchrun tells the others, and waits for them
                 for line in child.stdout:

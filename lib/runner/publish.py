@@ -12,7 +12,7 @@ from pathlib import Path
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import write_json
-from lib.common.places import place
+from lib.common.places import to_path
 
 NOT_PUBLISHED = ("scratch", "lock")
 LAST = "result.json"
@@ -27,7 +27,7 @@ def publish(folder: Path, address: str, deep: bool = True) -> int:
     files = [path for path in (folder.rglob("*") if deep else folder.iterdir()) if path.is_file()]
     files = [path for path in files if not set(path.relative_to(folder).parts) & set(NOT_PUBLISHED)]
     files = [path for path in files if not path.name.startswith("published-")]
-    there = place(address) / folder.relative_to(places.ROOT / "outputs").as_posix()
+    there = to_path(address) / folder.relative_to(places.ROOT / "outputs").as_posix()
     for path in sorted(files, key=lambda path: (path.name == LAST, str(path))):
         _copy(path, there / path.relative_to(folder).as_posix(), address)
     return len(files)
@@ -41,7 +41,7 @@ def check(address: str) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as note:
         note.write("Results of a report on distilling BERT are published here.\n")
         note.flush()
-        _copy(Path(note.name), place(address) / "ABOUT.txt", address)
+        _copy(Path(note.name), to_path(address) / "ABOUT.txt", address)
 
 
 def _copy(path: Path, target: Path, address: str) -> None:

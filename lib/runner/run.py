@@ -67,7 +67,7 @@ def _execute(name: str, folder: Path, values: dict) -> int:
     result, began = folder / "result.json", time.time()
     _tell(f"[{name}] starts, {_place(folder)}")
     result.unlink(missing_ok=True)
-    with interrupts.passed_on(kernels.interrupt) as asked:
+    with interrupts.forwarded(kernels.interrupt) as asked:
         try:
             papermill.execute_notebook(
                 str(notebook),

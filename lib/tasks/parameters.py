@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from typing_extensions import (
     TypedDict,  # pydantic refuses the standard library's before Python 3.12
 )
 
-from lib.common.parameters import Count, CountOrNone, Optimised, Positive, Share
+from lib.common.parameters import Optimised, Share
 from lib.tasks.registry import TASKS
 
 SequenceLength = Annotated[int, Field(ge=8, le=512)]
@@ -18,9 +18,9 @@ class OneTask(TypedDict, total=False):
     """What a single task may have a value of its own for."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
-    learning_rate: Positive
-    epochs: Count
-    batch_size: Count
+    learning_rate: PositiveFloat
+    epochs: PositiveInt
+    batch_size: PositiveInt
     max_length: SequenceLength
     pooling: Pooling
 
@@ -40,24 +40,24 @@ class Finetune(Optimised):
     )
     languages: list[str] = []  # those that a task in several (xnli) is evaluated in
     task_revisions: dict[str, str] = {}
-    train_examples: CountOrNone | dict[str, CountOrNone] = (
+    train_examples: NonNegativeInt | dict[str, NonNegativeInt] = (
         0  # 0: all; or a number for each training set
     )
-    validation_examples: CountOrNone = 0
-    seeds: list[CountOrNone] = Field(min_length=1)
-    epochs: Count = 8
+    validation_examples: NonNegativeInt = 0
+    seeds: list[NonNegativeInt] = Field(min_length=1)
+    epochs: PositiveInt = 8
     # tell a pair's two texts apart by token type, where the model can; False: it never saw pairs
     segments: bool = True
     evaluate: Literal["every_epoch", "last"] = (
         "every_epoch"  # last: saves time, and both protocols are the same then
     )
-    batch_size: Count = 32
+    batch_size: PositiveInt = 32
     max_length: SequenceLength = 256
-    doc_stride: Count = (
+    doc_stride: PositiveInt = (
         128  # tokens of the context from the start of one window to the start of the next
     )
-    max_question_length: Count = 64  # tokens
-    max_answer_length: Count = 30  # tokens
+    max_question_length: PositiveInt = 64  # tokens
+    max_answer_length: PositiveInt = 30  # tokens
     per_task: dict[str, OneTask] = {}
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1

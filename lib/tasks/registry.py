@@ -9,7 +9,7 @@ from typing import Sequence
 
 from lib.common import hub
 from lib.common.errors import InputError
-from lib.common.places import place
+from lib.common.places import to_path
 
 
 @dataclass(frozen=True)
@@ -322,7 +322,7 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
 
 
 def _folder(name: str, source: TaskSource) -> Path:
-    suite = place(source.folder) / TASKS[name].suite
+    suite = to_path(source.folder) / TASKS[name].suite
     folder = suite if name == TASKS[name].suite else suite / name  # squad is a suite of one
     return folder / source.language if TASKS[name].languages else folder
 

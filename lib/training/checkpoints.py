@@ -23,7 +23,7 @@ def save(folder: Path, step: int, state: dict) -> Path:
     path = folder / f"step-{step:09}.pt"
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with files.whole(path) as file:
+    with files.atomic(path) as file:
         torch.save({"step": step, **state}, file)
     for old in every(folder)[:-KEPT]:
         old.unlink()

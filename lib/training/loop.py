@@ -111,7 +111,7 @@ def train(objective: torch.nn.Module, batches, recipe: Recipe, **how) -> list[di
     finished first, and a checkpoint kept.
     """
     training = steps_of(objective, batches, recipe, **how)
-    with interrupts.noted() as asked:
+    with interrupts.deferred() as asked:
         for _, history in training:
             if ranks.any_of(asked):
                 training.throw(KeyboardInterrupt())
@@ -185,7 +185,7 @@ def steps_of(
     written = folder if ranks.leads() else None  # of several processes one writes, for all
     cost = dict(before)
     steps, log_every = batches.steps, log_every or max(1, batches.steps // 200)
-    progress, chart = Progress(steps, name, start=first), LiveChart(name)
+    progress, chart = Progress(steps, name, start=first), LiveChart()
     tracking.tell(written, history, steps, anew=True)
 
     def keep(done: int) -> None:

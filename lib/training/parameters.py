@@ -2,9 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
-from lib.common.parameters import NAME, Count, CountOrNone, Optimised, Positive, Share
+from lib.common.parameters import NAME, Optimised, Share
 
 
 class Training(Optimised):
@@ -12,10 +21,10 @@ class Training(Optimised):
     `epochs`."""
 
     corpus: str
-    epochs: Positive = 2.0
-    steps: CountOrNone = 0
-    batch_size: Count = 64  # sequences of one optimizer step
-    micro_batch_size: Count = 64  # sequences that go through the model at once
+    epochs: PositiveFloat = 2.0
+    steps: NonNegativeInt = 0
+    batch_size: PositiveInt = 64  # sequences of one optimizer step
+    micro_batch_size: PositiveInt = 64  # sequences that go through the model at once
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
     whole_words: bool = True
 
@@ -57,19 +66,19 @@ class TeacherContinuation(Training):
 
     teacher: str = ""
     teacher_revision: str | None = None
-    layers: Count = 12
-    hidden: Count = 768
-    heads: Count = 12
-    intermediate: Count = 3072
+    layers: PositiveInt = 12
+    hidden: PositiveInt = 768
+    heads: PositiveInt = 12
+    intermediate: PositiveInt = 3072
     dropout: Share = 0.1
-    initializer_range: Positive = 0.02
+    initializer_range: PositiveFloat = 0.02
     attention_init: Literal["normal", "mimetic"] = "normal"
-    grow_from_layers: CountOrNone = (
+    grow_from_layers: NonNegativeInt = (
         0  # first train so many layers, then copy them; 0: all layers from the start
     )
     grow_by: Literal["stacking", "interpolation"] = "stacking"  # a b a b, or a a b b
-    grow_steps: CountOrNone = 0
-    grow_learning_rate: Positive = 1e-3
+    grow_steps: NonNegativeInt = 0
+    grow_learning_rate: PositiveFloat = 1e-3
 
     @model_validator(mode="after")
     def _growth(self):
@@ -95,7 +104,7 @@ class StudentsOwn(BaseModel):
     weight_mlm: Annotated[float, Field(ge=0)] = 0.0
     weight_soft: Annotated[float, Field(ge=0)] = 0.0
     weight_cosine: Annotated[float, Field(ge=0)] = 0.0
-    temperature: Positive = 2.0
+    temperature: PositiveFloat = 2.0
     positions: Literal["all", "masked"] = "all"
 
     @field_validator("student_layers", mode="before")
@@ -153,22 +162,24 @@ class CascadeTA(Taught):
     All three weights 0: the assistant is published as it starts (the control `truncated`).
     """
 
-    layers: Count
+    layers: PositiveInt
     mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
     weight_hidden: Annotated[float, Field(ge=0)] = 1.0
     weight_attention: Annotated[float, Field(ge=0)] = 1.0
     weight_soft: Annotated[float, Field(ge=0)] = 0.0
-    temperature: Positive = 2.0
+    temperature: PositiveFloat = 2.0
     freeze_embeddings: bool = True
     dropout: Literal["both", "student", "none"] = "both"
-    section: CountOrNone = 0  # which of the corpus's sections is read, from 1; 0: all of the corpus
+    section: NonNegativeInt = (
+        0  # which of the corpus's sections is read, from 1; 0: all of the corpus
+    )
     mask_probability: Annotated[float, Field(ge=0, lt=1)] = (
         0.0  # 0: the plain text, as 004 feeds it
     )
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    adam_epsilon: Positive = 1e-9
+    adam_epsilon: PositiveFloat = 1e-9
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")

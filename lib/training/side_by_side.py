@@ -112,7 +112,7 @@ def train_together(
     ]
     histories: list[list[dict]] = [[] for _ in trainings]
     done = {}
-    with interrupts.noted() as asked:
+    with interrupts.deferred() as asked:
         for number, training in enumerate(trainings):
             done[number], histories[number] = next(training)
         while done:

@@ -17,7 +17,7 @@ def ask(number=signal.SIGTERM):
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_signals_are_noted_and_end_nothing(number):
     before = signal.getsignal(number)
-    with interrupts.noted() as asked:
+    with interrupts.deferred() as asked:
         assert not asked
         ask(number)
         assert asked == [number]
@@ -28,7 +28,7 @@ def test_a_signal_that_is_ignored_stays_so():
     """nohup, or a shell's background."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with interrupts.noted() as asked:
+        with interrupts.deferred() as asked:
             ask(signal.SIGHUP)
         assert asked == [] and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
@@ -37,7 +37,7 @@ def test_a_signal_that_is_ignored_stays_so():
 
 def test_in_another_thread_nothing_is_noted():
     found = []
-    thread = threading.Thread(target=lambda: found.append(interrupts.noted().__enter__()))
+    thread = threading.Thread(target=lambda: found.append(interrupts.deferred().__enter__()))
     thread.start()
     thread.join()
     assert found == [[]] and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -45,7 +45,7 @@ def test_in_another_thread_nothing_is_noted():
 
 def test_a_request_is_passed_on_until_it_is_heard(monkeypatch):
     calls = []
-    with interrupts.passed_on(lambda: calls.append(1), every=0.01) as asked:
+    with interrupts.forwarded(lambda: calls.append(1), every=0.01) as asked:
         time.sleep(0.05)
         assert not calls
         ask()

@@ -142,7 +142,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ż": 1}
     with pytest.raises(TypeError):
         files.write_json(tmp_path / "a.json", {"x": object()})
-    with pytest.raises(ValueError, match="half way"), files.whole(tmp_path / "a.json") as file:
+    with pytest.raises(ValueError, match="half way"), files.atomic(tmp_path / "a.json") as file:
         file.write(b"half")
         raise ValueError("half way")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
@@ -169,6 +169,6 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     ],
 )
 def test_why_a_disk_refused(error, reason):
-    assert files.refusal(error) == reason
+    assert files.disk_error(error) == reason
     with pytest.raises(InputError if reason else type(error)), files.writing(ROOT):
         raise error

@@ -11,7 +11,7 @@ import pytest
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.common.files import filled
+from lib.common.files import fill_data_dir
 from lib.common.places import ROOT
 from lib.data import prepare, sources
 from lib.data.prepared import open_corpus
@@ -82,10 +82,10 @@ def test_what_cannot_be_opened_is_one_line():
 
 def test_the_data_folder_may_be_an_address(store):
     value = {"path": "{data_dir}/text"}
-    assert filled(value, store, "local", "file") == {"path": "memory://bucket/text"}
-    assert filled(value, store + "/", "local", "file") == {"path": "memory://bucket/text"}
+    assert fill_data_dir(value, store, "local", "file") == {"path": "memory://bucket/text"}
+    assert fill_data_dir(value, store + "/", "local", "file") == {"path": "memory://bucket/text"}
     with pytest.raises(InputError, match="^DATA_DIR: there is no folder memory://elsewhere"):
-        filled(value, "memory://elsewhere", "local", "file")
+        fill_data_dir(value, "memory://elsewhere", "local", "file")
 
 
 def test_a_store_that_cannot_be_reached_is_one_line(store, monkeypatch):
@@ -98,7 +98,7 @@ def test_a_store_that_cannot_be_reached_is_one_line(store, monkeypatch):
         InputError,
         match=r"^DATA_DIR: memory://bucket cannot be reached \(PermissionError: no credentials\)",
     ):
-        places.folder("memory://bucket", "DATA_DIR")
+        places.require_folder("memory://bucket", "DATA_DIR")
     with pytest.raises(
         InputError,
         match=r"^sources.path: memory://bucket/text cannot be reached \(PermissionError: no cred",
