@@ -14,7 +14,7 @@ import yaml
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.common.files import whole
+from lib.common.files import atomic
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.plan.stages import NOTEBOOKS
@@ -68,7 +68,7 @@ def write(folder: Path, result: dict, **measured) -> Path:
     """
     text, path = card(folder, result, **measured), folder / "README.md"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        with whole(path) as file:
+        with atomic(path) as file:
             file.write(text.encode())
     return path
 
