@@ -21,7 +21,7 @@ from lib.data.sources import check_source
 from lib.plan import hub_facts
 from lib.plan.stages import validate
 from lib.plan.study import Step, Study, studies
-from lib.tasks import registry
+from lib.tasks import examples
 
 
 def check_machine(scale: str, cores: str, gpus: str) -> None:
@@ -119,8 +119,8 @@ def check(steps: list[Step], online: bool) -> None:
     finetunings = [step.parameters for step in steps if step.kind == "finetune"]
     for p in finetunings[:1]:  # the same tasks for all models
         for task in p["tasks"]:
-            source = registry.TaskSource(p["task_source"], p["task_folder"], p["task_language"])
-            registry.check(task, source, p["languages"])
+            source = examples.TaskSource(p["task_source"], p["task_folder"], p["task_language"])
+            examples.check(task, source, p["languages"])
 
 
 def analysis(scale: str, names: list[str]) -> Step:

@@ -10,6 +10,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.plan.study import Study
+from lib.tasks.metrics import by_protocol
 from lib.training.loop import COST
 
 RESULTS = [
@@ -74,35 +75,16 @@ class Gathered:
         }
 
     def results(self) -> pd.DataFrame:
-        """results.csv: one row a task, language, metric, seed and protocol. `final` is the last
-        epoch; `best_epoch` the one with the largest mean over the task's metrics and languages, all
-        of which are that epoch's."""
-        rows = []
-        for (study, scenario, kind), found in self.stages.items():
-            if kind != "finetune":
-                continue
-            runs = pd.DataFrame(found["scores"])
-            common = {"study": study, "scenario": scenario, "layers": found["model"]["layers"]}
-            for (task, seed), run in runs.groupby(["task", "seed"], sort=False):
-                chosen = {
-                    "final": run["epoch"].max(),
-                    "best_epoch": run.groupby("epoch")["value"].mean().idxmax(),
-                }
-                rows += [
-                    {
-                        **common,
-                        "seed": seed,
-                        "task": task,
-                        "language": row["language"],
-                        "metric": row["metric"],
-                        "protocol": protocol,
-                        "epoch": int(epoch),
-                        "value": float(row["value"]),
-                    }
-                    for protocol, epoch in chosen.items()
-                    for _, row in run[run["epoch"] == epoch].iterrows()
-                ]
-        return pd.DataFrame(rows, columns=RESULTS)
+        """results.csv: a row for each task, language, metric, seed and protocol, see
+        lib.tasks.metrics.by_protocol."""
+        frames = [
+            by_protocol(pd.DataFrame(stage["scores"])).assign(
+                study=study, scenario=scenario, layers=stage["model"]["layers"]
+            )
+            for (study, scenario, kind), stage in self.stages.items()
+            if kind == "finetune"
+        ]
+        return pd.concat(frames, ignore_index=True)[RESULTS]
 
     def epochs(self, study: str) -> pd.DataFrame:
         """The mean over a task's metrics and languages after every epoch of every fine-tuning:

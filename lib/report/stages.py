@@ -81,23 +81,14 @@ def scores(rows: list[dict]) -> pd.DataFrame:
     """Fine-tuning results per task and metric under both protocols, in percent: mean ± half the 95
     % interval over seeds. Of a task in several languages, the mean over them."""
     from lib.report.statistics import pm
+    from lib.tasks.metrics import PROTOCOLS, by_protocol
 
-    frame = pd.DataFrame(rows)
-    chosen = _protocols(frame)
     out = {}
-    for task, metric in dict.fromkeys(zip(frame["task"], frame["metric"])):
-        runs = {
-            name: found[(found["task"] == task) & (found["metric"] == metric)]
-            .groupby("seed")["value"]
-            .mean()
-            for name, found in chosen.items()
-        }
-        out[task, metric] = {
-            **{name: pm(values) for name, values in runs.items()},
-            "seeds": len(runs["last epoch"]),
-        }
-    index = pd.MultiIndex.from_tuples(out, names=["task", "metric"])
-    return pd.DataFrame(list(out.values()), index=index)
+    for key, runs in by_protocol(pd.DataFrame(rows)).groupby(["task", "metric"], sort=False):
+        seeds = runs.groupby(["protocol", "seed"])["value"].mean()
+        means = {title: pm(seeds[protocol]) for protocol, title in PROTOCOLS.items()}
+        out[key] = {**means, "seeds": runs["seed"].nunique()}
+    return pd.DataFrame.from_dict(out, orient="index").rename_axis(["task", "metric"])
 
 
 def scores_by_language(rows: list[dict]) -> pd.DataFrame:
@@ -105,54 +96,37 @@ def scores_by_language(rows: list[dict]) -> pd.DataFrame:
     row for each task, metric and protocol; mean ± half the 95 % interval over seeds. There must be
     such a task."""
     from lib.report.statistics import pm
+    from lib.tasks.metrics import PROTOCOLS, by_protocol
 
     frame = pd.DataFrame(rows)
     frame = frame[frame.groupby("task")["language"].transform("nunique") > 1]
-    chosen = _protocols(frame)
     out = {}
-    for task, metric in dict.fromkeys(zip(frame["task"], frame["metric"])):
-        for name, found in chosen.items():
-            found = found[(found["task"] == task) & (found["metric"] == metric)]
-            wide = found.pivot(index="seed", columns="language", values="value")[
-                list(found["language"].unique())
-            ]
-            out[task, metric, name] = {
-                **{str(column): pm(wide[column]) for column in wide},
-                "mean": pm(wide.mean(axis=1)),
-            }
-    index = pd.MultiIndex.from_tuples(out, names=["task", "metric", "protocol"])
-    return pd.DataFrame(list(out.values()), index=index)
-
-
-def _protocols(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Which rows each protocol takes. The best epoch of a run has the largest mean over the task's
-    metrics and languages."""
-    mean = frame.groupby(["task", "seed", "epoch"], sort=False)["value"].mean().reset_index()
-    best = mean.loc[mean.groupby(["task", "seed"])["value"].idxmax(), ["task", "seed", "epoch"]]
-    last = frame.groupby(["task", "seed"], sort=False)["epoch"].max().reset_index()
-    return {"last epoch": frame.merge(last), "best epoch": frame.merge(best)}
+    for key, both in by_protocol(frame).groupby(["task", "metric"], sort=False):
+        for protocol, title in PROTOCOLS.items():
+            runs = both[both["protocol"] == protocol]
+            wide = runs.pivot(index="seed", columns="language", values="value")
+            wide = wide[list(runs["language"].unique())].assign(mean=wide.mean(axis=1))
+            out[*key, title] = {str(language): pm(wide[language]) for language in wide}
+    return pd.DataFrame.from_dict(out, orient="index").rename_axis(["task", "metric", "protocol"])
 
 
 def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
     """A few training examples of every task with their labels: a class by its name, a number, an
     answer."""
-    from lib.tasks.registry import TASKS, TaskSource, load
+    from lib.tasks.examples import TaskSource, load
+    from lib.tasks.registry import TASKS
 
-    def said(task, label) -> str:
+    def label_text(task, label) -> str:
         if task.kind == "span":
             return label.texts[0]
         return task.labels[label] if task.labels else f"{label:g}"
 
-    source = TaskSource(
-        p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions
-    )
     rows = []
     for name in p.tasks:
-        found = load(name, "train", source, count)
-        rows += [
-            {"task": name, "text": " ⏎ ".join(text)[:width], "label": said(TASKS[name], label)}
-            for text, label in zip(found.texts, found.labels)
-        ]
+        examples = load(name, "train", TaskSource.of(p), count)
+        for text, label in zip(examples.texts, examples.labels):
+            label = label_text(TASKS[name], label)
+            rows.append({"task": name, "text": " ⏎ ".join(text)[:width], "label": label})
     return pd.DataFrame(rows)
 
 

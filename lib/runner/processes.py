@@ -61,7 +61,7 @@ def train(run: Run) -> None:
     if run.kind == "finetune":
         from lib.tasks import finetune
 
-        finetune.settle(run.p, run.folder)  # measured once, before there are several
+        finetune.settle_precision(run.p, run.folder)  # measured once, before there are several
     code, asked = _launch(command(run), _environment(run), notes / "torchrun.log")
     if code:
         raise _failure(notes, run.p.processes, asked)

@@ -1,4 +1,4 @@
-"""Labelled examples as token ids, in batches of similar length: what fine-tuning reads."""
+"""Labelled examples as token ids, in batches of similar length."""
 
 from dataclasses import dataclass
 from typing import Iterator
@@ -6,17 +6,17 @@ from typing import Iterator
 import numpy as np
 import torch
 
-from lib.tasks.registry import Examples
+from lib.tasks.examples import Examples
 from lib.training.batches import Batch, Schedule, pad, places
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A task's examples as token ids: rows of different lengths.
+    """A task's examples as rows of token ids of different lengths.
 
-    `labels` is [examples] class ids or numbers, or [examples, 2] first and last token of an answer.
-    `second`, [examples], is where in its row the second text of a pair begins; None for models that
-    do not tell the texts apart.
+    `labels`: [examples] class ids or numbers, or [examples, 2] first and last token of an answer.
+    `second`: [examples], the position in the row where the second text of a pair begins; None for
+    models without token types.
     """
 
     rows: list[np.ndarray]
@@ -25,60 +25,54 @@ class Encoded:
     second: np.ndarray | None = None
 
     def batch(self, indices: np.ndarray, place: int = 0) -> Batch:
+        """The rows with these indices, padded; `place` as in Batch."""
         rows = [self.rows[i] for i in indices]
         inputs = pad(rows, self.pad_id)
-        places = torch.arange(inputs.shape[1])
-        kept = places < torch.tensor([len(row) for row in rows])[:, None]
+        positions = torch.arange(inputs.shape[1])
+        kept = positions < torch.tensor([len(row) for row in rows])[:, None]
         segments = None
         if self.second is not None:
-            segments = ((places >= torch.from_numpy(self.second[indices])[:, None]) & kept).long()
+            second = torch.from_numpy(self.second[indices])[:, None]
+            segments = ((positions >= second) & kept).long()
         return Batch(inputs, kept, torch.from_numpy(self.labels[indices]), segments, place)
 
 
 def encode(examples: Examples, tokenizer, max_length: int, segments: bool = False) -> Encoded:
-    """Tokenise once; every seed and every epoch uses the result.
+    """Tokenise the examples.
 
-    Of a pair that is longer than `max_length` tokens, the longer text loses its end first.
-    `segments`: note where the second text of a pair begins, if the tokenizer says so (HerBERT's
-    does not).
+    If a pair is longer than `max_length` tokens, the longer text is cut first, at its end.
+    `segments`: also note where the second text of a pair begins, if the tokenizer has token types
+    (HerBERT's does not).
     """
     columns = [list(column) for column in zip(*examples.texts)]
-    found = tokenizer(
-        *columns, truncation="longest_first", max_length=max_length, add_special_tokens=True
-    )
-    rows = [np.asarray(row, dtype=np.int64) for row in found["input_ids"]]
+    output = tokenizer(*columns, truncation="longest_first", max_length=max_length)
+    rows = [np.asarray(row, dtype=np.int64) for row in output["input_ids"]]
     second = None
-    if segments and len(columns) == 2 and "token_type_ids" in found:
-        second = np.array([len(kinds) - sum(kinds) for kinds in found["token_type_ids"]])
-    numbers = isinstance(examples.labels[0], float)
-    return Encoded(
-        rows,
-        np.asarray(examples.labels, np.float32 if numbers else np.int64),
-        tokenizer.pad_token_id,
-        second,
-    )
+    if segments and len(columns) == 2 and "token_type_ids" in output:
+        second = np.array([len(types) - sum(types) for types in output["token_type_ids"]])
+    dtype = np.float32 if isinstance(examples.labels[0], float) else np.int64
+    labels = np.asarray(examples.labels, dtype)
+    return Encoded(rows, labels, tokenizer.pad_token_id, second)
 
 
 class TaskBatches:
-    """Batches of labelled examples, grouped by length; `at(step)` as in `lib.training.batches`."""
+    """Batches of labelled examples, grouped by length; see `lib.training.batches`."""
 
     def __init__(self, data: Encoded, schedule: Schedule):
         self.data, self.schedule, self.steps = data, schedule, schedule.steps
 
     def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
-        return [
-            self.data.batch(indices, place)
-            for place, indices in list(enumerate(self.schedule.indices(step)))[mine]
-        ]
+        """The micro-batches of a step, or those of them that are `mine`."""
+        micros = list(enumerate(self.schedule.indices(step)))[mine]
+        return [self.data.batch(indices, place) for place, indices in micros]
 
     def named(self, step: int, micro: int | None = None) -> str:
-        """Which training examples a step reads, from 0."""
+        """The training examples that a step reads, in words; counted from 0."""
         return places(self.schedule, step, micro, "training example")
 
 
 def by_length(rows: list[np.ndarray], size: int) -> Iterator[np.ndarray]:
-    """The indices of all rows, `size` at a time, similar lengths together: less padding, the same
-    results."""
+    """The indices of all rows, `size` at a time, rows of similar length together (less padding)."""
     order = np.argsort([len(row) for row in rows], kind="stable")
     for start in range(0, len(order), size):
         yield order[start : start + size]

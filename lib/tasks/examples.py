@@ -1,85 +1,278 @@
-"""What a fine-tuning learns from and is measured on: which tasks share their training data, and the
-examples as tokens."""
+"""Labelled examples of the tasks, read from a toy language, from files or from the hub."""
 
-from dataclasses import replace
+import csv
+import json
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Sequence
 
-from lib.tasks import spans
-from lib.tasks.encoding import Encoded, encode
-from lib.tasks.registry import TASKS, TaskSource, evaluated_in, validations
-from lib.tasks.registry import load as load_task
-
-Validation = dict[tuple[str, str], Encoded | spans.Windows]
-"""A task's validation sets by language and by what their metrics' names end in."""
-
-
-def settings(p, name: str):
-    """The parameters of one task: those of the stage, with its own in their place."""
-    return p.model_copy(update=p.per_task.get(name, {}))
+from lib.common import hub
+from lib.common.errors import InputError
+from lib.common.places import to_path
+from lib.data.toy import tasks as toy
+from lib.data.toy.languages import LANGUAGES as TOY_LANGUAGES
+from lib.tasks.registry import TASKS, Task
 
 
-def shared_training(p) -> dict[str, list[str]]:
-    """Tasks that are fine-tuned together, by the first of them: those that use the same training
-    data, as many examples of it, and the same values in `per_task`."""
-    groups: dict[str, list[str]] = {}
-    for name in p.tasks:
-        alike = (first for first in groups if _training(p, first) == _training(p, name))
-        groups.setdefault(next(alike, name), []).append(name)
-    return groups
+@dataclass(frozen=True)
+class TaskSource:
+    """Where records come from: `toy` (a toy language), `hub`, or `files`, a folder of
+    <suite>/<task>/<split>.jsonl or .tsv; squad and xnli are suites of one task, with their files in
+    squad/ and xnli/<language>/.
+
+    `language` is that of the records; for hub and files it only matters to the validation data of a
+    task in several languages. `revisions` pins a revision of a task's data set on the hub.
+    """
+
+    kind: str
+    folder: str = ""
+    language: str = ""
+    revisions: dict[str, str] | None = None
+    seed: int = 0
+
+    @classmethod
+    def of(cls, p) -> "TaskSource":
+        """The source that the parameters of a fine-tuning stage name."""
+        return cls(p.task_source, p.task_folder, p.task_language, p.task_revisions)
 
 
-def _training(p, name: str) -> tuple:
-    """All that the training of a task hangs on: whose data, how many examples, and the task's own
-    values."""
-    return owner(p, name), examples_of(p, name), p.per_task.get(name, {})
+@dataclass(frozen=True)
+class Answers:
+    """The gold answers of a question: `texts[i]` starts at character `starts[i]` of the context."""
+
+    texts: tuple[str, ...]
+    starts: tuple[int, ...]
 
 
-def owner(p, name: str) -> str:
-    """The task whose training data a task uses, itself or another. The toy tasks have a say of
-    their own."""
-    if p.task_source == "toy":
-        from lib.data.toy.tasks import TOY_TASKS
+@dataclass(frozen=True)
+class Examples:
+    """Texts, each a tuple of one or two strings, and their labels: class ids, numbers (regression)
+    or `Answers` (span)."""
 
-        return TOY_TASKS[name].trains_on or name
-    return TASKS[name].trains_on or name
-
-
-def examples_of(p, name: str) -> int:
-    """How many training examples a task uses, 0 for all: the number for the task itself, else for
-    the one it borrows from."""
-    if isinstance(p.train_examples, int):
-        return p.train_examples
-    return p.train_examples.get(name, p.train_examples.get(owner(p, name), 0))
+    texts: list[tuple[str, ...]]
+    labels: list
 
 
-def encoded(
-    p, names: list[str], tokenizer, segments: bool
-) -> tuple[Encoded, dict[str, Validation]]:
-    """The training examples that the tasks `names` share, and each task's validation sets."""
-    source = TaskSource(
-        p.task_source, folder=p.task_folder, language=p.task_language, revisions=p.task_revisions
+def load(
+    name: str, split: str, source: TaskSource, limit: int = 0, for_training: bool = False
+) -> Examples:
+    """The labelled examples of a task, the first `limit` of them, or all with 0.
+
+    split: train, or one of `validation_splits(name, source)`.
+    for_training: raise InputError if all examples have the same class.
+
+    Raises InputError that names the file and the missing column or wrong label.
+    """
+    task = TASKS[name]
+    records, origin = _records(name, split, source, limit)
+    if not records:
+        raise InputError(f"{origin}: no records; the task {name} needs at least one")
+    columns, texts, labels = (*task.text, task.label), [], []
+    for number, record in enumerate(records, 1):
+        where = f"{origin}, record {number}"
+        for column in columns:
+            if record.get(column) is None:
+                problem = "nothing in" if column in record else "no"
+                raise InputError(
+                    f"{where}: {problem} column {column!r}; {name} needs {', '.join(columns)}, "
+                    f"found {', '.join(map(str, record)) or 'none'}"
+                )
+            if column in task.text and not isinstance(record[column], str | int | float):
+                raise InputError(f"{where}: {column} is not text: {str(record[column])[:60]}")
+        texts.append(tuple(str(record[column]) for column in task.text))
+        labels.append(_label(task, record, where))
+    if for_training and task.kind == "classification" and len(set(labels)) == 1 < len(labels):
+        raise InputError(
+            f"{origin}: all {len(labels)} records have the label {task.labels[labels[0]]}; "
+            f"training for {name} needs at least two classes"
+        )
+    return Examples(texts, labels)
+
+
+def training_task(name: str, source: str) -> str:
+    """The task whose training data a task uses: itself or another. `source` is the kind of a
+    TaskSource; toy tasks share in their own way."""
+    return (toy.TOY_TASKS if source == "toy" else TASKS)[name].trains_on or name
+
+
+def validation_splits(name: str, source: TaskSource) -> dict[str, str]:
+    """The validation splits of a task in a source, each with the suffix of its metrics' names. A
+    second split of files is optional."""
+    first, *further = TASKS[name].validations
+    if source.kind == "files":
+        further = [pair for pair in further if _find_file(_folder(name, source), pair[0])]
+    return dict([first, *further])
+
+
+def evaluation_languages(name: str, source: TaskSource, languages: Sequence[str] = ()) -> list[str]:
+    """The languages a task is evaluated in: `languages` if its validation data come in several,
+    otherwise its only one. Raises InputError for a language that the source lacks, and if a task in
+    several languages is given none."""
+    task = TASKS[name]
+    if not task.languages:
+        return [source.language or task.language]
+    available = TOY_LANGUAGES if source.kind == "toy" else task.languages
+    if not languages:
+        raise InputError(
+            f"languages: {name} is evaluated in several; name at least one of "
+            f"{', '.join(available)}"
+        )
+    for language in languages:
+        if language not in available:
+            raise InputError(
+                f"languages: {name} does not come in {language!r}; available are "
+                f"{', '.join(available)}"
+            )
+    return list(languages)
+
+
+def check(name: str, source: TaskSource, languages: Sequence[str] = ()) -> None:
+    """Check before any training that the task exists in every language of evaluation, and that its
+    files can be read and have the right columns and labels. Raises InputError."""
+    if name not in TASKS:
+        raise InputError(f"tasks: unknown task {name!r}; known are {', '.join(TASKS)}")
+    if source.kind == "toy" and source.language not in TOY_LANGUAGES:
+        raise InputError(
+            f"task_language: unknown toy language {source.language!r}; known are "
+            f"{', '.join(TOY_LANGUAGES)}"
+        )
+    if source.kind == "toy" and name not in toy.TOY_TASKS:
+        raise InputError(
+            f"tasks: the toy languages have no task {name!r}; they have {', '.join(toy.TOY_TASKS)}"
+        )
+    languages = evaluation_languages(name, source, languages)
+    if source.kind == "files":
+        load(name, "train", source, for_training=True)
+        for language in languages:
+            for split in validation_splits(name, source):
+                load(name, split, replace(source, language=language))
+
+
+# ------------------------------------------------------------------------------------------- labels
+
+
+def _label(task: Task, record: dict, where: str) -> int | float | Answers:
+    """A record's label: a class id, a number, or the answers. Files may give classes by name or by
+    id."""
+    value = record[task.label]
+    if task.kind == "span":
+        return _answers(record["context"], value, where)
+    if str(value) in ("-1", "-1.0"):
+        raise InputError(
+            f"{where}: label -1 marks a record without a label, as in GLUE's test sets; use "
+            f"labelled records"
+        )
+    if task.kind == "regression":
+        return _number(task, value, where)
+    if value in task.labels:
+        return task.labels.index(value)
+    if str(value) in map(str, range(len(task.labels))):
+        return int(value)
+    raise InputError(
+        f"{where}: label {value!r} is not one of {', '.join(task.labels)}, or "
+        f"0 … {len(task.labels) - 1}"
     )
 
-    def read(name: str, split: str, source: TaskSource, limit: int):
-        examples = load_task(name, split, source, limit, to_learn=split == "train")
-        if TASKS[name].kind == "span":
-            return spans.windows(
-                examples,
-                tokenizer,
-                max_length=p.max_length,
-                doc_stride=p.doc_stride,
-                max_question_length=p.max_question_length,
-                segments=segments,
-            )
-        return encode(examples, tokenizer, p.max_length, segments)
 
-    training = read(names[0], "train", source, examples_of(p, names[0]))
-    return training.encoded if isinstance(training, spans.Windows) else training, {
-        name: {
-            (language, ending): read(
-                name, split, replace(source, language=language), p.validation_examples
+def _number(task: Task, value, where: str) -> float:
+    low, high = task.label_range
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not low <= number <= high:
+        raise InputError(f"{where}: label {value!r} is not a number from {low:g} to {high:g}")
+    return number
+
+
+def _answers(context: str, value, where: str) -> Answers:
+    """SQuAD's {text: [...], answer_start: [...]}, starts in characters of the context."""
+    shape = "answers need text and answer_start, two lists of the same length, at least 1"
+    if not isinstance(value, dict) or not value.get("text"):
+        raise InputError(f"{where}: {shape}; found {str(value)[:60]!r}")
+    texts, starts = list(value["text"]), list(value.get("answer_start") or [])
+    if len(texts) != len(starts):
+        raise InputError(f"{where}: {shape}; found {len(texts)} and {len(starts)}")
+    for text, start in zip(texts, starts):
+        if not text or start < 0 or not context.startswith(text, start):
+            raise InputError(
+                f"{where}: the answer {text!r} is not at character {start} of the context"
             )
-            for language in evaluated_in(name, source, p.languages)
-            for split, ending in validations(name, source).items()
-        }
-        for name in names
-    }
+    return Answers(tuple(texts), tuple(starts))
+
+
+# ------------------------------------------------------------------------------------------ records
+
+
+def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[list[dict], str]:
+    """The records of a split and where they come from, for messages."""
+    if source.kind == "toy":
+        records = toy.task_records(source.language, name, split, limit or 1000, source.seed)
+        return list(records), f"toy task {name}"
+    owner = training_task(name, source.kind) if split == "train" else name
+    if source.kind == "files":
+        path = _file(owner, split, source)
+        return _read(path, limit), str(path)
+    task = TASKS[owner]
+    config = source.language if task.languages else task.config
+    revision = (source.revisions or {}).get(owner)
+    try:
+        rows = hub.rows(task.hub, config or None, split=split, revision=revision)
+    except InputError as error:
+        raise InputError(f"task {name}: {error}") from error
+    if limit:
+        rows = rows.select(range(min(limit, len(rows))))
+    return list(rows), " ".join(filter(None, (task.hub, config, split)))
+
+
+def _folder(name: str, source: TaskSource) -> Path:
+    task = TASKS[name]
+    folder = to_path(source.folder) / task.suite
+    if name != task.suite:
+        folder = folder / name
+    return folder / source.language if task.languages else folder
+
+
+def _find_file(folder: Path, split: str) -> Path | None:
+    paths = [folder / f"{split}.{ending}" for ending in ("jsonl", "tsv")]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _file(name: str, split: str, source: TaskSource) -> Path:
+    """The file of a split. A task's first validation split may simply be called validation, but a
+    test split may not."""
+    folder = _folder(name, source)
+    path = _find_file(folder, split)
+    if path is None and split == TASKS[name].validations[0][0] != "test":
+        path = _find_file(folder, "validation")
+    if path is None:
+        raise InputError(
+            f"{folder}: no {split}.jsonl and no {split}.tsv; put the task's {split} records there"
+        )
+    return path
+
+
+def _read(path: Path, limit: int) -> list[dict]:
+    """The records of a .jsonl or .tsv file, the first `limit` of them, or all with 0."""
+    records: list[dict] = []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            if path.suffix == ".tsv":
+                # KLEJ's files hold bare quotation marks: with csv's default quoting a record would
+                # swallow its neighbours.
+                rows = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+            else:
+                rows = (json.loads(line) for line in lines if line.strip())
+            for record in islice(rows, limit or None):
+                if not isinstance(record, dict):
+                    raise InputError(
+                        f"{path}, record {len(records) + 1}: not a JSON object with columns"
+                    )
+                records.append(record)
+    except UnicodeDecodeError as error:
+        number = len(records) + 1
+        raise InputError(f"{path}: not UTF-8 ({error.reason} near record {number})") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, record {len(records) + 1}: not JSON ({error.msg})") from error
+    return records

@@ -4,6 +4,8 @@
 import copy
 import json
 import shutil
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Callable
 
@@ -17,20 +19,34 @@ from lib.common.progress import Progress
 from lib.data.tokenizer import load_tokenizer
 from lib.fast.quicken import quicken
 from lib.tasks import spans
-from lib.tasks.encoding import Encoded, TaskBatches, by_length
-from lib.tasks.examples import Validation, encoded, settings, shared_training
-from lib.tasks.metrics import METRICS
-from lib.tasks.registry import TASKS
+from lib.tasks.encoding import Encoded, TaskBatches, by_length, encode
+from lib.tasks.examples import (
+    TaskSource,
+    evaluation_languages,
+    load,
+    training_task,
+    validation_splits,
+)
+from lib.tasks.metrics import METRICS, squad
+from lib.tasks.registry import TASKS, Task
 from lib.training import models
 from lib.training.batches import Batch, Schedule
 from lib.training.loop import COST, Recipe, expense, recipe, train
 from lib.training.precision import fastest
 
+Validation = dict[tuple[str, str], Encoded]
+"""A task's validation sets by language and by the suffix of their metrics' names."""
+
+# -------------------------------------------------------------------------- classifier and its loss
+
 
 class Classifier(nn.Module):
-    """Trunk, dropout, linear layer. `pooling`: what the layer sees, the first token's hidden state,
-    the same after BERT's `pooler`, a new dense layer and tanh (Devlin et al. 2018), the mean over
-    real tokens, or `every` token by itself."""
+    """Encoder, dropout, linear layer.
+
+    `pooling`: the input of the linear layer. `first`: the first token's hidden state; `pooler`: the
+    same after BERT's pooler, a new dense layer and tanh (Devlin et al. 2018); `mean`: the mean over
+    real tokens; `every`: each token by itself.
+    """
 
     def __init__(
         self, trunk: nn.Module, outputs: int, dropout: float, pooling: str = "first", seed: int = 0
@@ -67,8 +83,7 @@ def class_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
 
 
 def squared_error(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Squared difference between the one output and the number wanted, summed over the examples of
-    a micro-batch."""
+    """Squared error of the single output, summed over the examples of a micro-batch."""
     return nn.functional.mse_loss(logits[:, 0], batch.labels, reduction="sum")
 
 
@@ -89,6 +104,9 @@ class TaskLoss(nn.Module):
         return {"loss": self.loss(self.classifier(batch).float(), batch) / totals["examples"]}
 
 
+# --------------------------------------------------------------------------------------- evaluation
+
+
 @torch.inference_mode()
 def predict(
     classifier: Classifier,
@@ -97,18 +115,43 @@ def predict(
     size: int = 256,
     precision: str = "no",
 ) -> np.ndarray:
-    """Predicted class of every example, or its number where the classifier has a single output:
-    [examples]. Of the formats, bf16 is used here too; fp16 is for gradients' sake, and predictions
-    are made in fp32."""
+    """The predicted class of every example, or the number if the classifier has a single output:
+    [examples]. Predictions use bf16 if training does; with fp16 they are made in fp32."""
     classifier.eval()
-    number = classifier.linear.out_features == 1
-    out = np.empty(len(data.rows), dtype=np.float64 if number else np.int64)
+    is_number = classifier.linear.out_features == 1
+    out = np.empty(len(data.rows), dtype=np.float64 if is_number else np.int64)
     for indices in by_length(data.rows, size):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = classifier(data.batch(indices).to(device))
-        out[indices] = (logits[:, 0].float() if number else logits.argmax(-1)).cpu().numpy()
+        out[indices] = (logits[:, 0].float() if is_number else logits.argmax(-1)).cpu().numpy()
     classifier.train()
     return out
+
+
+def evaluate(
+    classifier: Classifier,
+    validation: dict[str, Validation],
+    max_answer_length: int,
+    precision: str = "no",
+) -> list[dict]:
+    """Rows of task, language, metric and value, for every validation set of every task."""
+    device, rows = next(classifier.parameters()).device, []
+    for name, sets in validation.items():
+        for (language, suffix), data in sets.items():
+            if TASKS[name].kind == "span":
+                answers = spans.answers(classifier, data, device, max_answer_length)
+                values = squad(answers, data.golds)
+            else:
+                predicted = predict(classifier, data, device, precision=precision)
+                metrics = TASKS[name].metrics
+                values = {metric: METRICS[metric](predicted, data.labels) for metric in metrics}
+            for metric, value in values.items():
+                row = {"task": name, "language": language, "metric": metric + suffix}
+                rows.append({**row, "value": value})
+    return rows
+
+
+# ----------------------------------------------------------------------------------------- training
 
 
 def finetune(
@@ -124,13 +167,15 @@ def finetune(
     folder: Path | None = None,
     name: str = "fine-tuning",
 ) -> tuple[list[dict], dict]:
-    """Fine-tune `classifier` in place; the rows of `evaluate(classifier)` after every epoch, or
-    after the last one only, each with `epoch` and the mean training `loss` of that epoch added, and
-    what it all cost (see lib.training.loop.COST).
+    """Fine-tune `classifier` in place.
 
-    The paper reports the largest accuracy over epochs (protocol `best_epoch`), which is chosen on
-    the data it is measured on; the last one (`final`) is not. Checkpoints, and what was found after
-    each epoch, go to `folder`: one that was stopped goes on from there.
+    Returns the rows of `evaluate(classifier)` after every epoch (`when="every_epoch"`) or after the
+    last one only (`when="last"`), each with its `epoch` and the mean training `loss` of that epoch,
+    and the cost of the training, see lib.training.loop.COST. Which epoch is reported:
+    lib.tasks.metrics.by_protocol.
+
+    Checkpoints and the rows of each epoch are kept in `folder`, so that a run that was stopped can
+    resume.
     """
     schedule = Schedule(
         np.array([len(row) for row in training.rows]),
@@ -140,18 +185,18 @@ def finetune(
         seed=recipe.seed,
     )
     evaluated = range(1, epochs + 1) if when == "every_epoch" else [epochs]
-    epoch_ends = {schedule.steps_per_epoch * epoch: epoch for epoch in evaluated}
-    before = folder.glob("*.json") if folder else []
-    found = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in before}
+    paths = folder.glob("*.json") if folder else []
+    results = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
-    def after_step(done: int) -> None:
-        if done in epoch_ends:
-            found[epoch_ends[done]] = evaluate(classifier)
+    def after_step(step: int) -> None:
+        epoch, within = divmod(step, schedule.steps_per_epoch)
+        if within == 0 and epoch in evaluated:
+            results[epoch] = evaluate(classifier)
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
-                write_json(folder / f"{epoch_ends[done]}.json", found[epoch_ends[done]])
+                write_json(folder / f"{epoch}.json", results[epoch])
 
-    losses = train(
+    history = train(
         TaskLoss(classifier, kind),
         TaskBatches(training, schedule),
         recipe,
@@ -163,147 +208,70 @@ def finetune(
         name=name,
     )
     rows = [
-        {"epoch": epoch, **row, "loss": losses[epoch - 1]["loss"]}
-        for epoch, rows in sorted(found.items())
-        for row in rows
+        {**row, "epoch": epoch, "loss": history[epoch - 1]["loss"]}
+        for epoch, epoch_rows in sorted(results.items())
+        for row in epoch_rows
     ]
-    return rows, {key: losses[-1][key] for key in COST}
+    return rows, {key: history[-1][key] for key in COST}
 
 
-def evaluation(
-    validation: dict[str, Validation], max_answer_length: int, precision: str = "no"
-) -> Callable[[Classifier], list[dict]]:
-    """What measures a classifier on the validation sets of each task, in rows of task, language,
-    metric and value."""
+def finetune_tasks(p, folder: Path, share: slice = slice(None)) -> tuple[list[dict], dict]:
+    """Fine-tune `p.model` on every task with every seed.
 
-    def evaluate(classifier: Classifier) -> list[dict]:
-        device, rows = next(classifier.parameters()).device, []
-        for name, sets in validation.items():
-            for (language, ending), data in sets.items():
-                if TASKS[name].kind == "span":
-                    values = spans.score(
-                        spans.answers(classifier, data, device, max_answer_length), data
-                    )
-                else:
-                    predicted = predict(classifier, data, device, precision=precision)
-                    values = {
-                        metric: METRICS[metric](predicted, data.labels)
-                        for metric in TASKS[name].metrics
-                    }
-                rows += [
-                    {"task": name, "language": language, "metric": metric + ending, "value": value}
-                    for metric, value in values.items()
-                ]
-        return rows
+    Returns rows of seed, task, language, metric, value (in percent), epoch and training loss, and
+    the cost of all training: tokens, seconds, padding.
 
-    return evaluate
-
-
-def finetune_tasks(p, folder, mine: slice = slice(None)) -> tuple[list[dict], dict[str, float]]:
-    """Fine-tune `p.model` on every task with every seed; one row of seed, task, language, epoch,
-    metric, value (in percent) and training loss for each metric, each language of evaluation and
-    each epoch that is evaluated. And what the training of all of them cost: tokens, seconds,
-    padding.
-
-    A task in several languages is learnt in one and measured in all, by a single fine-tuning for
-    each seed. Tasks that share their training data (PolEmo2.0-IN and -OUT) share the fine-tuning
-    too: it would be the same, bit for bit. Each finished run is kept in `folder`/runs, so a stage
-    that was stopped goes on with the next one. The model is loaded and the text tokenised once for
-    all seeds. Of several processes that share the runs, each does those that are `mine`.
+    A task in several languages is trained in one and evaluated in all. Tasks with the same training
+    data (PolEmo2.0-IN and -OUT) share a run, since their runs would be equal bit for bit. Finished
+    runs are kept in `folder`/runs, so a stage that was stopped resumes with the next one. Several
+    processes each do their `share` of the runs.
     """
-    trunk, tokenizer = _loaded(p)
+    trunk, tokenizer = load_encoder(p)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
+    precision = settle_precision(p, folder)
+    segments = p.segments and models.tells_segments(trunk)
     groups = shared_training(p)
-    runs = [(owner, seed) for owner in groups for seed in p.seeds][mine]
+    runs = [(name, seed) for name in groups for seed in p.seeds][share]
     progress = Progress(len(runs), "fine-tuning")
-    rows, done, cost = [], 0, dict.fromkeys(COST, 0.0)
-    for owner, names in groups.items():
-        data, own = None, settings(p, names[0])
-        for seed in (seed for whose, seed in runs if whose == owner):
-            kept = folder / "runs" / f"{owner}-{seed}.json"
-            if not kept.is_file():
-                data = data or encoded(
-                    own, names, tokenizer, p.segments and models.tells_segments(trunk)
-                )
-                own = settled(
-                    own, TASKS[names[0]], trunk, data[0], folder / "runs" / "precision.json"
-                )
-                under_way = folder / "checkpoints" / f"{owner}-{seed}"
-                write_json(
-                    kept,
-                    one_run(own, TASKS[names[0]], copy.deepcopy(trunk), *data, seed, under_way),
-                )
-                shutil.rmtree(under_way, ignore_errors=True)
-            found = json.loads(kept.read_text(encoding="utf-8"))
-            rows += [{"seed": seed, **row} for row in found["scores"]]
-            cost = {name: cost[name] + found["cost"][name] for name in COST}
-            done += 1
-            last = [row for row in found["scores"] if row["epoch"] == own.epochs]
-            progress.at(done, f"seed {seed}: {_outcome(last)}")
+    rows, cost, data = [], dict.fromkeys(COST, 0.0), {}
+    for done, (name, seed) in enumerate(runs, 1):
+        own = settings(p, name).model_copy(update={"precision": precision})
+        path = folder / "runs" / f"{name}-{seed}.json"
+        if not path.is_file():
+            if name not in data:  # the examples of one task at a time
+                data = {name: read_data(own, groups[name], tokenizer, segments)}
+            checkpoints = folder / "checkpoints" / f"{name}-{seed}"
+            run = one_run(own, TASKS[name], copy.deepcopy(trunk), *data[name], seed, checkpoints)
+            write_json(path, run)
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        run = json.loads(path.read_text(encoding="utf-8"))
+        rows += [{"seed": seed, **row} for row in run["scores"]]
+        cost = {key: cost[key] + run["cost"][key] for key in COST}
+        last = [row for row in run["scores"] if row["epoch"] == own.epochs]
+        progress.at(done, f"seed {seed}: {_outcome(last)}")
     return rows, expense(cost)
-
-
-def settle(p, folder: Path) -> None:
-    """Measure what `precision: auto` is here, unless `folder` has it noted: several processes must
-    not find different ones."""
-    if p.precision == "auto" and not (note := folder / "runs" / "precision.json").is_file():
-        note.parent.mkdir(parents=True, exist_ok=True)
-        trunk, tokenizer = _loaded(p)
-        names = next(iter(shared_training(p).values()))
-        own = settings(p, names[0])
-        training, _ = encoded(own, names, tokenizer, p.segments and models.tells_segments(trunk))
-        settled(own, TASKS[names[0]], trunk, training, note)
-
-
-def _loaded(p) -> tuple:
-    """The encoder to fine-tune, and its tokenizer or the one that is given."""
-    model = ModelRef(p.model, p.model_revision).require()
-    tokenizer = load_tokenizer(p.tokenizer or model)
-    return models.load_trunk(model), tokenizer
-
-
-def settled(p, task, trunk: nn.Module, training: Encoded, note: Path):
-    """The parameters with a precision in place of `auto`: the one that is faster here, measured
-    once for the stage and kept in `note`."""
-    if p.precision != "auto":
-        return p
-    if not note.is_file():
-        some = training.batch(np.arange(min(p.batch_size, len(training.rows))))
-        write_json(
-            note,
-            fastest(
-                TaskLoss(_classifier(p, task, copy.deepcopy(trunk), seed=0), task.kind), [some]
-            ),
-        )
-    return p.model_copy(update={"precision": json.loads(note.read_text(encoding="utf-8"))})
-
-
-def _outcome(rows: list[dict]) -> str:
-    """Each metric of each task, the mean over languages."""
-    values: dict[str, list[float]] = {}
-    for row in rows:
-        values.setdefault(f"{row['task']} {row['metric']}", []).append(row["value"])
-    return ", ".join(f"{what} {np.mean(found):.1f}" for what, found in values.items())
 
 
 def one_run(
     p,
-    task,
+    task: Task,
     trunk: nn.Module,
     training: Encoded,
-    validation: dict,
+    validation: dict[str, Validation],
     seed: int,
     folder: Path | None = None,
 ) -> dict:
-    """Fine-tune `trunk` in place with one seed and the parameters `p` of the task: its `scores` and
-    its `cost`. What is under way is kept in `folder`."""
-    classifier = _classifier(p, task, trunk, seed)
-    evaluate = evaluation(validation, p.max_answer_length, p.precision)
-    found, cost = finetune(
-        classifier,
+    """Fine-tune `trunk` in place with one seed: {scores, cost}; checkpoints go to `folder`."""
+    scores, cost = finetune(
+        new_classifier(p, task, trunk, seed),
         training,
         task.kind,
-        evaluate,
+        partial(
+            evaluate,
+            validation=validation,
+            max_answer_length=p.max_answer_length,
+            precision=p.precision,
+        ),
         epochs=p.epochs,
         batch=p.batch_size,
         recipe=recipe(p, seed),
@@ -311,27 +279,123 @@ def one_run(
         folder=folder,
         name=folder.name if folder else "fine-tuning",
     )
-    names = ("task", "language", "epoch", "metric", "value", "loss")
-    return {"scores": [{key: row[key] for key in names} for row in found], "cost": cost}
+    return {"scores": scores, "cost": cost}
 
 
-def _classifier(p, task, trunk: nn.Module, seed: int) -> Classifier:
-    """A new classifier on `trunk` for a task. Frozen embeddings (those of words, positions and
-    segments, and the LayerNorm after them) get no gradient, and the optimizer does not hold
-    them."""
+def new_classifier(p, task: Task, trunk: nn.Module, seed: int) -> Classifier:
+    """A new classifier on `trunk` for a task. Frozen embeddings (words, positions, segments, and
+    the LayerNorm after them) get no gradient, and the optimizer does not hold them."""
     trunk.embeddings.requires_grad_(not p.freeze_embeddings)
     outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
-    return Classifier(
-        trunk, outputs, p.dropout, "every" if task.kind == "span" else p.pooling, seed
+    pooling = "every" if task.kind == "span" else p.pooling
+    return Classifier(trunk, outputs, p.dropout, pooling, seed)
+
+
+def _outcome(rows: list[dict]) -> str:
+    """Each metric of each task in words, the mean over languages."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        values.setdefault(f"{row['task']} {row['metric']}", []).append(row["value"])
+    return ", ".join(f"{name} {np.mean(numbers):.1f}" for name, numbers in values.items())
+
+
+# ----------------------------------------------------------------------- what a stage trains on
+
+
+def settings(p, name: str):
+    """The stage's parameters with those that `per_task` gives one task."""
+    return p.model_copy(update=p.per_task.get(name, {}))
+
+
+def training_size(p, name: str) -> int:
+    """How many training examples a task uses, 0 for all: the number given for it, otherwise the one
+    given for the task whose training data it uses."""
+    if isinstance(p.train_examples, int):
+        return p.train_examples
+    owner = training_task(name, p.task_source)
+    return p.train_examples.get(name, p.train_examples.get(owner, 0))
+
+
+def shared_training(p) -> dict[str, list[str]]:
+    """The tasks that share a fine-tuning, by the first of them: those with the same training data,
+    the same number of examples, and the same values in `per_task`."""
+    groups: dict[tuple, list[str]] = {}
+    for name in p.tasks:
+        owner = training_task(name, p.task_source)
+        own = frozenset(p.per_task.get(name, {}).items())
+        groups.setdefault((owner, training_size(p, name), own), []).append(name)
+    return {names[0]: names for names in groups.values()}
+
+
+def read_data(
+    p, names: list[str], tokenizer, segments: bool
+) -> tuple[Encoded, dict[str, Validation]]:
+    """The training examples that the tasks `names` share, and each task's validation sets."""
+    source = TaskSource.of(p)
+    examples = load(names[0], "train", source, training_size(p, names[0]), for_training=True)
+    training = encode_examples(p, names[0], examples, tokenizer, segments)
+    validation: dict[str, Validation] = {name: {} for name in names}
+    for name in names:
+        for language in evaluation_languages(name, source, p.languages):
+            localised = replace(source, language=language)
+            for split, suffix in validation_splits(name, source).items():
+                examples = load(name, split, localised, p.validation_examples)
+                data = encode_examples(p, name, examples, tokenizer, segments)
+                validation[name][language, suffix] = data
+    return training, validation
+
+
+def encode_examples(p, name: str, examples, tokenizer, segments: bool) -> Encoded:
+    """Examples of a task as tokens, cut to the lengths that the parameters allow."""
+    if TASKS[name].kind != "span":
+        return encode(examples, tokenizer, p.max_length, segments)
+    return spans.windows(
+        examples,
+        tokenizer,
+        max_length=p.max_length,
+        doc_stride=p.doc_stride,
+        max_question_length=p.max_question_length,
+        segments=segments,
     )
 
 
+def load_encoder(p) -> tuple:
+    """The encoder to fine-tune, and its tokenizer or the one that the parameters name."""
+    model = ModelRef(p.model, p.model_revision).require()
+    return models.load_trunk(model), load_tokenizer(p.tokenizer or model)
+
+
+def settle_precision(p, folder: Path) -> str:
+    """The precision to train in: for `auto` the fastest on this machine, measured on the first
+    training batch.
+
+    It is measured once for a stage and kept in `folder`/runs/precision.json: a resumed run, or
+    another process of the same stage, must use the same.
+    """
+    if p.precision != "auto":
+        return p.precision
+    path = folder / "runs" / "precision.json"
+    if not path.is_file():
+        trunk, tokenizer = load_encoder(p)
+        name = p.tasks[0]
+        own = settings(p, name)
+        limit = min(own.batch_size, training_size(p, name) or own.batch_size)
+        examples = load(name, "train", TaskSource.of(p), limit)
+        segments = p.segments and models.tells_segments(trunk)
+        data = encode_examples(own, name, examples, tokenizer, segments)
+        batch = data.batch(np.arange(min(own.batch_size, len(data.rows))))
+        loss = TaskLoss(new_classifier(own, TASKS[name], trunk, seed=0), TASKS[name].kind)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, fastest(loss, [batch]))
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def size(p) -> dict:
-    """Layers, parameters and size of the model that was fine-tuned: a BERT's encoder with its MLM
-    head, as it was pretrained; a DistilBERT's encoder."""
+    """Layers, parameters and size of the fine-tuned model as it was pretrained: a BERT's encoder
+    with its MLM head, a DistilBERT's encoder."""
     ref = ModelRef(p.model, p.model_revision)
-    bert = models.kind_of(ref) == "bert"
-    model = models.load(ref, head=False) if bert else models.load_trunk(ref)
+    is_bert = models.kind_of(ref) == "bert"
+    model = models.load(ref, head=False) if is_bert else models.load_trunk(ref)
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": models.parameter_count(model),

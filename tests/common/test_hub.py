@@ -15,7 +15,7 @@ from lib.common.places import ROOT
 from lib.data import sources, tokenizer
 from lib.data.sources import HubSource
 from lib.plan import plan
-from lib.tasks import registry
+from lib.tasks import examples
 from lib.training import models
 
 ADDRESS = "http" + "://mirror.example:8080/hub"
@@ -122,7 +122,7 @@ def test_what_is_not_in_the_cache_is_named_with_its_revision_and_what_to_do(monk
         match="task cola: data set 'nyu-mll/glue' .cola. at revision 0123 cannot be loaded: the "
         "hub is offline",
     ):
-        registry.load("cola", "train", registry.TaskSource("hub", revisions={"cola": "0123"}))
+        examples.load("cola", "train", examples.TaskSource("hub", revisions={"cola": "0123"}))
 
 
 def test_a_stream_cannot_be_read_offline(offline):

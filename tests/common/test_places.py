@@ -19,7 +19,7 @@ from lib.data.textfiles import find_files
 from lib.data.toy import corpora
 from lib.plan.stages import validate
 from lib.runner import publish
-from lib.tasks import registry
+from lib.tasks import examples
 
 TEXT = {
     "b.txt": "ala ma kota\nżółw\n",
@@ -111,13 +111,13 @@ def test_tasks(store):
     for split, names in (("train", ("persName", "time")), ("validation", ("noEntity",))):
         rows = "\n".join(f"{place}\t{name}" for place, name in enumerate(names))
         memory.pipe(f"/bucket/klej/nkjp-ner/{split}.tsv", f"sentence\ttarget\n{rows}\n".encode())
-    source = registry.TaskSource("files", store)
-    assert registry.load("nkjp-ner", "train", source).texts == [("0",), ("1",)]
-    registry.check("nkjp-ner", source)
+    source = examples.TaskSource("files", store)
+    assert examples.load("nkjp-ner", "train", source).texts == [("0",), ("1",)]
+    examples.check("nkjp-ner", source)
     with pytest.raises(
         InputError, match="memory://bucket/klej/polemo2-in: no train.jsonl and no train.tsv"
     ):
-        registry.check("polemo2-in", source)
+        examples.check("polemo2-in", source)
 
 
 def test_a_corpus_prepared_from_a_store_is_the_one_prepared_from_disk(store, tmp_path):

@@ -9,16 +9,17 @@ from collections import Counter
 import pytest
 
 from lib.data.toy import corpora, languages, tasks, world
-from lib.tasks import registry
-from lib.tasks.registry import TASKS, TaskSource
+from lib.tasks import examples
+from lib.tasks.examples import TaskSource
+from lib.tasks.registry import TASKS
 
 
 def test_toy_tasks_have_the_hub_s_columns_and_labels():
     assert set(tasks.TOY_TASKS) <= set(TASKS)
     for name in tasks.TOY_TASKS:
         source = TaskSource("toy", language="toy-pl")
-        for split in ("train", *registry.validations(name, source)):
-            found = registry.load(name, split, source, 400)
+        for split in ("train", *examples.validation_splits(name, source)):
+            found = examples.load(name, split, source, 400)
             assert len(found.texts) == 400
             if split != "train" and TASKS[name].kind == "classification":
                 assert set(found.labels) == set(range(len(TASKS[name].labels))), name

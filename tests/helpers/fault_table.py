@@ -505,7 +505,7 @@ TASKS = [
     task(
         "one class alone",
         '{"sentence": "a", "target": 1}\n{"sentence": "b", "target": 1}\n',
-        r"train.jsonl: all 2 records have the label noEntity; nkjp-ner needs two classes or more to learn from",
+        r"train.jsonl: all 2 records have the label noEntity; training for nkjp-ner needs at least two classes",
     ),
     task(
         "empty, hostile and very long texts",
@@ -517,7 +517,7 @@ TASKS = [
         "an answer that is not in its text",
         "squad",
         squad([7]),
-        r"record 1: the answer 'king' does not stand at character 7 of the context",
+        r"record 1: the answer 'king' is not at character 7 of the context",
         max_length=128,
         doc_stride=32,
     ),

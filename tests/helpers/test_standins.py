@@ -16,7 +16,7 @@ from lib.data import prepare, sources, tokenizer
 from lib.data.prepared import open_corpus
 from lib.plan import plan
 from lib.plan.stages import validate
-from lib.tasks import finetune, registry
+from lib.tasks import examples, finetune, registry
 from lib.training import hops, models, pretraining
 from tests.helpers import standins
 from tests.helpers.mirror import Mirror
@@ -182,18 +182,18 @@ def test_every_task_reads_all_its_splits(hub, monkeypatch, name):
         monkeypatch.setitem(
             registry.TASKS, task, replace(known, hub=str(hub / "datasets" / known.hub / "pinned"))
         )
-    source = registry.TaskSource("hub", revisions={name: "a" * 40})
-    training = registry.load(name, "train", source)
+    source = examples.TaskSource("hub", revisions={name: "a" * 40})
+    training = examples.load(name, "train", source)
     assert len(training.labels) > 10
-    for language in registry.evaluated_in(
+    for language in examples.evaluation_languages(
         name, source, ["en", "zh"] if registry.TASKS[name].languages else []
     ):
-        for split in registry.validations(name, source):
-            found = registry.load(name, split, replace(source, language=language))
+        for split in examples.validation_splits(name, source):
+            found = examples.load(name, split, replace(source, language=language))
             assert len(found.labels) >= 8 and all(texts for texts in found.texts)
     if registry.TASKS[name].suite == "glue":
         with pytest.raises(InputError, match="label -1 marks a record without a label"):
-            registry.load(name, "test_matched" if name == "mnli" else "test", source)
+            examples.load(name, "test_matched" if name == "mnli" else "test", source)
 
 
 # ----------------------------------------------------------------------------- a stage of each kind
@@ -285,12 +285,12 @@ def test_fine_tuning_of_what_the_hub_has(hub, steps, tmp_path, monkeypatch, name
 OFFLINE = """
 from lib.common.hub import ModelRef
 from lib.data import tokenizer
-from lib.tasks import registry as tasks
+from lib.tasks import examples
 from lib.training import models
 pinned = ModelRef("allegro/herbert-base-cased", "refs/pr/2")
 words = tokenizer.load_tokenizer(pinned)
 model = models.load(pinned)
-found = tasks.load("polemo2-out", "validation", tasks.TaskSource("hub", revisions={}))
+found = examples.load("polemo2-out", "validation", examples.TaskSource("hub", revisions={}))
 print(len(words), model.config.num_hidden_layers, len(found.labels))
 """
 

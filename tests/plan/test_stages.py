@@ -5,7 +5,7 @@ import pytest
 
 from lib.common.errors import InputError
 from lib.plan.stages import validate
-from lib.tasks.examples import settings
+from lib.tasks.finetune import settings
 
 GIVEN = {
     "model": "m",

@@ -7,7 +7,7 @@ import torch
 
 from lib.data.tokenizer import train_tokenizer
 from lib.tasks.encoding import Encoded, by_length, encode
-from lib.tasks.registry import Examples
+from lib.tasks.examples import Examples
 from lib.training.batches import padded
 
 LINES = ["the cat sat on the mat", "a dog ran over the hill", "cats and dogs run and sit"] * 5

@@ -358,7 +358,7 @@ def test_every_kind_of_task_is_learnt_from_files(folder, model, tmp_path):
         and 0 <= cost["padding_share"] < 0.5
         and 0 <= cost["waiting_share"] < 1
     )
-    assert list(rows[0]) == ["seed", "task", "language", "epoch", "metric", "value", "loss"]
+    assert list(rows[0]) == ["seed", "task", "language", "metric", "value", "epoch", "loss"]
     assert {row["language"] for row in rows} == {p.task_language}
     names = {
         "cola": ["matthews"],

@@ -6,8 +6,9 @@ import pytest
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.tasks import registry
-from lib.tasks.registry import TASKS, Answers, TaskSource
+from lib.tasks import examples, registry
+from lib.tasks.examples import Answers, TaskSource
+from lib.tasks.registry import TASKS
 
 DATA = ROOT.parent / "shared" / "data"
 
@@ -28,15 +29,15 @@ def test_records_and_label_ids(tmp_path):
             {"sentence": "nic", "target": "noEntity"},
         ],
     )
-    found = registry.load("nkjp-ner", "train", source)
+    found = examples.load("nkjp-ner", "train", source)
     assert found.texts == [("Agata wypadła słabo .",), ("nic",)] and found.labels == [3, 1]
-    assert registry.load("nkjp-ner", "train", source, limit=1).labels == [3]
+    assert examples.load("nkjp-ner", "train", source, limit=1).labels == [3]
 
 
 def test_tsv_with_bare_quotation_marks_keeps_every_row(tmp_path):
     """csv's default quoting would swallow the rows between two stray quotation marks."""
     rows = 'sentence\ttarget\n"Ala ma kota\tpersName\nkot\tnoEntity\nto " jest\ttime\n'
-    found = registry.load("nkjp-ner", "train", folder(tmp_path, rows, ending="tsv"))
+    found = examples.load("nkjp-ner", "train", folder(tmp_path, rows, ending="tsv"))
     assert [text for (text,) in found.texts] == [
         '"Ala ma kota',
         "kot",
@@ -48,7 +49,7 @@ def test_out_trains_on_in(tmp_path):
     source = folder(
         tmp_path, [{"sentence": "a", "target": "__label__meta_zero"}], task="polemo2-in"
     )
-    assert registry.load("polemo2-out", "train", source).labels == [3]
+    assert examples.load("polemo2-out", "train", source).labels == [3]
 
 
 @pytest.mark.parametrize(
@@ -65,18 +66,18 @@ def test_out_trains_on_in(tmp_path):
 )
 def test_bad_files(tmp_path, rows, message):
     with pytest.raises(InputError, match=message):
-        registry.load("nkjp-ner", "train", folder(tmp_path, rows))
+        examples.load("nkjp-ner", "train", folder(tmp_path, rows))
 
 
 def test_missing_and_undecodable_files(tmp_path):
     with pytest.raises(InputError, match="no train.jsonl and no train.tsv"):
-        registry.load("nkjp-ner", "train", TaskSource("files", folder=str(tmp_path)))
+        examples.load("nkjp-ner", "train", TaskSource("files", folder=str(tmp_path)))
     source = folder(tmp_path, "")
     (tmp_path / "klej/nkjp-ner/train.jsonl").write_bytes('{"sentence": "zażółć"}'.encode("cp1250"))
     with pytest.raises(InputError, match="not UTF-8"):
-        registry.load("nkjp-ner", "train", source)
+        examples.load("nkjp-ner", "train", source)
     with pytest.raises(InputError, match="unknown task 'cola2'; known are"):
-        registry.check("cola2", source)
+        examples.check("cola2", source)
 
 
 def test_label_order_is_written_down():
@@ -140,7 +141,7 @@ def test_metrics_of_glue_and_squad():
     ],
 )
 def test_records_of_glue_and_squad(tmp_path, task, record, texts, label):
-    found = registry.load(task, "train", folder(tmp_path, [record], task=task))
+    found = examples.load(task, "train", folder(tmp_path, [record], task=task))
     assert (found.texts, found.labels) == ([texts], [label]) and type(found.labels[0]) is type(
         label
     )
@@ -196,12 +197,12 @@ ANSWERED = {"question": "Who?", "context": "It was Ann."}
         (
             "squad",
             ANSWERED | {"answers": {"text": ["Ann"], "answer_start": [7, 8]}},
-            "one length, at least 1; found 1 and 2",
+            "the same length, at least 1; found 1 and 2",
         ),
         (
             "squad",
             ANSWERED | {"answers": {"text": ["Ann"], "answer_start": [6]}},
-            "'Ann' does not stand at character 6",
+            "'Ann' is not at character 6",
         ),
         ("squad", "[1]\n", "record 1: not a JSON object"),
     ],
@@ -209,7 +210,7 @@ ANSWERED = {"question": "Who?", "context": "It was Ann."}
 def test_bad_records_of_glue_and_squad(tmp_path, task, record, message):
     source = folder(tmp_path, record if isinstance(record, str) else [record], task=task)
     with pytest.raises(InputError, match=message):
-        registry.load(task, "train", source)
+        examples.load(task, "train", source)
 
 
 def test_both_validation_sets_of_mnli(tmp_path):
@@ -219,20 +220,23 @@ def test_both_validation_sets_of_mnli(tmp_path):
     with pytest.raises(
         InputError, match="no validation_matched.jsonl and no validation_matched.tsv"
     ):
-        registry.check("mnli", source)
+        examples.check("mnli", source)
     folder(tmp_path, [record, record], task="mnli", split="validation")
-    registry.check("mnli", source)
-    assert registry.validations("mnli", source) == {"validation_matched": ""}
-    assert registry.load("mnli", "validation_matched", source).labels == [0, 0]
+    examples.check("mnli", source)
+    assert examples.validation_splits("mnli", source) == {"validation_matched": ""}
+    assert examples.load("mnli", "validation_matched", source).labels == [0, 0]
     folder(tmp_path, [record | {"label": 9}], task="mnli", split="validation_mismatched")
-    assert registry.validations("mnli", source) == {
+    assert examples.validation_splits("mnli", source) == {
         "validation_matched": "",
         "validation_mismatched": "_mismatched",
     }
     with pytest.raises(InputError, match="validation_mismatched.jsonl, record 1: label 9"):
-        registry.check("mnli", source)
-    assert registry.validations("mnli", TaskSource("hub"))["validation_mismatched"] == "_mismatched"
-    assert registry.validations("nkjp-ner", source) == {"validation": ""}
+        examples.check("mnli", source)
+    assert (
+        examples.validation_splits("mnli", TaskSource("hub"))["validation_mismatched"]
+        == "_mismatched"
+    )
+    assert examples.validation_splits("nkjp-ner", source) == {"validation": ""}
 
 
 def test_the_hub_is_asked_for_the_part_and_the_revision(monkeypatch):
@@ -248,16 +252,16 @@ def test_the_hub_is_asked_for_the_part_and_the_revision(monkeypatch):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     source = TaskSource("hub", revisions={"cola": "abc"})
-    assert registry.load("cola", "train", source, limit=1).labels == [1]
+    assert examples.load("cola", "train", source, limit=1).labels == [1]
     assert asked == [(("nyu-mll/glue", "cola"), {"split": "train", "revision": "abc"})]
     with pytest.raises(InputError, match="nyu-mll/glue cola train, record 2: label -1"):
-        registry.load("cola", "train", source)
+        examples.load("cola", "train", source)
 
 
 @pytest.mark.skipif(not (DATA / "glue").is_dir(), reason="real tasks are not here")
 def test_real_task_files():
     for name, task in TASKS.items():
-        registry.check(
+        examples.check(
             name, TaskSource("files", folder=str(DATA)), ["en", "ur"] if task.languages else []
         )
 
@@ -269,6 +273,6 @@ def test_a_task_that_no_toy_language_has():
         with pytest.raises(
             InputError, match="the toy languages have no task 'no-such-toy'; they have nkjp-ner"
         ):
-            registry.check("no-such-toy", TaskSource("toy", language="toy-pl"))
+            examples.check("no-such-toy", TaskSource("toy", language="toy-pl"))
     finally:
         del TASKS["no-such-toy"]

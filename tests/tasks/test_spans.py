@@ -7,8 +7,10 @@ import torch
 
 from lib.common.places import ROOT
 from lib.data.tokenizer import train_tokenizer
-from lib.tasks import registry, spans
-from lib.tasks.registry import Answers, Examples, TaskSource
+from lib.tasks import examples as task_examples
+from lib.tasks import spans
+from lib.tasks.examples import Answers, Examples, TaskSource
+from lib.tasks.metrics import squad
 from lib.training.batches import Batch
 
 DATA = ROOT.parent / "shared" / "data"
@@ -45,7 +47,7 @@ def cut(examples, tokenizer, max_length=24, doc_stride=6, max_question_length=5)
 )
 def test_answers_come_back_letter_by_letter(tokenizer, answer):
     data = cut(asked(answer), tokenizer)
-    held = [(w, *label) for w, label in enumerate(data.encoded.labels) if label[1]]
+    held = [(w, *label) for w, label in enumerate(data.labels) if label[1]]
     assert held and all(data.text(*place) == answer for place in held)
     start = CONTEXT.index(answer)
     whole = [
@@ -74,29 +76,29 @@ def test_windows_are_those_of_the_tokenizer_itself(tokenizer):
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
-    assert [row.tolist() for row in data.encoded.rows] == theirs["input_ids"]
+    assert [row.tolist() for row in data.rows] == theirs["input_ids"]
     for window, offsets in enumerate(theirs["offset_mapping"]):
         first, last = data.begin[window], data.end[window] - 1
         assert data.text(window, first, last) == CONTEXT[offsets[first][0] : offsets[last][1]]
     if "token_type_ids" in theirs:
-        batch = data.encoded.batch(np.arange(len(data.encoded.rows)))
+        batch = data.batch(np.arange(len(data.rows)))
         assert [
             batch.segments[i, : len(kinds)].tolist()
             for i, kinds in enumerate(theirs["token_type_ids"])
         ] == theirs["token_type_ids"]
     else:
-        assert data.encoded.second is None
+        assert data.second is None
 
 
 def test_a_short_context_is_one_window_and_a_long_question_is_cut(tokenizer):
     data = cut(asked("cat", question="Kto " * 30, context="the cat"), tokenizer, 64, 8, 5)
-    assert len(data.encoded.rows) == 1 and data.begin[0] == 1 + 5 + 1  # [CLS], five tokens, [SEP]
-    assert data.text(0, *data.encoded.labels[0]) == "cat"
+    assert len(data.rows) == 1 and data.begin[0] == 1 + 5 + 1  # [CLS], five tokens, [SEP]
+    assert data.text(0, *data.labels[0]) == "cat"
 
 
 def test_windows_without_the_answer_point_to_the_first_token(tokenizer):
     data = cut(asked("Zażółć"), tokenizer)
-    assert len(data.encoded.labels) > 2 and data.encoded.labels[-1].tolist() == [0, 0]
+    assert len(data.labels) > 2 and data.labels[-1].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_windows_cover_a_context_and_stop_there(tokens, room, stride):
     while at + room < tokens:
         at += min(stride, room)
         expected.append(at)
-    assert list(spans.starts(tokens, room, stride)) == expected
+    assert list(spans.window_starts(tokens, room, stride)) == expected
 
 
 def test_an_answer_within_a_token_takes_the_whole_token():
@@ -123,13 +125,13 @@ def test_an_answer_within_a_token_takes_the_whole_token():
 def test_real_questions(kind):
     """Every answer is in a window; mapped back it is the gold text, or the fewest whole tokens that
     contain it; every character that a token covers is in a window."""
-    examples = registry.load("squad", "validation", TaskSource("files", folder=str(DATA)))
+    examples = task_examples.load("squad", "validation", TaskSource("files", folder=str(DATA)))
     contexts = list(dict.fromkeys(context for _, context in examples.texts))
     tokenizer = train_tokenizer(contexts[:400], kind, 4000)
     data = cut(examples, tokenizer, 160, 64, 30)
     held, exact = np.zeros(len(examples.texts), bool), 0
     covered = [np.zeros(len(offsets), bool) for offsets in data.offsets]
-    for window, (first, last) in enumerate(data.encoded.labels):
+    for window, (first, last) in enumerate(data.labels):
         question = data.question[window]
         token = data.token[window]
         covered[question][token : token + data.end[window] - data.begin[window]] = True
@@ -145,7 +147,7 @@ def test_real_questions(kind):
         assert span[0][1] > start and span[-1][0] < start + len(gold)  # no token could go
         exact += text == gold
     assert held.all() and all(part.all() for part in covered)
-    assert exact > 0.99 * np.count_nonzero(data.encoded.labels[:, 1])
+    assert exact > 0.99 * np.count_nonzero(data.labels[:, 1])
 
 
 def brute_force(logits, begin, end, longest):
@@ -197,7 +199,7 @@ def test_the_answer_is_taken_from_the_best_window_of_its_question(tokenizer):
     found = spans.answers(Pointer(token), data, torch.device("cpu"), 30, size=3)
     assert found[1] and CONTEXT.index(found[1]) == CONTEXT.index("III")
     assert found[0] and found[0] in "the cat"
-    assert spans.score(["a cat", "III"], data) == {"exact_match": 100, "f1": 100}
+    assert squad(["a cat", "III"], data.golds) == {"exact_match": 100, "f1": 100}
 
 
 def test_span_loss_is_the_mean_of_two_cross_entropies():

@@ -15,7 +15,7 @@ from lib.data.tokenizer import load_tokenizer, train_tokenizer
 from lib.plan.stages import validate
 from lib.tasks import examples, registry
 from lib.tasks import finetune as ft
-from lib.tasks.registry import TaskSource
+from lib.tasks.examples import TaskSource
 from lib.training import models
 
 DATA = ROOT.parent / "shared" / "data"
@@ -137,10 +137,10 @@ def test_a_row_for_every_language_and_seed(folder, model, tmp_path):
 
 def test_one_fine_tuning_a_seed_and_every_text_encoded_once(folder, model, tmp_path, monkeypatch):
     tuned, coded = [], []
-    one_run, encode = ft.one_run, examples.encode
+    one_run, encode = ft.one_run, ft.encode
     monkeypatch.setattr(ft, "one_run", lambda *args: (tuned.append(args[-2]), one_run(*args))[1])
     monkeypatch.setattr(
-        examples, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1]
+        ft, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1]
     )
     ft.finetune_tasks(given(model=str(model), task_folder=str(folder), evaluate="last"), tmp_path)
     assert tuned == [1, 2] and coded == [12, 9, 9, 9]
@@ -195,7 +195,7 @@ def test_how_many_pairs_are_learnt_from(folder, model, limit, used):
         model=str(model), task_folder=str(folder), train_examples=limit, validation_examples=6
     )
     assert ft.shared_training(p) == {"xnli": ["xnli"]}
-    training, validation = ft.encoded(p, ["xnli"], load_tokenizer(str(model)), segments=True)
+    training, validation = ft.read_data(p, ["xnli"], load_tokenizer(str(model)), segments=True)
     assert len(training.rows) == used
     assert {place: len(found.rows) for place, found in validation["xnli"].items()} == {
         (language, ""): 6 for language in LANGUAGES
@@ -278,7 +278,7 @@ def test_frozen_embeddings_cost_no_gradient_and_no_place_in_the_optimizer(
     classifier = ft.Classifier(models.load_trunk(model), 3, 0.0)
     monkeypatch.setattr(ft, "Classifier", lambda *args: classifier)
     p = given(model=str(model), task_folder=str(folder))
-    encoded = ft.encoded(p, ["xnli"], load_tokenizer(str(model)), segments=False)
+    encoded = ft.read_data(p, ["xnli"], load_tokenizer(str(model)), segments=False)
     ft.one_run(p, registry.TASKS["xnli"], classifier.trunk, *encoded, seed=1)
     frozen = list(classifier.trunk.embeddings.parameters())
     assert held and not {id(value) for value in frozen} & {id(value) for value in held}
@@ -291,35 +291,36 @@ def test_frozen_embeddings_cost_no_gradient_and_no_place_in_the_optimizer(
 
 def test_files_of_every_language_are_read_before_any_compute(folder):
     source = TaskSource("files", folder=str(folder))
-    registry.check("xnli", source, LANGUAGES)
+    examples.check("xnli", source, LANGUAGES)
     with pytest.raises(InputError, match=r"xnli/de: no test.jsonl and no test.tsv"):
-        registry.check("xnli", source, ["en", "de"])
+        examples.check("xnli", source, ["en", "de"])
     with pytest.raises(
-        InputError, match="languages: there is no 'pl' of xnli; there are ar, bg, de, el, en, es"
+        InputError,
+        match="languages: xnli does not come in 'pl'; available are ar, bg, de, el, en, es",
     ):
-        registry.check("xnli", source, ["en", "pl"])
+        examples.check("xnli", source, ["en", "pl"])
     with pytest.raises(
         InputError, match="languages: xnli is evaluated in several; name at least one of ar, bg"
     ):
-        registry.check("xnli", source)
+        examples.check("xnli", source)
     write(folder / "xnli/ur/test.jsonl", [{"premise": "a", "hypothesis": "b", "label": 3}])
     with pytest.raises(
         InputError,
         match=r"xnli/ur/test.jsonl, record 1: label 3 is not one of entailment, neutral, con",
     ):
-        registry.check("xnli", source, LANGUAGES)
+        examples.check("xnli", source, LANGUAGES)
     (
         folder / "xnli/en/test.jsonl"
     ).unlink()  # the validation split beside it is not measured on instead
     with pytest.raises(InputError, match=r"xnli/en: no test.jsonl"):
-        registry.check("xnli", source, LANGUAGES)
+        examples.check("xnli", source, LANGUAGES)
     (folder / "glue/mnli/train.jsonl").unlink()
     with pytest.raises(InputError, match=r"glue/mnli: no train.jsonl"):
-        registry.check("xnli", source, LANGUAGES)
+        examples.check("xnli", source, LANGUAGES)
 
 
 def test_a_language_that_is_missing_ends_a_stage_in_one_line(folder, model, tmp_path):
-    with pytest.raises(InputError, match="languages: there is no 'xx' of xnli") as caught:
+    with pytest.raises(InputError, match="languages: xnli does not come in 'xx'") as caught:
         ft.finetune_tasks(
             given(model=str(model), task_folder=str(folder), languages=["en", "xx"]), tmp_path
         )
@@ -366,7 +367,7 @@ def test_the_hub_is_asked_for_a_part_a_language_and_for_the_training_pairs_of_mn
         task_revisions={"xnli": "abc", "mnli": "def"},
     )
     tokenizer = train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100)
-    _, validation = ft.encoded(p, ["xnli"], tokenizer, segments=True)
+    _, validation = ft.read_data(p, ["xnli"], tokenizer, segments=True)
     assert asked == [
         ("nyu-mll/glue", "mnli", "train", "def"),
         ("facebook/xnli", "es", "test", "abc"),
@@ -388,7 +389,7 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
             for number in range(size)
         ]
 
-    monkeypatch.setitem(tasks.TASKS, "xnli", tasks.TASKS["mnli"])
+    monkeypatch.setitem(tasks.TOY_TASKS, "xnli", tasks.TOY_TASKS["mnli"])
     monkeypatch.setattr(tasks, "task_records", task_records)
     p = given(
         task_source="toy",
@@ -399,8 +400,8 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
         validation_examples=3,
     )
     source = TaskSource("toy", language="toy-en")
-    registry.check("xnli", source, p.languages)
-    _, validation = ft.encoded(
+    examples.check("xnli", source, p.languages)
+    _, validation = ft.read_data(
         p, ["xnli"], train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100), segments=False
     )
     assert asked == [
@@ -410,9 +411,9 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
     ]
     assert list(validation["xnli"]) == [("toy-en", ""), ("toy-pl", "")]
     with pytest.raises(
-        InputError, match="languages: there is no 'en' of xnli; there are toy-en, toy-pl"
+        InputError, match="languages: xnli does not come in 'en'; available are toy-en, toy-pl"
     ):
-        registry.check("xnli", source, ["en"])
+        examples.check("xnli", source, ["en"])
 
 
 @pytest.mark.parametrize(
@@ -426,7 +427,7 @@ def test_toy_tasks_share_a_fine_tuning_only_if_their_training_records_are_the_sa
     from lib.data.toy import tasks
 
     monkeypatch.setitem(
-        tasks.TASKS, "xnli", tasks.ToyTask(tasks.mnli, (0, 1, 2), trains_on=borrows)
+        tasks.TOY_TASKS, "xnli", tasks.ToyTask(tasks.mnli, (0, 1, 2), trains_on=borrows)
     )
     p = given(
         task_source="toy",
@@ -444,15 +445,15 @@ def test_the_real_test_sets_have_every_class_1670_times_and_ask_the_same_in_ever
     alike line by line."""
     found = {}
     for language in ("en", "es", "zh", "de", "ar", "ur"):
-        found[language] = registry.load(
+        found[language] = examples.load(
             "xnli", "test", TaskSource("files", folder=str(DATA), language=language)
         )
         assert Counter(found[language].labels) == {0: 1670, 1: 1670, 2: 1670}, language
         assert found[language].labels == found["en"].labels
     assert found["zh"].texts != found["en"].texts
-    training = registry.load(
+    training = examples.load(
         "xnli", "train", TaskSource("files", folder=str(DATA), language="zh"), limit=50
     )
-    assert training == registry.load(
+    assert training == examples.load(
         "mnli", "train", TaskSource("files", folder=str(DATA)), limit=50
     )
