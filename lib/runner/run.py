@@ -30,19 +30,20 @@ def run(parameters: Path) -> int:
     asked = time.time()
     try:
         values = read_yaml(places.ROOT / parameters)
-        with locks.take(
-            folder / "lock", f"the stage {name}", lambda line: _tell(f"[{name}] {line}")
-        ):
+        purpose = f"the stage {name}"
+        lock = locks.take(folder / "lock", purpose, lambda line: _tell(f"[{name}] {line}"))
+        handlers: list[logging.Handler] = []
+        try:
             result = folder / "result.json"
             if result.is_file() and result.stat().st_mtime > asked:
                 _tell(f"[{name}] was finished by another run meanwhile")
                 return 0
             handlers = _handlers(name, folder / "log.txt")
-            try:
-                return _execute(name, folder, values)
-            finally:
-                for handler in handlers:
-                    logging.getLogger(KERNEL_LOGGER).removeHandler(handler)
+            return _execute(name, folder, values)
+        finally:
+            for handler in handlers:
+                logging.getLogger(KERNEL_LOGGER).removeHandler(handler)
+            locks.release(lock)
     except KeyboardInterrupt:  # asked twice, or before there was a kernel
         _tell(f"[{name}] stopped: started again, it goes on from its last checkpoint")
         return 130

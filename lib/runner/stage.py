@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock
 
 from lib.common import files, locks, places
 from lib.common.errors import InputError
@@ -19,7 +21,7 @@ from lib.common.files import write_json
 from lib.common.machine import machine, peak_memory_mib, versions
 from lib.plan.stages import NOTEBOOKS, Stage, validate
 
-HELD: dict[Path, IO] = {}
+HELD: dict[Path, FileLock] = {}
 """Locks of the stages that this process has under way: where one has been killed, its kernel may
 live a moment longer."""
 
@@ -178,5 +180,5 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
     path = write_json(run.target / "result.json", whole)
     shutil.rmtree(run.folder)  # only now: who is stopped before goes on from the checkpoints in it
     if run.target in HELD:
-        locks.give_back(HELD.pop(run.target))
+        locks.release(HELD.pop(run.target))
     return path

@@ -13,12 +13,12 @@ from lib.common.places import ROOT
 
 @pytest.fixture(autouse=True)
 def nothing_held(monkeypatch):
-    monkeypatch.setattr(locks, "HELD_GPUS", [])
+    monkeypatch.setattr(locks, "HELD", [])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
 def ask(monkeypatch, folder, words, visible=""):
-    monkeypatch.setenv(locks.ASKED, words)
+    monkeypatch.setenv(locks.GPUS, words)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     return locks.take_gpus(folder)
 
@@ -26,10 +26,9 @@ def ask(monkeypatch, folder, words, visible=""):
 def test_each_takes_what_the_others_have_not(monkeypatch, tmp_path):
     assert ask(monkeypatch, tmp_path, "1 of 4") == ["0"]
     assert ask(monkeypatch, tmp_path, "2 of 4") == ["1", "2"]
-    assert locks.os.environ["CUDA_VISIBLE_DEVICES"] == "1,2" and locks.ASKED not in locks.os.environ
-    assert locks._free(tmp_path, ["0", "1", "2", "3"], 2) == []  # one is left, and stays free
+    assert locks.os.environ["CUDA_VISIBLE_DEVICES"] == "1,2" and locks.GPUS not in locks.os.environ
     assert ask(monkeypatch, tmp_path, "1 of 4") == ["3"]
-    locks.HELD_GPUS.pop(0).close()
+    locks.HELD.pop(0).release()
     assert ask(monkeypatch, tmp_path, "1 of 4") == ["0"]
 
 
@@ -38,7 +37,7 @@ def test_of_those_that_are_visible(monkeypatch, tmp_path):
 
 
 def test_by_hand_and_on_a_cluster_nothing_is_chosen(monkeypatch, tmp_path):
-    monkeypatch.delenv(locks.ASKED, raising=False)
+    monkeypatch.delenv(locks.GPUS, raising=False)
     assert (
         locks.take_gpus(tmp_path) == []
         and ask(monkeypatch, tmp_path, "0 of 4") == []
@@ -54,7 +53,7 @@ def test_a_gpu_is_free_again_when_its_process_is_gone(monkeypatch, tmp_path):
     other = subprocess.Popen(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=locks.os.environ | {locks.ASKED: "1 of 1"},
+        env=locks.os.environ | {locks.GPUS: "1 of 1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

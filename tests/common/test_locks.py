@@ -39,7 +39,7 @@ def test_who_holds_a_lock_is_said_and_a_killed_holder_holds_nothing(tmp_path):
     other.wait()
     held = locks.take(path, "another test", print, patience=0.3)
     assert path.read_text().startswith(f"another test, process {os.getpid()} on ")
-    locks.give_back(held)
+    locks.release(held)
     assert not path.exists()
 
 
@@ -59,18 +59,18 @@ def test_a_fork_that_lives_on_holds_no_lock(tmp_path):
         locks.take(tmp_path / "lock", "another test", print, patience=0)
     other.kill()
     other.wait()
-    locks.give_back(locks.take(tmp_path / "lock", "another test", print, patience=1))
+    locks.release(locks.take(tmp_path / "lock", "another test", print, patience=1))
 
 
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
     said = []
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
-    locks.give_back(locks.take(tmp_path / "lock", "a test", said.append))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    locks.release(locks.take(tmp_path / "lock", "a test", said.append))
     assert said == [
-        f"{tmp_path}: this file system knows no locks; see to it that nothing else runs there"
+        f"{tmp_path}: this file system has no locks; make sure that nothing else runs there"
     ]
 
 
@@ -82,7 +82,7 @@ def test_waiting_for_a_lock_is_said_once(tmp_path):
         said.append(line)
         other.kill()
 
-    locks.give_back(locks.take(path, "another test", say))
+    locks.release(locks.take(path, "another test", say))
     other.wait()
     assert len(said) == 1 and "waiting for it to end" in said[0]
 
@@ -92,14 +92,14 @@ def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path):
     path = tmp_path / "lock"
     first = locks.take(path, "a test", print)
     opened = path.open("a+")
-    locks.give_back(first)
+    locks.release(first)
     second = locks.take(path, "a test", print)
     fcntl.flock(
         opened, fcntl.LOCK_EX | fcntl.LOCK_NB
     )  # of the file that is gone, which says nothing
     with pytest.raises(InputError, match="is in use by a test"):
         locks.take(path, "another test", print, patience=0.3)
-    locks.give_back(second)
+    locks.release(second)
 
 
 def test_a_command_runs_with_the_lock_and_its_exit_status_is_passed_on(tmp_path):

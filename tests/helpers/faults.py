@@ -191,7 +191,7 @@ def notebook(world: World, kind: str, **values) -> str:
                 exec(cell, namespace)
         finally:
             for held in list(stage.HELD):
-                locks.give_back(stage.HELD.pop(held))
+                locks.release(stage.HELD.pop(held))
 
     return line_of(run) or GOES_ON + _outcome(namespace)
 
