@@ -7,6 +7,7 @@ import os
 from hashlib import sha256
 
 from lib.plan import plan
+from lib.plan.stages import KINDS
 
 SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
@@ -48,16 +49,13 @@ rule report:
         [note for place in [f"outputs/{SCALE}", *(stage.folder for stage in STEPS.values())] for note in published(place)],
 
 
-# What others wait for goes first: else the longest chain is left for the end, and one core with it.
-FIRST = {"data_prep": 4, "teacher_continuation": 3, "cascade_ta": 2, "distillation": 2, "finetune": 1}
-
 # Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
 KEEP = " && result=outputs/{SCALE}/{wildcards.stage}/result.json && (test $result -ef {output:q} || cp $result {output:q})"
 
 # Stages on one machine share its GPUs out among themselves (lib/common/locks.py); those of a cluster's job are its own.
 TAKE = f"STAGE_GPUS='{{resources.gpu}} of {GPUS}' " if GPUS and not workflow.remote_exec else ""
 
-for kind, before_others in FIRST.items():
+for kind in list(KINDS)[:-1]:  # the analysis has a rule of its own
 
     rule:
         name:
@@ -70,7 +68,8 @@ for kind, before_others in FIRST.items():
         wildcard_constraints:
             stage=f".+/{kind}",
         priority:
-            before_others
+            # What others wait for goes first: else the longest chain is left for the end, and one core with it.
+            KINDS[kind].priority
         threads: lambda wildcards: cores(step(wildcards))
         resources:
             # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.

@@ -1,8 +1,9 @@
 """The parameters that several stages share. Each room defines its own stages from these."""
 
 import re
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -12,8 +13,11 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationError,
     field_validator,
 )
+
+from lib.common.errors import InputError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -35,7 +39,7 @@ Tracker = Literal[
 """The trackers that Accelerate has. Each is named like its package."""
 
 
-class Stage(BaseModel):
+class StageParameters(BaseModel):
     """What every stage has. `output_dir` is where it publishes; empty stands for a folder in
     outputs/lab/."""
 
@@ -45,7 +49,7 @@ class Stage(BaseModel):
     threads: NonNegativeInt = 0  # CPU threads for arithmetic; 0: all of them
 
 
-class Optimised(Stage):
+class Optimised(StageParameters):
     """What every stage that trains has; see lib.training.loop.Recipe."""
 
     processes: PositiveInt = 1  # one for each GPU or group of cores; results do not depend on it
@@ -67,3 +71,46 @@ class Optimised(Stage):
         if value != "none" and find_spec(value) is None:
             raise ValueError(f"needs the package {value}, which is not installed")
         return value
+
+
+def checked(model: type[BaseModel], values: Any, where: Callable[[str], str]) -> Any:
+    """`values` as a `model`. Raises InputError for the first error, in one line; `where(key)` names
+    the file that has a key of `values` ("" stands for all of them)."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+    kind, value = first["type"], first["input"]
+    # pydantic's own words say nothing to a reader: the branch of a union ("list[constrained-int]"),
+    # and "[key]" behind a key that is wrong itself
+    keys = [str(key) for key in first["loc"] if "[" not in str(key)]
+    if first["loc"][-1:] == ("[key]",):
+        keys, value = keys[:-1], {}
+    file, path = where(keys[0] if keys else ""), ".".join(keys)
+    if kind == "extra_forbidden":
+        allowed = _fields(model, keys[:-1])
+        ending = f"; allowed are {', '.join(allowed)}" if allowed else ""
+        raise InputError(f"{file}: unknown key {path!r}{ending}")
+    if kind == "missing":
+        raise InputError(f"{file}: {path} is missing")
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if path and not isinstance(value, dict):
+        path += f" = {value!r}"
+    raise InputError(": ".join([file, *[path] * bool(path), message]))
+
+
+def _fields(model: type, keys: list[str]) -> list[str]:
+    """The names of the fields at `keys` within a model; empty where several models may stand."""
+    for key in keys:
+        fields = getattr(model, "model_fields", {})
+        if key in fields:
+            types = [fields[key].annotation]
+            for outer in types:  # grows: what a dict or list holds comes after it
+                types.extend(get_args(outer))
+            models = [part for part in types if hasattr(part, "__annotations__")]
+            models = [part for part in models if isinstance(part, type)]
+            if len(models) != 1:
+                return []
+            model = models[0]
+    return list(getattr(model, "model_fields", model.__annotations__))

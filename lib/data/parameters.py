@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from lib.common.parameters import Share, Stage
+from lib.common.parameters import Share, StageParameters
 from lib.data import languages
 from lib.data.cleaning import How
 from lib.data.sources import Source
 
 
-class DataPrep(Stage):
+class DataPrep(StageParameters):
     """1_data_prep; see lib.data.prepare.prepare for what each does, and lib.data.derived.derive for
     what `sample_of` asks for."""
 

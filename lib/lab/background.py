@@ -18,7 +18,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.plan.plan import hub_variables, write_parameters
-from lib.plan.stages import Step
+from lib.plan.stages import Stage
 from lib.training import tracking
 
 PLANNED, RUNNING, LOG, STOP = "planned.json", "running", "log.txt", "stop"
@@ -26,7 +26,7 @@ PLANNED, RUNNING, LOG, STOP = "planned.json", "running", "log.txt", "stop"
 process's number; what it said; and, while it is asked to end, a file that says so."""
 
 
-def start(steps: list[Step], entry: dict) -> Path:
+def start(steps: list[Stage], entry: dict) -> Path:
     """Run the stages in the background; returns the folder of the run. Raises InputError for a name
     that is taken.
 
@@ -78,9 +78,10 @@ def _process(folder: Path, lock: int) -> subprocess.Popen:
         )
 
 
-def folder_of(steps: list[Step]) -> Path:
+def folder_of(steps: list[Stage]) -> Path:
     """The folder of a run, by its stages: outputs/lab/<scale>/<study>/<name>."""
-    return places.ROOT / Path(*Path(steps[0].folder).parts[:5])
+    path = steps[0].path
+    return places.ROOT / "outputs" / "lab" / path.scale / path.study / path.lab
 
 
 def main(folder: Path) -> int:

@@ -1,13 +1,12 @@
 """The lab in the report: one example of each view, of the models that this run has made, in a form
 that needs no kernel."""
 
-from pathlib import Path
-
 from IPython.display import HTML, Markdown
 
 from lib.lab import attention, fill, loss
 from lib.lab.models import Pair, name_of, pairs
 from lib.lab.sentences import example
+from lib.plan.stages import StagePath
 from lib.report.page import show
 from lib.report.results import Gathered
 
@@ -24,7 +23,7 @@ def students(found: Gathered) -> list[Pair]:
     there = [
         pair
         for pair in pairs(found.folder)
-        if Path(pair.student).relative_to(found.folder).parts[0] in studies
+        if (path := StagePath.parse(pair.student)) and path.study in studies
     ]
     return sorted(there, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
 

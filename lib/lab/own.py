@@ -2,14 +2,16 @@
 from an entry to its stages, which publish under outputs/lab/."""
 
 import json
+from dataclasses import replace
 
 import yaml
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.common.parameters import checked
 from lib.plan import files
 from lib.plan.forecast import does
-from lib.plan.stages import Step
+from lib.plan.stages import Stage, StagePath
 from lib.plan.study import Study, scales, studies
 
 STUDENT = {
@@ -47,17 +49,16 @@ WHAT = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fi
 def studies_to_join() -> list[tuple[str, str]]:
     """(scale, study) of every study that a scenario can be added to: something of it has been
     trained."""
-    found = [
-        path.parts[-5:-3] for path in sorted((places.ROOT / "outputs").glob("*/*/*/*/result.json"))
-    ]
+    results = sorted((places.ROOT / "outputs").glob("*/*/*/*/result.json"))
+    paths = [path for result in results if (path := StagePath.parse(result)) and not path.lab]
     return [
         (scale, study)
-        for scale, study in dict.fromkeys(found)
+        for scale, study in dict.fromkeys((path.scale, path.study) for path in paths)
         if study in studies() and scale in scales(study)
     ]
 
 
-def steps_of(scale: str, study: str, name: str, entry: dict, finetune: bool = True) -> list[Step]:
+def steps_of(scale: str, study: str, name: str, entry: dict, finetune: bool = True) -> list[Stage]:
     """The stages of one more scenario of a study, `entry` as it would stand in its scenarios.yaml,
     publishing under outputs/lab/<scale>/<study>/<name>/.
 
@@ -70,7 +71,8 @@ def steps_of(scale: str, study: str, name: str, entry: dict, finetune: bool = Tr
             f"name: {study} has a scenario or a teacher {name!r} already; choose another name"
         )
     plan.scenario_file = "the form"
-    form = files.check(files.ScenariosFile, {"scenarios": {name: entry}}, plan.scenario_file)
+    entries = {"scenarios": {name: entry}}
+    form = checked(files.ScenariosFile, entries, lambda key: plan.scenario_file)
     plan.scenarios[name] = form.scenarios[name].parameters
     plan.sizes["distillation"] = {
         **(plan.sizes.get("distillation") or {}),
@@ -82,55 +84,45 @@ def steps_of(scale: str, study: str, name: str, entry: dict, finetune: bool = Tr
             plan.finetuning(scenario, model, None, needs)
     scenarios = [scenario for scenario, _, _ in students]
     mine = [
-        step for step in plan.steps.values() if step.scenario in scenarios and step.study == study
+        stage
+        for stage in plan.steps.values()
+        if stage.scenario in scenarios and stage.study == study
     ]
     for needed in sorted(
-        {folder for step in mine for folder in step.needs} - {step.folder for step in mine}
+        {folder for stage in mine for folder in stage.needs} - {stage.folder for stage in mine}
     ):
         if not (places.ROOT / needed / "result.json").is_file():
             raise InputError(
                 f"{needed} is not there yet; run make report SCALE={scale} STUDIES={study} first"
             )
-    folder = f"outputs/lab/{scale}/{study}/{name}"
-    new_folders = {
-        step.folder: "/".join([folder, *[step.scenario] * (len(students) > 1), step.kind])
-        for step in mine
-    }
-    return [_moved(_with_data(step, scale, study), new_folders) for step in mine]
+    return [_in_the_lab(_with_data(stage), mine, name) for stage in mine]
 
 
-def _with_data(step: Step, scale: str, study: str) -> Step:
-    """The step with the user's data folder as a finished stage of its kind has it, where its
+def _with_data(stage: Stage) -> Stage:
+    """The stage with the user's data folder, as a finished stage of its kind has it, where its
     parameters name one."""
-    wanting = [key for key, value in step.parameters.items() if "{data_dir}" in str(value)]
-    finished = sorted((places.ROOT / "outputs" / scale / study).glob(f"*/{step.kind}/result.json"))
-    if not wanting or not finished:
-        return step
-    theirs = json.loads(finished[0].read_text(encoding="utf-8"))["parameters"]
-    return Step(
-        **{**vars(step), "parameters": {**step.parameters, **{key: theirs[key] for key in wanting}}}
-    )
+    keys = [key for key, value in stage.parameters.items() if "{data_dir}" in str(value)]
+    study = places.ROOT / "outputs" / stage.path.scale / stage.study
+    finished = sorted(study.glob(f"*/{stage.kind}/result.json"))
+    if not keys or not finished:
+        return stage
+    recorded = json.loads(finished[0].read_text(encoding="utf-8"))["parameters"]
+    return replace(stage, parameters=stage.parameters | {key: recorded[key] for key in keys})
 
 
-def _moved(step: Step, new_folders: dict[str, str]) -> Step:
-    """The step with every folder of `new_folders` in the place that it moves to."""
+def _in_the_lab(stage: Stage, stages: list[Stage], run: str) -> Stage:
+    """The stage as it publishes in the lab, where all `stages` of its run publish."""
 
-    def there(value):
-        if isinstance(value, str):
-            for old, new in new_folders.items():
-                if value == old or value.startswith(old + "/"):
-                    return new + value[len(old) :]
+    def moved(value):
+        if not isinstance(value, str):
+            return value
+        for old in stages:
+            if value == old.folder or value.startswith(f"{old.folder}/"):
+                return f"{replace(old.path, lab=run)}{value.removeprefix(old.folder)}"
         return value
 
-    parameters = {key: there(value) for key, value in step.parameters.items()}
-    return Step(
-        step.kind,
-        step.study,
-        step.scenario,
-        there(step.folder),
-        parameters,
-        tuple(map(there, step.needs)),
-    )
+    parameters = {key: moved(value) for key, value in stage.parameters.items()}
+    return Stage(replace(stage.path, lab=run), parameters, tuple(map(moved, stage.needs)))
 
 
 # ---------------------------------------------------------------------------------------- the entry

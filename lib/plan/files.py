@@ -7,7 +7,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -15,7 +14,7 @@ from pydantic import (
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
-from lib.common.parameters import NAME
+from lib.common.parameters import NAME, checked
 
 
 def _name(name: Any) -> str:
@@ -40,21 +39,14 @@ Parameters = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 
 
 class Section(BaseModel):
-    """A mapping in a file of params/; an empty one may be left out. Subclasses with
-    extra="allow" also take parameters of a stage."""
+    """A mapping in a file of params/, which may be empty."""
 
     model_config = ConfigDict(extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
-    def _known_keys(cls, values):
-        values = _mapping(values)
-        unknown = [key for key in values if key not in cls.model_fields]
-        if unknown and cls.model_config["extra"] == "forbid":
-            raise ValueError(
-                f"unknown key {unknown[0]!r}; allowed are {', '.join(cls.model_fields)}"
-            )
-        return values
+    def _mapping(cls, values):
+        return _mapping(values)
 
 
 class Description(Section):
@@ -125,25 +117,8 @@ class ScenariosFile(Section):
 def read_scenarios(study: str) -> ScenariosFile:
     """params/<study>/scenarios.yaml. Raises InputError."""
     file = f"params/{study}/scenarios.yaml"
-    return check(ScenariosFile, {"name": study} | read_yaml(places.ROOT / file), file)
-
-
-def check(model: type[BaseModel], values: Any, file: str) -> Any:
-    """`values` as a `model`. Raises InputError: one line that names the file and the key."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-    keys = [str(key) for key in first["loc"]]
-    if keys and keys[-1] == "[key]":  # a wrong name: say where it stands
-        keys = keys[:-2]
-    where = ": ".join([file, ".".join(keys)] if keys else [file])
-    if first["type"] == "missing":
-        raise InputError(f"{where} is missing")
-    value, message = first["input"], first["msg"].removeprefix("Value error, ")
-    if not isinstance(value, dict) and first["loc"][-1:] != ("[key]",):
-        where += f" = {value!r}"
-    raise InputError(f"{where}: {message[0].lower() + message[1:]}")
+    values = {"name": study} | read_yaml(places.ROOT / file)
+    return checked(ScenariosFile, values, lambda key: file)
 
 
 SECTIONS = ("cascade", "corpora", "distillation", "expected", "finetune", "hub", "teachers")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from lib.data.sources import source_name
 from lib.plan import hub_facts
 from lib.plan.hub_facts import Volume
-from lib.plan.stages import Step, validate
+from lib.plan.stages import Stage, StagePath, validate
 from lib.tasks.registry import TASKS
 
 HEAD_LOGITS = 2**25
@@ -144,7 +144,7 @@ class Reckoner:
         self.volumes: dict[str, Volume] = {}
         self.lengths: dict[str, int] = {}  # the longest sequence of a corpus
 
-    def estimate(self, step: Step) -> Estimate:
+    def estimate(self, step: Stage) -> Estimate:
         """Of the next stage."""
         return getattr(self, f"_{step.kind}")(step, step.parameters)
 
@@ -162,7 +162,7 @@ class Reckoner:
 
     # -------------------------------------------------------------------------------------- corpora
 
-    def _data_prep(self, step: Step, p: dict) -> Estimate:
+    def _data_prep(self, step: Stage, p: dict) -> Estimate:
         volume = hub_facts.counted(step) or hub_facts.expected(step) or self._assumed(p)
         parent = self.volumes.get(p["sample_of"], Volume())
         vocabulary = volume.vocabulary or parent.vocabulary or self._vocabulary(p)
@@ -250,7 +250,7 @@ class Reckoner:
         """Positions of the largest micro-batch."""
         return min(p["micro_batch_size"], p["batch_size"]) * self.lengths[p["corpus"]]
 
-    def _published(self, step: Step, shape: Shape | None, trained: int) -> dict:
+    def _published(self, step: Stage, shape: Shape | None, trained: int) -> dict:
         """Notes the model a stage makes: what it takes on disk, and while it runs, two checkpoints
         of all that is trained, and a third one while it takes their place."""
         self.models[f"{step.folder}/model"] = shape
@@ -261,7 +261,7 @@ class Reckoner:
         read."""
         return sequences / min(p["micro_batch_size"], p["batch_size"]) * (trained + read / 3)
 
-    def _teacher_continuation(self, step: Step, p: dict) -> Estimate:
+    def _teacher_continuation(self, step: Stage, p: dict) -> Estimate:
         read, positions, length = self._read(p)
         vocabulary = read["volume"].vocabulary
         shape = (
@@ -307,7 +307,7 @@ class Reckoner:
             gpu=training_memory(shape.parameters, shape, None, self._micro(p), p["precision"]),
         )
 
-    def _distillation(self, step: Step, p: dict) -> Estimate:
+    def _distillation(self, step: Stage, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
         read, positions, length = self._read(p)
         if not teacher:
@@ -341,7 +341,7 @@ class Reckoner:
         )
         return replace(told, flops=flops, layer_passes=passes, gpu=memory)
 
-    def _cascade_ta(self, step: Step, p: dict) -> Estimate:
+    def _cascade_ta(self, step: Stage, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
         read, positions, length = self._read(p)
         if not teacher:
@@ -382,7 +382,7 @@ class Reckoner:
 
     # ---------------------------------------------------------------------------------- fine-tuning
 
-    def _finetune(self, step: Step, p: dict) -> Estimate:
+    def _finetune(self, step: Stage, p: dict) -> Estimate:
         shape = self.shape(p["model"])
         if not shape or p["task_source"] != "hub":
             return Estimate((shape,) if shape else ())
@@ -435,7 +435,7 @@ COLUMNS = (
 )
 
 
-def report(steps: Sequence[Step], gpu: str = "") -> str:
+def report(steps: Sequence[Stage], gpu: str = "") -> str:
     """The whole forecast: what is needed first, every stage, sums, and what was assumed. Raises
     InputError for an unknown GPU."""
     card, reckoner = hub_facts.card(gpu), Reckoner()
@@ -458,9 +458,9 @@ def report(steps: Sequence[Step], gpu: str = "") -> str:
 # ----------------------------------------------------------------------------------- before it runs
 
 
-def first(steps: Sequence[Step]) -> list[str]:
+def first(steps: Sequence[Stage]) -> list[str]:
     """What has to be there, or agreed to, before anything can run."""
-    found, scale = hub_facts.needs(steps), steps[0].folder.split("/")[1]
+    found, scale = hub_facts.needs(steps), steps[0].path.scale
     if not found:
         return ["Before it runs: nothing to download."]
     lines = [
@@ -524,7 +524,9 @@ class Hours:
     machine, by the rate of the stages of its kind that have; else on the GPU, at the assumed share
     of its peak, which is that of models of about base size."""
 
-    def __init__(self, card: hub_facts.Card, steps: Sequence[Step], estimates: dict[str, Estimate]):
+    def __init__(
+        self, card: hub_facts.Card, steps: Sequence[Stage], estimates: dict[str, Estimate]
+    ):
         self.card = card
         self.known: dict[str, tuple[float | None, str]] = {}
         measured = {step.folder: found for step in steps if (found := hub_facts.measured(step))}
@@ -550,7 +552,7 @@ class Hours:
             else:
                 self.known[step.folder] = None, ""
 
-    def text(self, step: Step) -> str:
+    def text(self, step: Stage) -> str:
         hours, how = self.known[step.folder]
         if how == "GPU" and hours is None:
             return f"no {step.parameters['precision']}"
@@ -563,7 +565,7 @@ class Hours:
         )
 
 
-def table(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
+def table(steps: Sequence[Stage], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
     """Two lines a stage: its numbers, and what it does."""
     rows = [COLUMNS]
     for step in steps:
@@ -576,7 +578,7 @@ def table(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -
         )
         memory = "" if found.memory is None else f"{found.memory:.0f}"
         told = (
-            step.folder.split("/", 2)[2],
+            step.path.name,
             _models(found),
             _data(found),
             _tokens(found),
@@ -591,7 +593,7 @@ def table(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -
     return [*out, f"{len(steps)} stages, and the analysis"]
 
 
-def sums(steps: Sequence[Step], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
+def sums(steps: Sequence[Stage], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
     """Operations and hours of every study, what two of them share counted once."""
     rows = [("study", "stages", "PFLOP", "hours", "")]
     studies = list(dict.fromkeys(step.study for step in steps))
@@ -686,13 +688,13 @@ kept: what stays on disk; more while it runs: checkpoints, and text on its way, 
     return [line for holds, lines in told if holds for line in lines.splitlines()]
 
 
-def does(step: Step) -> str:
+def does(step: Stage) -> str:
     """A stage in a few words: its text, its optimizer steps, its tasks."""
     p = step.parameters
     if step.kind == "data_prep" and p["sample_of"]:
         return (
             f"{100 * p['share']:g} % of "
-            f"{p['sample_of'].split('/')[-2].removeprefix('corpus_')}, {p['composition']}"
+            f"{StagePath.parse(p['sample_of']).corpus}, {p['composition']}"
         )
     if step.kind == "data_prep":
         sources = " + ".join(map(source_name, validate(step.kind, p).sources))
@@ -713,7 +715,7 @@ def does(step: Step) -> str:
         losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
         trained = f"{losses}; {_length(p)}" if losses else "not trained"
         if p["trained_in"]:
-            trained = f"{losses}, trained in {p['trained_in'].split('/')[-4]}"
+            trained = f"{losses}, trained in {StagePath.parse(p['trained_in']).scenario}"
         beside = f", and {len(p['beside'])} more beside it" if p["beside"] else ""
         return f"{p['init']}, layers {p['student_layers']}; {trained}{beside}"
     if step.kind == "cascade_ta":

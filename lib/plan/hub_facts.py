@@ -14,7 +14,7 @@ from pathlib import Path
 from lib.common import hub, places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
-from lib.plan.stages import Step
+from lib.plan.stages import Stage
 from lib.tasks import registry
 
 
@@ -97,17 +97,17 @@ def number(text: int | float | str) -> float:
 # ------------------------------------------------------------------------------------------ volumes
 
 
-def expected(step: Step) -> Volume | None:
+def expected(step: Stage) -> Volume | None:
     """What the section `expected` of the scale file says of a corpus. A value is a number, or where
     it stands in papers.yaml: source and fact, or source, table, row and column. Raises
     InputError."""
-    file = Path("params") / step.study / f"{step.folder.split('/')[1]}.yaml"
+    file = Path("params") / step.study / f"{step.path.scale}.yaml"
     section = read_yaml(places.ROOT / file).get("expected") or {}
     if unknown := sorted(
         set(section) - {entry for entry in read_yaml(places.ROOT / file).get("corpora") or {}}
     ):
         raise InputError(f"{file}: expected: there is no corpus {unknown[0]!r}")
-    given = section.get(step.scenario.removeprefix("corpus_"))
+    given = section.get(step.path.corpus)
     if not given:
         return None
     allowed = [field.name for field in fields(Volume) if field.name != "basis"]
@@ -140,7 +140,7 @@ def _printed(value, where: str) -> float:
         ) from None
 
 
-def measured(step: Step) -> dict | None:
+def measured(step: Stage) -> dict | None:
     """The result of a stage that has run with these very parameters."""
     path = places.ROOT / step.result
     if not path.is_file():
@@ -149,7 +149,7 @@ def measured(step: Step) -> dict | None:
     return found if found["parameters"] == step.parameters else None
 
 
-def counted(step: Step) -> Volume | None:
+def counted(step: Stage) -> Volume | None:
     """The volume of a corpus that is prepared already."""
     found = measured(step)
     if not found:
@@ -210,12 +210,12 @@ class Need:
     studies: list[str] = field(default_factory=list)
 
 
-def needs(steps: Sequence[Step]) -> list[Need]:
+def needs(steps: Sequence[Stage]) -> list[Need]:
     """Everything the stages of a plan read from the hub, models first."""
     found: dict[tuple, Need] = {}
 
     def note(
-        step: Step,
+        step: Stage,
         kind: str,
         name: str,
         revision: str | None,

@@ -19,8 +19,8 @@ from lib.common import files, hub, places
 from lib.common.errors import InputError
 from lib.data.sources import check_source
 from lib.plan import hub_facts
-from lib.plan.stages import validate
-from lib.plan.study import Step, Study, studies
+from lib.plan.stages import Stage, StagePath, validate
+from lib.plan.study import Study, studies
 from lib.tasks import examples
 
 
@@ -33,10 +33,10 @@ def check_machine(scale: str, cores: str, gpus: str) -> None:
     files.require_writable(places.ROOT / "outputs" / scale)
 
 
-def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Step]:
+def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Stage]:
     """The whole plan of a scale, in an order that can run. Nothing is computed, nothing written,
     and unless `online` no network touched."""
-    steps: dict[str, Step] = {}  # by folder: what two studies share is one stage
+    steps: dict[str, Stage] = {}  # by folder: what two studies share is one stage
     for name in names or studies():
         study = Study(name, scale, data_dir)
         steps |= {step.folder: step for step in study.resolve()}
@@ -96,7 +96,7 @@ def check_models(study: Study, online: bool) -> None:
             )
 
 
-def check(steps: list[Step], online: bool) -> None:
+def check(steps: list[Stage], online: bool) -> None:
     """What can be known of a study's steps before any compute: text and task files exist and read
     well; if `online`, so does text on the hub that is not prepared yet. Raises InputError."""
     for step in steps:
@@ -123,18 +123,14 @@ def check(steps: list[Step], online: bool) -> None:
             examples.check(task, source, p["languages"])
 
 
-def analysis(scale: str, names: list[str]) -> Step:
+def analysis(scale: str, names: list[str]) -> Stage:
     """The last step: tables, figures and the report of everything at this scale."""
-    values = {
-        "scale": scale,
-        "studies": names or studies(),
-        "output_dir": f"outputs/{scale}/analysis",
-    }
-    parameters = validate("analysis", values).model_dump(mode="json")
-    return Step("analysis", "", "", values["output_dir"], parameters, ())
+    path = StagePath(scale, study="", scenario="", kind="analysis")
+    values = {"scale": scale, "studies": names or studies(), "output_dir": str(path)}
+    return Stage(path, validate("analysis", values).model_dump(mode="json"))
 
 
-def write_parameters(step: Step) -> str:
+def write_parameters(step: Stage) -> str:
     """The step's parameter file, rewritten only when it would change: its date is what makes a
     stage run again.
 

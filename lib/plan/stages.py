@@ -1,91 +1,132 @@
-"""The parameters of every stage: one flat model a notebook, checked in full before anything is
-computed.
+"""A stage of a plan: its kind, where it publishes, its parameters and the stages it needs."""
 
-The notebooks' parameter cells, the files the plan writes, and `-p name value` on the command line
-all end here. Unknown names are refused; numbers may be written as `1e-5`.
+from __future__ import annotations
 
-One stage of the plan.
-"""
-
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from lib.common.errors import InputError
-from lib.common.parameters import Stage
+from lib.common import places
+from lib.common.parameters import StageParameters, checked
 from lib.data.parameters import DataPrep
-from lib.tasks.parameters import Finetune, OneTask
+from lib.tasks.parameters import Finetune
 from lib.training.parameters import CascadeTA, Distillation, TeacherContinuation
 
 
-class Analysis(Stage):
+class Analysis(StageParameters):
     """6_analysis: the tables and figures of a scale, for the studies that ran."""
 
     scale: str
     studies: list[str] = Field(min_length=1)
 
 
-KINDS: dict[str, type[Stage]] = {
-    "data_prep": DataPrep,
-    "teacher_continuation": TeacherContinuation,
-    "distillation": Distillation,
-    "cascade_ta": CascadeTA,
-    "finetune": Finetune,
-    "analysis": Analysis,
-}
-NOTEBOOKS = {
-    "data_prep": "1_data_prep",
-    "teacher_continuation": "2_teacher_continuation",
-    "distillation": "3_distillation",
-    "cascade_ta": "4_cascade_ta",
-    "finetune": "5_finetune",
-    "analysis": "6_analysis",
-}
+@dataclass(frozen=True)
+class Kind:
+    """A kind of stage: its notebook, the model of its parameters, whether it trains a model from
+    text, and its priority: stages that others wait for go first."""
+
+    notebook: str
+    parameters: type[StageParameters]
+    trains: bool = False
+    priority: int = 0
 
 
-def validate(kind: str, values: dict, where=lambda key: "parameters") -> Stage:
-    """The checked parameters of a stage. Raises InputError for the first thing wrong; `where(key)`
-    names its file."""
-    try:
-        return KINDS[kind](**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        # Of a union pydantic names the branch too ("list[constrained-int]"), which says nothing to
-        # a reader.
-        path = ".".join(str(part) for part in first["loc"] if "[" not in str(part)) or kind
-        key = str(first["loc"][0]) if first["loc"] else ""
-        if first["type"] == "extra_forbidden":
-            known = KINDS[kind].model_fields
-            inner = (
-                ", ".join(OneTask.__annotations__)
-                if key == "per_task"
-                else "see lib/parameters_*.py"
-            )
-            names = ", ".join(known) if len(first["loc"]) == 1 else inner
-            raise InputError(
-                f"{where(key)}: unknown key {path!r} for {kind}; allowed are {names}"
-            ) from None
-        if first["type"] == "missing":
-            raise InputError(f"{where(key)}: {path} is missing for {kind}") from None
-        message = first["msg"].removeprefix("Value error, ")
-        given = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-        raise InputError(
-            f"{where(key)}: {path}{given}: {message[0].lower() + message[1:]}"
-        ) from None
+KINDS = {
+    "data_prep": Kind("1_data_prep", DataPrep, priority=4),
+    "teacher_continuation": Kind("2_teacher_continuation", TeacherContinuation, True, priority=3),
+    "distillation": Kind("3_distillation", Distillation, True, priority=2),
+    "cascade_ta": Kind("4_cascade_ta", CascadeTA, True, priority=2),
+    "finetune": Kind("5_finetune", Finetune, priority=1),
+    "analysis": Kind("6_analysis", Analysis),
+}
+"""Every kind of stage, in the order in which they run."""
+TRAINED = tuple(name for name, kind in KINDS.items() if kind.trains)
+"""The kinds that train a model from text."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """One stage of the plan. `folder` is where it publishes, `needs` are the folders of the stages
-    it reads."""
+class StagePath:
+    """Where a stage publishes: outputs/<scale>/<study>/<scenario>/<kind>.
 
-    kind: str
+    A stage that was started in the lab publishes under outputs/lab/<scale>/<study>/<run>/, where
+    `lab` is the run: in <kind>, or in <scenario>/<kind> if the scenario is named otherwise.
+    """
+
+    scale: str
     study: str
     scenario: str
-    folder: str
+    kind: str
+    lab: str = ""
+
+    @classmethod
+    def parse(cls, path: str | Path) -> StagePath | None:
+        """The stage whose folder is `path` or holds it, as a model, a tokenizer or a checkpoint;
+        None if there is no such stage. A path may be absolute or start at the checkout.
+
+        >>> StagePath.parse("outputs/tiny/herbert/S3/distillation/model").scenario
+        'S3'
+        """
+        path = Path(path)
+        if path.is_absolute() and path.is_relative_to(places.ROOT):
+            path = path.relative_to(places.ROOT)
+        root, *parts = path.parts or [""]
+        in_lab = parts[:1] == ["lab"]
+        parts = parts[in_lab:]
+        at = next((i for i, part in enumerate(parts) if i > 2 and part in KINDS), 0)
+        if root != "outputs" or at not in ((3, 4) if in_lab else (3,)):
+            return None
+        return cls(parts[0], parts[1], parts[at - 1], parts[at], parts[2] if in_lab else "")
+
+    def __str__(self) -> str:
+        scenario = [] if self.scenario in ("", self.lab) else [self.scenario]
+        lab = [self.lab] if self.lab else []
+        root = ["outputs", "lab"] if self.lab else ["outputs"]
+        study = [self.study] if self.study else []
+        return "/".join([*root, self.scale, *study, *lab, *scenario, self.kind])
+
+    @property
+    def name(self) -> str:
+        """<study>/<scenario>/<kind>."""
+        return f"{self.study}/{self.scenario}/{self.kind}"
+
+    @property
+    def model(self) -> str:
+        """The folder of the model that the stage trains."""
+        return f"{self}/model"
+
+    @property
+    def corpus(self) -> str:
+        """What the scale file calls the corpus of a data preparation."""
+        return self.scenario.removeprefix("corpus_")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the plan. `needs` are the folders of the stages that it reads."""
+
+    path: StagePath
     parameters: dict[str, Any]
-    needs: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        return self.path.kind
+
+    @property
+    def study(self) -> str:
+        return self.path.study
+
+    @property
+    def scenario(self) -> str:
+        return self.path.scenario
+
+    @property
+    def folder(self) -> str:
+        """Where it publishes, relative to the checkout."""
+        return str(self.path)
 
     @property
     def result(self) -> str:
@@ -93,7 +134,7 @@ class Step:
 
     @property
     def notebook(self) -> str:
-        return f"notebooks/{NOTEBOOKS[self.kind]}.ipynb"
+        return f"notebooks/{KINDS[self.kind].notebook}.ipynb"
 
     @property
     def threads(self) -> int:
@@ -106,3 +147,11 @@ class Step:
     def gpus(self) -> int:
         """GPUs to book, where there are any."""
         return 0 if self.kind == "data_prep" else self.parameters.get("processes", 1)
+
+
+def validate(
+    kind: str, values: dict, where: Callable[[str], str] = lambda key: "parameters"
+) -> StageParameters:
+    """The checked parameters of a stage. Raises InputError for the first error; `where(key)` names
+    the file and section that a key comes from."""
+    return checked(KINDS[kind].parameters, values, where)

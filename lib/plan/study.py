@@ -5,7 +5,7 @@ from lib.common.errors import InputError
 from lib.common.files import fill_data_dir, read_yaml
 from lib.plan import entries as chains
 from lib.plan import files
-from lib.plan.stages import Stage, Step, validate
+from lib.plan.stages import Stage, StagePath, validate
 
 DATA = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
@@ -45,7 +45,7 @@ class Study:
                 f"SCALE: the study {name} has no scale {scale!r}; it has {', '.join(scales(name))}"
             )
         self.name, self.scale, self.data_dir = name, scale, data_dir
-        self.steps: dict[str, Step] = {}
+        self.steps: dict[str, Stage] = {}
         self.places: dict[
             tuple[str, str], str
         ] = {}  # (scenario, kind) -> folder, also of what another study computes
@@ -260,7 +260,7 @@ class Study:
         values = {**self._section("finetune"), "model": model, "model_revision": revision}
         self._add("finetune", scenario, values, needs, [("finetune", self.scale_file, values)])
 
-    def resolve(self) -> list[Step]:
+    def resolve(self) -> list[Stage]:
         """Every step of the study, each after what it needs. Raises InputError for the first thing
         wrong."""
         for name in self.teachers():
@@ -364,22 +364,16 @@ class Study:
         needs: list[str],
         origins: list[tuple[str, str, dict]],
     ) -> str:
-        folder = f"outputs/{self.scale}/{self.name}/{scenario}/{kind}"
+        path = StagePath(self.scale, self.name, scenario, kind)
+        folder = str(path)
         self.places[scenario, kind] = folder
         if folder not in self.steps:
             values = fill_data_dir(
                 {**values, "output_dir": folder}, self.data_dir, self.scale, self.scale_file
             )
-
-            checked: Stage = validate(kind, values, lambda key: files.stands(origins, key))
-            self.steps[folder] = Step(
-                kind,
-                self.name,
-                scenario,
-                folder,
-                checked.model_dump(mode="json"),
-                tuple(dict.fromkeys(needs)),
-            )
+            p = validate(kind, values, lambda key: files.stands(origins, key))
+            parameters = p.model_dump(mode="json")
+            self.steps[folder] = Stage(path, parameters, tuple(dict.fromkeys(needs)))
         return folder
 
     def _one_tokenizer(self, what: str, teacher: str, text: str) -> None:
@@ -391,10 +385,11 @@ class Study:
             given = self.steps[corpus].parameters["tokenizer"]
             return f"{corpus}/tokenizer" if given.startswith("train:") else given
 
-        made = self.steps.get(teacher.removesuffix("/model"))
+        path = StagePath.parse(teacher)
+        made = self.steps.get(str(path))
         theirs = of(made.parameters["corpus"]) if made else teacher
         if theirs != of(text):
-            name = text.split("/")[-2].removeprefix("corpus_")
+            name = StagePath.parse(text).corpus
             raise InputError(
                 f"{self.scale_file}: {what}: teacher and student tokenizers differ: the teacher "
                 f"reads {theirs}, its text "

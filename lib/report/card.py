@@ -17,7 +17,7 @@ from lib.common.errors import InputError
 from lib.common.files import atomic
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
-from lib.plan.stages import NOTEBOOKS
+from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import DATA, Study
 from lib.report import papers
 from lib.report.results import TRAINED, Gathered
@@ -166,8 +166,8 @@ def text_of(corpus: str) -> dict:
     sampled from, if it is; steps: what was done to them; statistics; languages; noise: what
     makes it unnatural text, or "". Everything but the name is empty without a result of its stage.
     """
-    path = Path(corpus)
-    name = path.parent.name.removeprefix("corpus_") if path.name == "data_prep" else path.name
+    path = StagePath.parse(corpus)
+    name = path.corpus if path else Path(corpus).name
     text = {"name": name, "sources": [], "steps": [], "languages": [], "noise": ""}
     result = read_result(corpus)
     if result is None:
@@ -219,9 +219,8 @@ def scenario_of(output_dir: str) -> tuple[str, str, str]:
     >>> scenario_of("outputs/tiny/herbert/S3/distillation")
     ('tiny', 'herbert', 'S3')
     """
-    parts = Path(output_dir).parts
-    planned = len(parts) == 5 and parts[0] == "outputs"
-    return (parts[1], parts[2], parts[3]) if planned else ("", "", "")
+    path = StagePath.parse(output_dir)
+    return (path.scale, path.study, path.scenario) if path and not path.lab else ("", "", "")
 
 
 # ----------------------------------------------------------------------- the template's values
@@ -273,7 +272,7 @@ def details(
         **{"p": p, "stage": stage, "scale": scale, "study": study, "scenario": scenario},
         "title": title,
         "scale_data": DATA.get(scale, "a scale of the user's own"),
-        "notebook": NOTEBOOKS[stage],
+        "notebook": KINDS[stage].notebook,
         "summary": result["summary"],
         "machine": result["machine"],
         "versions": ", ".join(f"{name} {number}" for name, number in result["versions"].items()),

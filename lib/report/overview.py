@@ -1,7 +1,6 @@
 """The parts of the report that belong to no single study: the opening, the claims, cost,
 parameters, machine."""
 
-import re
 from collections.abc import Sequence
 from datetime import date
 
@@ -12,6 +11,7 @@ from lib.common.hub import ModelRef
 from lib.common.machine import machine, versions
 from lib.common.progress import clock
 from lib.data.prepare import tokens_per_parameter
+from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import DATA
 from lib.report import claims, papers
 from lib.report.results import Gathered
@@ -64,8 +64,6 @@ ASKS = {
     ),
 }
 """Study -> the title of its section, its source, and what it asks."""
-KINDS = ("data_prep", "teacher_continuation", "distillation", "cascade_ta", "finetune")
-"""Stages in the order in which they run."""
 MANY = 8
 """More different values of a parameter than this are counted, not listed."""
 SHAPE = (
@@ -209,7 +207,7 @@ def parameter_table(found: Gathered) -> pd.DataFrame:
     named by its scenario, or counted where there are many."""
     values: dict[tuple[str, str], dict[str, list[str]]] = {}
     for (study, _, kind), stage in sorted(
-        found.stages.items(), key=lambda item: _place(item[0][2], KINDS)
+        found.stages.items(), key=lambda item: _place(item[0][2], list(KINDS))
     ):
         for name, value in stage["parameters"].items():
             shape_of_nothing = (
@@ -248,8 +246,8 @@ def _said(value) -> str:
         return "–"
     if isinstance(value, list) and all(isinstance(entry, dict) for entry in value):
         return "; ".join(" ".join(map(str, entry.values())) for entry in value)
-    text = str(value).replace(f"{places.ROOT}/", "")
-    return re.sub(r"^outputs/[^/]+/[^/]+/([^/]+)/.*$", r"\1", text)
+    path = StagePath.parse(value) if isinstance(value, str) else None
+    return path.scenario if path else str(value).replace(f"{places.ROOT}/", "")
 
 
 def _listed(values: list[str]) -> str:
@@ -271,7 +269,7 @@ def stages_table(found: Gathered) -> pd.DataFrame:
     groups: dict[tuple[str, str], list[dict]] = {}
     for study, stage in sorted(
         found.alone(),
-        key=lambda pair: (_place(pair[0], list(ASKS)), _place(pair[1]["stage"], KINDS)),
+        key=lambda pair: (_place(pair[0], list(ASKS)), _place(pair[1]["stage"], list(KINDS))),
     ):
         groups.setdefault((study, stage["stage"].replace("_", " ")), []).append(stage)
     whole, rows = sum(found.cost().values()), {}

@@ -9,6 +9,7 @@ import pandas as pd
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
+from lib.plan.stages import TRAINED
 from lib.plan.study import Study
 from lib.tasks.metrics import by_protocol
 from lib.training.loop import COST
@@ -42,7 +43,6 @@ EFFICIENCY = [
     "padding_share",
     "waiting_share",
 ]
-TRAINED = ("teacher_continuation", "distillation", "cascade_ta")
 
 
 class Gathered:

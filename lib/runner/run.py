@@ -15,7 +15,7 @@ from lib.common import interrupts, locks, places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
 from lib.common.progress import clock
-from lib.plan.stages import NOTEBOOKS
+from lib.plan.stages import KINDS
 
 KERNEL_LOGGER = "papermill"
 
@@ -64,7 +64,7 @@ def _execute(name: str, folder: Path, values: dict) -> int:
     from lib.runner import kernels
 
     kernels.register()
-    notebook = places.ROOT / "notebooks" / f"{NOTEBOOKS[folder.name]}.ipynb"
+    notebook = places.ROOT / "notebooks" / f"{KINDS[folder.name].notebook}.ipynb"
     result, began = folder / "result.json", time.time()
     _tell(f"[{name}] starts, {_place(folder)}")
     result.unlink(missing_ok=True)

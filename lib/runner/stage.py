@@ -19,7 +19,7 @@ from lib.common import files, locks, places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.common.machine import machine, peak_memory_mib, versions
-from lib.plan.stages import NOTEBOOKS, Stage, validate
+from lib.plan.stages import KINDS, StageParameters, validate
 
 HELD: dict[Path, FileLock] = {}
 """Locks of the stages that this process has under way: where one has been killed, its kernel may
@@ -86,8 +86,8 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     The scratch folder of an earlier run with the same parameters is kept, checkpoints included; any
     other is cleared. Raises InputError, also if another process has the same stage under way.
     """
-    p: Stage = validate(
-        kind, notebook_parameters(namespace), lambda key: f"notebooks/{NOTEBOOKS[kind]}.ipynb"
+    p: StageParameters = validate(
+        kind, notebook_parameters(namespace), lambda key: f"notebooks/{KINDS[kind].notebook}.ipynb"
     )
     locks.take_gpus()
     if p.threads:
@@ -106,7 +106,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
             target / "scratch.lock", f"the stage {p.output_dir}", print, PATIENCE
         )
     folder, note = target / "scratch", target / "scratch" / "parameters.json"
-    whole = {"parameters": values, "made from": inputs(p, NOTEBOOKS[kind])}
+    whole = {"parameters": values, "made from": inputs(p, KINDS[kind].notebook)}
     if _work(note) != _work(whole):
         shutil.rmtree(folder, ignore_errors=True)
         with files.writing(folder):
@@ -129,7 +129,7 @@ def _work(noted: Path | dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def inputs(p: Stage, notebook: str) -> dict[str, str]:
+def inputs(p: StageParameters, notebook: str) -> dict[str, str]:
     """What a stage reads besides its parameters, by content: work half done on other inputs is not
     gone on with."""
     paths = {"notebook": places.ROOT / "notebooks" / f"{notebook}.ipynb"}

@@ -85,7 +85,7 @@ PARAMETERS = [
         "an unknown key",
         "distillation.temprature",
         2,
-        r"^params/herbert/smoke.yaml: distillation: unknown key 'temprature' for distillation; allowed are ",
+        r"^params/herbert/smoke.yaml: distillation: unknown key 'temprature'; allowed are ",
     ),
     parameter(
         "a word for a number",

@@ -24,7 +24,7 @@ from lib.common.places import ROOT
 from lib.data import prepare
 from lib.data.prepared import open_corpus
 from lib.plan import plan
-from lib.plan.stages import NOTEBOOKS, validate
+from lib.plan.stages import KINDS, validate
 from lib.runner import stage
 from lib.training import batches, checkpoints, models, pretraining
 from lib.training.loop import Recipe, train
@@ -178,7 +178,7 @@ def notebook(world: World, kind: str, **values) -> str:
     """A notebook run cell by cell with these parameters."""
     cells = [
         cell.source
-        for cell in nbformat.read(ROOT / "notebooks" / f"{NOTEBOOKS[kind]}.ipynb", 4).cells
+        for cell in nbformat.read(ROOT / "notebooks" / f"{KINDS[kind].notebook}.ipynb", 4).cells
         if cell.cell_type == "code"
     ]
     namespace: dict = {}

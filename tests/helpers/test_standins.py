@@ -41,10 +41,7 @@ def hub(tmp_path_factory):
 @pytest.fixture(scope="module")
 def steps(hub):
     """The paper's plan, with folders in place of ids."""
-    return {
-        step.folder.split("/", 2)[2]: in_folders(step.parameters, hub)
-        for step in plan.resolve("paper", [])
-    }
+    return {step.path.name: in_folders(step.parameters, hub) for step in plan.resolve("paper", [])}
 
 
 def in_folders(value, hub):

@@ -46,7 +46,7 @@ def test_an_entry_is_read_as_yaml():
             "herbert",
             "mine",
             {"temprature": 4},
-            "the form: scenarios.mine: unknown key 'temprature' for distillation",
+            "the form: scenarios.mine: unknown key 'temprature'; allowed are",
         ),
         (
             "herbert",

@@ -100,7 +100,7 @@ def found(project):
 
 def test_every_stage_of_the_plan_ran(found):
     steps = plan.resolve("paper", [])
-    assert {step.folder.split("/", 2)[2] for step in steps} | {"analysis"} == set(found)
+    assert {step.path.name for step in steps} | {"analysis"} == set(found)
     assert len(steps) == 84
 
 
@@ -120,7 +120,7 @@ def test_the_pinned_revisions_were_asked_for(project):
 
 
 def test_parameters_are_the_papers_but_for_the_replaced(found):
-    wanted = {step.folder.split("/", 2)[2]: step.parameters for step in plan.resolve("paper", [])}
+    wanted = {step.path.name: step.parameters for step in plan.resolve("paper", [])}
     replaced = {
         "subset_size",
         "held_out_lines",

@@ -36,7 +36,7 @@ MOVING = {
 
 @pytest.fixture(scope="module")
 def steps():
-    return {step.folder.split("/", 2)[2]: step for step in plan.resolve("paper", [])}
+    return {step.path.name: step for step in plan.resolve("paper", [])}
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
-"""lib.plan.stages: fine-tuning's values for one task and windows with room; what data preparation
-refuses, a line each."""
+"""lib.plan.stages: where stages publish, and what the parameters of stages may be."""
 
 import pytest
 
+from lib.common import places
 from lib.common.errors import InputError
-from lib.plan.stages import validate
+from lib.plan.stages import StagePath, validate
 from lib.tasks.finetune import settings
 
 GIVEN = {
@@ -15,6 +15,44 @@ GIVEN = {
     "learning_rate": 2e-5,
     "max_length": 384,
 }
+
+
+@pytest.mark.parametrize(
+    "folder, path",
+    [
+        (
+            "outputs/tiny/herbert/S3/distillation",
+            StagePath("tiny", "herbert", "S3", "distillation"),
+        ),
+        (
+            "outputs/lab/tiny/ablation/mine/finetune",
+            StagePath("tiny", "ablation", "mine", "finetune", "mine"),
+        ),
+        (
+            "outputs/lab/tiny/cascade/mine/mine-3/cascade_ta",
+            StagePath("tiny", "cascade", "mine-3", "cascade_ta", "mine"),
+        ),
+    ],
+)
+def test_a_path_is_parsed_and_built(folder, path):
+    assert StagePath.parse(folder) == path and str(path) == folder
+    assert StagePath.parse(f"{folder}/beside/hot") == path
+    assert StagePath.parse(places.ROOT / folder / "model/config.json") == path
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "",
+        "outputs/tiny/analysis",
+        "outputs/lab/distillation-1234abcd/model",
+        "allegro/herbert-base-cased",
+        "/elsewhere/outputs/tiny/herbert/S3/distillation",
+        "outputs/tiny/herbert/S3/other",
+    ],
+)
+def test_other_paths_belong_to_no_stage(folder):
+    assert StagePath.parse(folder) is None
 
 
 def test_one_task_has_its_own_values():
@@ -37,7 +75,7 @@ def test_one_task_has_its_own_values():
         ),
         (
             {"per_task": {"rte": {"warmup": 0}}},
-            "unknown key 'per_task.rte.warmup' for finetune; allowed are learning_rate, "
+            "unknown key 'per_task.rte.warmup'; allowed are learning_rate, "
             "epochs, batch_size, max_length, pooling",
         ),
         (

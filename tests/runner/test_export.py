@@ -17,7 +17,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertFo
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.data import prepare
-from lib.plan.stages import NOTEBOOKS, validate
+from lib.plan.stages import KINDS, validate
 from lib.runner import export
 from tests.runner.test_notebooks import run_make
 
@@ -66,7 +66,7 @@ print(json.dumps({"found": found, "said": said, "ours": [name for name in sys.mo
 def stage(kind: str, folder, **values) -> SimpleNamespace:
     """Run the code of a notebook's cells with these parameters; what its names stand for in the
     end."""
-    cells = nbformat.read(ROOT / "notebooks" / f"{NOTEBOOKS[kind]}.ipynb", as_version=4).cells
+    cells = nbformat.read(ROOT / "notebooks" / f"{KINDS[kind].notebook}.ipynb", as_version=4).cells
     names: dict = {}
     for cell in cells:
         if cell.cell_type == "code":

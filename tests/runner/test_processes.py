@@ -12,7 +12,7 @@ import torch
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.plan.stages import Step, validate
+from lib.plan.stages import Stage, StagePath, validate
 from lib.runner import processes as distributed
 from lib.runner import stage
 from lib.training import checkpoints
@@ -324,7 +324,7 @@ def test_work_half_done_is_gone_on_with_by_another_number_of_processes(prepared,
 
 def test_cores_and_gpus_of_a_stage():
     def booked(kind, **parameters):
-        found = Step(kind, "", "", "", {"threads": 0} | parameters, ())
+        found = Stage(StagePath("", "", "", kind), {"threads": 0} | parameters)
         return found.threads, found.gpus
 
     assert booked("distillation", threads=2, processes=3) == (6, 3) and booked(

@@ -10,7 +10,7 @@ import pytest
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.plan import plan
-from lib.plan.stages import NOTEBOOKS
+from lib.plan.stages import KINDS
 from lib.runner import stage
 
 TINY_STAGE = {
@@ -23,7 +23,7 @@ TINY_STAGE = {
 
 
 def notebook(kind):
-    return nbformat.read(ROOT / "notebooks" / f"{NOTEBOOKS[kind]}.ipynb", as_version=4)
+    return nbformat.read(ROOT / "notebooks" / f"{KINDS[kind].notebook}.ipynb", as_version=4)
 
 
 def defaults(kind) -> dict:
@@ -60,7 +60,7 @@ def test_notebook_defaults_are_the_tiny_run(kind):
         assert checked[name] == resolved[name], name
 
 
-@pytest.mark.parametrize("kind", NOTEBOOKS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_committed_notebooks_are_stripped_and_thin(kind):
     for cell in notebook(kind).cells:
         if cell.cell_type == "code":
@@ -78,7 +78,7 @@ def minimal(tmp_path, **more):
 def test_a_misspelt_parameter_is_refused(tmp_path):
     with pytest.raises(
         InputError,
-        match="3_distillation.ipynb: unknown key 'temprature' for distillation; allowed are",
+        match="3_distillation.ipynb: unknown key 'temprature'; allowed are",
     ):
         stage.begin("distillation", minimal(tmp_path, temprature=4))
 
