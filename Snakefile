@@ -4,7 +4,6 @@
 # params/profiles/.
 
 import os
-from hashlib import sha256
 
 from lib.plan import plan
 from lib.plan.stages import KINDS
@@ -13,7 +12,6 @@ SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
 GPUS = int(config.get("gpus", 0))
 CORES = int(config.get("cores", 0)) or os.cpu_count()  # of a job that takes all there are
-PUBLISH_TO = str(config.get("publish_to") or "")
 os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the stages' hub: the section `hub` of the scale files
 STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir") or ""))}
 PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
@@ -34,11 +32,6 @@ def cores(stage):
     return max(1, CORES * stage.gpus // GPUS) if GPUS and stage.gpus else workflow.cores or CORES
 
 
-def published(folder):
-    """What notes that a folder has been copied to PUBLISH_TO; nothing if it need not be."""
-    return [f"{folder}/published-{sha256(PUBLISH_TO.encode()).hexdigest()[:8]}.json"] if PUBLISH_TO else []
-
-
 localrules:
     report,
 
@@ -46,7 +39,6 @@ localrules:
 rule report:
     input:
         f"outputs/{SCALE}/report.html",
-        [note for place in [f"outputs/{SCALE}", *(stage.folder for stage in STEPS.values())] for note in published(place)],
 
 
 # Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
@@ -88,30 +80,3 @@ rule analysis:
     threads: 2
     shell:
         "python -m lib.runner.warm --stage outputs/{SCALE}/analysis/parameters.yaml && python -m lib.report.page.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
-
-
-# With PUBLISH_TO=s3://bucket/folder: a copy of every stage as soon as it is done, and of the report. It is a rule of its own, so
-# that a store that cannot be reached costs no stage.
-if PUBLISH_TO:
-
-    localrules:
-        publish,
-        publish_report,
-
-    rule publish:
-        input:
-            f"outputs/{SCALE}/{{stage}}/result.json",
-        output:
-            published(f"outputs/{SCALE}/{{stage}}"),
-        params:
-            folder=f"outputs/{SCALE}/{{stage}}",
-        shell:
-            "python -m lib.runner.publish {params.folder:q} {PUBLISH_TO:q} --note {output:q}"
-
-    rule publish_report:
-        input:
-            f"outputs/{SCALE}/report.html",
-        output:
-            published(f"outputs/{SCALE}"),
-        shell:
-            "python -m lib.runner.publish outputs/{SCALE} {PUBLISH_TO:q} --flat --note {output:q}"

@@ -2,7 +2,6 @@
 in memory."""
 
 import gzip
-import json
 import subprocess
 import sys
 
@@ -142,65 +141,25 @@ def test_a_corpus_prepared_from_a_store_is_the_one_prepared_from_disk(store, tmp
 # ------------------------------------------------------------------------------------------ results
 
 
-@pytest.fixture
-def stage():
-    """A folder of outputs/ as a finished stage leaves it."""
-    import shutil
+def test_outputs_are_copied_to_a_store(store, tmp_path):
+    (tmp_path / "tiny/S1").mkdir(parents=True)
+    (tmp_path / "tiny/S1/result.json").write_text("result")
+    memory = fsspec.filesystem("memory")
+    for _ in range(2):
+        publish.publish(tmp_path / "tiny", f"{store}/runs")
+        assert memory.find("/bucket/runs") == ["/bucket/runs/tiny/S1/result.json"]
+    assert memory.cat("/bucket/runs/tiny/S1/result.json") == b"result"
 
-    folder = ROOT / "outputs/lab/to-publish/S1/distillation"
-    for name in (
-        "result.json",
-        "model/config.json",
-        "log.txt",
-        "lock",
-        "scratch/half.txt",
-        "published-0.json",
+
+def test_a_store_that_cannot_be_written_to_is_one_line(tmp_path):
+    for address, message in (
+        ("s3://bucket/x", "Install s3fs"),
+        ("no-such://bucket/x", "Protocol not known"),
+        (f"file://{tmp_path}/file/x", "Not a directory"),
     ):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"of {name}")
-    yield folder
-    shutil.rmtree(ROOT / "outputs/lab/to-publish")
-
-
-def test_a_stage_is_copied_its_result_last(store, stage, monkeypatch):
-    copied, copy = [], publish._copy
-    monkeypatch.setattr(
-        publish,
-        "_copy",
-        lambda path, target, address: (copied.append(path.name), copy(path, target, address)),
-    )
-    assert publish.publish(stage, f"{store}/runs") == 3
-    assert (
-        sorted(copied) == ["config.json", "log.txt", "result.json"] and copied[-1] == "result.json"
-    )
-    memory, there = fsspec.filesystem("memory"), "/bucket/runs/lab/to-publish/S1/distillation"
-    assert len(memory.find(there)) == 3
-    assert memory.cat(f"{there}/model/config.json") == b"of model/config.json"
-    assert publish.publish(stage.parent, f"{store}/flat", deep=False) == 0
-
-
-def test_by_the_command_line(stage, tmp_path):
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, "-m", "lib.runner.publish", *words],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-        )
-
-    relative, address = stage.relative_to(ROOT), (tmp_path / "store").as_uri()
-    assert run("none", address).returncode == 0 and (tmp_path / "store/ABOUT.txt").is_file()
-    done = run(str(relative), address, "--note", str(relative / "published-1.json"))
-    assert done.returncode == 0 and f"3 files are at {address}" in done.stderr
-    assert (
-        tmp_path / "store" / stage.relative_to(ROOT / "outputs") / "model/config.json"
-    ).read_text() == "of model/config.json"
-    assert json.loads((stage / "published-1.json").read_text()) == {"address": address, "files": 3}
-    (tmp_path / "file").touch()
-    done = run("none", (tmp_path / "file").as_uri())
-    assert (
-        done.returncode == 2
-        and done.stderr.startswith("error: PUBLISH_TO: file:")
-        and done.stderr.count("\n") == 1
-    )
-    assert run("none", "s3://bucket/x").stderr.startswith("error: s3://bucket/x: Install s3fs")
+        (tmp_path / "file").touch()
+        command = [sys.executable, "-m", "lib.runner.publish", "params", address]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert done.stderr.startswith(f"error: PUBLISH_TO: {address} cannot be reached")
+        assert message in done.stderr

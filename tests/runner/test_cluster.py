@@ -114,12 +114,6 @@ def test_make_passes_the_profile_on_and_keeps_the_warm_process_out(name):
     assert "python -m lib.runner.warm snakemake --cores" in plain and "--profile" not in plain
 
 
-def test_with_a_store_every_stage_is_copied_when_it_is_done(tmp_path):
-    project = copy_of_the_project(tmp_path)
-    printed = dry_run(project, "--cores", "2", publish_to="memory://bucket")
-    assert jobs(printed) == STAGES | {"publish": 18, "publish_report": 1}
-
-
 def test_the_profiles_are_no_study():
     from lib.plan.study import studies
 
