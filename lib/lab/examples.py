@@ -8,7 +8,7 @@ from lib.lab.models import Pair, name_of, pairs
 from lib.lab.sentences import example
 from lib.plan.stages import StagePath
 from lib.report.page import show
-from lib.report.results import Gathered
+from lib.report.results import Results
 
 OPENING = """### In the lab
 
@@ -16,7 +16,7 @@ OPENING = """### In the lab
 a sentence that no model was trained on."""
 
 
-def students(found: Gathered) -> list[Pair]:
+def students(found: Results) -> list[Pair]:
     """The students of the studies that were gathered, those first that learned from soft
     targets."""
     studies = {study for study, _, _ in found.stages}
@@ -28,14 +28,14 @@ def students(found: Gathered) -> list[Pair]:
     return sorted(there, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
 
 
-def examples(found: Gathered) -> list[Markdown | HTML]:
+def examples(found: Results) -> list[Markdown | HTML]:
     """A section for the appendix: what is put into a blank, attention maps, a loss over the
     temperature; nothing where no student has been distilled."""
     parts = [*fill_mask(found), *attention_maps(found), *loss_over_temperature(found)]
     return [show.prose(OPENING), *parts] if parts else []
 
 
-def fill_mask(found: Gathered, most: int = 4) -> list[HTML]:
+def fill_mask(found: Results, most: int = 4) -> list[HTML]:
     """A blank filled by a teacher and at most so many of its students, and their distance from it
     token by token."""
     there = students(found)
@@ -50,7 +50,7 @@ def fill_mask(found: Gathered, most: int = 4) -> list[HTML]:
     return fill.view(given.masked, root, dict(list(taught.items())[:most]), hidden=given.hidden)
 
 
-def attention_maps(found: Gathered) -> list[HTML]:
+def attention_maps(found: Results) -> list[HTML]:
     """The first head of a student's top layer beside its target, of one trained to match attention
     if there is one."""
     there = sorted(students(found), key=lambda pair: not pair.parameters.get("weight_attention"))
@@ -61,7 +61,7 @@ def attention_maps(found: Gathered) -> list[HTML]:
     return []
 
 
-def loss_over_temperature(found: Gathered) -> list[HTML]:
+def loss_over_temperature(found: Results) -> list[HTML]:
     """Soft targets and losses at one hidden word, at the temperature and weights that the student
     was trained with."""
     for pair in students(found)[:1]:

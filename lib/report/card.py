@@ -20,7 +20,7 @@ from lib.common.progress import clock
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import DATA, Study
 from lib.report import papers
-from lib.report.results import TRAINED, Gathered
+from lib.report.results import TRAINED, Results
 from lib.report.statistics import interval, paired_difference
 from lib.report.wording import code, number_of, plain, with_interval
 from lib.tasks.registry import TASKS
@@ -74,7 +74,7 @@ def write(folder: Path, result: dict, **measured) -> Path:
 
 
 def write_all(
-    gathered: Gathered, final: pd.DataFrame, efficiency: pd.DataFrame, analysis: str
+    gathered: Results, final: pd.DataFrame, efficiency: pd.DataFrame, analysis: str
 ) -> str:
     """Write the cards of all models of a scale again, with their results; returns a message.
 
@@ -90,7 +90,7 @@ def write_all(
         if kind == "finetune"
     }
     written = 0
-    for _, result in gathered.alone():
+    for _, result in gathered.distinct():
         stage = places.ROOT / result["parameters"]["output_dir"]
         is_model = result["stage"] in TRAINED and (stage / "model" / "config.json").is_file()
         if is_model and _unchanged(stage / "result.json", result):

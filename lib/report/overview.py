@@ -1,172 +1,145 @@
-"""The parts of the report that belong to no single study: the opening, the claims, cost,
-parameters, machine."""
+"""The parts of the report that belong to no single study: its opening, what the trainings of a
+study took, and where the computing time went."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pandas as pd
 
 from lib.common import places
-from lib.common.hub import ModelRef
 from lib.common.machine import machine, versions
 from lib.common.progress import clock
 from lib.data.prepare import tokens_per_parameter
+from lib.plan.files import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import DATA
-from lib.report import claims, papers
-from lib.report.results import Gathered
-from lib.report.wording import printed
+from lib.report import claims, figures, papers
+from lib.report.page import show
+from lib.report.results import Results
+from lib.report.wording import plain, printed
 
-COST_NOTE = (
-    "Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of the "
-    "encoder alone on one sequence of "
-    "64 tokens, one CPU thread, the models taking turns. Peak memory is the whole process's, "
-    "libraries included."
-)
-SURE = (
-    "**How sure it is.** What is measured here stands with a 95 % interval over fine-tuning "
-    "seeds: it says how far another "
-    "fine-tuning of the same model would move, not another pretraining. Sizes are counted, times "
-    "taken once. What the sources "
-    f"print is {printed('set like this')} in sentences, in grey columns headed *paper* in tables, "
-    f"and as hollow grey diamonds in "
-    "figures."
+CONFIDENCE = (
+    "**How sure it is.** What is measured here stands with a 95 % interval over fine-tuning seeds: "
+    "it says how far another fine-tuning of the same model would move, not another pretraining. "
+    "Sizes are counted, times taken once. What the sources print is "
+    f"{printed('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
+    "hollow grey diamonds in figures."
 )
 TOY = (
     "**What toy languages can show.** Text and tasks are those of toy languages made for this "
-    "report: a task with a name from KLEJ "
-    "or GLUE, SQuAD or XNLI, is the analogue there, with the same columns and labels. Its scores "
-    "are not comparable with the "
-    "papers' in size; what can be compared is which scenario does better than which."
+    "report: a task with a name from KLEJ or GLUE, SQuAD or XNLI, is the analogue there, with the "
+    "same columns and labels. Its scores are not comparable with the papers' in size; what can be "
+    "compared is which scenario does better than which."
 )
-ASKS = {
-    "herbert": (
-        "Distillation of HerBERT",
-        "000",
-        "what do weights taken from the teacher, the distillation loss, and a teacher trained on "
-        "with the student's text buy?",
-    ),
-    "transfer_set": (
-        "Transfer sets: how much text, and of what kind",
-        "001",
-        "on how much text must a student learn, and must it be text?",
-    ),
-    "ablation": (
-        "DistilBERT: what each loss is worth",
-        "002",
-        "which of the three losses, and which start, is worth how much?",
-    ),
-    "cascade": (
-        "Cascades: a multilingual teacher, one layer less at a time",
-        "004",
-        "is a student better when it is reached one layer at a time, and what happens in other "
-        "languages?",
-    ),
-}
-"""Study -> the title of its section, its source, and what it asks."""
 MANY = 8
 """More different values of a parameter than this are counted, not listed."""
-SHAPE = (
-    "layers",
-    "hidden",
-    "heads",
-    "intermediate",
-    "dropout",
-    "initializer_range",
-    "attention_init",
-)
+NEW_TEACHER = ("layers", "hidden", "heads", "intermediate", "dropout", "initializer_range")
+NEW_TEACHER += ("attention_init",)
 """Parameters of a teacher trained from nothing; without effect when one is given."""
 
 
-def models(found: Gathered) -> dict[tuple[str, str], ModelRef]:
-    """(study, scenario) -> every model that was fine-tuned."""
-    return {
-        (study, scenario): ModelRef(
-            stage["parameters"]["model"], stage["parameters"]["model_revision"]
-        )
-        for (study, scenario, kind), stage in found.stages.items()
-        if kind == "finetune"
-    }
+def descriptions(studies: Sequence[str]) -> dict[str, ScenariosFile]:
+    """How each study describes itself, in the order of the sources; a user's own studies last."""
+    described = {study: read_scenarios(study) for study in studies}
+    return dict(sorted(described.items(), key=lambda pair: pair[1].source or "~"))
 
 
-def asked(studies: list[str]) -> str:
-    """What each study asks, after which source, as a Markdown list whose entries lead to the
-    sections."""
+# --------------------------------------------------------------------------------- the opening
+
+
+def questions(studies: Sequence[str]) -> str:
+    """What each study asks, as a Markdown list whose entries link to the sections."""
     lines = []
-    for name in [name for name in ASKS if name in studies]:
-        section, source, question = ASKS[name]
-        anchor = section.replace(" ", "-")
-        found = papers.sources()[source]
+    for study, about in descriptions(studies).items():
+        title = about.title or study
+        source = papers.sources().get(about.source)
+        after = f" After source {about.source}: {source['title']}; {source['authors']}."
         lines.append(
-            f"- [{section}](#{anchor}) (study `{name}`): {question} After source {source}: "
-            f"{found['title']}; {found['authors']}."
+            f"- [{plain(title)}](#{title.replace(' ', '-')}) (study `{study}`): "
+            f"{plain(about.question)}{after if source else ''}"
         )
     return "\n".join(lines)
 
 
-def facts(found: Gathered, scores: pd.DataFrame) -> dict[str, str]:
+def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
     """What was run, on what, when and at what cost."""
-    box, library, scale = machine(), versions(), found.folder.name
-    stages = [stage for _, stage in found.alone()]
-    seen = sum(stage.get("summary", {}).get("tokens_seen", 0) for stage in stages)
+    computer, library, scale = machine(), versions(), results.folder.name
+    stages = [stage for _, stage in results.distinct()]
+    seconds = sum(stage["stage_seconds"] for stage in stages)
+    time = f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    tokens = sum(stage.get("summary", {}).get("tokens_seen", 0) for stage in stages)
     peak = max((stage.get("peak_memory_mib", 0) for stage in stages), default=0)
+    runs = {  # a set: a fine-tuning that two studies share counts once
+        (stage["parameters"]["output_dir"], score["task"], score["seed"])
+        for (_, _, kind), stage in results.stages.items()
+        if kind == "finetune"
+        for score in stage["scores"]
+    }
     return {
         "Scale": f"{scale}: {DATA.get(scale, 'a scale of your own')}",
-        "Models": f"{len(set(models(found).values()))}, fine-tuned {_runs(found):,} times on "
+        "Models": f"{len(set(results.models().values()))}, fine-tuned {len(runs):,} times on "
         f"{scores['task'].nunique()} tasks",
-        "Hardware": f"{box['cores']} cores of {box['cpu']}; {box['gpu'] or 'no GPU'}",
+        "Hardware": f"{computer['cores']} cores of {computer['cpu']}; "
+        f"{computer['gpu'] or 'no GPU'}",
         "Versions": f"Python {library['python']}, PyTorch {library['torch']}, transformers "
         f"{library['transformers']}",
         "Date": date.today().isoformat(),
-        "Cost": f"{len(stages)} stages, {_duration(sum(found.cost().values()))} of computing time "
-        f"in all; "
-        f"{seen:,} tokens trained on; at most {peak / 1024:.1f} GiB of memory",
+        "Cost": f"{len(stages)} stages, {time} of computing time in all; {tokens:,} tokens trained "
+        f"on; at most {peak / 1024:.1f} GiB of memory",
     }
 
 
-def opening(found: Gathered, ledger: pd.DataFrame) -> str:
-    """How the claims came out, how sure that is, and what toy languages can show, as Markdown."""
-    toy = f"\n\n{TOY}" if found.folder.name in ("smoke", "tiny") else ""
-    return f"**How the claims came out.** {claims.summary(ledger)}\n\n{SURE}{toy}"
+def opening(results: Results, evaluated: pd.DataFrame) -> str:
+    """How the claims came out, how sure that is, and what toy languages can show, as Markdown.
+    evaluated: rows of claims.csv."""
+    toy = f"\n\n{TOY}" if results.folder.name in ("smoke", "tiny") else ""
+    return f"**How the claims came out.** {claims.summary(evaluated)}\n\n{CONFIDENCE}{toy}"
 
 
-def _duration(seconds: float) -> str:
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
-
-
-def _runs(found: Gathered) -> int:
-    """How many fine-tunings there were; those of a model that two studies share count once."""
-    stages = (stage for (_, _, kind), stage in found.stages.items() if kind == "finetune")
-    return len(
-        {
-            (stage["parameters"]["output_dir"], row["task"], row["seed"])
-            for stage in stages
-            for row in stage["scores"]
-        }
-    )
-
-
-def sources_table(studies: list[str]) -> pd.DataFrame:
-    """The source documents behind the studies: number, title, authors, and the study that reruns
-    it."""
+def sources_table(studies: Sequence[str]):
+    """The documents behind the studies, and the study that reruns each."""
     rows = {}
-    for study in [name for name in ASKS if name in studies]:
-        source = ASKS[study][1]
-        rows[source] = {key: papers.sources()[source][key] for key in ("title", "authors")} | {
-            "study": study
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
+    for study, about in descriptions(studies).items():
+        if source := papers.sources().get(about.source):
+            row = {"title": source["title"], "authors": source["authors"], "study": study}
+            rows[about.source] = row
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
+    return show.table(frame, "The source documents, cited by number.")
 
 
-def corpora_table(found: Gathered, study: str) -> pd.DataFrame:
-    """The prepared corpora of a study; of the reasons to drop a line only those that befell any."""
-    table = found.corpora(study)
-    idle = table.index.str.startswith("dropped:") & table.isin(["0", "–"]).all(axis=1)
-    return table[~idle].rename_axis("statistic")
+# ------------------------------------------------------------------------ the trainings of a study
 
 
-def cost_table(efficiency: pd.DataFrame, study: str) -> pd.DataFrame:
-    """efficiency.csv of one study for readers."""
+def training_details(
+    results: Results, efficiency: pd.DataFrame, study: str, colours: Mapping[str, str]
+) -> list:
+    """For the appendix: a study's corpora, what its trainings took, their curves, and what the
+    models know of held-out text."""
+    curves = results.curves(study)
+    return [
+        corpora_table(results, study),
+        cost_table(efficiency, study),
+        show.figure(
+            figures.figure_curves(curves, colours),
+            "Every training: each loss against the step.",
+            figures.describe_curves(curves),
+        ),
+        show.table(
+            results.knowledge(study),
+            "What each model knows about held-out text of the corpus it was trained on last.",
+        ),
+    ]
+
+
+def corpora_table(results: Results, study: str):
+    """The prepared corpora of a study, with the reasons for which any line was dropped."""
+    table = results.corpora(study)
+    unused = table.index.str.startswith("dropped:") & table.isin(["0", "–"]).all(axis=1)
+    return show.table(table[~unused].rename_axis("statistic"), "The prepared corpora.")
+
+
+def cost_table(efficiency: pd.DataFrame, study: str):
+    """efficiency.csv of one study."""
     rows = {}
     for model in efficiency[efficiency["study"] == study].itertuples():
         trained = model.tokens_seen > 0
@@ -178,69 +151,136 @@ def cost_table(efficiency: pd.DataFrame, study: str) -> pd.DataFrame:
             "tokens/s": f"{model.tokens_per_second:,.0f}" if trained else "–",
             "peak MiB": f"{model.peak_memory_mib:,.0f}" if pd.notna(model.peak_memory_mib) else "–",
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-
-def tokens_table(found: Gathered, study: str) -> pd.DataFrame:
-    """Tokens of the transfer set over parameters of teacher and student, beside 000's section 6
-    (two and three times)."""
-    transfer = found.of("data_prep", study).get("corpus_transfer")
-    rows = {}
-    for who, kind in (("teacher", "teacher_continuation"), ("student", "distillation")):
-        sizes = [stage["summary"]["parameters"] for stage in found.of(kind, study).values()]
-        if transfer and sizes:
-            tokens = transfer["statistics"]["tokens"]
-            ratio = tokens_per_parameter(transfer["statistics"], sizes[0])
-            printed = papers.fact("000", f"tokens_per_{who}_parameter")
-            rows[who] = {
-                "tokens": f"{tokens:,}",
-                "parameters": f"{sizes[0]:,}",
-                "tokens a parameter": f"{ratio:.2f}",
-                "printed": f"{printed:g}",
-            }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
-
-
-def parameter_table(found: Gathered) -> pd.DataFrame:
-    """Every parameter of every kind of stage: one value where all studies have the same, else each
-    study's, and values that differ between scenarios beside each other. A folder of outputs is
-    named by its scenario, or counted where there are many."""
-    values: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for (study, _, kind), stage in sorted(
-        found.stages.items(), key=lambda item: _place(item[0][2], list(KINDS))
-    ):
-        for name, value in stage["parameters"].items():
-            shape_of_nothing = (
-                stage["parameters"].get("teacher")
-                and name in SHAPE
-                and kind == "teacher_continuation"
-            )
-            if name != "output_dir" and not shape_of_nothing:
-                values.setdefault((kind.replace("_", " "), name), {}).setdefault(study, []).append(
-                    _said(value)
-                )
-    rows = {
-        key: _of_studies(
-            {study: _listed(list(dict.fromkeys(given))) for study, given in by_study.items()}
-        )
-        for key, by_study in values.items()
-    }
-    frame = pd.DataFrame({"value": list(rows.values())})
-    return frame.set_axis(
-        pd.MultiIndex.from_tuples(rows, names=["stage", "parameter"]) if rows else frame.index
+    return show.table(
+        pd.DataFrame.from_dict(rows, orient="index").rename_axis("model"),
+        "What each training took, and how fast the model is.",
+        note="Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of "
+        "the encoder alone on one sequence of 64 tokens, one CPU thread, the models taking turns. "
+        "Peak memory is the whole process's, libraries included.",
     )
 
 
-def _of_studies(values: dict[str, str]) -> str:
-    """One value if all are alike, else each after the name of its study."""
-    alike = set(values.values())
-    if len(alike) == 1:
-        return alike.pop()
-    in_order = sorted(values, key=lambda study: _place(study, list(ASKS)))
-    return "; ".join(f"{claims.STUDIES.get(study, study)}: {values[study]}" for study in in_order)
+def tokens_table(results: Results, study: str):
+    """Tokens of the transfer set over parameters of teacher and student, beside 000's section 6
+    (two and three times)."""
+    transfer_set = results.by_scenario("data_prep", study).get("corpus_transfer")
+    rows = {}
+    for model, kind in (("teacher", "teacher_continuation"), ("student", "distillation")):
+        stages = list(results.by_scenario(kind, study).values())
+        if transfer_set and stages:
+            statistics = transfer_set["statistics"]
+            parameters = stages[0]["summary"]["parameters"]
+            rows[model] = {
+                "tokens": f"{statistics['tokens']:,}",
+                "parameters": f"{parameters:,}",
+                "tokens a parameter": f"{tokens_per_parameter(statistics, parameters):.2f}",
+                "printed": f"{papers.fact('000', f'tokens_per_{model}_parameter'):g}",
+            }
+    return show.table(
+        pd.DataFrame.from_dict(rows, orient="index").rename_axis("model"),
+        "Tokens of the transfer set against parameters.",
+        theirs=["printed"],
+    )
 
 
-def _said(value) -> str:
+# ------------------------------------------------------------------------------- the whole run
+
+
+def stages_table(results: Results):
+    """Where the computing time went: by study and kind of stage, with tokens a second, padding, and
+    waiting for input."""
+    frame = stage_costs(results)
+    return show.table(
+        frame,
+        "Where the computing time went.",
+        note="Seconds are summed over stages, which run side by side where there are cores for it. "
+        "Tokens are those that are no padding; tokens a second are those of the time spent "
+        "training, fine-tuning with its evaluation left out. Waiting: the share of that time in "
+        "which a step waited for its batches.",
+    )
+
+
+def stage_costs(results: Results) -> pd.DataFrame:
+    """The table of `stages_table`: index study and stage; strings."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for study, stage in results.distinct():
+        groups.setdefault((study, stage["stage"]), []).append(stage)
+    studies = list(descriptions(dict.fromkeys(study for study, _ in groups)))
+    order = sorted(groups, key=lambda key: (studies.index(key[0]), list(KINDS).index(key[1])))
+    all_seconds = sum(stage["stage_seconds"] for stages in groups.values() for stage in stages)
+    rows = {}
+    for study, kind in order:
+        stages = groups[study, kind]
+        seconds = sum(stage["stage_seconds"] for stage in stages)
+        trained = [stage["summary"] for stage in stages if "summary" in stage]
+        tokens = sum(summary["tokens_seen"] for summary in trained)
+        training = sum(summary["train_seconds"] for summary in trained)
+        positions = sum(one["tokens_seen"] / (1 - one["padding_share"]) for one in trained)
+        waiting = sum(one["waiting_share"] * one["train_seconds"] for one in trained)
+        prepared = sum(stage["statistics"]["tokens"] for stage in stages if "statistics" in stage)
+        speed = tokens / training if training else prepared / seconds if seconds else 0
+        rows[study, kind.replace("_", " ")] = {
+            "stages": str(len(stages)),
+            "time": clock(seconds),
+            "share": f"{100 * seconds / all_seconds:.0f} %",
+            "tokens/s": f"{speed:,.0f}" if speed else "–",
+            "padding": f"{100 * (1 - tokens / positions):.0f} %" if positions else "–",
+            "waiting": f"{100 * waiting / training:.1f} %" if training else "–",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["study", "stage"])
+
+
+def machine_table():
+    """The machine and the versions."""
+    rows = {name: str(value) for name, value in machine().items() if value} | versions()
+    frame = pd.DataFrame({"value": list(rows.values())}, index=pd.Index(list(rows), name="item"))
+    return show.table(frame, "Machine and versions.")
+
+
+def parameters_table(results: Results):
+    """Every parameter of every kind of stage."""
+    return show.table(
+        parameters(results),
+        "Every parameter of every kind of stage; where studies or scenarios differ, all values.",
+    )
+
+
+def parameters(results: Results) -> pd.DataFrame:
+    """The table of `parameters_table`: index stage and parameter, column value.
+
+    One value where all studies have the same, else each study's; values that differ between
+    scenarios follow each other. A folder of outputs is named by its scenario.
+    """
+    values: dict[tuple[str, str], dict[str, dict[str, None]]] = {}
+    about = descriptions(dict.fromkeys(study for study, _, _ in results.stages))
+    studies = list(about)
+    stages = sorted(
+        results.stages.items(),
+        key=lambda item: (list(KINDS).index(item[0][2]), studies.index(item[0][0])),
+    )
+    for (study, _, kind), stage in stages:
+        for name, value in stage["parameters"].items():
+            given = kind == "teacher_continuation" and stage["parameters"].get("teacher")
+            if name != "output_dir" and not (given and name in NEW_TEACHER):
+                by_study = values.setdefault((kind.replace("_", " "), name), {})
+                by_study.setdefault(study, {})[_readable(value)] = None
+    rows = {}
+    for key, by_study in values.items():
+        texts = {
+            about[study].name: " · ".join(own)
+            if len(own) <= MANY
+            else f"{len(own)} different values"
+            for study, own in by_study.items()
+        }
+        if len(set(texts.values())) == 1:
+            rows[key] = next(iter(texts.values()))
+        else:
+            rows[key] = "; ".join(f"{study}: {text}" for study, text in texts.items())
+    index = pd.MultiIndex.from_tuples(rows, names=["stage", "parameter"]) if rows else None
+    return pd.DataFrame({"value": list(rows.values())}, index=index)
+
+
+def _readable(value) -> str:
     """A parameter's value for readers."""
     if value in (None, "", [], {}):
         return "–"
@@ -248,60 +288,3 @@ def _said(value) -> str:
         return "; ".join(" ".join(map(str, entry.values())) for entry in value)
     path = StagePath.parse(value) if isinstance(value, str) else None
     return path.scenario if path else str(value).replace(f"{places.ROOT}/", "")
-
-
-def _listed(values: list[str]) -> str:
-    return " · ".join(values) if len(values) <= MANY else f"{len(values)} different ones"
-
-
-STAGES_NOTE = (
-    "Seconds are summed over stages, which run side by side where there are cores for it. Tokens "
-    "are those that are no padding; "
-    "tokens a second are those of the time spent training, fine-tuning with its evaluation left "
-    "out. Waiting: the share of that "
-    "time in which a step waited for its batches."
-)
-
-
-def stages_table(found: Gathered) -> pd.DataFrame:
-    """Where the computing time went: by study and kind of stage, with tokens a second, padding, and
-    waiting for input."""
-    groups: dict[tuple[str, str], list[dict]] = {}
-    for study, stage in sorted(
-        found.alone(),
-        key=lambda pair: (_place(pair[0], list(ASKS)), _place(pair[1]["stage"], list(KINDS))),
-    ):
-        groups.setdefault((study, stage["stage"].replace("_", " ")), []).append(stage)
-    whole, rows = sum(found.cost().values()), {}
-    for key, stages in groups.items():
-        took = sum(stage["stage_seconds"] for stage in stages)
-        spent = [stage["summary"] for stage in stages if "summary" in stage]
-        tokens, seconds = (
-            sum(one[name] for one in spent) for name in ("tokens_seen", "train_seconds")
-        )
-        made = sum(stage["statistics"]["tokens"] for stage in stages if "statistics" in stage)
-        positions = sum(one["tokens_seen"] / (1 - one["padding_share"]) for one in spent)
-        waited = sum(one["waiting_share"] * one["train_seconds"] for one in spent)
-        rows[key] = {
-            "stages": str(len(stages)),
-            "time": clock(took),
-            "share": f"{100 * took / whole:.0f} %",
-            "tokens/s": f"{tokens / seconds:,.0f}"
-            if seconds
-            else f"{made / took:,.0f}"
-            if made and took
-            else "–",
-            "padding": f"{100 * (1 - tokens / positions):.0f} %" if positions else "–",
-            "waiting": f"{100 * waited / seconds:.1f} %" if seconds else "–",
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["study", "stage"])
-
-
-def _place(name: str, order: Sequence[str]) -> int:
-    return list(order).index(name) if name in order else len(order)
-
-
-def machine_table(found: Gathered) -> pd.DataFrame:
-    """The machine and the versions."""
-    rows = {**{name: str(value) for name, value in machine().items() if value}, **versions()}
-    return pd.DataFrame({"value": list(rows.values())}, index=pd.Index(list(rows), name="item"))

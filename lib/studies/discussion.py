@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from lib.report import claims
-from lib.report.results import Gathered
+from lib.report.results import Results
 from lib.report.wording import number_of
 from lib.studies.compared import how_sure, listed, run, side
 from lib.studies.decisions import (
@@ -49,7 +49,7 @@ TOYS = (
 
 
 def answers(
-    found: Gathered, scores: pd.DataFrame, efficiency: pd.DataFrame, ledger: pd.DataFrame
+    found: Results, scores: pd.DataFrame, efficiency: pd.DataFrame, ledger: pd.DataFrame
 ) -> str:
     """The section's Markdown, from any subset of the studies; a decision on which nothing was
     measured is left out.
@@ -109,7 +109,7 @@ def in_short(given: Sequence[Answer]) -> str:
     return " ".join(text.format(listed(by[how])) for how, text in words.items() if how in by)
 
 
-def _end(found: Gathered, given: Sequence[Answer], ledger: pd.DataFrame) -> str:
+def _end(found: Results, given: Sequence[Answer], ledger: pd.DataFrame) -> str:
     """How far to trust all this: chance among many comparisons, one pretraining, the papers'
     claims, toy languages."""
     sides = [side(c.difference) for answer in given for c in answer.comparisons]

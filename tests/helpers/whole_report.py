@@ -33,7 +33,7 @@ class Found(CascadeFound):
         stage = {"parameters": parameters, "scores": [{"task": HOSTILE, "seed": 1}]}
         self.stages = {("herbert", "S0", "finetune"): stage}
 
-    def of(self, kind, study=None):
+    def by_scenario(self, kind, study=None):
         if (kind, study) == ("data_prep", "transfer_set"):
             source = {
                 "name": HOSTILE,
@@ -47,10 +47,10 @@ class Found(CascadeFound):
                 "words_per_line": {"mean": 1.0, "median": 1.0},
                 "sources": [source],
             }
-            return super().of(kind, study) | {"corpus_corpus": {"statistics": whole}}
+            return super().by_scenario(kind, study) | {"corpus_corpus": {"statistics": whole}}
         if (kind, study) == ("data_prep", "cascade"):
             return {"corpus_corpus": {"statistics": mixture(LANGUAGES)}}
-        return super().of(kind, study)
+        return super().by_scenario(kind, study)
 
 
 def scores() -> dict:

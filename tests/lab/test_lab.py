@@ -240,7 +240,7 @@ def test_controls_move_the_views_of_real_models(outputs):
 
 
 def test_the_examples_of_the_report(outputs):
-    gathered = results.Gathered.__new__(results.Gathered)
+    gathered = results.Results.__new__(results.Results)
     gathered.folder, gathered.stages = outputs / "smoke", {("herbert", "S3", "distillation"): {}}
     shown = examples.examples(gathered)
     whole = html(shown[1:])

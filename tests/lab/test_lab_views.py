@@ -215,10 +215,10 @@ def test_a_fine_tuning_of_ones_own_has_the_rows_that_results_csv_would_have(outp
         for epoch in (1, 2, 3)
     ]
     stage = {"scores": scores, "model": {"layers": 1}}
-    gathered = results.Gathered.__new__(results.Gathered)
+    gathered = results.Results.__new__(results.Results)
     gathered.stages = {("herbert", "mine (lab)", "finetune"): stage}
     keys = ["task", "seed", "language", "protocol"]
-    wanted = gathered.results().sort_values(keys).reset_index(drop=True)
+    wanted = gathered.scores().sort_values(keys).reset_index(drop=True)
     found = browser.rows("herbert", "mine (lab)", stage).sort_values(keys).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[list(wanted)], wanted, check_dtype=False)
     place = tmp_path / "lab/smoke/herbert/mine/finetune"

@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_output
 
 from lib.common.places import ROOT
-from lib.report import bench, overview, results
+from lib.report import bench, results
 from lib.report.page import render
 from lib.report.page.render import external_references
 from lib.runner import stage
@@ -34,18 +34,20 @@ class Found:
     """Gathered results, made up: `scores` by study."""
 
     def __init__(self, scores: dict):
-        self.folder, self.scores, self.stages = ROOT / "outputs" / "none", scores, {}
+        self.folder, self.made_up, self.stages = ROOT / "outputs" / "none", scores, {}
         self.studies = list(scores)
 
-    def results(self):
-        return pd.concat([frame for frame in self.scores.values()])
+    def scores(self):
+        return pd.concat(self.made_up.values())
 
     def efficiency(self, latency):
-        frames = [herbert_efficiency()] if "herbert" in self.scores else []
-        frames += [made_up.efficiency(s, made_up.TRANSFER) for s in self.scores if s != "herbert"]
+        frames = [herbert_efficiency()] if "herbert" in self.made_up else []
+        frames += [made_up.efficiency(s, made_up.TRANSFER) for s in self.made_up if s != "herbert"]
         return pd.concat(frames).reindex(columns=made_up.EFFICIENCY)
 
-    def of(self, kind, study=None):
+    models = results.Results.models
+
+    def by_scenario(self, kind, study=None):
         return (
             {"corpus_corpus10pct": {"statistics": STATISTICS}}
             if kind == "data_prep" and study == "transfer_set"
@@ -65,10 +67,7 @@ class Found:
     def knowledge(self, study):
         return pd.DataFrame({"perplexity": ["4.0"]}, index=pd.Index(["triple"], name="model"))
 
-    def cost(self):
-        return {"finetune": 3.0}
-
-    def alone(self):
+    def distinct(self):
         spent = {
             "tokens_seen": 90,
             "train_seconds": 2.0,
@@ -77,7 +76,7 @@ class Found:
         }
         return [("herbert", {"stage": "finetune", "stage_seconds": 3.0, "summary": spent})]
 
-    def every_stage(self, models):
+    def with_other_stages(self, models):
         return models
 
     def write(self, *_, **frames):
@@ -86,12 +85,11 @@ class Found:
 
 def run(monkeypatch, tmp_path, scores: dict, studies: list[str]) -> str:
     """The notebook's page for these studies, and nothing on disk outside tmp_path."""
-    monkeypatch.setattr(results, "Gathered", lambda *_: Found(scores))
+    monkeypatch.setattr(results, "Results", lambda *_: Found(scores))
     monkeypatch.setattr(results, "latency", lambda models: {})
     monkeypatch.setattr(bench, "FOLDER", tmp_path)  # as on a machine where no benchmark ran
     monkeypatch.setattr(bench, "read", lambda: None)
     monkeypatch.setattr(results, "scenarios", lambda *_: SCENARIOS)
-    monkeypatch.setattr(overview, "tokens_table", lambda *_: pd.DataFrame({"tokens": ["1"]}))
     monkeypatch.setattr(stage, "finish", lambda *_: None)
     notebook = nbformat.read(ROOT / "notebooks" / "6_analysis.ipynb", as_version=4)
     shown: list = []

@@ -229,8 +229,8 @@ def test_with_results(project):
     dates = {
         path: path.stat().st_mtime_ns for path in project.folder.glob("outputs/**/result.json")
     }
-    gathered = results.Gathered("tiny", ["herbert"])
-    scores = gathered.results()
+    gathered = results.Results("tiny", ["herbert"])
+    scores = gathered.scores()
     final, efficiency = (
         scores[scores["protocol"] == "final"],
         gathered.efficiency({("herbert", "S3"): 0.0025}),
@@ -280,13 +280,13 @@ def test_with_results(project):
 def test_a_model_that_is_made_anew_keeps_its_new_card(project):
     found = student(project)
     tuned(project, "S3", "distillation")
-    gathered = results.Gathered("tiny", ["herbert"])
+    gathered = results.Results("tiny", ["herbert"])
     fresh = written(project, found)
     stage.write_json(
         project.folder / found["parameters"]["output_dir"] / "result.json",
         found | {"stage_seconds": 2.0},
     )
-    scores = gathered.results()
+    scores = gathered.scores()
     assert "1 model card written" in card.write_all(
         gathered, scores, gathered.efficiency(), "outputs/tiny/analysis"
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.report.results import RESULTS, Gathered
+from lib.report.results import RESULTS, Results
 from lib.report.stages import finetuning, scores, scores_by_language
 
 
@@ -34,13 +34,13 @@ ROWS = [
 
 @pytest.fixture
 def gathered():
-    found = Gathered.__new__(Gathered)  # without reading a folder
+    found = Results.__new__(Results)  # without reading a folder
     found.stages = {("glue", "S", "finetune"): {"scores": ROWS, "model": {"layers": 6}}}
     return found
 
 
 def test_protocols_choose_one_epoch_for_all_metrics_of_a_task(gathered):
-    results = gathered.results()
+    results = gathered.scores()
     assert list(results) == RESULTS and set(results["language"]) == {"en"}
     chosen = results.set_index(["task", "metric", "protocol"])[["epoch", "value"]].T.to_dict("list")
     assert chosen == {
@@ -57,7 +57,7 @@ def test_with_the_last_epoch_alone_the_protocols_agree(gathered):
     gathered.stages["glue", "S", "finetune"]["scores"] = [
         found for found in ROWS if found["epoch"] == 3
     ]
-    wide = gathered.results().pivot_table(
+    wide = gathered.scores().pivot_table(
         index=["task", "metric"], columns="protocol", values="value"
     )
     assert (wide["final"] == wide["best_epoch"]).all() and len(wide) == 3
@@ -94,7 +94,7 @@ ZERO_SHOT = [
 
 def test_the_best_epoch_of_a_task_in_several_languages_is_that_of_their_mean(gathered):
     gathered.stages["glue", "S", "finetune"]["scores"] = ZERO_SHOT + ROWS
-    results = gathered.results()
+    results = gathered.scores()
     xnli = results[results["task"] == "xnli"]
     assert (
         not xnli.duplicated(["seed", "language", "metric", "protocol"]).any()

@@ -15,7 +15,7 @@ from tests.studies.test_cascade import history, mixture, toy
 class Found(test_analysis.Found):
     """Gathered results with a cascade's training and corpus."""
 
-    def of(self, kind, study=None):
+    def by_scenario(self, kind, study=None):
         if (kind, study) == ("cascade_ta", "cascade"):
             teacher = "outputs/tiny/cascade/teacher/teacher_continuation/model"
             return {
@@ -27,7 +27,7 @@ class Found(test_analysis.Found):
             }
         if (kind, study) == ("data_prep", "cascade"):
             return {"corpus_corpus": {"statistics": mixture([f"toy-{code}" for code in XNLI])}}
-        return super().of(kind, study)
+        return super().by_scenario(kind, study)
 
 
 @pytest.mark.parametrize("scores", [toy(), toy({"cascade-5": (60,) * 6}, seeds=1)])
