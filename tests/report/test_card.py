@@ -288,7 +288,7 @@ def test_a_model_that_is_made_anew_keeps_its_new_card(project):
     )
     scores = gathered.scores()
     assert "1 model card written" in card.write_all(
-        gathered, scores, gathered.efficiency(), "outputs/tiny/analysis"
+        gathered, scores, gathered.efficiency({}), "outputs/tiny/analysis"
     )
     assert (project.folder / found["parameters"]["output_dir"] / "model/README.md").read_text(
         encoding="utf-8"
