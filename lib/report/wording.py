@@ -1,5 +1,4 @@
-"""Numbers as the report's sentences say them: signs, intervals in brackets, and how far a
-conclusion may go."""
+"""Numbers and conclusions as the report's sentences put them, and text from data as Markdown."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,19 +22,16 @@ def signed(value: float, digits: int = 1) -> str:
 
 
 def signed_pm(difference: pd.Series, digits: int = 1) -> str:
-    """ "+1.2 ± 0.4": the mean and half of its 95 % interval; the mean alone where one seed gives no
-    interval."""
-    i = interval(difference)
-    return signed(i.mean, digits) + (
-        "" if np.isnan(i.low) else f" ± {(i.high - i.low) / 2:.{digits}f}"
-    )
+    """ "+1.2 ± 0.4": the mean and half of its 95 % interval; "+1.2" for one seed."""
+    mean, low, high = interval(difference)
+    half = "" if np.isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
+    return signed(mean, digits) + half
 
 
 def with_interval(i: Interval, digits: int = 1) -> str:
-    """ "+1.2 [+0.8, +1.6]"; without brackets where one seed gives no interval."""
-    if np.isnan(i.low):
-        return signed(i.mean, digits)
-    return f"{signed(i.mean, digits)} [{signed(i.low, digits)}, {signed(i.high, digits)}]"
+    """ "+1.2 [+0.8, +1.6]"; "+1.2" if one seed gives no interval."""
+    mean, low, high = (signed(value, digits) for value in i)
+    return mean if np.isnan(i.low) else f"{mean} [{low}, {high}]"
 
 
 def number_of(number: int, thing: str) -> str:
@@ -43,9 +39,30 @@ def number_of(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
+def listed(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    *head, last = list(words) or [""]
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+# ------------------------------------------------------------------------- paired differences
+
+
+def decided(difference: pd.Series) -> int:
+    """1 or -1 if the 95 % interval of differences by seed lies above or below zero; 0 if it holds
+    zero, or if there is none, as with one seed."""
+    return _side(interval(difference))
+
+
+def _side(i: Interval) -> int:
+    # Differences that are all alike come from too few distinct values, and have no real interval.
+    if np.isnan(i.low) or i.high - i.low < 1e-9:
+        return 0
+    return int(i.low > 0) - int(i.high < 0)
+
+
 def conclusion(gain: Interval, a: str, b: str) -> str:
-    """What the interval of the paired difference a - b allows to say. Holding zero, it decides
-    nothing."""
+    """A sentence on what the interval of the paired difference a - b allows to conclude."""
     if np.isnan(gain.low):
         return "One seed has no interval, so nothing is concluded."
     if gain.high - gain.low < 1e-9:
@@ -53,55 +70,36 @@ def conclusion(gain: Interval, a: str, b: str) -> str:
             "Every seed gives the same difference: too few distinct values for an interval to "
             "mean anything."
         )
-    if gain.low > 0:
-        return f"{a} is better; the whole 95 % interval is above zero."
-    if gain.high < 0:
-        return f"{a} is worse; the whole 95 % interval is below zero."
+    if side := _side(gain):
+        better, above = ("better", "above") if side > 0 else ("worse", "below")
+        return f"{a} is {better}; the whole 95 % interval is {above} zero."
     return f"The 95 % interval holds zero: {a} and {b} cannot be told apart."
 
 
-def decided(difference: pd.Series) -> int:
-    """1 or -1 if the 95 % interval of per-seed differences lies above or below zero; 0 if that is
-    open, as with one seed."""
-    i = interval(difference)
-    if np.isnan(i.low) or i.high - i.low < 1e-9:
-        return 0
-    return int(i.low > 0) - int(i.high < 0)
-
-
 def tested(difference: pd.Series) -> str:
-    """How many seeds, and an exact test: "5 seeds; sign-flip p = 0.0625, the least that 5 seeds can
+    """The number of seeds and a test: "5 seeds; sign-flip p = 0.0625, the least that 5 seeds can
     give"."""
     n = len(difference)
+    seeds = number_of(n, "seed")
     if n < 2:
-        return number_of(n, "seed")
+        return seeds
     p, least = sign_flip_p(difference), smallest_p(n)
-    floor = (
-        f", the least that {n} seeds can give"
-        if p <= least * 1.001
-        else f"; {n} seeds cannot go below {least:.3g}"
-    )
-    return f"{n} seeds; sign-flip p = {p:.3g}{floor}"
+    if p <= least * 1.001:
+        return f"{seeds}; sign-flip p = {p:.3g}, the least that {seeds} can give"
+    return f"{seeds}; sign-flip p = {p:.3g}; {seeds} cannot go below {least:.3g}"
 
 
 def by_side(
     differences: Mapping[str, pd.Series], better: str = "better", worse: str = "worse"
 ) -> str:
-    """Where a comparison is decided, and how: "better on A and B; undecided on C". Empty
-    differences are left out."""
-    sides = {name: decided(d) for name, d in differences.items() if len(d)}
-    told = [
-        f"{word} on {listed([name for name in sides if sides[name] == side])}"
-        for side, word in ((1, better), (-1, worse), (0, "undecided"))
-        if side in sides.values()
-    ]
-    return "; ".join(told)
-
-
-def listed(words: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    *head, last = list(words) or [""]
-    return f"{', '.join(head)} and {last}" if head else last
+    """Where comparisons are decided: "better on A and B; undecided on C". Empty differences are
+    left out."""
+    sides = {name: decided(values) for name, values in differences.items() if len(values)}
+    parts = []
+    for side, word in ((1, better), (-1, worse), (0, "undecided")):
+        if names := [name for name in sides if sides[name] == side]:
+            parts.append(f"{word} on {listed(names)}")
+    return "; ".join(parts)
 
 
 # ------------------------------------------------------------------- text from data, as Markdown

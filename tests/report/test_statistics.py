@@ -67,8 +67,13 @@ def test_the_floor_of_the_sign_flip_test():
     assert smallest_p(1) == 1.0 == sign_flip_p([3.0])
     assert sign_flip_p([0.0, 0.0]) == 1.0
     assert np.isnan(smallest_p(0)) and np.isnan(sign_flip_p([]))
-    with pytest.raises(InputError):
-        sign_flip_p(range(21))
+
+
+def test_many_seeds_are_tested_on_a_sample_of_sign_patterns():
+    differences = RANDOM.normal(0.3, 1, 21)
+    p = sign_flip_p(differences)
+    assert p == sign_flip_p(differences)
+    assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.05)
 
 
 def test_pm():
