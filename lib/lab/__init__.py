@@ -1,2 +1,2 @@
-"""The lab: what a reader of the report can try, in JupyterLab. Each widget is a function from data
-to a static view and a thin layer of controls over it; `notebooks/lab.ipynb` shows them."""
+"""The lab: what a reader of the report can try in JupyterLab, see `notebooks/lab.ipynb`. Each part
+has a `view`, a pure function of data and settings, and a `widget`, the view with controls."""

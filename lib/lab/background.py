@@ -1,7 +1,7 @@
-"""Planned stages run in the background, seen and stopped by their files alone, whoever started
-them.
+"""Planned stages run in the background. Their state is read from files alone, so it does not matter
+who started them.
 
-`python -m lib.lab.background <folder>` runs the stages of a planned run in their order, each as
+`python -m lib.lab.background <folder>` runs the stages of a planned run in order, each as
 `make report` would.
 """
 
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from lib.common import places
@@ -21,28 +22,31 @@ from lib.plan.plan import hub_variables, write_parameters
 from lib.plan.stages import Stage
 from lib.training import tracking
 
-PLANNED, RUNNING, LOG, STOP = "planned.json", "running", "log.txt", "stop"
-"""In the folder of a run: its entry and stages; a lock that is held while it runs, with the
-process's number; what it said; and, while it is asked to end, a file that says so."""
+PLANNED = "planned.json"
+"""In the folder of a run: its entry and the folders of its stages."""
+RUNNING = "running"
+"""A lock that is held while the run is running; it contains the process id."""
+LOG = "log.txt"
+"""The output of the process."""
+STOP = "stop"
+"""Exists while the run is asked to stop."""
 
 
-def start(steps: list[Stage], entry: dict) -> Path:
-    """Run the stages in the background; returns the folder of the run. Raises InputError for a name
-    that is taken.
-
-    The same entry under the same name goes on where it was stopped.
-    """
-    folder = folder_of(steps)
-    planned = {"entry": entry, "stages": [step.folder for step in steps]}
-    state = read(folder) if (folder / PLANNED).is_file() else None
-    taken = state and (
-        state.done or json.loads((folder / PLANNED).read_text(encoding="utf-8")) != planned
-    )
-    if taken and not state.running:
-        where = folder.relative_to(places.ROOT)
-        raise InputError(
-            f"name: {folder.name!r} is taken by another run in {where}; choose another name"
-        )
+def start(stages: list[Stage], entry: dict) -> Path:
+    """Run the stages in the background; returns the folder of the run,
+    outputs/lab/<scale>/<study>/<name>. The same entry under the same name resumes where it was
+    stopped. Raises InputError for a name that is taken."""
+    path = stages[0].path
+    folder = places.ROOT / "outputs" / "lab" / path.scale / path.study / path.lab
+    plan = {"entry": entry, "stages": [stage.folder for stage in stages]}
+    if (folder / PLANNED).is_file():
+        state = read(folder)
+        old = json.loads((folder / PLANNED).read_text(encoding="utf-8"))
+        if not state.running and (state.done or old != plan):
+            where = folder.relative_to(places.ROOT)
+            raise InputError(
+                f"name: {folder.name!r} is taken by another run in {where}; choose another name"
+            )
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / RUNNING).open("a") as lock:
         try:
@@ -51,20 +55,19 @@ def start(steps: list[Stage], entry: dict) -> Path:
             raise InputError(
                 f"name: {folder.name!r} is running; stop it first, or choose another name"
             ) from None
-        for step in steps:
-            write_parameters(step)
+        for stage in stages:
+            write_parameters(stage)
         (folder / STOP).unlink(missing_ok=True)
-        write_json(folder / PLANNED, planned)
+        write_json(folder / PLANNED, plan)
         lock.truncate(0)
-        lock.write(str(_process(folder, lock.fileno()).pid))
+        lock.write(str(_launch(folder, lock.fileno()).pid))
     return folder
 
 
-def _process(folder: Path, lock: int) -> subprocess.Popen:
-    """The process that runs the stages. It inherits the lock, and so holds it until it ends,
+def _launch(folder: Path, lock: int) -> subprocess.Popen:
+    """Start the process that runs the stages. It inherits the lock, and so holds it until it ends,
     however it ends."""
     scale, study = folder.parts[-3:-1]
-    environment = os.environ | hub_variables(scale, [study])
     with (folder / LOG).open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "lib.lab.background", str(folder)],
@@ -73,55 +76,47 @@ def _process(folder: Path, lock: int) -> subprocess.Popen:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=environment,
+            env=os.environ | hub_variables(scale, [study]),
             pass_fds=[lock],
         )
 
 
-def folder_of(steps: list[Stage]) -> Path:
-    """The folder of a run, by its stages: outputs/lab/<scale>/<study>/<name>."""
-    path = steps[0].path
-    return places.ROOT / "outputs" / "lab" / path.scale / path.study / path.lab
-
-
 def main(folder: Path) -> int:
-    """Run the stages of a planned run one after the other, until one fails or the run is asked to
-    stop; 0 when all are done."""
+    """Run the stages of a planned run in order until one fails or the run is asked to stop; 0 when
+    all are done."""
     from lib.runner.run import run
 
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # it may be ignored by whoever started this one
+    # The process that started this one may ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
             if (folder / STOP).exists():
                 return 130
-            if not (places.ROOT / stage / "result.json").is_file() and (
-                code := run(Path(stage) / "parameters.yaml")
-            ):
-                return code
+            if not (places.ROOT / stage / "result.json").is_file():
+                code = run(Path(stage) / "parameters.yaml")
+                if code:
+                    return code
         return 0
     except KeyboardInterrupt:  # between two stages
         return 130
 
 
 def stop(folder: Path) -> None:
-    """End a run as Ctrl-C would: a training after its present step, with a checkpoint; other work
+    """End a run as Ctrl-C would: a training after the current step, with a checkpoint; other work
     at once."""
     state = read(folder)
-    if not state.running or state.done:
-        return
-    (folder / STOP).touch()
-    os.kill(int((folder / RUNNING).read_text()), signal.SIGINT)
+    if state.running and not state.done:
+        (folder / STOP).touch()
+        os.kill(int((folder / RUNNING).read_text()), signal.SIGINT)
 
 
-# ------------------------------------------------------------------------------------ how far it is
+# ----------------------------------------------------------------------------------- state of a run
 
 
 @dataclass
 class State:
-    """A run: its stages' folders, which of them it is at, whether it is running, and the history of
-    the training it is at or, if none, of the last one; `line` says it in a sentence."""
+    """A run: the folders of its stages, the number of the current one, whether it is running, the
+    history of the current training or else of the last one, and all of that in a sentence."""
 
     stages: list[str]
     at: int
@@ -136,80 +131,78 @@ class State:
 
 def runs() -> list[Path]:
     """The folders of all runs, the newest first."""
-    planned = (places.ROOT / "outputs" / "lab").glob(f"*/*/*/{PLANNED}")
-    return [path.parent for path in sorted(planned, key=lambda path: -path.stat().st_mtime)]
+    paths = (places.ROOT / "outputs" / "lab").glob(f"*/*/*/{PLANNED}")
+    return [path.parent for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]
 
 
 def new_name() -> str:
     """A name that no run has: mine, mine-2, …"""
     taken = {run.name for run in runs()}
-    return next(
-        name
-        for name in ("mine", *(f"mine-{number}" for number in range(2, 10_000)))
-        if name not in taken
-    )
+    names = ("mine" if number == 1 else f"mine-{number}" for number in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def is_running(folder: Path) -> bool:
-    """Whether somebody holds the run's lock."""
+    """Whether a process holds the run's lock."""
     if not (folder / RUNNING).is_file():
         return False
     with (folder / RUNNING).open("a") as lock:
         try:
-            fcntl.flock(
-                lock, fcntl.LOCK_SH | fcntl.LOCK_NB
-            )  # shared: two who look do not see each other
+            # Shared, so that two readers do not take each other for the run.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return False
         except BlockingIOError:
             return True
 
 
 def read(folder: Path) -> State:
-    """How far a run is, from its files alone: it may have been started by another notebook, or days
-    ago."""
-    running = is_running(
-        folder
-    )  # first: a run that ends meanwhile is seen as running once more, not as failed
+    """The state of a run, from its files."""
+    # Asked first: a run that ends meanwhile is then shown as running once more, not as failed.
+    running = is_running(folder)
     stages = json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]
     at, history = 0, []
     while at < len(stages) and (result := places.ROOT / stages[at] / "result.json").is_file():
         history = json.loads(result.read_text(encoding="utf-8")).get("history") or history
         at += 1
-    scratch = places.ROOT / stages[min(at, len(stages) - 1)] / "scratch" / "checkpoints"
-    history = tracking.read(scratch) or history
-    return State(stages, at, running, history, _line(folder, stages, at, running, scratch))
-
-
-def _line(folder: Path, stages: list[str], at: int, running: bool, scratch: Path) -> str:
-    """Where a run is, in a sentence: what it says itself is later than its history, which has a row
-    for many steps."""
+    checkpoints = places.ROOT / stages[min(at, len(stages) - 1)] / "scratch" / "checkpoints"
+    progress = tracking.read(checkpoints)
     if at == len(stages):
-        return f"Done: the model and its scores are in {folder.relative_to(places.ROOT)}."
-    where = f"stage {at + 1} of {len(stages)}, {Path(stages[at]).name.replace('_', ' ')}"
-    log = (
-        (folder / LOG).read_text(encoding="utf-8").strip().splitlines()
-        if (folder / LOG).is_file()
-        else []
+        line = f"Done: the model and its scores are in {folder.relative_to(places.ROOT)}."
+    else:
+        stage = f"stage {at + 1} of {len(stages)}, {Path(stages[at]).name.replace('_', ' ')}"
+        path = folder / LOG
+        log = path.read_text(encoding="utf-8").strip().splitlines() if path.is_file() else []
+        if running:
+            line = f"Running: {stage}{_step(progress, log)}."
+        else:
+            line = _ending(stage, log, checkpoints)
+    return State(stages, at, running, progress or history, line)
+
+
+def _step(progress: list[dict], log: list[str]) -> str:
+    """The current step: from the last line of the log, since the history has a row for many
+    steps."""
+    if log and log[-1].endswith(" left"):
+        return f": {' '.join(log[-1].rpartition('] ')[2].split())}"
+    if not progress:
+        return ""
+    last = progress[-1]
+    return f": step {last['step']:,} of {last['steps']:,}, loss {last['loss']:.3f}"
+
+
+def _ending(stage: str, log: list[str], checkpoints: Path) -> str:
+    """How a run ended that is not done."""
+    failures = [line for line in log if " failed: " in line]
+    if failures:
+        return f"Failed: {failures[-1].partition(' failed: ')[2]} ({stage})."
+    paths = sorted(checkpoints.glob("step-*.pt"))
+    if not paths:
+        return f"Stopped: {stage}; the same entry begins it again."
+    step = int(paths[-1].stem.removeprefix("step-"))
+    return (
+        f"Stopped: {stage}; a checkpoint of step {step:,} is kept, and the same entry goes on from "
+        f"there."
     )
-    if running:
-        told = tracking.read(scratch)
-        step = (
-            f": step {told[-1]['step']:,} of {told[-1]['steps']:,}, loss {told[-1]['loss']:.3f}"
-            if told
-            else ""
-        )
-        if log and log[-1].endswith(" left"):
-            step = f": {' '.join(log[-1].rpartition('] ')[2].split())}"
-        return f"Running: {where}{step}."
-    if failed := [line for line in log if " failed: " in line]:
-        return f"Failed: {failed[-1].partition(' failed: ')[2]} ({where})."
-    if kept := sorted(scratch.glob("step-*.pt")):
-        step = int(kept[-1].stem.removeprefix("step-"))
-        return (
-            f"Stopped: {where}; a checkpoint of step {step:,} is kept, and the same entry goes "
-            f"on from there."
-        )
-    return f"Stopped: {where}; the same entry begins it again."
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""The run browser: what results.csv of a scale says of some scenarios, tasks, languages and
-metrics, as figure and table."""
+"""The run browser: the results of a scale for chosen scenarios, tasks, languages and metrics, as
+figure and table."""
 
 import json
 from pathlib import Path
@@ -10,185 +10,138 @@ from IPython.display import HTML
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.lab.view import WIDE, View, live, offer
-from lib.report.figures import leave_room_for_numbers, panels, plain_axes, seeds_row
+from lib.lab.view import control, live, nothing_yet, offer
+from lib.report.figures import describe_rows, rows_of_seeds
 from lib.report.page import show
 from lib.report.statistics import pm
+from lib.tasks.metrics import PROTOCOLS, by_protocol
 
-NOTHING = (
-    "There are no results to browse yet: run `make report` first, or `make report "
-    "STUDIES=herbert` (some minutes), then this "
-    "cell again."
-)
 ALL = "all"
 MOST = 16
-"""Panels of a figure; what does not fit is in the table."""
-PROTOCOLS = {"last epoch": "final", "best epoch": "best_epoch"}
+"""Panels of a figure; the table has the rest."""
 
 
 def scales(outputs: Path | None = None) -> list[str]:
     """The scales that have results."""
-    return sorted(
-        path.parent.name for path in (outputs or (places.ROOT / "outputs")).glob("*/results.csv")
-    )
+    outputs = outputs or places.ROOT / "outputs"
+    return sorted(path.parent.name for path in outputs.glob("*/results.csv"))
 
 
 def read(scale: str, outputs: Path | None = None) -> pd.DataFrame:
-    """results.csv of a scale, and below it the rows of scenarios of one's own that were fine-tuned
-    in the lab."""
-    outputs = outputs or (places.ROOT / "outputs")
-    written = outputs / scale / "results.csv"
-    frames = (
-        [pd.read_csv(written, keep_default_na=False, dtype={"scenario": str})]
-        if written.is_file()
-        else []
-    )
+    """results.csv of a scale, then the rows of scenarios that were fine-tuned in the lab."""
+    outputs = outputs or places.ROOT / "outputs"
+    path = outputs / scale / "results.csv"
+    frames = []
+    if path.is_file():
+        frames.append(pd.read_csv(path, keep_default_na=False, dtype={"scenario": str}))
     for path in sorted((outputs / "lab" / scale).rglob("finetune/result.json")):
-        study, own = path.relative_to(outputs / "lab" / scale).parts[0], path.parent.parent.name
-        frames.append(rows(study, f"{own} (lab)", json.loads(path.read_text(encoding="utf-8"))))
+        study, name = path.relative_to(outputs / "lab" / scale).parts[0], path.parent.parent.name
+        frames.append(rows(study, f"{name} (lab)", json.loads(path.read_text(encoding="utf-8"))))
     return pd.concat(frames, ignore_index=True)
 
 
 def rows(study: str, scenario: str, stage: dict) -> pd.DataFrame:
-    """What results.csv would say of a fine-tuning stage: the last epoch of every run, and the best,
-    which has the largest mean over the task's metrics and languages."""
-    runs = pd.DataFrame(stage["scores"]).drop(columns="loss", errors="ignore")
-    runs = runs.assign(study=study, scenario=scenario, layers=stage["model"]["layers"])
-    means = runs.groupby(["task", "seed", "epoch"])["value"].mean()
-    best = means.groupby(["task", "seed"]).idxmax().map(lambda key: key[-1])
-    chosen = {"final": runs.groupby(["task", "seed"])["epoch"].max(), "best_epoch": best}
-    kept = [
-        runs.merge(epochs.rename("epoch").reset_index()).assign(protocol=name)
-        for name, epochs in chosen.items()
-    ]
-    return pd.concat(kept, ignore_index=True)
+    """The rows of results.csv for the result of a fine-tuning stage."""
+    scores = by_protocol(pd.DataFrame(stage["scores"])).drop(columns="loss", errors="ignore")
+    return scores.assign(study=study, scenario=scenario, layers=stage["model"]["layers"])
 
 
-def filtered(results: pd.DataFrame, **wanted) -> pd.DataFrame:
-    """The rows where every column of `wanted` has the value given, or one of several; `all` and an
-    empty list leave a column as it is. Raises InputError where nothing is left."""
-    for column, value in wanted.items():
-        values = [value] if isinstance(value, str) else list(value)
-        if values and ALL not in values:
-            results = results[results[column].isin(values)]
+def filtered(results: pd.DataFrame, **values) -> pd.DataFrame:
+    """The rows with these values, or one of several, in these columns; `all` and an empty list
+    match everything. Raises InputError if no row is left."""
+    for column, value in values.items():
+        options = [value] if isinstance(value, str) else list(value)
+        if options and ALL not in options:
+            results = results[results[column].isin(options)]
     if results.empty:
-        raise InputError(
-            f"no result has "
-            f"{', '.join(f'{name} {value}' for name, value in wanted.items() if value)}; choose "
-            f"others"
-        )
+        chosen = ", ".join(f"{name} {value}" for name, value in values.items() if value)
+        raise InputError(f"no result has {chosen}; choose others")
     return results
 
 
+def _score_names(results: pd.DataFrame) -> pd.Series:
+    """Metric and language of every row, without what is the same in all of them."""
+    metric, language = results["metric"].str.replace("_", " "), results["language"]
+    if language.nunique() == 1:
+        return metric
+    return language if metric.nunique() == 1 else metric + " " + language
+
+
 def table(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean ± half of the 95 % interval over seeds, in percent: a row a scenario, a column a task,
-    metric and language."""
-    order = list(dict.fromkeys(results["scenario"]))
-    several, alike = results["language"].nunique() > 1, results["metric"].nunique() == 1
-    groups = results.groupby(["scenario", "task", "metric", *["language"] * several], sort=False)[
-        "value"
-    ]
-    wide = groups.apply(pm).unstack([*range(1, 3 + several)]).reindex(order).fillna("–")
-    layers = results.groupby("scenario")["layers"].first().reindex(order)
-    named = [
-        (task, " ".join(rest[several and alike :]).replace("_", " "))
-        for task, *rest in wide.columns
-    ]
-    wide.columns = pd.MultiIndex.from_tuples(named)
-    wide.insert(0, ("", "layers"), layers)
+    """Mean ± half of the 95 % interval over seeds, in percent: a row for each scenario, a column
+    for each task, metric and language."""
+    scores = results.assign(score=_score_names(results))
+    order = scores["scenario"].unique()
+    columns = scores[["task", "score"]].drop_duplicates().itertuples(index=False, name=None)
+    groups = scores.groupby(["scenario", "task", "score"])["value"]
+    wide = groups.apply(pm).unstack([1, 2]).loc[order, list(columns)].fillna("–")
+    layers = scores.groupby("scenario")["layers"].first()
+    wide.insert(0, ("", "layers"), layers.loc[order])
     return wide
 
 
-def figure(results: pd.DataFrame):
-    """A panel for each task, metric and language, at most MOST: a dot a seed, the mean and its 95 %
-    interval, by scenario."""
-    shown, kinds = list(dict.fromkeys(results["scenario"])), ["task", "metric", "language"]
-    groups = list(results.groupby(kinds, sort=False))[:MOST]
-    drawn, axes = panels(len(groups), row_height=0.6 + 0.3 * len(shown), sharey=True)
-    several = results["language"].nunique() > 1
-    for ax, ((task, metric, language), found) in zip(axes, groups):
-        for row, name in enumerate(shown):
-            values = found.loc[found["scenario"] == name, "value"]
-            if len(values):
-                seeds_row(ax, values, row, show.PALETTE[1 if name.endswith("(lab)") else 0])
-                ax.text(
-                    1.0,
-                    row,
-                    pm(values),
-                    transform=ax.get_yaxis_transform(),
-                    ha="right",
-                    va="center",
-                    fontsize=8,
-                )
-        leave_room_for_numbers(ax)
-        plain_axes(ax, f"{task}, {metric.replace('_', ' ')}" + f", {language}" * several, grid="x")
-        ax.spines["left"].set_visible(False)
-    for ax in axes:
-        ax.set_yticks(range(len(shown)), shown)
-        ax.set_ylim(len(shown) - 0.5, -0.5)
-    return drawn
-
-
 def view(results: pd.DataFrame) -> list[HTML]:
-    """The static view of some rows of results.csv: figure and table."""
-    panels_ = results.groupby(["task", "metric", "language"]).ngroups
-    more = f" {MOST} of {panels_} panels; the table has them all." if panels_ > MOST else ""
-    means = results.groupby("scenario", sort=False)["value"].mean()
-    alt = "Mean in percent: " + ", ".join(f"{name} {value:.1f}" for name, value in means.items())
+    """Some rows of results.csv as figure and table."""
+    column = results["task"] + ", " + _score_names(results)
+    panels = list(column.unique())
+    scores = results.assign(column=column)[column.isin(panels[:MOST])]
+    order = list(results["scenario"].unique())
+    colours = {name: show.PALETTE[name.endswith("(lab)")] for name in order}
+    figure = rows_of_seeds(scores, order, {}, colours, xlabel="percent")
     caption = (
-        f"Scores in percent by scenario. Dots: fine-tuning seeds; bars: mean and 95 % "
-        f"interval.{more}"
+        "Scores in percent by scenario. Dots: fine-tuning seeds; bars: mean and 95 % interval."
     )
+    if len(panels) > MOST:
+        caption += f" {MOST} of {len(panels)} panels; the table has them all."
+    note = "The same in numbers: mean over seeds ± half of the 95 % interval."
     return [
-        show.figure(figure(results), caption, alt),
-        show.table(
-            table(results), "The same in numbers: mean over seeds ± half of the 95 % interval."
-        ),
+        show.figure(figure, caption, describe_rows(scores, order, {})),
+        show.table(table(results), note),
     ]
 
 
-def widget(outputs: Path | None = None, scale: str = "tiny") -> View:
-    """The view with its filters: scale, study, scenarios, task, language, metric, protocol; or what
-    to run first."""
-    found = {scale: read(scale, outputs) for scale in scales(outputs)}
-    found = {scale: results for scale, results in found.items() if len(results)}
-    if not found:
-        return show.prose(NOTHING)
-    first = scale if scale in found else next(iter(found))
-    scale = widgets.Dropdown(options=list(found), value=first, description="Scale", style=WIDE)
+def widget(outputs: Path | None = None, scale: str = "tiny"):
+    """The view with filters: scale, study, scenarios, task, language, metric, protocol. A message
+    if there are no results."""
+    results = {name: read(name, outputs) for name in scales(outputs)}
+    results = {name: frame for name, frame in results.items() if len(frame)}
+    if not results:
+        return nothing_yet("There are no results to browse")
+    first = scale if scale in results else next(iter(results))
+    scale_box = control(widgets.Dropdown, "Scale", options=list(results), value=first)
     boxes = {
-        name: widgets.Dropdown(description=name.capitalize(), style=WIDE)
+        name: control(widgets.Dropdown, name.capitalize())
         for name in ("study", "task", "language", "metric")
     }
-    scenario = widgets.SelectMultiple(
-        description="Scenarios", rows=8, style=WIDE, layout={"width": "22rem"}
-    )
-    protocol = widgets.Dropdown(options=PROTOCOLS, description="Protocol", style=WIDE)
+    scenario = control(widgets.SelectMultiple, "Scenarios", "22rem", rows=8)
+    titles = [(title, protocol) for protocol, title in PROTOCOLS.items()]
+    protocol = control(widgets.Dropdown, "Protocol", options=titles)
 
-    def of_scale() -> None:
-        offer(boxes["study"], list(dict.fromkeys(found[scale.value]["study"])))
-        of_study()
+    def values(column: str, **chosen) -> list:
+        return list(filtered(results[scale_box.value], **chosen)[column].unique())
 
-    def of_study() -> None:
-        here = filtered(found[scale.value], study=boxes["study"].value)
-        scenario.options = list(dict.fromkeys(here["scenario"]))
-        tasks = list(dict.fromkeys(here["task"]))
+    def choose_scale() -> None:
+        offer(boxes["study"], values("study"))
+        choose_study()
+
+    def choose_study() -> None:
+        study = boxes["study"].value
+        scenario.options = values("scenario", study=study)
+        tasks = values("task", study=study)
         offer(boxes["task"], [ALL, *tasks], tasks[0] if len(tasks) > 4 else ALL)
-        of_task()
+        choose_task()
 
-    def of_task() -> None:
-        here = filtered(found[scale.value], study=boxes["study"].value, task=boxes["task"].value)
+    def choose_task() -> None:
+        chosen = {"study": boxes["study"].value, "task": boxes["task"].value}
         for name in ("language", "metric"):
-            offer(boxes[name], [ALL, *dict.fromkeys(here[name])])
+            offer(boxes[name], [ALL, *values(name, **chosen)])
 
-    def draw(scale, **wanted):
-        return view(filtered(found[scale], **wanted))
+    def draw(scale, **chosen):
+        return view(filtered(results[scale], **chosen))
 
-    of_scale()
-    controls = {"scale": scale, **boxes, "scenario": scenario, "protocol": protocol}
-    rows_ = [
-        [scale, boxes["study"], protocol],
-        [scenario],
-        [boxes["task"], boxes["metric"], boxes["language"]],
-    ]
-    return live(draw, controls, rows_, {"scale": of_scale, "study": of_study, "task": of_task})
+    choose_scale()
+    controls = {"scale": scale_box, **boxes, "scenario": scenario, "protocol": protocol}
+    rows = [[scale_box, boxes["study"], protocol], [scenario]]
+    rows.append([boxes["task"], boxes["metric"], boxes["language"]])
+    before = {"scale": choose_scale, "study": choose_study, "task": choose_task}
+    return live(draw, controls, rows, before)

@@ -1,76 +1,61 @@
-"""The lab in the report: one example of each view, of the models that this run has made, in a form
-that needs no kernel."""
+"""The lab in the report: one example of each view, in a form that needs no kernel."""
+
+from pathlib import Path
 
 from IPython.display import HTML, Markdown
 
 from lib.lab import attention, fill, loss
-from lib.lab.models import Pair, name_of, pairs
-from lib.lab.sentences import example
-from lib.plan.stages import StagePath
+from lib.lab.models import Pair, get_example, pairs, short_names
 from lib.report.page import show
 from lib.report.results import Results
 
-OPENING = """### In the lab
+INTRODUCTION = """### In the lab
 
-`make lab` opens these views for any student of this run and any sentence, with controls that move them. Here each is shown once, on
-a sentence that no model was trained on."""
-
-
-def students(found: Results) -> list[Pair]:
-    """The students of the studies that were gathered, those first that learned from soft
-    targets."""
-    studies = {study for study, _, _ in found.stages}
-    there = [
-        pair
-        for pair in pairs(found.folder)
-        if (path := StagePath.parse(pair.student)) and path.study in studies
-    ]
-    return sorted(there, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
+`make lab` opens these views for any student of this run and any sentence, with controls that change
+them. Here each is shown once, on a sentence that no model was trained on."""
 
 
-def examples(found: Results) -> list[Markdown | HTML]:
-    """A section for the appendix: what is put into a blank, attention maps, a loss over the
-    temperature; nothing where no student has been distilled."""
-    parts = [*fill_mask(found), *attention_maps(found), *loss_over_temperature(found)]
-    return [show.prose(OPENING), *parts] if parts else []
-
-
-def fill_mask(found: Results, most: int = 4) -> list[HTML]:
-    """A blank filled by a teacher and at most so many of its students, and their distance from it
-    token by token."""
-    there = students(found)
-    if not there:
+def examples(results: Results) -> list[Markdown | HTML]:
+    """A section for the appendix: guesses for a blank, attention maps, a loss over the temperature;
+    nothing if no student has been distilled."""
+    students = distilled(results)
+    if not students:
         return []
-    given, root = example(there[0]), there[0].root
-    taught = {
-        name_of(pair.student).rpartition(" · ")[2]: pair.student
-        for pair in there
-        if pair.root == root
-    }
-    return fill.view(given.masked, root, dict(list(taught.items())[:most]), hidden=given.hidden)
+    parts = [fill_mask(students), attention_maps(students), loss_over_temperature(students[0])]
+    return [show.prose(INTRODUCTION), *sum(parts, [])]
 
 
-def attention_maps(found: Results) -> list[HTML]:
-    """The first head of a student's top layer beside its target, of one trained to match attention
-    if there is one."""
-    there = sorted(students(found), key=lambda pair: not pair.parameters.get("weight_attention"))
-    for pair in there[:1]:
-        mapping = pair.parameters.get("mapping", "uniform")
-        top = max(attention.matched(mapping, pair.layers, pair.layers + 1))
-        return attention.view(example(pair).whole, pair, top, 1, mapping)
-    return []
+def distilled(results: Results) -> list[Pair]:
+    """The students of the studies in the results; first those with the largest weight on soft targets."""
+    studies = {study for study, _, _ in results.stages}
+    students = [
+        pair
+        for pair in pairs(results.folder)
+        if Path(pair.student.name).relative_to(results.folder).parts[0] in studies
+    ]
+    return sorted(students, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
 
 
-def loss_over_temperature(found: Results) -> list[HTML]:
+def fill_mask(students: list[Pair], most: int = 4) -> list[HTML]:
+    """A blank filled by a teacher and the first few of its students."""
+    first = students[0]
+    siblings = [pair for pair in students if pair.root == first.root][:most]
+    names = {name: pair.student for name, pair in short_names(siblings).items()}
+    example = get_example(first)
+    return fill.view(example.masked, first.root, names, hidden=example.hidden)
+
+
+def attention_maps(students: list[Pair]) -> list[HTML]:
+    """The first head of a student's top layer with its target; of a student that was trained to
+    match attention, if there is one."""
+    pair = max(students, key=lambda pair: bool(pair.parameters.get("weight_attention")))
+    mapping = pair.parameters.get("mapping", "uniform")
+    top = max(attention.target_layers(mapping, pair.layers, pair.layers + 1))
+    return attention.view(get_example(pair).whole, pair, top, 1, mapping)
+
+
+def loss_over_temperature(pair: Pair) -> list[HTML]:
     """Soft targets and losses at one hidden word, at the temperature and weights that the student
     was trained with."""
-    for pair in students(found)[:1]:
-        given = example(pair)
-        return loss.view(
-            given.whole,
-            pair,
-            given.place,
-            pair.parameters.get("temperature", 2.0),
-            loss.own_weights(pair),
-        )
-    return []
+    example, temperature = get_example(pair), pair.parameters.get("temperature", 2.0)
+    return loss.view(example.whole, pair, example.place, temperature, loss.own_weights(pair))

@@ -1,23 +1,39 @@
-"""Teacher and students on one sentence: what each would put into a blank, and how far apart they
-are, token by token."""
+"""Teacher and students on one sentence: their guesses for a blank, and how far each student is from
+its teacher, token by token."""
+
+from itertools import count
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
-from lib.lab.models import NOTHING, Pair, name_of, pairs, reading, tokenizer
-from lib.lab.sentences import MASK, encoded, example, tokens
-from lib.lab.view import WIDE, View, live
+from lib.common.hub import ModelRef
+from lib.lab.models import (
+    MASK,
+    NO_MODEL,
+    Pair,
+    encode,
+    get_example,
+    get_tokenizer,
+    name_of,
+    pairs,
+    run_model,
+    short_names,
+    tokens,
+)
+from lib.lab.view import control, live, nothing_yet
 from lib.report.page import show
 from lib.training.losses import soft_target_loss
 
 CAPTION = (
-    "Distance of each student from its teacher, KL(teacher ‖ student) in nats, at every token; "
-    "the stronger the tint, the further. "
-    "Bars: mean over the tokens shown."
+    "Distance of each student from its teacher, KL(teacher ‖ student) in nats, at every token; the "
+    "stronger the tint, the further. Bars: mean over the tokens shown."
 )
+MOST = 15
+"""The largest number of guesses."""
 
 
 def divergences(teacher: torch.Tensor, student: torch.Tensor) -> np.ndarray:
@@ -25,175 +41,134 @@ def divergences(teacher: torch.Tensor, student: torch.Tensor) -> np.ndarray:
     [positions, vocabulary]."""
     rows = zip(student.split(1), teacher.split(1))
     with torch.inference_mode():
-        return np.array(
-            [float(soft_target_loss(ours, theirs, temperature=1.0)) for ours, theirs in rows]
-        )
+        return np.array([float(soft_target_loss(s, t, temperature=1.0)) for s, t in rows])
 
 
-def guesses(logits: dict[str, torch.Tensor], words, top: int) -> pd.DataFrame:
-    """The `top` most probable tokens by model at one position, with probabilities in percent.
-    `logits`: name -> [vocabulary]; `words`: the tokenizer."""
+def guesses(logits: dict[str, torch.Tensor], tokenizer, top: int) -> pd.DataFrame:
+    """The `top` most probable tokens of each model at one position, with probabilities in percent.
+    `logits`: name -> [vocabulary]."""
     columns = {}
     for name, row in logits.items():
-        chances, found = row.softmax(-1).topk(min(top, len(row)))
-        columns[name, "token"] = tokens(found.tolist(), words)
-        columns[name, "%"] = [f"{100 * float(chance):.1f}" for chance in chances]
-    rank = pd.RangeIndex(1, 1 + min(top, len(row)), name="rank")
-    return pd.DataFrame(columns, index=rank)
+        probabilities, ids = row.softmax(-1).topk(top)
+        columns[name, "token"] = tokens(ids.tolist(), tokenizer)
+        columns[name, "%"] = [f"{100 * float(p):.1f}" for p in probabilities]
+    return pd.DataFrame(columns, index=pd.RangeIndex(1, 1 + top, name="rank"))
 
 
-def figure(shown: list[str], distances: dict[str, np.ndarray]):
+def figure(texts: list[str], distances: dict[str, np.ndarray]) -> Figure:
     """A row of tinted numbers for each student, a column a token, and bars for the means."""
-    from matplotlib.figure import Figure
-
-    names, cells, mean = list(distances), max(0.44 * len(shown), 3.0), 1.5
-    drawn = Figure(figsize=(cells + mean + 1.6, 0.95 + 0.34 * len(names)), layout="constrained")
-    strip, bars = drawn.subplots(1, 2, width_ratios=[cells, mean], sharey=True)
+    names, width, bar_width = list(distances), max(0.44 * len(texts), 3.0), 1.5
+    size = (width + bar_width + 1.6, 0.95 + 0.34 * len(names))
+    drawing = Figure(figsize=size, layout="constrained")
+    strip, bars = drawing.subplots(1, 2, width_ratios=[width, bar_width], sharey=True)
+    means = {name: row.mean() for name, row in distances.items()}
     top = max(1e-9, *(row.max() for row in distances.values()))
+    colour = show.PALETTE[1]
     for y, name in enumerate(names):
         for x, value in enumerate(distances[name]):
-            strip.barh(
-                y,
-                0.94,
-                left=x - 0.47,
-                height=0.86,
-                color=show.PALETTE[1],
-                alpha=0.04 + 0.6 * value / top,
-            )
+            tint = 0.04 + 0.6 * value / top
+            strip.barh(y, 0.94, left=x - 0.47, height=0.86, color=colour, alpha=tint)
             strip.text(x, y, f"{value:.2f}", ha="center", va="center", fontsize=7.5)
-        bars.barh(y, distances[name].mean(), height=0.6, color=show.PALETTE[1], alpha=0.64)
-        mean = distances[name].mean()
-        bars.annotate(
-            f"{mean:.3f}", (mean, y), (4, 0), textcoords="offset points", va="center", fontsize=8
-        )
-
-    strip.set_xticks(range(len(shown)), shown, rotation=40, ha="right", fontsize=8.5)
+        bars.barh(y, means[name], height=0.6, color=colour, alpha=0.64)
+        at = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        bars.annotate(f"{means[name]:.3f}", (means[name], y), fontsize=8, **at)
+    strip.set_xticks(range(len(texts)), texts, rotation=40, ha="right", fontsize=8.5)
     strip.set_yticks(range(len(names)), names)
-    strip.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(names) - 0.5, -0.5))
-    bars.set_xlim(0, 1.5 * max(1e-9, *(row.mean() for row in distances.values())))
-    bars.set_xticks([])
+    strip.set(xlim=(-0.5, len(texts) - 0.5), ylim=(len(names) - 0.5, -0.5))
+    bars.set(xlim=(0, 1.5 * max(1e-9, *means.values())), xticks=[])
     bars.set_title("mean, nats", fontsize=8.5)
     for axes in (strip, bars):
         axes.grid(False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    return drawn
+    return drawing
 
 
-def described(shown: list[str], distances: dict[str, np.ndarray]) -> str:
-    """The figure in words: of each student the mean, and where it is furthest from its teacher."""
-    said = [
-        f"{name}: mean {row.mean():.3f} nats, furthest at {shown[int(row.argmax())]!r} with "
+def describe(texts: list[str], distances: dict[str, np.ndarray]) -> str:
+    """The figure in words: each student's mean, and where it is furthest from its teacher."""
+    return "; ".join(
+        f"{name}: mean {row.mean():.3f} nats, furthest at {texts[int(row.argmax())]!r} with "
         f"{row.max():.2f}"
         for name, row in distances.items()
-    ]
-    return "; ".join(said)
-
-
-MOST = 15
-"""Guesses that are shown at most."""
+    )
 
 
 def view(
-    sentence: str, teacher: str, students: dict[str, str], top: int = 5, hidden: str = ""
+    sentence: str,
+    teacher: ModelRef,
+    students: dict[str, ModelRef],
+    top: int = 5,
+    hidden: str = "",
 ) -> list[HTML]:
-    """The static view: a table of guesses for every blank, then the distances. `students`: name ->
-    folder; `hidden`: what stood in the blank, if that is known. Raises InputError for a sentence
-    without words."""
-    words = tokenizer(next(iter(students.values()), teacher))
-    ids = encoded(sentence, words)
-    shown, theirs = tokens(ids, words)[1:-1], reading(teacher, ids).logits
-    ours = {name: reading(place, ids).logits for name, place in students.items()}
-    blanks = [place for place, index in enumerate(ids) if index == words.mask_token_id]
+    """A table of guesses for every blank of the sentence, then a figure of the distances.
+
+    `hidden`: the word that stood in the blank, if known. Raises InputError for a sentence without
+    words.
+    """
+    tokenizer = get_tokenizer(next(iter(students.values()), teacher))
+    ids = encode(sentence, tokenizer)
+    logits = {name: run_model(model, ids).logits for name, model in students.items()}
+    teacher_logits = run_model(teacher, ids).logits
+    blanks = [place for place, id_ in enumerate(ids) if id_ == tokenizer.mask_token_id]
+    note = f"Here stood: {hidden}" if hidden and len(blanks) == 1 else ""
     parts = []
     for number, place in enumerate(blanks[:3], 1):
-        which = f"blank {number} of {len(blanks)}" if len(blanks) > 1 else "the blank"
-        note = f"Here stood: {hidden}" if hidden and len(blanks) == 1 else ""
-        columns = {
-            "teacher": theirs[place],
-            **{name: logits[place] for name, logits in ours.items()},
+        blank = f"blank {number} of {len(blanks)}" if len(blanks) > 1 else "the blank"
+        caption = f"What each model would put into {blank} of “{sentence.strip()}”."
+        models = {"teacher": teacher_logits, **logits}
+        at_blank = {name: rows[place] for name, rows in models.items()}
+        parts.append(show.table(guesses(at_blank, tokenizer, top), caption, note=note))
+    if students:
+        texts = tokens(ids, tokenizer)[1:-1]
+        distances = {
+            name: divergences(teacher_logits[1:-1], rows[1:-1]) for name, rows in logits.items()
         }
-        parts.append(
-            show.table(
-                guesses(columns, words, top),
-                f"What each model would put into {which} of “{sentence.strip()}”.",
-                note=note,
-            )
-        )
-    if ours:
-        distances = {name: divergences(theirs[1:-1], logits[1:-1]) for name, logits in ours.items()}
-        caption = (
-            CAPTION
-            if blanks
-            else f"{CAPTION} The sentence has no {MASK}: write one to see what would be put there."
-        )
-        parts.append(show.figure(figure(shown, distances), caption, described(shown, distances)))
+        caption = CAPTION
+        if not blanks:
+            caption += f" The sentence has no {MASK}: write one to see what would be put there."
+        parts.append(show.figure(figure(texts, distances), caption, describe(texts, distances)))
     return parts
 
 
-def widget(found: list[Pair] | None = None, scale: str = "tiny", guesses: int = 5) -> View:
-    """The view with its controls: teacher, students, sentence, how many guesses; or the line that
-    says what to run first."""
+def widget(found: list[Pair] | None = None, scale: str = "tiny", guesses: int = 5):
+    """The view with controls: teacher, students, sentence, number of guesses. A message if there is
+    no model."""
     found = pairs(scale=scale) if found is None else found
     if not found:
-        return show.prose(NOTHING)
-    of = {
-        root: [pair for pair in found if pair.root == root]
-        for root in dict.fromkeys(pair.root for pair in found)
-    }
-    teacher = widgets.Dropdown(
-        options=[(name_of(root), root) for root in of], description="Teacher", style=WIDE
+        return nothing_yet(NO_MODEL)
+    roots = dict.fromkeys(pair.root for pair in found)
+    teacher = control(
+        widgets.Dropdown, "Teacher", options=[(name_of(root), root) for root in roots]
     )
-    students = widgets.SelectMultiple(
-        description="Students", rows=6, style=WIDE, layout={"width": "22rem"}
-    )
-    sentence = widgets.Text(
-        description="Sentence", continuous_update=False, style=WIDE, layout={"width": "46rem"}
-    )
-    top = widgets.IntSlider(
-        value=guesses, min=1, max=MOST, description="Guesses", style=WIDE, continuous_update=False
+    students = control(widgets.SelectMultiple, "Students", "22rem", rows=6)
+    sentence = control(widgets.Text, "Sentence", "46rem", continuous_update=False)
+    top = control(
+        widgets.IntSlider, "Guesses", value=guesses, min=1, max=MOST, continuous_update=False
     )
     another = widgets.Button(
         description="Another sentence", tooltip="from the text held out of the students' corpus"
     )
-    known, asked = {}, {"number": -1}
+    numbers, hidden_words = count(), {}
+
+    def names() -> dict[str, Pair]:
+        return short_names([pair for pair in found if pair.root == teacher.value])
 
     def next_sentence(*_) -> None:
-        asked["number"] += 1
-        given = example(of[teacher.value][0], asked["number"])
-        known[given.masked] = given.hidden
-        sentence.value = given.masked
+        example = get_example(next(iter(names().values())), next(numbers))
+        hidden_words[example.masked] = example.hidden
+        sentence.value = example.masked
 
-    def taught() -> None:
-        theirs = of[teacher.value]
-        students.options = list(short_names(theirs).items())
-        asked["number"] = -1
+    def choose_teacher() -> None:
+        students.options = list(names().items())
         next_sentence()
-        students.value = [pair.student for pair in theirs[:3]]
+        students.value = list(names().values())[:3]
 
     def draw(teacher, students, sentence, top):
-        chosen = {
-            name: student
-            for name, student in short_names(of[teacher]).items()
-            if student in students
-        }
-        return view(sentence, teacher, chosen, top, known.get(sentence, ""))
+        chosen = {name: pair.student for name, pair in names().items() if pair in students}
+        return view(sentence, teacher, chosen, top, hidden_words.get(sentence, ""))
 
-    taught()
+    choose_teacher()
     another.on_click(next_sentence)
-    return live(
-        draw,
-        {"teacher": teacher, "students": students, "sentence": sentence, "top": top},
-        [[teacher, top], [students], [sentence, another]],
-        {"teacher": taught},
-    )
-
-
-def short_names(taught: list[Pair]) -> dict[str, str]:
-    """What a teacher's students are called, by name: the last part of their names where that is
-    enough to tell them apart."""
-    last = [pair.name.rpartition(" · ")[2] for pair in taught]
-    return {
-        name if last.count(name) == 1 else pair.name: pair.student
-        for pair, name in zip(taught, last)
-    }
+    controls = {"teacher": teacher, "students": students, "sentence": sentence, "top": top}
+    rows = [[teacher, top], [students], [sentence, another]]
+    return live(draw, controls, rows, {"teacher": choose_teacher})

@@ -1,117 +1,258 @@
-"""The form: a scenario of one's own, checked as it is typed, run in the background, its curves
-drawn while it trains."""
+"""A scenario of the user's own: planned like those of params/, checked as it is typed, run in the
+background, its curves drawn while it trains."""
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as widgets
 import pandas as pd
+import yaml
 from IPython.display import HTML
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.common.parameters import checked
 from lib.common.progress import clock
-from lib.lab import background, browser, own
+from lib.lab import background, browser
 from lib.lab.page import own_runs
-from lib.lab.view import ROW, WIDE, View, offer, said, shown
-from lib.report import stages
+from lib.lab.view import ROW, View, control, message, nothing_yet, offer, render
+from lib.plan import files
+from lib.plan.forecast import does
+from lib.plan.stages import Stage, StagePath
+from lib.plan.study import Study, scales, studies
 from lib.report.page import show
+from lib.report.stages import curves
 
-NOTHING = (
-    "There is no teacher to learn from yet: run `make report` first, or `make report "
-    "STUDIES=herbert` (some minutes), then "
-    "this cell again."
-)
-EVERY = 1.5
+STUDENT = {
+    "teacher": "",
+    "corpus": "transfer",
+    "init": "truncated",
+    "student_layers": "alternate",
+    "weight_soft": 5,
+    "weight_mlm": 2,
+    "weight_cosine": 1,
+    "temperature": 2,
+    "positions": "all",
+}
+CHAIN = {
+    "hop": "half",
+    "mapping": "top",
+    "weight_hidden": 1,
+    "weight_attention": 1,
+    "weight_soft": 0,
+    "temperature": 2,
+}
+"""The parameters of a student and of a chain of assistants that the form shows, and their first
+values; the others can be typed."""
+CHOICES = {
+    "init": ["truncated", "random"],
+    "positions": ["all", "masked"],
+    "hop": [1, 2, 3, "half"],
+    "mapping": ["adjacent", "uniform", "top", "skip"],
+}
+KINDS = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fine-tuning"}
+INTERVAL = 1.5
 """Seconds between two looks at a run."""
 
 
+# ---------------------------------------------------------------------------------------- the entry
+
+
+def available_studies() -> list[tuple[str, str]]:
+    """(scale, study) of every study of which something has been trained: a scenario can be added to
+    it."""
+    results = sorted((places.ROOT / "outputs").glob("*/*/*/*/result.json"))
+    paths = [path for result in results if (path := StagePath.parse(result)) and not path.lab]
+    return [
+        (scale, study)
+        for scale, study in dict.fromkeys((path.scale, path.study) for path in paths)
+        if study in studies() and scale in scales(study)
+    ]
+
+
+def first_values(scale: str, study: str) -> dict:
+    """The parameters that the form shows for a scenario of this study, with first values."""
+    plan = Study(study, scale, data_dir=None)
+    if any("hop" in entry for entry in plan.scenarios.values()):
+        return dict(CHAIN)
+    values = STUDENT | {"teacher": next(iter(plan.teachers()))}
+    corpora = [entry["corpus"] for entry in plan.scenarios.values() if "corpus" in entry]
+    if corpora:
+        values["corpus"] = corpora[0]
+    return values | {name: value for name, value in plan.common.items() if name in STUDENT}
+
+
+def choices(scale: str, study: str) -> dict[str, list]:
+    """The values that some parameters of the form can have."""
+    plan = Study(study, scale, data_dir=None)
+    corpora = dict(plan.used.sizes.get("corpora") or {}) if plan.used else {}
+    corpora |= plan.sizes.get("corpora") or {}
+    return CHOICES | {"teacher": list(plan.teachers()), "corpus": list(corpora)}
+
+
+def entry_from(values: dict, others: str) -> dict:
+    """The entry as it would stand in scenarios.yaml. Text is read as YAML; `others` holds more
+    parameters, `name: value` between commas. Raises InputError if it cannot be read."""
+    entry = {name: _from_yaml(name, value) for name, value in values.items()}
+    more = _from_yaml("other parameters", f"{{{others}}}") if others.strip() else {}
+    if not isinstance(more, dict) or None in more.values():
+        raise InputError(
+            f"other parameters: {others!r} cannot be read; write them as in batch_size: 32, seed: 1"
+        )
+    return entry | more
+
+
+def _from_yaml(name: str, value):
+    try:
+        return yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        raise InputError(f"{name}: {value!r} cannot be read") from None
+
+
+# --------------------------------------------------------------------------------------- its stages
+
+
+def make_stages(scale: str, study: str, name: str, entry: dict, finetune: bool) -> list[Stage]:
+    """The stages of one more scenario of a study. They publish under
+    outputs/lab/<scale>/<study>/<name>/.
+
+    Raises InputError for the first problem: a name that is taken, a value that is not allowed, a
+    teacher or a corpus that has not been made.
+    """
+    plan = Study(study, scale, data_dir=None)
+    if name in plan.scenarios or name in plan.teachers():
+        raise InputError(
+            f"name: {study} has a scenario or a teacher {name!r} already; choose another name"
+        )
+    plan.scenario_file = "the form"
+    entries = {"scenarios": {name: entry}}
+    form = checked(files.ScenariosFile, entries, lambda key: plan.scenario_file)
+    plan.scenarios[name] = form.scenarios[name].parameters
+    plan.sizes["distillation"] = (plan.sizes.get("distillation") or {}) | {"side_by_side": False}
+    students = plan.chain(name) if "hop" in entry else [(name, *plan.student(name))]
+    for scenario, model, needs in students:
+        if finetune:
+            plan.finetuning(scenario, model, None, needs)
+    names = [scenario for scenario, _, _ in students]
+    stages = [s for s in plan.steps.values() if s.scenario in names and s.study == study]
+    own_folders = {stage.folder for stage in stages}
+    for folder in sorted({folder for stage in stages for folder in stage.needs} - own_folders):
+        if not (places.ROOT / folder / "result.json").is_file():
+            raise InputError(
+                f"{folder} is not there yet; run make report SCALE={scale} STUDIES={study} first"
+            )
+    return [_in_lab(_with_data_dir(stage), stages, name) for stage in stages]
+
+
+def _with_data_dir(stage: Stage) -> Stage:
+    """The stage with the user's data folder, as a finished stage of its kind has it, in those
+    parameters that name one."""
+    keys = [key for key, value in stage.parameters.items() if "{data_dir}" in str(value)]
+    study = places.ROOT / "outputs" / stage.path.scale / stage.study
+    finished = sorted(study.glob(f"*/{stage.kind}/result.json"))
+    if not keys or not finished:
+        return stage
+    recorded = json.loads(finished[0].read_text(encoding="utf-8"))["parameters"]
+    return replace(stage, parameters=stage.parameters | {key: recorded[key] for key in keys})
+
+
+def _in_lab(stage: Stage, stages: list[Stage], name: str) -> Stage:
+    """The stage as it publishes in the lab, where all `stages` of its run publish."""
+
+    def move(value):
+        for old in stages:
+            if isinstance(value, str) and f"{value}/".startswith(f"{old.folder}/"):
+                return f"{replace(old.path, lab=name)}{value.removeprefix(old.folder)}"
+        return value
+
+    parameters = {key: move(value) for key, value in stage.parameters.items()}
+    return Stage(replace(stage.path, lab=name), parameters, tuple(map(move, stage.needs)))
+
+
+def describe(stages: list[Stage]) -> str:
+    """A sentence that says what the stages do."""
+    parts = [f"{KINDS.get(stage.kind, stage.kind)}: {does(stage)}" for stage in stages]
+    return "Will run " + "; then ".join(parts) + "."
+
+
+# ---------------------------------------------------------------------------------------- the views
+
+
 def run_view(folder: Path) -> list[HTML]:
-    """The static view of a run: where it is, the curves of its training, and when it is done its
-    scores."""
+    """A run: how far it is, the curves of its training, and its scores when it is done."""
     state = background.read(folder)
-    parts = [HTML(said(state.line))]
+    parts = [HTML(message(state.line))]
     if len(state.history) > 1:
-        last = state.history[-1]
+        first, last = state.history[0], state.history[-1]
         caption = (
             f"{folder.name}: {last['step']:,} steps, {clock(last['seconds'])} of training, "
             f"{last['tokens'] / max(last['seconds'], 1e-9):,.0f} tokens a second."
         )
         alt = (
-            f"Losses against the step; the loss went from {state.history[0]['loss']:.3f} to "
+            f"Losses against the step; the loss went from {first['loss']:.3f} to "
             f"{last['loss']:.3f}."
         )
-        parts.append(show.figure(stages.curves(state.history), caption, alt))
-    scale, study = folder.relative_to(places.ROOT).parts[2:4]
+        parts.append(show.figure(curves(state.history), caption, alt))
     if state.done and any(stage.endswith("finetune") for stage in state.stages):
-        beside = browser.filtered(browser.read(scale), study=study, protocol="final")
-        parts.append(
-            show.table(
-                browser.table(beside),
-                f"{folder.name} among the scenarios of {study}: last epoch, mean over seeds "
-                "± half of the 95 % interval, in percent.",
-            )
+        scale, study = folder.parts[-3:-1]
+        results = browser.filtered(browser.read(scale), study=study, protocol="final")
+        caption = (
+            f"{folder.name} among the scenarios of {study}: last epoch, mean over seeds ± half of "
+            f"the 95 % interval, in percent."
         )
+        parts.append(show.table(browser.table(results), caption))
     return parts
 
 
-def static(scale: str, study: str, name: str) -> list[HTML]:
-    """The form on a page: its knobs with their first values, what they would run, and the runs
-    there have been."""
-    entry = own.knobs(scale, study)
-    rows = pd.DataFrame(
-        {"value": map(str, entry.values())}, index=pd.Index(list(entry), name="parameter")
-    )
-    parts = [
-        show.table(rows, f"An entry of your own for {study} at the scale {scale}, called {name}."),
-        HTML(shown(lambda: [HTML(said(own.planned(scale, study, name, entry, True)[1]))])),
-    ]
-    return [*parts, *own_runs()]
+def view(scale: str, study: str, name: str) -> list[HTML]:
+    """The form on a page: its parameters with their first values, the stages they give, and the
+    runs so far."""
+    entry = first_values(scale, study)
+    names = pd.Index(list(entry), name="parameter")
+    rows = pd.DataFrame({"value": map(str, entry.values())}, index=names)
+    line = message(describe(make_stages(scale, study, name, entry, True)))
+    caption = f"An entry of your own for {study} at the scale {scale}, called {name}."
+    return [show.table(rows, caption), HTML(line), *own_runs()]
 
 
-def widget(scale: str = "tiny") -> View:
-    """The form with its buttons; or the line that says what to run first."""
-    joined = own.studies_to_join()
-    if not joined:
-        return show.prose(NOTHING)
-    return Form(joined, scale).view()
+def widget(scale: str = "tiny"):
+    """The form. A message if nothing has been trained yet."""
+    available = available_studies()
+    if not available:
+        return nothing_yet("There is no teacher to learn from")
+    return Form(available, scale).view()
 
 
 class Form:
     """The controls of the form, and what they do."""
 
-    def __init__(self, joined: list[tuple[str, str]], scale: str = "tiny"):
-        first = next((where for where in joined if where[0] == scale), joined[0])
-        self.study = widgets.Dropdown(
-            options=[(" · ".join(where), where) for where in joined],
-            value=first,
-            description="Study",
-            style=WIDE,
-        )
-        self.name = widgets.Text(value=background.new_name(), description="Name", style=WIDE)
-        self.others = widgets.Text(
-            description="Other parameters",
-            placeholder="batch_size: 32, seed: 1",
-            style=WIDE,
-            layout={"width": "36rem"},
+    def __init__(self, available: list[tuple[str, str]], scale: str = "tiny"):
+        first = next((pair for pair in available if pair[0] == scale), available[0])
+        options = [(" · ".join(pair), pair) for pair in available]
+        self.study = control(widgets.Dropdown, "Study", options=options, value=first)
+        self.name = control(widgets.Text, "Name", value=background.new_name())
+        self.others = control(
+            widgets.Text, "Other parameters", "36rem", placeholder="batch_size: 32, seed: 1"
         )
         self.finetune = widgets.Checkbox(value=True, description="fine-tune it too", indent=False)
-        self.begin = widgets.Button(description="Start", button_style="primary", icon="play")
+        self.start = widgets.Button(description="Start", button_style="primary", icon="play")
         self.stop = widgets.Button(
             description="Stop", icon="stop", disabled=True, tooltip="ends with a checkpoint"
         )
-        self.run = widgets.Dropdown(description="Run", style=WIDE)
-        self.knobs, self.box = {}, widgets.HBox(layout=ROW)
+        self.run = control(widgets.Dropdown, "Run")
+        self.parameters, self.box = {}, widgets.HBox(layout=ROW)
         self.line, self.area = widgets.HTML(), widgets.HTML()
         self.watching: asyncio.Task | None = None
 
     def view(self) -> View:
-        """Everything connected."""
-        self._study_chosen()
-        self.study.observe(self._study_chosen, names="value")
-        for control in (self.name, self.others, self.finetune):
-            control.observe(self._typed, names="value")
-        self.begin.on_click(self._begin)
+        """All controls, connected."""
+        self._choose_study()
+        self.study.observe(self._choose_study, names="value")
+        for box in (self.name, self.others, self.finetune):
+            box.observe(self._check, names="value")
+        self.start.on_click(self._start)
         self.stop.on_click(self._stop)
         self._list_runs()
         self.run.observe(self._look, names="value")
@@ -121,43 +262,39 @@ class Form:
             self.box,
             self.others,
             self.line,
-            widgets.HBox([self.begin, self.stop, self.run], layout=ROW),
+            widgets.HBox([self.start, self.stop, self.run], layout=ROW),
             self.area,
         ]
-        scale, study = self.study.value
-        return View(widgets.VBox(rows), shown(lambda: static(scale, study, self.name.value)))
+        static = render(lambda: view(*self.study.value, self.name.value))
+        return View(widgets.VBox(rows), static)
 
-    def _study_chosen(self, *_) -> None:
-        self.knobs = {
-            name: self._knob(name, value) for name, value in own.knobs(*self.study.value).items()
-        }
-        for control in self.knobs.values():
-            control.observe(self._typed, names="value")
-        self.box.children = list(self.knobs.values())
-        self._typed()
+    def _choose_study(self, *_) -> None:
+        options = choices(*self.study.value)
+        self.parameters = {}
+        for name, value in first_values(*self.study.value).items():
+            if options.get(name):
+                box = control(widgets.Dropdown, name, options=options[name], value=value)
+            else:
+                box = control(widgets.Text, name, "15rem", value=str(value))
+            box.observe(self._check, names="value")
+            self.parameters[name] = box
+        self.box.children = list(self.parameters.values())
+        self._check()
 
-    def _knob(self, name: str, value):
-        if options := {**own.CHOICES, **own.names(*self.study.value)}.get(name):
-            return widgets.Dropdown(options=options, value=value, description=name, style=WIDE)
-        return widgets.Text(
-            value=str(value), description=name, style=WIDE, layout={"width": "15rem"}
-        )
+    def _plan(self) -> tuple[list[Stage], dict]:
+        values = {name: box.value for name, box in self.parameters.items()}
+        entry = entry_from(values, self.others.value)
+        stages = make_stages(*self.study.value, self.name.value, entry, self.finetune.value)
+        return stages, entry
 
-    def _planned(self) -> tuple[list, str, dict]:
-        entry = own.entry_of(
-            {name: control.value for name, control in self.knobs.items()}, self.others.value
-        )
-        return *own.planned(*self.study.value, self.name.value, entry, self.finetune.value), entry
+    def _check(self, *_) -> None:
+        self.line.value = render(lambda: [HTML(message(describe(self._plan()[0])))])
 
-    def _typed(self, *_) -> None:
-        self.line.value = shown(lambda: [HTML(said(self._planned()[1]))])
-
-    def _begin(self, *_) -> None:
+    def _start(self, *_) -> None:
         try:
-            steps, _, entry = self._planned()
-            folder = background.start(steps, entry)
+            folder = background.start(*self._plan())
         except InputError as error:
-            self.line.value = said(str(error), "alert")
+            self.line.value = message(str(error), "alert")
             return
         self._list_runs(folder)
         self._look()
@@ -167,15 +304,15 @@ class Form:
         self._look()
 
     def _list_runs(self, chosen: Path | None = None) -> None:
-        runs = background.runs()
-        offer(self.run, [(" · ".join(run.parts[-3:]), run) for run in runs], chosen)
+        runs = [(" · ".join(run.parts[-3:]), run) for run in background.runs()]
+        offer(self.run, runs, chosen)
 
     def _look(self, *_) -> None:
-        """Draw the chosen run, and while it is running do so again and again."""
+        """Draw the chosen run, and again and again while it is running."""
         if self.run.value is None:
-            self.area.value = said("No run of your own yet.")
+            self.area.value = message("No run of your own yet.")
             return
-        self.area.value = shown(lambda: run_view(self.run.value))
+        self.area.value = render(lambda: run_view(self.run.value))
         running = background.is_running(self.run.value)
         self.stop.disabled = not running
         if running and (self.watching is None or self.watching.done()):
@@ -183,6 +320,6 @@ class Form:
 
     async def _watch(self) -> None:
         while background.is_running(self.run.value):
-            await asyncio.sleep(EVERY)
-            self.area.value = shown(lambda: run_view(self.run.value))
+            await asyncio.sleep(INTERVAL)
+            self.area.value = render(lambda: run_view(self.run.value))
         self._look()

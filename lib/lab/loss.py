@@ -1,16 +1,27 @@
-"""The losses of distillation at one hidden word: how temperature and weights move the soft targets,
-each loss and their sum."""
+"""The losses of distillation at one hidden word: how temperature and weights change the soft
+targets, each loss and their sum."""
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import torch
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
 from lib.common.errors import InputError
-from lib.lab.models import NOTHING, Pair, Reading, pairs, reading, tokenizer
-from lib.lab.sentences import MASK, encoded, example, tokens
-from lib.lab.view import WIDE, View, live, offer
+from lib.lab.models import (
+    MASK,
+    NO_MODEL,
+    Outputs,
+    Pair,
+    encode,
+    get_example,
+    get_tokenizer,
+    pairs,
+    run_model,
+    tokens,
+)
+from lib.lab.view import control, live, nothing_yet, offer
 from lib.report.page import show
 from lib.training.losses import cosine_loss, mlm_loss, soft_target_loss
 
@@ -19,269 +30,208 @@ NAMES = {"soft": "soft targets", "mlm": "hidden word (MLM)", "cosine": "cosine"}
 MOST = 7  # tokens with a bar of their own
 NOTE = (
     "At this one position; a training step takes means over many. Soft targets: T² · KL(teacher ‖ "
-    "student). Hidden word: "
-    "−log of the student's probability of what stood there, at T = 1. Cosine: 1 − cos of the last "
-    "hidden states."
+    "student). Hidden word: −log of the student's probability of what stood there, at T = 1. "
+    "Cosine: 1 − cos of the last hidden states."
 )
 
 
 def soft_targets(logits: torch.Tensor, temperature: float) -> np.ndarray:
-    """σ(z / T): the distribution over the vocabulary that logits [vocabulary] become at a
-    temperature."""
+    """σ(z / T), [vocabulary]."""
     return (logits.float() / temperature).softmax(-1).numpy()
 
 
 def losses(
-    student: Reading, teacher: Reading, place: int, label: int, temperature: float
+    student: Outputs, teacher: Outputs, place: int, label: int, temperature: float
 ) -> dict[str, float]:
-    """The three losses of lib.training.losses at one position whose token is `label`, none of them
-    weighted; nats, the cosine 0 … 2."""
-    ours, theirs = (part[[place]] for part in (student.logits, teacher.logits))
+    """The three losses of lib.training.losses at one position whose token is `label`, unweighted;
+    nats, the cosine 0 … 2."""
+    s, t = student.logits[[place]], teacher.logits[[place]]
     with torch.inference_mode():
         return {
-            "soft": float(soft_target_loss(ours, theirs, temperature)),
-            "mlm": float(mlm_loss(ours, torch.tensor([label]))),
+            "soft": float(soft_target_loss(s, t, temperature)),
+            "mlm": float(mlm_loss(s, torch.tensor([label]))),
             "cosine": float(cosine_loss(student.hidden[[place]], teacher.hidden[[place]])),
         }
 
 
+def weighted(values: dict[str, float], weights: dict[str, float]) -> dict[str, float]:
+    """Each loss times its weight; training minimises the sum."""
+    return {name: weights[name] * values[name] for name in NAMES}
+
+
 def table(values: dict[str, float], weights: dict[str, float]) -> pd.DataFrame:
-    """Each loss, its weight, and their product; the last row is the sum, what training
-    minimises."""
-    rows = {
-        title: {
-            "loss": f"{values[name]:.3f}",
-            "weight": f"{weights[name]:g}",
-            "weighted": f"{weights[name] * values[name]:.3f}",
-        }
-        for name, title in NAMES.items()
-    }
-    rows["total"] = {"loss": "", "weight": "", "weighted": f"{total(values, weights):.3f}"}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("component")
-
-
-def total(values: dict[str, float], weights: dict[str, float]) -> float:
-    """What training minimises: the weighted sum."""
-    return sum(weights[name] * values[name] for name in NAMES)
+    """Each loss, its weight, and their product; the last row is the sum."""
+    products = weighted(values, weights)
+    rows = [
+        (f"{values[name]:.3f}", f"{weights[name]:g}", f"{products[name]:.3f}") for name in NAMES
+    ]
+    rows.append(("", "", f"{sum(products.values()):.3f}"))
+    index = pd.Index([*NAMES.values(), "total"], name="component")
+    return pd.DataFrame(rows, index, columns=["loss", "weight", "weighted"])
 
 
 def over_temperatures(student: torch.Tensor, teacher: torch.Tensor) -> pd.DataFrame:
-    """The soft-target loss of one position, with and without the factor T², at TEMPERATURES; logits
+    """The soft-target loss of one position at TEMPERATURES, with and without the factor T²; logits
     [vocabulary]."""
+    s, t = student[None], teacher[None]
     with torch.inference_mode():
-        found = [
-            float(soft_target_loss(student[None], teacher[None], float(T))) for T in TEMPERATURES
-        ]
-    return pd.DataFrame(
-        {"T² · KL": found, "KL": found / TEMPERATURES**2}, index=pd.Index(TEMPERATURES, name="T")
-    )
+        values = [float(soft_target_loss(s, t, float(T))) for T in TEMPERATURES]
+    index = pd.Index(TEMPERATURES, name="T")
+    return pd.DataFrame({"T² · KL": values, "KL": values / TEMPERATURES**2}, index)
 
 
 def bars(
-    words, student: torch.Tensor, teacher: torch.Tensor, label: int, temperature: float
+    tokenizer, student: torch.Tensor, teacher: torch.Tensor, label: int, temperature: float
 ) -> pd.DataFrame:
-    """Soft targets in percent of the teacher's likeliest tokens and of the true one, last of all
-    others together; columns teacher, student. Which tokens these are does not depend on the
-    temperature."""
-    chosen = teacher.topk(MOST).indices.tolist()
-    chosen = chosen if label in chosen else [*chosen[:-1], label]
-    ours = {
-        "teacher": soft_targets(teacher, temperature),
-        "student": soft_targets(student, temperature),
-    }
-    frame = pd.DataFrame({name: 100 * found[chosen] for name, found in ours.items()})
-    frame.index = [
-        f"{word} ✓" if index == label else word
-        for index, word in zip(chosen, tokens(chosen, words))
-    ]
-    others = pd.DataFrame(100 - frame.sum(), columns=[f"{len(teacher) - len(chosen):,} others"]).T
-    return pd.concat([frame, others])
+    """Soft targets in percent, columns teacher and student: of the teacher's most probable tokens,
+    of the true one, and of all others together. The tokens do not depend on the temperature."""
+    ids = teacher.topk(MOST).indices.tolist()
+    if label not in ids:
+        ids[-1] = label
+    logits = {"teacher": teacher, "student": student}
+    frame = pd.DataFrame({n: 100 * soft_targets(z, temperature)[ids] for n, z in logits.items()})
+    names = tokens(ids, tokenizer)
+    frame.index = [f"{name} ✓" if id_ == label else name for id_, name in zip(ids, names)]
+    frame.loc[f"{len(teacher) - len(ids):,} others"] = 100 - frame.sum()
+    return frame
 
 
 def figure(
-    found: pd.DataFrame, curves: pd.DataFrame, temperature: float, weighted: dict[str, float]
-):
+    targets: pd.DataFrame, curves: pd.DataFrame, temperature: float, parts: dict[str, float]
+) -> Figure:
     """Left the soft targets, right the soft-target loss against the temperature, below the weighted
     losses end to end."""
-    from matplotlib.figure import Figure
-
-    drawn = Figure(figsize=(9.2, 4.3), layout="constrained")
-    axes = drawn.subplot_mosaic(
+    drawing = Figure(figsize=(9.2, 4.3), layout="constrained")
+    axes = drawing.subplot_mosaic(
         [["targets", "curve"], ["sum", "sum"]], width_ratios=[1.25, 1], height_ratios=[5, 1]
     )
-    for shift, (name, colour) in enumerate(zip(("teacher", "student"), show.PALETTE)):
-        rows = np.arange(len(found)) + 0.4 * shift - 0.2
-        axes["targets"].barh(rows, found[name], height=0.38, color=colour, label=name)
-        for row, value in zip(rows, found[name]):
-            axes["targets"].text(value + 1, row, f"{value:.1f}", va="center", fontsize=7)
-    axes["targets"].set_yticks(range(len(found)), found.index)
-    axes["targets"].set(
-        xlim=(0, 112),
-        ylim=(len(found) - 0.4, -0.6),
-        title=f"soft targets at T = {temperature:g}, percent",
-    )
-    axes["targets"].legend(
-        loc="center right"
-    )  # where neither the likeliest token nor the others reach
-    axes["targets"].grid(False)
+    _draw_targets(axes["targets"], targets, temperature)
+    _draw_curves(axes["curve"], curves, temperature)
+    _draw_sum(axes["sum"], parts)
+    return drawing
+
+
+def _draw_targets(ax, targets: pd.DataFrame, temperature: float) -> None:
+    for shift, (name, colour) in enumerate(zip(targets, show.PALETTE)):
+        rows = np.arange(len(targets)) + 0.4 * shift - 0.2
+        ax.barh(rows, targets[name], height=0.38, color=colour, label=name)
+        for row, value in zip(rows, targets[name]):
+            ax.text(value + 1, row, f"{value:.1f}", va="center", fontsize=7)
+    ax.set_yticks(range(len(targets)), targets.index)
+    ax.set_title(f"soft targets at T = {temperature:g}, percent")
+    ax.set(xlim=(0, 112), ylim=(len(targets) - 0.4, -0.6))
+    ax.legend(loc="center right")  # neither the first bar nor the last reaches there
+    ax.grid(False)
+
+
+def _draw_curves(ax, curves: pd.DataFrame, temperature: float) -> None:
+    colour = show.PALETTE[2]
     for column, line in zip(curves, ("-", "--")):
-        axes["curve"].plot(curves.index, curves[column], line, color=show.PALETTE[2], label=column)
-        axes["curve"].plot(
-            temperature,
-            np.interp(temperature, curves.index, curves[column]),
-            "o",
-            color=show.PALETTE[2],
-        )
-    axes["curve"].axvline(temperature, lw=0.8, ls=":", color="#010203")
-    axes["curve"].set(title="soft-target loss, nats", xlabel="temperature T", ylim=(0, None))
-    axes["curve"].legend(loc="best")
-    _end_to_end(axes["sum"], weighted)
-    return drawn
+        ax.plot(curves.index, curves[column], line, color=colour, label=column)
+        here = np.interp(temperature, curves.index, curves[column])
+        ax.plot(temperature, here, "o", color=colour)
+    ax.axvline(temperature, lw=0.8, ls=":", color=show.INK)
+    ax.set(title="soft-target loss, nats", xlabel="temperature T", ylim=(0, None))
+    ax.legend(loc="best")
 
 
-def _end_to_end(axes, weighted: dict[str, float]) -> None:
+def _draw_sum(ax, parts: dict[str, float]) -> None:
     left = 0.0
-    for colour, (name, value) in zip(show.PALETTE[2:], weighted.items()):
-        axes.barh(0, value, left=left, color=colour, height=0.7, label=f"{NAMES[name]} {value:.3f}")
+    for colour, (name, value) in zip(show.PALETTE[2:], parts.items()):
+        ax.barh(0, value, left=left, color=colour, height=0.7, label=f"{NAMES[name]} {value:.3f}")
         left += value
-    # An end that stands still while the total moves a little.
-    end = next(
-        (
-            end
-            for power in range(-1, 4)
-            for end in (10.0**power, 2 * 10.0**power, 5 * 10.0**power)
-            if end >= left
-        ),
-        left,
-    )
-    axes.set_title(f"total {left:.3f}")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(weighted), borderaxespad=0)
-    axes.set(ylim=(0.4, -0.5), xlim=(0, end), yticks=[])
-    axes.grid(False)
-    axes.spines[["left", "bottom"]].set_visible(False)
+    # The axis ends at 1, 2 or 5 times a power of 10, so that it stays put while the total moves.
+    ends = [step * 10.0**power for power in range(-1, 4) for step in (1, 2, 5)]
+    end = next((end for end in ends if end >= left), left)
+    ax.set_title(f"total {left:.3f}")
+    ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(parts), borderaxespad=0)
+    ax.set(ylim=(0.4, -0.5), xlim=(0, end), yticks=[])
+    ax.grid(False)
+    ax.spines[["left", "bottom"]].set_visible(False)
 
 
 def view(
     sentence: str, pair: Pair, place: int, temperature: float, weights: dict[str, float]
 ) -> list[HTML]:
-    """The static view for a sentence whose token number `place`, from 1, is hidden from both.
-    Raises InputError."""
-    words = tokenizer(pair.student)
-    ids = encoded(sentence, words)
-    if words.mask_token_id in ids or not 1 <= place <= len(ids) - 2:
+    """Figure and table of the losses for a sentence whose token number `place`, from 1, is hidden
+    from both models. Raises InputError."""
+    tokenizer = get_tokenizer(pair.student)
+    ids = encode(sentence, tokenizer)
+    if tokenizer.mask_token_id in ids or not 1 <= place <= len(ids) - 2:
         raise InputError(
-            f"hidden word = {place}: a sentence without {MASK}, of which a word 1 … "
-            f"{len(ids) - 2} is hidden"
+            f"hidden word = {place}: type a sentence without {MASK}, and hide a word 1 … "
+            f"{len(ids) - 2} of it"
         )
-    label, hidden = ids[place], [*ids[:place], words.mask_token_id, *ids[place + 1 :]]
-    student, teacher = reading(pair.student, hidden), reading(pair.teacher, hidden)
+    label, masked = ids[place], [*ids[:place], tokenizer.mask_token_id, *ids[place + 1 :]]
+    student, teacher = run_model(pair.student, masked), run_model(pair.teacher, masked)
+    logits = student.logits[place], teacher.logits[place]
     values = losses(student, teacher, place, label, temperature)
-    found = bars(words, student.logits[place], teacher.logits[place], label, temperature)
-    curves = over_temperatures(student.logits[place], teacher.logits[place])
-    drawn = figure(
-        found, curves, temperature, {name: weights[name] * values[name] for name in NAMES}
-    )
-    text = " ".join(
-        [
-            *tokens(ids[1:place], words),
-            f"[{tokens([label], words)[0]}]",
-            *tokens(ids[place + 1 : -1], words),
-        ]
-    )
+    targets = bars(tokenizer, *logits, label, temperature)
+    parts = weighted(values, weights)
+    drawing = figure(targets, over_temperatures(*logits), temperature, parts)
+    words = tokens(ids, tokenizer)
+    words[place] = f"[{words[place]}]"
     caption = (
-        f"Soft targets of teacher and student for the hidden word of “{text}” (✓), and "
-        f"their loss against the temperature."
+        f"Soft targets of teacher and student for the hidden word of “{' '.join(words[1:-1])}” "
+        f"(✓), and their loss against the temperature."
     )
     alt = "; ".join(
         f"{word}: teacher {row.teacher:.1f} %, student {row.student:.1f} %"
-        for word, row in found.iterrows()
+        for word, row in targets.iterrows()
     )
+    losses_table = table(values, weights)
     return [
-        show.figure(drawn, caption, alt),
-        show.table(table(values, weights), f"The losses at T = {temperature:g}.", note=NOTE),
+        show.figure(drawing, caption, alt),
+        show.table(losses_table, f"The losses at T = {temperature:g}.", note=NOTE),
     ]
 
 
 def own_weights(pair: Pair) -> dict[str, float]:
-    """The weights the student was trained with; where none of the three had one, all the same."""
+    """The weights that the student was trained with; all 1 if it had neither MLM nor cosine."""
     own = {name: float(pair.parameters.get(f"weight_{name}") or 0) for name in NAMES}
     return own if own["mlm"] or own["cosine"] else dict.fromkeys(NAMES, 1.0)
 
 
-def widget(found: list[Pair] | None = None, scale: str = "tiny") -> View:
-    """The view with its controls: student, sentence, hidden word, temperature, weights; or what to
-    run first."""
+def widget(found: list[Pair] | None = None, scale: str = "tiny"):
+    """The view with controls: student, sentence, hidden word, temperature, weights. A message if
+    there is no model."""
     found = pairs(scale=scale) if found is None else found
     if not found:
-        return show.prose(NOTHING)
+        return nothing_yet(NO_MODEL)
     found = sorted(found, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
-    of = {pair.student: pair for pair in found}
-    student = widgets.Dropdown(
-        options=[(pair.name, pair.student) for pair in found],
-        description="Student",
-        style=WIDE,
-        layout={"width": "27rem"},
-    )
-    sentence = widgets.Text(
-        description="Sentence", continuous_update=False, style=WIDE, layout={"width": "46rem"}
-    )
-    place = widgets.Dropdown(description="Hidden word", style=WIDE)
-    temperature = widgets.FloatSlider(
-        value=2,
-        min=0.5,
-        max=10,
-        step=0.25,
-        description="Temperature",
-        style=WIDE,
-        layout={"width": "27rem"},
-    )
+    options = [(pair.name, pair) for pair in found]
+    student = control(widgets.Dropdown, "Student", "27rem", options=options)
+    sentence = control(widgets.Text, "Sentence", "46rem", continuous_update=False)
+    place = control(widgets.Dropdown, "Hidden word")
+    settings = {"value": 2, "min": 0.5, "max": 10, "step": 0.25}
+    temperature = control(widgets.FloatSlider, "Temperature", "27rem", **settings)
+    settings = {"value": 1, "min": 0, "max": 10, "step": 0.1}
     weights = {
-        name: widgets.FloatSlider(
-            value=1,
-            min=0,
-            max=10,
-            step=0.1,
-            description=f"Weight: {title}",
-            style=WIDE,
-            layout={"width": "27rem"},
-        )
+        name: control(widgets.FloatSlider, f"Weight: {title}", "27rem", **settings)
         for name, title in NAMES.items()
     }
 
-    def typed() -> None:
-        words = tokenizer(student.value)
-        shown = tokens(encoded(sentence.value, words), words)[1:-1]
-        offer(place, [(f"{number} {word}", number) for number, word in enumerate(shown, 1)])
+    def list_words() -> None:
+        tokenizer = get_tokenizer(student.value.student)
+        words = tokens(encode(sentence.value, tokenizer), tokenizer)[1:-1]
+        offer(place, [(f"{number} {word}", number) for number, word in enumerate(words, 1)])
 
-    def chosen() -> None:
-        pair = of[student.value]
-        given = example(pair)
-        sentence.value = given.whole
-        typed()
-        place.value = min(given.place, len(place.options))
+    def choose_student() -> None:
+        pair = student.value
+        example = get_example(pair)
+        sentence.value = example.whole
+        list_words()
+        place.value = min(example.place, len(place.options))
         temperature.value = pair.parameters.get("temperature", 2.0)
         for name, weight in own_weights(pair).items():
             weights[name].value = weight
 
     def draw(student, sentence, place, temperature, **weights):
-        return view(sentence, of[student], place, temperature, weights)
+        return view(sentence, student, place, temperature, weights)
 
-    chosen()
-    controls = {
-        "student": student,
-        "sentence": sentence,
-        "place": place,
-        "temperature": temperature,
-        **weights,
-    }
-    return live(
-        draw,
-        controls,
-        [
-            [student, place],
-            [sentence],
-            [temperature, weights["soft"]],
-            [weights["mlm"], weights["cosine"]],
-        ],
-        {"student": chosen, "sentence": typed},
-    )
+    choose_student()
+    controls = {"student": student, "sentence": sentence, "place": place}
+    controls |= {"temperature": temperature, **weights}
+    rows = [[student, place], [sentence], [temperature, weights["soft"]]]
+    rows.append([weights["mlm"], weights["cosine"]])
+    return live(draw, controls, rows, {"student": choose_student, "sentence": list_words})

@@ -1,5 +1,4 @@
-"""The lab's first page: what has run, when, and what came out; and where nothing has run, what to
-run."""
+"""The lab's first page: what has run, when, and with which scores; or what to run first."""
 
 from datetime import datetime
 from pathlib import Path
@@ -15,115 +14,104 @@ from lib.report.page import show
 
 NOTHING = (
     "**Nothing has run yet.** In a terminal, `make report` trains teachers and students on toy "
-    "languages and writes the report: "
-    "a quarter of an hour on two recent cores. `make report STUDIES=herbert` is the shortest of "
-    "the four studies, some minutes. "
-    "Then run this notebook again; until then every widget below says what it waits for."
+    "languages and writes the report: a quarter of an hour on two recent cores. `make report "
+    "STUDIES=herbert` is the shortest of the four studies, some minutes. Then run this notebook "
+    "again; until then every widget below says what it waits for."
 )
-
-
-def ran(outputs: Path | None = None) -> pd.DataFrame:
-    """A row for each scale and study of which something is finished: its stages, when the last one
-    ended, and what `headline` says of its scores after the last epoch."""
-    outputs, rows = outputs or (places.ROOT / "outputs"), {}
-    for scale, study in [(scale, study) for study in studies() for scale in scales(study)]:
-        plan = Study(study, scale, data_dir=None)
-        plan.resolve()
-        stage_results = [
-            outputs / Path(folder).relative_to("outputs") / "result.json"
-            for folder in plan.places.values()
-        ]
-        if finished := [place for place in stage_results if place.is_file()]:
-            when = max(place.stat().st_mtime for place in finished)
-            rows[scale, study] = {
-                "stages": f"{len(finished)} of {len(stage_results)}",
-                "last": datetime.fromtimestamp(when).strftime("%Y-%m-%d %H:%M"),
-                **headline(_scores(outputs / scale / "results.csv", study)),
-            }
-    index = pd.MultiIndex.from_tuples(sorted(rows), names=["scale", "study"])
-    return pd.DataFrame([rows[key] for key in sorted(rows)], index=index)
-
-
-def _scores(path: Path, study: str) -> pd.DataFrame:
-    """The rows of a study in a results.csv, protocol `final`; none where it is not written yet."""
-    if not path.is_file():
-        return pd.DataFrame(columns=["scenario", "layers", "value"])
-    results = pd.read_csv(path, keep_default_na=False)
-    return results[(results["study"] == study) & (results["protocol"] == "final")]
-
-
-def headline(scores: pd.DataFrame) -> dict[str, str]:
-    """The best teacher (of the deepest models) and the best student (of the shallowest), by the
-    mean over tasks, metrics, languages and seeds, in percent, and what the student keeps of the
-    teacher's."""
-    means = scores.groupby("scenario")["value"].mean()
-    deep = scores.groupby("scenario")["layers"].first()
-    teachers, students = (
-        means[deep == deep.max()],
-        means[(deep == deep.min()) & (deep < deep.max())],
-    )
-    if teachers.empty or students.empty:
-        return {"best teacher": "–", "best student": "–", "keeps": "–"}
-    best = {
-        name: (found.idxmax(), found.max())
-        for name, found in (("teacher", teachers), ("student", students))
-    }
-    said = {
-        f"best {kind}": f"{name}, {deep[name]} layers: {value:.1f}"
-        for kind, (name, value) in best.items()
-    }
-    return {**said, "keeps": f"{100 * best['student'][1] / best['teacher'][1]:.0f} %"}
-
-
-def verdicts(scale: Path) -> str:
-    """How the claims of a scale's claims.csv came out, in a sentence with the place of its
-    report."""
-    there = (scale / "claims.csv").is_file()
-    ledger = pd.read_csv(scale / "claims.csv")["verdict"].value_counts() if there else {}
-    how = {"holds": "hold", "contradicted": "are contradicted", "unresolved": "stay unresolved"}
-    counts = [f"{ledger.get(verdict, 0)} {said}" for verdict, said in how.items()]
-    claims = f"; of {sum(ledger)} claims {', '.join(counts)}" if there else ""
-    report = (
-        f"; the report is `{scale.name}/report.html` in the outputs folder"
-        if (scale / "report.html").is_file()
-        else ""
-    )
-    return f"**{scale.name}** ({DATA.get(scale.name, 'a scale of your own')}){claims}{report}."
+NOTE = (
+    "The best teacher among the deepest models and the best student among the shallowest: mean "
+    "score after the last epoch over tasks, metrics, languages and seeds, in percent."
+)
 
 
 def start(
     outputs: Path | None = None, scale: str = "tiny", guesses: int = 5
 ) -> list[HTML | Markdown]:
-    """What the first cell shows. Raises InputError where a parameter of the notebook is wrong."""
-    outputs = outputs or (places.ROOT / "outputs")
+    """The first cell's output. Raises InputError if a parameter of the notebook is wrong."""
+    outputs = outputs or places.ROOT / "outputs"
     known = list(dict.fromkeys(name for study in studies() for name in scales(study)))
     if scale not in known:
         raise InputError(f"notebooks/lab.ipynb: scale = {scale!r}; allowed are {', '.join(known)}")
     if not isinstance(guesses, int) or not 1 <= guesses <= fill.MOST:
         raise InputError(f"notebooks/lab.ipynb: guesses = {guesses!r}; allowed are 1 … {fill.MOST}")
-    found = ran(outputs)
-    if found.empty:
+    table = finished(outputs)
+    if table.empty:
         return [show.prose(NOTHING)]
-    there = list(dict.fromkeys(scale for scale, _ in found.index))
-    note = (
-        "Of the deepest models the best teacher, of the shallowest the best student: mean score "
-        "after the last epoch over tasks, "
-        "metrics, languages and seeds, in percent."
-    )
+    lines = [f"- {verdicts(outputs / scale)}" for scale in table.index.unique("scale")]
     return [
-        show.prose("\n".join(f"- {verdicts(outputs / scale)}" for scale in there)),
-        show.table(found, "What has run.", note=note),
+        show.prose("\n".join(lines)),
+        show.table(table, "What has run.", note=NOTE),
         *own_runs(),
     ]
 
 
+def finished(outputs: Path) -> pd.DataFrame:
+    """A row for each scale and study with a finished stage: how many stages are finished, when the
+    last one ended, and the `headline` of its scores."""
+    rows = {}
+    for scale, study in sorted((scale, study) for study in studies() for scale in scales(study)):
+        plan = Study(study, scale, data_dir=None)
+        plan.resolve()
+        folders = [outputs / Path(folder).relative_to("outputs") for folder in plan.places.values()]
+        times = [
+            (folder / "result.json").stat().st_mtime
+            for folder in folders
+            if (folder / "result.json").is_file()
+        ]
+        if times:
+            rows[scale, study] = {
+                "stages": f"{len(times)} of {len(folders)}",
+                "last": datetime.fromtimestamp(max(times)).strftime("%Y-%m-%d %H:%M"),
+                **headline(outputs / scale / "results.csv", study),
+            }
+    index = pd.MultiIndex.from_tuples(rows, names=["scale", "study"])
+    return pd.DataFrame(rows.values(), index=index)
+
+
+def headline(path: Path, study: str) -> dict[str, str]:
+    """The best teacher, the best student, and the share of the teacher's score that the student
+    keeps; "–" if results.csv does not have both."""
+    empty = dict.fromkeys(("best teacher", "best student", "keeps"), "–")
+    if not path.is_file():
+        return empty
+    results = pd.read_csv(path, keep_default_na=False)
+    results = results[(results["study"] == study) & (results["protocol"] == "final")]
+    models = results.groupby("scenario").agg(layers=("layers", "first"), score=("value", "mean"))
+    if models["layers"].nunique() < 2:
+        return empty
+    best = {
+        "teacher": models[models["layers"] == models["layers"].max()].nlargest(1, "score"),
+        "student": models[models["layers"] == models["layers"].min()].nlargest(1, "score"),
+    }
+    texts = {
+        f"best {kind}": f"{model.index[0]}, {model['layers'].item()} layers: "
+        f"{model['score'].item():.1f}"
+        for kind, model in best.items()
+    }
+    share = best["student"]["score"].item() / best["teacher"]["score"].item()
+    return {**texts, "keeps": f"{100 * share:.0f} %"}
+
+
+def verdicts(folder: Path) -> str:
+    """The verdicts in a scale's claims.csv and the path of its report, in a sentence."""
+    sentence = f"**{folder.name}** ({DATA.get(folder.name, 'a scale of your own')})"
+    if (folder / "claims.csv").is_file():
+        counts = pd.read_csv(folder / "claims.csv")["verdict"].value_counts()
+        sentence += (
+            f"; of {counts.sum()} claims {counts.get('holds', 0)} hold, "
+            f"{counts.get('contradicted', 0)} are contradicted, "
+            f"{counts.get('unresolved', 0)} stay unresolved"
+        )
+    if (folder / "report.html").is_file():
+        sentence += f"; the report is `{folder.name}/report.html` in the outputs folder"
+    return sentence + "."
+
+
 def own_runs() -> list[HTML]:
-    """The scenarios of one's own that were started here."""
+    """A table of the user's own scenarios."""
     runs = background.runs()
     if not runs:
         return []
-    states = pd.DataFrame(
-        {"state": [background.read(run).line for run in runs]},
-        index=pd.Index([" · ".join(run.parts[-3:]) for run in runs], name="run"),
-    )
+    names = pd.Index([" · ".join(run.parts[-3:]) for run in runs], name="run")
+    states = pd.DataFrame({"state": [background.read(run).line for run in runs]}, index=names)
     return [show.table(states, "Scenarios of your own.")]

@@ -1,26 +1,22 @@
-"""A view and the controls that redraw it: in JupyterLab the two together, on a page without a
-kernel the view alone."""
+"""Controls that redraw a view in JupyterLab, and the view alone on a page without a kernel."""
 
 from collections.abc import Callable, Mapping
 from html import escape
 
-from IPython.display import HTML
+from IPython.display import HTML, Markdown
 from ipywidgets import HTML as Area
 from ipywidgets import HBox, VBox, Widget
 
 from lib.common.errors import InputError
-
-WIDE = {"description_width": "initial"}
-"""Style of a control whose name is not cut off."""
-
+from lib.report.page import show
 
 ROW = {"flex_flow": "row wrap", "grid_gap": "0 1.2rem"}
-"""Layout of controls beside each other."""
+"""Layout of controls in a row."""
 
 
 class View:
-    """Controls over a view. One output offers both: JupyterLab takes the widget, a page that runs
-    nothing the HTML beside it."""
+    """Controls over a view. Its output offers both: JupyterLab shows the widget, a page that runs
+    nothing shows the HTML."""
 
     def __init__(self, widget: Widget, static: str):
         self.widget, self.static = widget, static
@@ -33,56 +29,69 @@ def live(
     draw: Callable[..., list[HTML]],
     controls: dict[str, Widget],
     rows: list[list[Widget]],
-    follow: Mapping[str, Callable[[], None]] = {},
+    before: Mapping[str, Callable[[], None]] = {},
 ) -> View:
-    """What `draw` gives for the values of the controls, by name, drawn again at every change of
-    one.
+    """The output of `draw(**values of the controls)`, drawn again whenever a control changes.
 
-    Args: rows, how the controls stand; follow, what else moves when a control moves: it may set
-    other controls, and the view is
-        drawn once after that.
+    rows: how the controls are arranged.
+    before: what to do when a control changes, before drawing; it may set other controls.
     """
     area, names = Area(), {control: name for name, control in controls.items()}
-    moving = False
+    busy = False
 
-    def current() -> list[HTML]:
+    def current(changed: str = "") -> list[HTML]:
+        if changed in before:
+            before[changed]()
         return draw(**{name: control.value for name, control in controls.items()})
 
-    def moved(change) -> None:
-        nonlocal moving
-        if moving:
+    def redraw(change) -> None:
+        nonlocal busy
+        if busy:  # `before` is setting this control
             return
-        moving = True
-        try:
-            first = follow.get(names[change.owner], lambda: None)
-            area.value = shown(lambda: (first(), current())[1])
-        finally:
-            moving = False
+        busy = True
+        area.value = render(lambda: current(names[change.owner]))
+        busy = False
 
     for control in controls.values():
-        control.observe(moved, names="value")
-    area.value = shown(current)
+        control.observe(redraw, names="value")
+    area.value = render(current)
     return View(VBox([*(HBox(row, layout=ROW) for row in rows), area]), area.value)
 
 
+def control(kind: type[Widget], name: str, width: str = "", **settings) -> Widget:
+    """A control whose name is not cut off."""
+    layout = {"width": width} if width else {}
+    style = {"description_width": "initial"}
+    return kind(description=name, style=style, layout=layout, **settings)
+
+
 def offer(control: Widget, options: list, value=None) -> None:
-    """Give a list of choices, and choose `value`, or the first."""
-    first = options[0] if options else None
+    """Set a control's options, and choose `value` or the first."""
     control.options = options
-    control.value = value if value is not None else first[1] if isinstance(first, tuple) else first
+    if value is None and options:
+        value = options[0][1] if isinstance(options[0], tuple) else options[0]
+    control.value = value
 
 
-def shown(draw: Callable[[], list[HTML]]) -> str:
-    """The HTML of a view, or the one line that says why there is none."""
+def render(draw: Callable[[], list[HTML]]) -> str:
+    """The HTML of a view, or one line with the error."""
     try:
         return "".join(part.data for part in draw())
     except InputError as error:
-        return said(str(error), "alert")
-    except Exception as error:  # of a callback nothing would be seen anywhere else
-        return said(f"{type(error).__name__}: {error}", "alert")
+        return message(str(error), "alert")
+    except Exception as error:  # an error in a callback is shown nowhere else
+        return message(f"{type(error).__name__}: {error}", "alert")
 
 
-def said(line: str, role: str = "status") -> str:
-    """A line of text as HTML; screen readers say an `alert` at once, a `status` when they have
-    time."""
-    return f'<p role="{role}" style="line-height: 1.5">{escape(line)}</p>'
+def message(text: str, role: str = "status") -> str:
+    """A line of text as HTML. Screen readers read an `alert` at once, a `status` when they are
+    idle."""
+    return f'<p role="{role}" style="line-height: 1.5">{escape(text)}</p>'
+
+
+def nothing_yet(problem: str) -> Markdown:
+    """What a widget shows instead of itself while its data are missing."""
+    return show.prose(
+        f"{problem} yet: run `make report` first, or `make report STUDIES=herbert` (some minutes), "
+        f"then this cell again."
+    )

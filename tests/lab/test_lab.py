@@ -11,8 +11,9 @@ from IPython.display import HTML
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.lab import attention, browser, examples, fill, form, loss, models, page, sentences
-from lib.lab.view import View, live, offer, said
+from lib.common.hub import ModelRef
+from lib.lab import attention, browser, examples, fill, form, loss, models, page
+from lib.lab.view import View, live, message, offer
 from lib.report import results
 from tests.helpers import lab_outputs
 
@@ -35,7 +36,7 @@ def test_every_student_is_found_with_its_teacher(outputs):
     found = {pair.name: pair for pair in models.pairs(outputs)}
     assert list(found) == ["smoke · herbert · S1 (1 layer)", "smoke · herbert · S3 (1 layer)"]
     assert {pair.teacher for pair in found.values()} == {
-        str(outputs / "smoke/herbert/T1/teacher_continuation/model")
+        ModelRef(str(outputs / "smoke/herbert/T1/teacher_continuation/model"))
     }
     assert all(pair.root == pair.teacher and pair.layers == 1 for pair in found.values())
 
@@ -55,44 +56,43 @@ def test_the_root_of_a_chain_is_its_first_teacher_and_a_student_without_teacher_
     second = publish("cascade-3", "cascade_ta", first)
     publish("cascade-2", "cascade_ta", second)
     publish("orphan", "cascade_ta", tmp_path / "gone/model")
-    found = {pair.student: pair for pair in models.pairs(tmp_path)}
+    found = {pair.student.name: pair for pair in models.pairs(tmp_path)}
     assert sorted(found) == [
         str(tmp_path / f"smoke/cascade/cascade-{n}/cascade_ta/model") for n in (2, 3)
     ]
-    assert {pair.root for pair in found.values()} == {str(first)}
+    assert {pair.root.name for pair in found.values()} == {str(first)}
 
 
 def test_a_blank_is_the_tokenizers_mask_however_it_is_written(pair):
-    words = models.tokenizer(pair.student)
+    words = models.get_tokenizer(pair.student)
     ids = [
-        sentences.encoded(f"a {blank} b", words)
-        for blank in ("[MASK]", "<mask>", "_", "___", "[mask]")
+        models.encode(f"a {blank} b", words) for blank in ("[MASK]", "<mask>", "_", "___", "[mask]")
     ]
     assert all(found == ids[0] for found in ids) and ids[0].count(words.mask_token_id) == 1
-    assert sentences.tokens(ids[0], words)[2] == "[MASK]"
-    assert words.mask_token_id not in sentences.encoded("snake_case", words)
+    assert models.tokens(ids[0], words)[2] == "[MASK]"
+    assert words.mask_token_id not in models.encode("snake_case", words)
 
 
 def test_without_a_word_there_is_one_line(pair):
     with pytest.raises(InputError, match="^sentence: type some words"):
-        sentences.encoded("  ", models.tokenizer(pair.student))
+        models.encode("  ", models.get_tokenizer(pair.student))
 
 
 def test_an_example_hides_one_word_of_a_held_out_sentence(pair):
-    words, seen = models.tokenizer(pair.student), set()
+    words, seen = models.get_tokenizer(pair.student), set()
     for number in range(5):
-        given = sentences.example(pair, number)
-        whole, masked = (sentences.encoded(text, words) for text in (given.whole, given.masked))
+        given = models.get_example(pair, number)
+        whole, masked = (models.encode(text, words) for text in (given.whole, given.masked))
         assert [place for place, (a, b) in enumerate(zip(whole, masked)) if a != b] == [given.place]
         assert masked[given.place] == words.mask_token_id
-        assert sentences.tokens([whole[given.place]], words) == [given.hidden]
+        assert models.tokens([whole[given.place]], words) == [given.hidden]
         seen.add(given.whole)
-    assert len(seen) == 5 and sentences.example(pair, 3) == sentences.example(pair, 3)
+    assert len(seen) == 5 and models.get_example(pair, 3) == models.get_example(pair, 3)
 
 
 def test_where_the_corpus_is_gone_an_example_is_made_of_the_vocabulary(pair):
     pair.parameters["corpus"] = "outputs/nowhere"
-    given = sentences.example(pair)
+    given = models.get_example(pair)
     assert (
         given.masked.split()[3] == "[MASK]"
         and given.whole.split()[3] == given.hidden
@@ -102,22 +102,23 @@ def test_where_the_corpus_is_gone_an_example_is_made_of_the_vocabulary(pair):
 
 def test_a_model_trained_again_is_read_again(outputs, tmp_path, pair):
     place = tmp_path / "model"
-    shutil.copytree(pair.student, place)
-    ids = sentences.encoded("a b", models.tokenizer(str(place)))
-    first = models.reading(str(place), ids).logits
-    assert models.reading(str(place), ids).logits is first
+    model = ModelRef(str(place))
+    shutil.copytree(pair.student.name, place)
+    ids = models.encode("a b", models.get_tokenizer(model))
+    first = models.run_model(model, ids).logits
+    assert models.run_model(model, ids).logits is first
     other = next(other for other in models.pairs(outputs) if "S1" in other.name)
     shutil.rmtree(place)
-    shutil.copytree(other.student, place)
+    shutil.copytree(other.student.name, place)
     (place / "config.json").touch()
-    assert not torch.equal(models.reading(str(place), ids).logits, first)
+    assert not torch.equal(models.run_model(model, ids).logits, first)
 
 
 # --------------------------------------------------------------------------------------- first page
 
 
 def test_the_first_page_says_what_ran(outputs):
-    frame = page.ran(outputs)
+    frame = page.finished(outputs)
     assert list(frame.index) == [("smoke", "herbert")]
     row = frame.iloc[0]
     assert row["stages"].startswith("5 of ") and row["best teacher"] == "T1, 2 layers: 76.5"
@@ -125,15 +126,10 @@ def test_the_first_page_says_what_ran(outputs):
 
 
 def test_where_nothing_has_run_every_widget_says_what_to_run(tmp_path, monkeypatch):
+    shown = page.start(tmp_path)
     monkeypatch.setattr(places, "ROOT", tmp_path)
-    shown = [
-        *page.start(tmp_path),
-        fill.widget([]),
-        attention.widget([]),
-        loss.widget([]),
-        browser.widget(tmp_path),
-        form.widget(),
-    ]
+    shown += [fill.widget([]), attention.widget([]), loss.widget([])]
+    shown += [browser.widget(tmp_path), form.widget()]
     assert all("`make report" in part.data and "\n" not in part.data for part in shown)
 
 
@@ -154,7 +150,7 @@ def test_the_parameters_say_what_comes_first(outputs, tmp_path):
     shutil.copytree(outputs / "smoke", tmp_path / "smoke")
     shutil.copytree(outputs / "smoke", tmp_path / "other")
     for scale in ("smoke", "other"):
-        assert f"/{scale}/" in models.pairs(tmp_path, scale)[0].student
+        assert f"/{scale}/" in models.pairs(tmp_path, scale)[0].student.name
     made = fill.widget(models.pairs(outputs), guesses=3)
     shown = [
         control
@@ -183,9 +179,9 @@ def test_a_view_is_drawn_again_at_every_change_and_says_what_is_wrong():
     number.value = 4
     assert area.value == "<p>25</p>" and made.static == "<p>100</p>"
     number.value = -1
-    assert area.value == said("number: not below 0 <b>", "alert")
+    assert area.value == message("number: not below 0 <b>", "alert")
     number.value = 0
-    assert area.value == said("ZeroDivisionError: division by zero", "alert")
+    assert area.value == message("ZeroDivisionError: division by zero", "alert")
     assert drawn == [1, 4, -1, 0]
 
 
@@ -213,7 +209,7 @@ def test_one_output_offers_the_widget_and_its_static_view():
         bundle["text/html"] == "<p>static</p>"
         and "application/vnd.jupyter.widget-view+json" in bundle
     )
-    assert ">&lt;b&gt;</p>" in said("<b>")
+    assert ">&lt;b&gt;</p>" in message("<b>")
 
 
 def test_controls_move_the_views_of_real_models(outputs):

@@ -9,14 +9,14 @@ import pytest
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.lab import own
+from lib.lab import form
 from lib.plan import plan
 from tests.helpers import lab_outputs
 from tests.runner.test_notebooks import copy_of_the_project
 
 
 def test_an_entry_is_read_as_yaml():
-    entry = own.entry_of(
+    entry = form.entry_from(
         {"temperature": "4", "student_layers": "[0, 1]", "init": "random"},
         "batch_size: 32, seed: 1",
     )
@@ -29,7 +29,7 @@ def test_an_entry_is_read_as_yaml():
     }
     for values, others in (({"temperature": "["}, ""), ({}, "batch_size"), ({}, "a: [")):
         with pytest.raises(InputError) as error:
-            own.entry_of(values, others)
+            form.entry_from(values, others)
         assert "\n" not in str(error.value)
 
 
@@ -77,7 +77,7 @@ def test_what_is_wrong_with_an_entry_is_one_line(
     (tmp_path / "params").symlink_to(places.ROOT / "params")
     monkeypatch.setattr(places, "ROOT", tmp_path)  # nothing has run there
     with pytest.raises(InputError) as error:
-        own.planned("smoke", study, name, {**own.knobs("smoke", study), **change}, True)
+        form.make_stages("smoke", study, name, form.first_values("smoke", study) | change, True)
     assert wanted in str(error.value) and "\n" not in str(error.value)
 
 
@@ -88,7 +88,8 @@ def test_the_stages_of_an_entry_publish_in_the_lab(study, tmp_path, monkeypatch)
         (tmp_path / step.result).touch()
     (tmp_path / "params").symlink_to(places.ROOT / "params")
     monkeypatch.setattr(places, "ROOT", tmp_path)
-    steps, line = own.planned("smoke", study, "mine", own.knobs("smoke", study), True)
+    steps = form.make_stages("smoke", study, "mine", form.first_values("smoke", study), True)
+    line = form.describe(steps)
     assert all(step.folder.startswith(f"outputs/lab/smoke/{study}/mine/") for step in steps)
     assert all(step.parameters["output_dir"] == step.folder for step in steps)
     assert [step.kind for step in steps][-1] == "finetune" and "; then fine-tuning: " in line
@@ -110,12 +111,12 @@ def lab(project, code: str) -> str:
     """What some lines print that use the lab of a project elsewhere."""
     start = """
 import atexit, time
-from lib.lab import background, form, own
+from lib.lab import background, form
 
 def begin(name, others=""):
     # It ends with this process, also when a check fails.
-    entry = own.entry_of(own.knobs("smoke", "herbert"), others)
-    folder = background.start(own.planned("smoke", "herbert", name, entry, True)[0], entry)
+    entry = form.entry_from(form.first_values("smoke", "herbert"), others)
+    folder = background.start(form.make_stages("smoke", "herbert", name, entry, True), entry)
     atexit.register(end, folder)
     return folder
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lib.common.errors import InputError
-from lib.lab import attention, browser, fill, loss, models, sentences
+from lib.lab import attention, browser, fill, loss, models
 from lib.report import results
 from lib.training import losses
 from tests.helpers import lab_outputs
@@ -50,14 +50,14 @@ def test_the_distance_is_the_divergence_from_teacher_to_student():
 
 
 def test_guesses_are_the_most_probable_tokens(pair):
-    words = models.tokenizer(pair.student)
+    words = models.get_tokenizer(pair.student)
     logits = RANDOM.normal(size=(2, len(words))) * 3
     frame = fill.guesses(
         {"teacher": torch.tensor(logits[0]), "S3": torch.tensor(logits[1])}, words, 4
     )
     for name, row in zip(("teacher", "S3"), logits):
         order = np.argsort(-row)[:4]
-        assert list(frame[name, "token"]) == sentences.tokens(order.tolist(), words)
+        assert list(frame[name, "token"]) == models.tokens(order.tolist(), words)
         assert list(frame[name, "%"]) == [f"{100 * softmax(row)[index]:.1f}" for index in order]
 
 
@@ -86,13 +86,13 @@ def test_the_distance_of_maps_is_their_mean_squared_error():
 def test_layers_are_compared_with_the_mean_of_those_they_are_mapped_to():
     theirs = {layer: torch.tensor(softmax(RANDOM.normal(size=(1, 2, 4, 4)))) for layer in (1, 2, 3)}
     ours = {layer: (theirs[layer] + theirs[layer + 1]) / 2 for layer in (1, 2)}
-    frame = attention.distances(ours, theirs, attention.matched("adjacent", 2, 3))
+    frame = attention.distances(ours, theirs, attention.target_layers("adjacent", 2, 3))
     assert list(frame["teacher's layers"]) == ["1 + 2", "2 + 3"]
     assert [float(value) for value in frame["all heads"]] == pytest.approx([0, 0], abs=1e-12)
-    shifted = attention.distances(ours, theirs, attention.matched("top", 2, 3))
+    shifted = attention.distances(ours, theirs, attention.target_layers("top", 2, 3))
     wanted = float(((ours[1] - theirs[2])[:, 1] ** 2).mean())
     assert float(shifted.loc[1, "head 2"]) == pytest.approx(wanted, rel=0.05)
-    skipped = attention.distances(ours, theirs, attention.matched("skip", 2, 3))
+    skipped = attention.distances(ours, theirs, attention.target_layers("skip", 2, 3))
     assert skipped.loc[2, "all heads"] == skipped.loc[2, "head 1"] == "–"
 
 
@@ -103,7 +103,7 @@ def test_the_view_shows_maps_and_errors_or_says_why_not(pair):
     with pytest.raises(InputError, match="the student has 1 layers of 2 heads"):
         attention.view("a b c", pair, 2, 1, "adjacent")
     with pytest.raises(InputError, match="^mapping: a student of 2 layers for a teacher of 2"):
-        attention.matched("uniform", 2, 2)
+        attention.target_layers("uniform", 2, 2)
 
 
 # ------------------------------------------------------------------------------------------- losses
@@ -113,7 +113,7 @@ def test_the_view_shows_maps_and_errors_or_says_why_not(pair):
 def test_soft_targets_and_losses(temperature):
     logits, hidden = RANDOM.normal(size=(2, 3, 20)) * 3, RANDOM.normal(size=(2, 3, 8))
     student, teacher = (
-        models.Reading(torch.tensor(z), torch.tensor(h), {}) for z, h in zip(logits, hidden)
+        models.Outputs(torch.tensor(z), torch.tensor(h), {}) for z, h in zip(logits, hidden)
     )
     q, p = softmax(logits[:, 1] / temperature)
     assert loss.soft_targets(student.logits[1], temperature) == pytest.approx(q, rel=1e-5)
@@ -125,7 +125,7 @@ def test_soft_targets_and_losses(temperature):
     assert found["cosine"] == pytest.approx(1 - cosine, rel=1e-5)
     weights = {"soft": 5.0, "mlm": 2.0, "cosine": 0.5}
     total = 5 * found["soft"] + 2 * found["mlm"] + 0.5 * found["cosine"]
-    assert loss.total(found, weights) == pytest.approx(total)
+    assert sum(loss.weighted(found, weights).values()) == pytest.approx(total)
     assert loss.table(found, weights).loc["total", "weighted"] == f"{total:.3f}"
 
 
@@ -139,7 +139,7 @@ def test_the_curve_is_the_loss_at_every_temperature():
 
 
 def test_bars_are_the_same_tokens_at_every_temperature_and_add_up(pair):
-    words = models.tokenizer(pair.student)
+    words = models.get_tokenizer(pair.student)
     student, teacher = (torch.tensor(row) for row in RANDOM.normal(size=(2, len(words))) * 3)
     cold, hot = (loss.bars(words, student, teacher, 9, temperature) for temperature in (1.0, 5.0))
     assert list(cold.index) == list(hot.index) and sum("✓" in name for name in cold.index) == 1
@@ -147,7 +147,7 @@ def test_bars_are_the_same_tokens_at_every_temperature_and_add_up(pair):
 
 
 def test_the_losses_of_the_view_move_with_temperature_and_weights(pair):
-    given = sentences.example(pair)
+    given = models.get_example(pair)
     seen = {
         html(
             loss.view(
@@ -159,7 +159,7 @@ def test_the_losses_of_the_view_move_with_temperature_and_weights(pair):
     }
     assert len(seen) == 4
     for place in (0, 99):
-        with pytest.raises(InputError, match="of which a word 1 … "):
+        with pytest.raises(InputError, match="hide a word 1 … "):
             loss.view(given.whole, pair, place, 2, dict.fromkeys(loss.NAMES, 1.0))
     with pytest.raises(InputError, match="without \\[MASK\\]"):
         loss.view(given.masked, pair, 1, 2, dict.fromkeys(loss.NAMES, 1.0))
@@ -195,7 +195,7 @@ def test_the_table_has_mean_and_interval(outputs):
     mean, half = 80 + 1.5, 12.706 * np.std([1, 2], ddof=1) / 2**0.5
     assert frame.loc["S3", ("nkjp-ner", "accuracy")] == f"{mean:.1f} ± {half:.1f}"
     whole = html(browser.view(final))
-    assert whole.count("<svg") == 1 and "T1 76.5, S1 51.5, S3 71.5" in whole
+    assert whole.count("<svg") == 1 and "S1: nkjp-ner, accuracy 61.5, " in whole
 
 
 def test_a_fine_tuning_of_ones_own_has_the_rows_that_results_csv_would_have(outputs, tmp_path):
