@@ -18,7 +18,7 @@ USES = {
     "report": "common data plan tasks training",
     "studies": "common report training",
     "runner": "common data plan report tasks training",
-    "lab": "common data plan report runner training",
+    "lab": "common data plan report runner tasks training",
 }
 """The rooms, and which others each may import from."""
 FILES = sorted(path for path in LIB.rglob("*.py") if path.name != "__init__.py")

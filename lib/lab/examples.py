@@ -26,7 +26,7 @@ def examples(results: Results) -> list[Markdown | HTML]:
 
 
 def distilled(results: Results) -> list[Pair]:
-    """The students of the studies in the results; first those with the largest weight on soft targets."""
+    """The students of these studies; first those with the largest weight on soft targets."""
     studies = {study for study, _, _ in results.stages}
     students = [
         pair
