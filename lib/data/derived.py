@@ -1,5 +1,4 @@
-"""A transfer set derived from a prepared corpus: a folder like any that lib.data.prepare writes,
-made from another one."""
+"""A transfer set derived from a prepared corpus: a prepared folder made from another one."""
 
 import json
 import shutil
@@ -12,24 +11,12 @@ import numpy as np
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.common.progress import clock
-from lib.data import tokenizer
-from lib.data.prepared import centre, describe_lengths, features, record_batches
-from lib.data.reading import reporter
-from lib.data.transfer_sets import (
-    ROWS,
-    Block,
-    added,
-    bigrams,
-    chosen,
-    generated,
-    generated_by_bigrams,
-    randomised,
-    statistics,
-    word_starts,
-)
+from lib.data import prepared, transfer_sets
+from lib.data.reading import progress_reporter
+from lib.data.tokenizer import load_tokenizer
+from lib.data.transfer_sets import Block
 
-OF_THE_PARENT = (
+OF_PARENT = (
     "lines",
     "sequences",
     "tokens",
@@ -42,161 +29,66 @@ OF_THE_PARENT = (
 
 
 def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
-    """Make a transfer set, and return its statistics. Equal parameters give equal data; memory does
-    not grow with it.
+    """Make a transfer set from `params.sample_of` and return its statistics.
 
-    Args: folder, where to write; say, where progress goes; params, with the attributes
-        `sample_of`: a prepared folder, the parent; its `held_out/` and `tokenizer/` are taken over,
-        so that probes compare; `share`, `nested`, `seed`: round(share · sequences) of the parent's
-        sequences, without replacement; see
-            transfer_sets.chosen;
-        `composition`: `natural`, the sample as it is, in the parent's order; or made of it, with as
-        many sequences and
-            tokens: `randomised`, `generated`, `bigram`, see lib.data.transfer_sets.
-    Returns: what prepare.prepare returns, where a line is a sequence, without what describes
-    reading text, and with
-        `composition`, `share`, `nested`, and `parent`, the parent's own figures. `words` are tokens
-        that start a word; `bytes` (UTF-8) are those of the text that the tokens spell: a space
-        between words, and one line end.
+    Sampled are round(share · sequences) of the parent's sequences. `composition` is `natural`, the
+    sample in the parent's order, or `randomised`, `generated` or `bigram`: made from it, with as
+    many sequences and tokens (lib.data.transfer_sets). `held_out/` and `tokenizer/` are copied, so
+    that probes are comparable. Equal parameters give equal data; memory does not grow with it.
+
+    Returns: the statistics of prepare.prepare, except those of reading text, and `composition`,
+        `share`, `nested` and `parent`, the parent's statistics. A line is a sequence; `words` are
+        tokens that start a word; `bytes` are those of the text that the tokens spell, with spaces
+        between words and one line end.
     Raises: InputError.
     """
-    from datasets import (
-        Dataset,
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
+    from datasets import Dataset
 
     began, parent = time.perf_counter(), places.ROOT / params.sample_of
-    known = parent_statistics(params)
+    known = _parent_statistics(params.sample_of)
     if parent.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise InputError(
-            f"sample_of: {params.sample_of} is where the transfer set would go; allowed: another "
-            f"folder"
-        )
-    scratch = folder / "scratch"
-    for leftover in (scratch, folder / "data", folder / "held_out", folder / "tokenizer"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    silent = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        shutil.copytree(parent / "tokenizer", folder / "tokenizer")
-        if (parent / "held_out").is_dir():
-            shutil.copytree(parent / "held_out", folder / "held_out")
-        words = tokenizer.load_tokenizer(str(folder / "tokenizer"))
-        tally = write(composed(params, words, say), scratch / "data.arrow", spelling(words))
+        problem = f"{params.sample_of} is where the transfer set would go; allowed: another folder"
+        raise InputError(f"sample_of: {problem}")
+    with prepared.scratch_folder(folder) as scratch:
+        for name in ("tokenizer", "held_out"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+            if (parent / name).is_dir():
+                shutil.copytree(parent / name, folder / name)
+        tokenizer = load_tokenizer(str(folder / "tokenizer"))
+        spelling = token_spelling(tokenizer)
+        blocks = _compose(params, len(tokenizer), spelling, say)
+        tally = _write(blocks, scratch / "data.arrow", spelling)
         Dataset.from_file(str(scratch / "data.arrow")).save_to_disk(folder / "data")
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if not silent:
-            enable_progress_bars()
-    found = {
+    statistics = {
         "composition": params.composition,
         "share": params.share,
         "nested": params.nested,
         "parent": {
             "folder": params.sample_of,
-            **{name: known[name] for name in OF_THE_PARENT if name in known},
+            **{name: known[name] for name in OF_PARENT if name in known},
         },
         "held_out": known["held_out"],
         **tally.describe(),
-        "vocabulary": len(words),
+        "vocabulary": len(tokenizer),
         "tokenizer_fingerprint": known["tokenizer_fingerprint"],
-        "seconds": round(time.perf_counter() - began, 3),
     }
-    found["tokens_per_second"] = round(found["tokens"] / found["seconds"])
-    (folder / "statistics.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    say(
-        f"prepared  {found['sequences']:,} sequences, {found['tokens']:,} tokens  in "
-        f"{clock(found['seconds'])}"
-    )
-    return found
+    return prepared.write_statistics(folder, statistics, began, say)
 
 
-def parent_statistics(params) -> dict:
-    """The statistics of the corpus a transfer set is made from. Raises InputError if it is not
-    there, or not whole."""
-    parent = places.ROOT / params.sample_of
-    if not all(
-        (parent / name).exists() for name in ("statistics.json", "data/state.json", "tokenizer")
-    ):
-        raise InputError(
-            f"sample_of: {params.sample_of} holds no prepared corpus; run notebook 1_data_prep "
-            f"for it first"
-        )
+def _parent_statistics(sample_of: str) -> dict:
+    parent = places.ROOT / sample_of
+    needed = ("statistics.json", "data/state.json", "tokenizer")
+    if not all((parent / name).exists() for name in needed):
+        problem = "holds no prepared corpus; run notebook 1_data_prep for it first"
+        raise InputError(f"sample_of: {sample_of} {problem}")
     return json.loads((parent / "statistics.json").read_text(encoding="utf-8"))
-
-
-# ---------------------------------------------------------------------------------------- sequences
-
-
-def sample_tables(params, say: Callable[[str], None] = lambda line: None):
-    """The sequences of the sample as Arrow tables of about ROWS rows, in the parent's order. Raises
-    InputError if none is."""
-    import pyarrow as pa
-
-    total = sum(batch.num_rows for batch in record_batches(params.sample_of))
-    size = round(params.share * total)
-    if not size:
-        raise InputError(
-            f"share: {params.share:g} of {total:,} sequences is none; allowed: "
-            f"{1 / max(total, 1):.2g} or more"
-        )
-    taken, report = chosen(total, size, params.seed, params.nested), reporter("sampling", say)
-    start, waiting, rows = 0, [], 0
-    for batch in record_batches(params.sample_of):
-        few = batch.filter(pa.array(taken(start, start + batch.num_rows)))
-        start, rows = start + batch.num_rows, rows + few.num_rows
-        waiting.append(few)
-        if rows >= ROWS or (start == total and rows):
-            yield pa.Table.from_batches(waiting).combine_chunks()
-            waiting, rows = [], 0
-            report(start, start / total)
-
-
-def flat(table) -> Block:
-    """The token ids of a table and the lengths of its sequences."""
-    rows = table.column("input_ids").chunk(0)
-    return rows.flatten().to_numpy(), rows.value_lengths().to_numpy().astype(np.int64)
-
-
-def composed(
-    params, words, say: Callable[[str], None]
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The sequences of the transfer set, in blocks: ids, lengths, and where words start."""
-    if params.composition == "natural":
-        for table in sample_tables(params, say):
-            yield (
-                *flat(table),
-                table.column("word_start").chunk(0).flatten().to_numpy(zero_copy_only=False),
-            )
-        return
-    rng, spelled = np.random.default_rng(params.seed), spelling(words)
-    if params.composition == "randomised":
-        made = (
-            (randomised(ids, lengths, rng), lengths)
-            for ids, lengths in map(flat, sample_tables(params, say))
-        )
-    else:
-        found = statistics(map(flat, sample_tables(params, say)), len(words))
-        if params.composition == "generated":
-            made = generated(found, rng)
-        else:
-            made = generated_by_bigrams(
-                found, bigrams(map(flat, sample_tables(params, say)), len(words)), rng
-            )
-    for ids, lengths in made:
-        yield ids, lengths, word_starts(ids, lengths, spelled.continues, spelled.ends)
 
 
 @dataclass
 class Spelling:
-    """What each token of a vocabulary says about words: [vocabulary] each; see
-    transfer_sets.word_starts.
-
-    `bytes`: UTF-8 bytes of what it spells, 0 for the special tokens at the ends of a sequence.
-    """
+    """Properties of each token of a vocabulary, [vocabulary]: `continues` and `ends`, see
+    transfer_sets.word_starts; `bytes`, UTF-8, 0 for the special tokens at the ends of a sequence.
+    `unknown`: the id of the unknown token."""
 
     continues: np.ndarray
     ends: np.ndarray | None
@@ -204,78 +96,110 @@ class Spelling:
     unknown: int
 
 
-def spelling(words) -> Spelling:
-    """The spelling of a tokenizer's tokens. Raises InputError if it is neither WordPiece nor BPE
-    with a word-end mark."""
-    model = json.loads(words.backend_tokenizer.to_str())["model"]
-    prefix, suffix = model.get("continuing_subword_prefix"), model.get("end_of_word_suffix")
-    if not (prefix or suffix) or words.num_special_tokens_to_add() != 2:
+def token_spelling(tokenizer) -> Spelling:
+    """The spelling of a tokenizer's tokens. Raises InputError unless it is WordPiece, or BPE with a
+    mark at the end of words."""
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    prefix = model.get("continuing_subword_prefix") or ""
+    suffix = model.get("end_of_word_suffix") or ""
+    if not (prefix or suffix) or tokenizer.num_special_tokens_to_add() != 2:
         raise InputError(
-            f"sample_of: its tokenizer ({model['type']}) marks no words that could be told in "
-            f"made-up sequences; "
-            "allowed: WordPiece, or BPE with </w>"
+            f"sample_of: its tokenizer ({model['type']}) marks no words that could be found in "
+            "made-up sequences; allowed: WordPiece, or BPE with </w>"
         )
-    texts = words.convert_ids_to_tokens(list(range(len(words))))
-    continues = np.array([bool(prefix) and text.startswith(prefix) for text in texts])
-    ends = np.array([text.endswith(suffix) for text in texts]) if suffix and not prefix else None
-    if ends is not None and words.unk_token_id is not None:
-        ends[words.unk_token_id] = True  # what it stood for is gone, and its end with it
-    spelled = [text.removeprefix(prefix or "").removesuffix(suffix or "") for text in texts]
-    sizes = np.array([len(text.encode()) for text in spelled])
-    sizes[[words.cls_token_id, words.sep_token_id]] = 0
-    return Spelling(
-        continues, ends, sizes, -1 if words.unk_token_id is None else words.unk_token_id
-    )
+    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    unknown = tokenizer.unk_token_id
+    continues = np.array([bool(prefix) and token.startswith(prefix) for token in tokens])
+    ends = None
+    if not prefix:
+        ends = np.array([token.endswith(suffix) for token in tokens])
+        if unknown is not None:
+            ends[unknown] = True  # the text it stands for is gone, and the end of the word with it
+    texts = [token.removeprefix(prefix).removesuffix(suffix) for token in tokens]
+    sizes = np.array([len(text.encode()) for text in texts])
+    sizes[[tokenizer.cls_token_id, tokenizer.sep_token_id]] = 0
+    return Spelling(continues, ends, sizes, -1 if unknown is None else unknown)
 
 
-# ------------------------------------------------------------------------------------------ writing
+# --------------------------------------------------------------------------------------- sequences
 
 
-@dataclass
-class Tally:
-    """What has been written so far: how many sequences have n tokens (with the special ones), and n
-    words."""
-
-    lengths: np.ndarray
-    words: np.ndarray
-    bytes: int = 0
-    unknown: int = 0
-
-    def describe(self) -> dict:
-        sequences, values = int(self.lengths.sum()), np.arange(len(self.lengths))
-        whole, words = int(values @ self.lengths), int(np.arange(len(self.words)) @ self.words)
-        tokens = whole - 2 * sequences
-        return {
-            "lines": sequences,
-            "bytes": self.bytes,
-            "words": words,
-            "tokens": tokens,
-            "tokens_with_specials": whole,
-            "sequences": sequences,
-            "unknown_share": self.unknown / tokens,
-            "tokens_per_word": tokens / words,
-            "words_per_line": centre(np.arange(len(self.words)), self.words),
-            **describe_lengths(self.lengths),
-        }
-
-
-def write(
-    made: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path, spelled: Spelling
-) -> Tally:
-    """Write blocks of ids, lengths and word starts to an Arrow file, and count them on the way."""
+def sample_tables(params, say: Callable[[str], None] = lambda line: None) -> Iterator:
+    """The sampled sequences as Arrow tables of about transfer_sets.ROWS rows, in order. Raises
+    InputError if there are none."""
     import pyarrow as pa
 
-    tally, schema = Tally(np.zeros(1, np.int64), np.zeros(1, np.int64)), features().arrow_schema
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
-        for ids, lengths, starts in made:
-            offsets = np.concatenate([[0], np.cumsum(lengths)])
-            columns = [
-                pa.ListArray.from_arrays(offsets.astype(np.int32), pa.array(column)).cast(kind.type)
-                for column, kind in zip((ids, starts), schema)
-            ]
-            writer.write_batch(pa.record_batch(columns, schema=schema))
-            words = np.add.reduceat(starts.astype(np.int64), offsets[:-1])
-            tally.lengths, tally.words = added(tally.lengths, lengths), added(tally.words, words)
-            tally.bytes += int(spelled.bytes[ids].sum() + np.maximum(words, 1).sum())
-            tally.unknown += int((ids == spelled.unknown).sum())
+    batches = prepared.record_batches
+    total = sum(batch.num_rows for batch in batches(params.sample_of))
+    size = round(params.share * total)
+    if not size:
+        problem = f"{params.share:g} of {total:,} sequences is none"
+        raise InputError(f"share: {problem}; allowed: {1 / max(total, 1):.2g} or more")
+    mask = transfer_sets.sample_mask(total, size, params.seed, params.nested)
+    report = progress_reporter("sampling", say)
+
+    def sampled():
+        start = 0
+        for batch in batches(params.sample_of):
+            stop = start + batch.num_rows
+            yield batch.filter(pa.array(mask(start, stop)))
+            report(start := stop, stop / total)
+
+    yield from prepared.merge_batches(sampled(), transfer_sets.ROWS, lambda batch: batch.num_rows)
+
+
+def _block(table) -> Block:
+    rows = table.column("input_ids").chunk(0)
+    return rows.flatten().to_numpy(), rows.value_lengths().to_numpy().astype(np.int64)
+
+
+def _compose(
+    params, vocabulary: int, spelling: Spelling, say: Callable[[str], None]
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The sequences of the transfer set in blocks: ids, lengths, and where words start."""
+    if params.composition == "natural":
+        for table in sample_tables(params, say):
+            starts = table.column("word_start").chunk(0).flatten()
+            yield *_block(table), starts.to_numpy(zero_copy_only=False)
+        return
+
+    def sample() -> Iterator[Block]:
+        return map(_block, sample_tables(params, say))
+
+    rng = np.random.default_rng(params.seed)
+    if params.composition == "randomised":
+        blocks = ((transfer_sets.randomise(*block, rng), block[1]) for block in sample())
+    else:
+        statistics = transfer_sets.measure(sample(), vocabulary)
+        if params.composition == "generated":
+            blocks = transfer_sets.generate(statistics, rng)
+        else:
+            bigrams = transfer_sets.measure_bigrams(sample(), vocabulary)
+            blocks = transfer_sets.generate_by_bigrams(statistics, bigrams, rng)
+    for ids, lengths in blocks:
+        yield (
+            ids,
+            lengths,
+            transfer_sets.word_starts(ids, lengths, spelling.continues, spelling.ends),
+        )
+
+
+def _write(
+    blocks: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path, spelling: Spelling
+) -> prepared.Tally:
+    """Write blocks of ids, lengths and word starts to an Arrow file, and count them."""
+    import pyarrow as pa
+
+    tally, schema = prepared.Tally(), prepared.features().arrow_schema
+    with prepared.arrow_writer(path, schema) as writer:
+        for ids, lengths, starts in blocks:
+            columns = prepared.sequence_columns(lengths, ids, starts)
+            writer.write_table(pa.table(columns).cast(schema))
+            first, _ = transfer_sets.first_and_last(lengths)
+            words = np.add.reduceat(starts.astype(np.int64), first)
+            prepared.count_values(tally.lengths, lengths)
+            prepared.count_values(tally.words, words)
+            tally.tokens += int(lengths.sum()) - 2 * len(lengths)
+            tally.bytes += int(spelling.bytes[ids].sum() + np.maximum(words, 1).sum())
+            tally.unknown += int((ids == spelling.unknown).sum())
     return tally

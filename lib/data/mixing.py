@@ -1,12 +1,13 @@
-"""Lines of several languages drawn, and put in random order, on disk: memory does not depend on how
-many there are.
+"""Sampling lines by language and shuffling them on disk, in memory that does not depend on the size
+of the text.
 
-004, section 3.1: lines are sampled by language, "rearranged in random order", and every teacher
-assistant has a "distinct section of the corpus". The shuffle is that of Rao (1961) and Sandelius
-(1962): every line goes into a bucket picked at random; a bucket that fits into memory is permuted
-there, and a larger one is dealt out into buckets again. Every order is equally likely.
+004, section 3.1: lines are sampled by language, "rearranged in random order", and each teacher
+assistant has a "distinct section of the corpus". The shuffle is Rao's (1961) and Sandelius's
+(1962): each line goes to a random bucket; a bucket that fits into memory is permuted there, and a
+larger one is divided into buckets again. All orders are equally likely.
 """
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,23 +16,24 @@ from typing import Callable, Iterable, Iterator
 import numpy as np
 
 from lib.data import languages
-from lib.data.reading import reporter
+from lib.data.prepared import arrow_batches, arrow_writer, merge_batches
+from lib.data.reading import progress_reporter
 from lib.data.sources import stable_hash
-from lib.data.transfer_sets import chosen
+from lib.data.transfer_sets import sample_mask
 
-BLOCK = 1 << 22  # bytes of text looked at at a time
+BLOCK = 1 << 22  # bytes of text in memory at a time
 BUCKET = 1 << 23  # bytes of a bucket that is permuted in memory
 BUCKETS = 128  # written at a time
-ROWS = 10_000  # of a record batch that is written: an opened file holds 3 KB for each
+ROWS = 10_000  # of a record batch: an open file takes 3 KB for each
 
 
 @dataclass
 class Mix:
-    """What there is of every language, without what is held out, and what is drawn of it.
+    """What there is of each language, without held-out lines, and what to draw.
 
-    `group`: the place of each source's language among `names` ([""] where sources do not say).
-    [languages]: `lines`, `bytes`, `shares` (P' of 004, eq. 1), `wanted` (lines to draw),
-    `bytes_drawn`. `exponent`: S, None without sampling.
+    `group`: the index of each source's language in `names` ([""] if sources do not name theirs).
+    [languages]: `lines`, `bytes`, `probabilities` (P' of 004, eq. 1), `lines_drawn`, `bytes_drawn`.
+    `exponent`: S, None without sampling.
     """
 
     names: list[str]
@@ -39,146 +41,124 @@ class Mix:
     lines: np.ndarray
     bytes: np.ndarray
     exponent: float | None = None
-    shares: np.ndarray = field(default_factory=lambda: np.empty(0))
-    wanted: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    probabilities: np.ndarray = field(default_factory=lambda: np.empty(0))
+    lines_drawn: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     bytes_drawn: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
+    def describe(self, params, source_tokens: np.ndarray) -> dict:
+        """The statistics `languages` (see languages.language_table), if sources name theirs, and
+        `sampling`, if there was any. `source_tokens`: the tokens of each source."""
+        statistics = {}
+        if self.names != [""]:
+            statistics["languages"] = languages.language_table(
+                self.names,
+                bytes=self.bytes,
+                lines=self.lines,
+                target=self.probabilities,
+                lines_drawn=self.lines_drawn,
+                bytes_drawn=self.bytes_drawn,
+                tokens=_sums(self.group, source_tokens, self.names),
+            )
+        if self.exponent is not None:
+            statistics["sampling"] = {
+                "exponent": self.exponent,
+                "target": params.sampling_target,
+                "unit": params.sampling_unit,
+            }
+        return statistics
 
-def sampling(params) -> bool:
-    """Whether languages are sampled."""
-    return params.sampling_exponent is not None or bool(params.sampling_target)
+
+def _sums(groups: np.ndarray, values: np.ndarray, names: list[str]) -> np.ndarray:
+    return np.bincount(groups, values, len(names)).astype(np.int64)
 
 
-def wanted(params) -> bool:
-    """Whether lines are put in random order: sampling and several sections need that too."""
-    return params.shuffle or params.sections > 1 or sampling(params)
+def needs_mixing(params) -> bool:
+    """Whether lines are put in random order."""
+    sampling = params.sampling_exponent is not None or params.sampling_target
+    return bool(params.shuffle or params.sections > 1 or sampling)
 
 
-def plan(params, path: Path, held: np.ndarray, say: Callable[[str], None]) -> Mix:
-    """What there is in a file of gathered lines (lib.data.reading) but for those with `held`
-    hashes, and what to draw. Says which exponent samples the languages.
-
-    Raises: InputError, see languages.quotas.
-    """
-    names, group = languages.grouped(params.sources)
+def plan_mix(params, path: Path, held_out: np.ndarray, say: Callable[[str], None]) -> Mix:
+    """Count the lines in a file of lib.data.reading, without those whose hash is in `held_out`, and
+    decide how many to draw of each language. Raises InputError."""
+    names, group = languages.group_by_language(params.sources)
     lines, sizes = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)
-    for table in tables(path):
-        keep = ~np.isin(table["hash"].to_numpy(), held)
-        here = group[table["source"].to_numpy()[keep]]
-        lines += np.bincount(here, minlength=len(names))
-        sizes += np.bincount(here, table["bytes"].to_numpy()[keep], len(names)).astype(np.int64)
-    exponent, shares, number = languages.quotas(params, names, lines, sizes)
+    for table in read_tables(path):
+        keep = ~np.isin(table["hash"].to_numpy(), held_out)
+        language = group[table["source"].to_numpy()[keep]]
+        lines += np.bincount(language, minlength=len(names))
+        sizes += _sums(language, table["bytes"].to_numpy()[keep], names)
+    exponent, probabilities, drawn = languages.lines_to_draw(params, names, lines, sizes)
     if exponent is not None:
-        asked = f" ({params.sampling_target})" if params.sampling_target else ""
+        target = f" ({params.sampling_target})" if params.sampling_target else ""
         above = "; above 1: large languages get more than their share" if exponent > 1 else ""
-        say(f"sampling  exponent {exponent:.3f}{asked}{above}")
-    return Mix(names, group, lines, sizes, exponent, shares, number, sizes.copy())
+        say(f"sampling  exponent {exponent:.3f}{target}{above}")
+    return Mix(names, group, lines, sizes, exponent, probabilities, drawn, sizes.copy())
 
 
-def describe(mix: Mix, params, tokens: np.ndarray) -> dict:
-    """The statistics `languages`, if sources name theirs (see languages.figures), and `sampling`,
-    if there was any: the exponent S, the target it was solved from, and the unit whose shares are
-    P'. Args: tokens, of each source."""
-    found = {}
-    if mix.names != [""]:
-        found["languages"] = languages.figures(
-            mix.names,
-            bytes=mix.bytes,
-            lines=mix.lines,
-            target=mix.shares,
-            lines_drawn=mix.wanted,
-            bytes_drawn=mix.bytes_drawn,
-            tokens=np.bincount(mix.group, tokens, len(mix.names)).astype(np.int64),
-        )
-    if mix.exponent is not None:
-        found["sampling"] = {
-            "exponent": mix.exponent,
-            "target": params.sampling_target,
-            "unit": params.sampling_unit,
-        }
-    return found
+def mix_lines(mix: Mix, folder: Path, held_out: np.ndarray, params, say: Callable[[str], None]):
+    """The lines of `folder`/text.arrow that `mix` asks for, as a Dataset, in random order within
+    each section.
 
-
-def mixed(mix: Mix, folder: Path, held: np.ndarray, params, say: Callable[[str], None]):
-    """The lines of `folder`/text.arrow that `mix` asks for, in random order within each of
-    `params.sections`, as a Dataset.
-
-    Counts `mix.bytes_drawn` on the way. The same lines, parameters and seed give the same file.
+    Updates `mix.bytes_drawn`. The same lines, parameters and seed give the same file.
     """
-    import pyarrow as pa
     from datasets import Dataset
 
     rng = np.random.default_rng([params.seed, stable_hash("shuffle")])
-    expected = float(mix.bytes @ (mix.wanted / np.maximum(mix.lines, 1)))
-    fan = max(1, min(-(-int(expected) // (BUCKET * params.sections)), BUCKETS // params.sections))
-    report, number = reporter("shuffling", say), int(mix.wanted.sum())
-    drawn = draw(folder / "text.arrow", mix, held, params.seed)
-    # Drawing and reading the buckets again are about half of the work each.
+    size = float(mix.bytes @ (mix.lines_drawn / np.maximum(mix.lines, 1)))
+    per_section = -(-int(size) // (BUCKET * params.sections))
+    per_section = max(1, min(per_section, BUCKETS // params.sections))
+    report, total = progress_reporter("shuffling", say), int(mix.lines_drawn.sum())
     buckets = deal(
-        drawn,
+        draw(folder / "text.arrow", mix, held_out, params.seed),
         folder / "bucket",
         params.sections,
-        fan,
+        per_section,
         rng,
-        lambda done: report(done, done / number / 2),
+        # Drawing is about half of the work, reading the buckets again the other half.
+        lambda done: report(done, done / total / 2),
     )
     path, done = folder / "mixed.arrow", 0
-    with pa.OSFile(str(path), "wb") as file:
-        writer = None
-        for table in permuted(buckets, rng):
-            writer = writer or pa.ipc.new_stream(file, table.schema)
+    schema = next(arrow_batches(folder / "text.arrow")).schema
+    with arrow_writer(path, schema) as writer:
+        for table in permute(buckets, rng):
             writer.write_table(table, max_chunksize=ROWS)
             done += len(table)
-            report(done, min(0.5 + done / number / 2, 0.999))
-        writer.close()
+            report(done, min(0.5 + done / total / 2, 0.999))
     report(done, 1.0)
     return Dataset.from_file(str(path))
 
 
-# ------------------------------------------------------------------------------------------ drawing
+def read_tables(path: Path) -> Iterator:
+    """An Arrow file as tables of one chunk and about BLOCK bytes."""
+    return merge_batches(arrow_batches(path), BLOCK, lambda batch: batch.nbytes)
 
 
-def tables(path: Path) -> Iterator:
-    """An Arrow file as tables of one chunk and about BLOCK bytes, from a memory-mapped file:
-    nothing is kept."""
-    import pyarrow as pa
+def draw(path: Path, mix: Mix, held_out: np.ndarray, seed: int) -> Iterator[tuple]:
+    """The lines to take, in their order: tables, and the indices of their rows, repeated for lines
+    that are drawn several times.
 
-    with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as reader:
-        waiting, size = [], 0
-        for batch in reader:
-            waiting.append(batch)
-            size += batch.nbytes
-            if size >= BLOCK:
-                yield pa.Table.from_batches(waiting).combine_chunks()
-                waiting, size = [], 0
-        if waiting:
-            yield pa.Table.from_batches(waiting).combine_chunks()
-
-
-def draw(path: Path, mix: Mix, held: np.ndarray, seed: int) -> Iterator[tuple]:
-    """The lines to take, in their order: tables, and the rows of each, a row that is to be repeated
-    several times.
-
-    Of n lines of a language of which k are wanted, each is taken k // n times, and k % n of them, a
-    sample without replacement (transfer_sets.chosen), once more.
+    To draw k of n lines of a language, each is taken k // n times, and a sample without replacement
+    of k % n of them once more.
     """
-    often, more = np.divmod(mix.wanted, np.maximum(mix.lines, 1))
+    times, more = np.divmod(mix.lines_drawn, np.maximum(mix.lines, 1))
     once_more = [
-        chosen(int(total), int(size), stable_hash(f"{seed} {name}", b"draw"))
+        sample_mask(int(total), int(size), stable_hash(f"{seed} {name}", b"draw"))
         for name, total, size in zip(mix.names, mix.lines, more)
     ]
-    seen = np.zeros_like(mix.lines)
+    done = np.zeros_like(mix.lines)
     mix.bytes_drawn = np.zeros_like(mix.bytes)
-    for table in tables(path):
-        sizes, here = table["bytes"].to_numpy(), mix.group[table["source"].to_numpy()]
-        here[np.isin(table["hash"].to_numpy(), held)] = -1
+    for table in read_tables(path):
+        sizes, group = table["bytes"].to_numpy(), mix.group[table["source"].to_numpy()]
+        group[np.isin(table["hash"].to_numpy(), held_out)] = -1
         copies = np.zeros(len(table), np.int64)
-        for language in np.unique(here[here >= 0]):
-            rows = np.flatnonzero(here == language)
-            start, stop = int(seen[language]), int(seen[language]) + len(rows)
-            copies[rows] = often[language] + once_more[language](start, stop)
+        for language in np.unique(group[group >= 0]):
+            rows = np.flatnonzero(group == language)
+            start, stop = int(done[language]), int(done[language]) + len(rows)
+            copies[rows] = times[language] + once_more[language](start, stop)
             mix.bytes_drawn[language] += copies[rows] @ sizes[rows].astype(np.int64)
-            seen[language] = stop
+            done[language] = stop
+        # Repeated lines may exceed BLOCK: cut the table where that many bytes are reached.
         reach = np.cumsum(copies * sizes)
         edges = np.searchsorted(reach, np.arange(BLOCK, reach[-1], BLOCK), side="right")
         for start, stop in pairwise(np.unique([0, *edges, len(table)]).tolist()):
@@ -187,64 +167,55 @@ def draw(path: Path, mix: Mix, held: np.ndarray, seed: int) -> Iterator[tuple]:
                 yield table, rows
 
 
-# ---------------------------------------------------------------------------------------- shuffling
-
-
 def deal(
     drawn: Iterable[tuple],
     stem: Path,
     sections: int,
-    fan: int,
+    per_section: int,
     rng: np.random.Generator,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[tuple[Path, int]]:
-    """Write every row into one of `fan` files of its section, at random; the files, section by
-    section, and their rows.
+    """Write each row to a random one of the `per_section` buckets of its section.
 
-    Args: drawn, tables and the rows to take of each; stem, the files' path without a number;
-    report, is told the rows done.
+    Args: drawn, tables and the indices of the rows to take; stem, the buckets' path without their
+        number; report, called with the number of rows done.
+    Returns: the files that are not empty, section by section, and their number of rows.
     """
     import pyarrow as pa
 
-    paths = [stem.with_name(f"{stem.name}.{number}") for number in range(sections * fan)]
+    paths = [stem.with_name(f"{stem.name}.{n}") for n in range(sections * per_section)]
     writers, rows, done = {}, np.zeros(len(paths), np.int64), 0
-    try:
+    with ExitStack() as stack:
         for table, taken in drawn:
             section = table["section"].to_numpy()[taken].astype(np.int64) if sections > 1 else 0
-            bucket = section * fan + rng.integers(fan, size=len(taken))
+            bucket = section * per_section + rng.integers(per_section, size=len(taken))
             order = np.argsort(bucket, kind="stable")
             dealt = table.take(pa.array(taken[order]))
             edges = np.searchsorted(bucket[order], np.arange(len(paths) + 1))
             for number in np.unique(bucket).tolist():
                 if number not in writers:
-                    file = pa.OSFile(str(paths[number]), "wb")
-                    writers[number] = pa.ipc.new_stream(file, table.schema), file
-                writers[number][0].write_table(
-                    dealt.slice(edges[number], edges[number + 1] - edges[number])
-                )
+                    writer = arrow_writer(paths[number], table.schema)
+                    writers[number] = stack.enter_context(writer)
+                part = dealt.slice(edges[number], edges[number + 1] - edges[number])
+                writers[number].write_table(part)
             rows += np.diff(edges)
             done += len(taken)
             report(done)
-    finally:
-        for writer, file in writers.values():
-            writer.close()
-            file.close()
     return [(path, int(count)) for path, count in zip(paths, rows) if count]
 
 
-def permuted(buckets: list[tuple[Path, int]], rng: np.random.Generator) -> Iterator:
-    """The rows of each bucket in random order, as tables; a bucket that is too large is dealt out
-    first. Files are removed."""
+def permute(buckets: list[tuple[Path, int]], rng: np.random.Generator) -> Iterator:
+    """The rows of each bucket in random order, as tables. Files are removed when they are read."""
     import pyarrow as pa
 
     for path, rows in buckets:
         size = path.stat().st_size
         if size > 2 * BUCKET and rows > 1:
-            whole = ((table, np.arange(len(table))) for table in tables(path))
+            whole = ((table, np.arange(len(table))) for table in read_tables(path))
             smaller = deal(whole, path, 1, max(2, min(-(-size // BUCKET), BUCKETS)), rng)
             path.unlink()
-            yield from permuted(smaller, rng)
-            continue
-        with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as reader:
-            yield reader.read_all().combine_chunks().take(pa.array(rng.permutation(rows)))
-        path.unlink()
+            yield from permute(smaller, rng)
+        else:
+            table = pa.Table.from_batches(list(arrow_batches(path))).combine_chunks()
+            yield table.take(pa.array(rng.permutation(rows)))
+            path.unlink()

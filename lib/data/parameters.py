@@ -6,59 +6,87 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_
 
 from lib.common.parameters import Share, StageParameters
 from lib.data import languages
-from lib.data.cleaning import How
+from lib.data.cleaning import Cleaning
 from lib.data.sources import Source
+
+FOR_TEXT = (
+    "sampling_exponent",
+    "sampling_target",
+    "sampling_unit",
+    "sampled_lines",
+    "shuffle",
+    "sections",
+)
 
 
 class DataPrep(StageParameters):
-    """1_data_prep; see lib.data.prepare.prepare for what each does, and lib.data.derived.derive for
-    what `sample_of` asks for."""
+    """Parameters of 1_data_prep.
 
-    sample_of: str = ""  # a prepared folder: a transfer set is made from it, and no text read
+    With `sample_of`, a transfer set is derived from a prepared folder (lib.data.derived), and of
+    the parameters below only those of the first group and the `seed` apply.
+    """
+
+    # A transfer set: its parent folder, the share of the parent's sequences (without replacement),
+    # whether smaller shares with one seed lie within larger ones, and what is made of the sample.
+    sample_of: str = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     nested: bool = True
     composition: Literal["natural", "randomised", "generated", "bigram"] = "natural"
+
+    # Text: a line is a passage or, with `sentences`, a sentence by the rules of the `language` (an
+    # ISO 639 code). Dropped are duplicates, and lines with too few or too many words (0: no limit),
+    # too few tokens (special tokens included) or too many unknown ones.
     sources: Annotated[list[Source], Field(validate_default=True)] = []
-    cleaning: How = "careful"
+    cleaning: Cleaning = "careful"
     sentences: bool = False
-    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] = (
-        "en"  # of the sentences, an ISO 639 code
-    )
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] = "en"
     deduplicate: bool = True
     min_words: NonNegativeInt = 1
     max_words: NonNegativeInt = 0
     min_tokens: PositiveInt = 3
     max_unknown_share: Share = 1.0
+
+    # Only the first lines: whole ones, in order, at most `subset_size` lines, bytes or tokens
+    # (special tokens not counted).
     subset_unit: Literal["none", "lines", "bytes", "tokens"] = "none"
     subset_size: NonNegativeInt = 0
+
+    # Languages drawn with P' ∝ P^S, where P is their share of the bytes (004, eq. 1, 2). S is given
+    # or solved from a target: "en = 100 is" means P'(en) = 100 P'(is). P' are the shares of lines
+    # or of bytes. `sampled_lines` are drawn in all (0: as many as there are); languages with too
+    # few repeat them evenly.
     sampling_exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     sampling_target: str = ""
     sampling_unit: Literal["lines", "bytes"] = "lines"
     sampled_lines: NonNegativeInt = 0
+
+    # Random order. Sections are disjoint parts of the corpus, one after the other, chosen by the
+    # hash of the text, so that copies of a line are in one section. Sampling and sections shuffle
+    # too.
     shuffle: bool = False
     sections: Annotated[int, Field(ge=1, le=100)] = 1
+
+    # Distinct lines, spread over all text, that go to held_out/; no copy of them stays in data/.
+    # They reduce a subset by lines or bytes, not one by tokens.
     held_out_lines: PositiveInt = 500
+
+    # train:wordpiece or train:herbert_bpe (at most vocab_size tokens; held-out lines are not used),
+    # or a folder or hub id (at tokenizer_revision).
     tokenizer: Annotated[str, Field(validate_default=True)] = ""
     tokenizer_revision: str | None = None
     vocab_size: PositiveInt = 30000
-    max_length: Annotated[int, Field(ge=8, le=512)] = 128
-    long_lines: Literal["split", "truncate"] = "split"
-    processes: PositiveInt = 1
+    max_length: Annotated[int, Field(ge=8, le=512)] = 128  # tokens, special tokens included
+    long_lines: Literal["split", "truncate"] = "split"  # split keeps every token
+    processes: PositiveInt = 1  # that tokenise; the result does not depend on it
 
     @model_validator(mode="before")
     @classmethod
-    def _of_each_language(cls, values):
-        given = isinstance(values, dict) and "sources" in values
-        return values | {"sources": languages.expanded(values["sources"])} if given else values
+    def _expand_languages(cls, values):
+        if isinstance(values, dict) and "sources" in values:
+            return values | {"sources": languages.expand_languages(values["sources"])}
+        return values
 
-    @field_validator(
-        "sampling_exponent",
-        "sampling_target",
-        "sampling_unit",
-        "sampled_lines",
-        "shuffle",
-        "sections",
-    )
+    @field_validator(*FOR_TEXT)
     @classmethod
     def _needs_text(cls, value, info):
         if info.data.get("sample_of") and value != cls.model_fields[info.field_name].default:
@@ -70,25 +98,28 @@ class DataPrep(StageParameters):
 
     @field_validator("share", "nested", "composition")
     @classmethod
-    def _needs_a_sample(cls, value, info):
+    def _needs_parent(cls, value, info):
         if not info.data.get("sample_of") and value != cls.model_fields[info.field_name].default:
             raise ValueError("needs sample_of, the folder of a prepared corpus")
         return value
 
-    @field_validator("sources", "tokenizer")
+    @field_validator("sources")
     @classmethod
-    def _text_or_sample(cls, value, info):
+    def _text_or_parent(cls, value, info):
         sampled = info.data.get("sample_of")
-        if info.field_name == "sources" and sampled and value:
+        if sampled and value:
             raise ValueError(
                 "sources must be empty beside sample_of, whose text is tokenised already"
             )
         if not sampled and not value:
-            raise ValueError(
-                "there must be at least 1 item, or sample_of"
-                if value == []
-                else "give one, or sample_of"
-            )
+            raise ValueError("there must be at least 1 item, or sample_of")
+        return value
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _tokenizer_or_parent(cls, value, info):
+        if not info.data.get("sample_of") and not value:
+            raise ValueError("give one, or sample_of")
         return value
 
     @model_validator(mode="after")
@@ -101,32 +132,29 @@ class DataPrep(StageParameters):
 
     @model_validator(mode="after")
     def _sampling(self):
+        sampled = bool(self.sampling_target) or self.sampling_exponent is not None
         if self.sampling_target and self.sampling_exponent is not None:
             raise ValueError(
                 "sampling_target gives the exponent; allowed: one of sampling_exponent and "
                 "sampling_target"
             )
-        sampled = bool(self.sampling_target) or self.sampling_exponent is not None
         if self.sampled_lines and not sampled:
             raise ValueError(
                 f"sampled_lines {self.sampled_lines} needs sampling_exponent or sampling_target"
             )
         if (sampled or self.sections > 1) and self.subset_unit != "none":
-            allowed = "none; the size of a sampled corpus is sampled_lines" if sampled else "none"
-            name = "sampling" if sampled else "sections"
-            raise ValueError(
-                f"subset_unit {self.subset_unit} keeps the first lines, and {name} need all; "
-                f"allowed: {allowed}"
-            )
+            reason = f"subset_unit {self.subset_unit} keeps the first lines"
+            if not sampled:
+                raise ValueError(f"{reason}, and sections need all; allowed: none")
+            size = "the size of a sampled corpus is sampled_lines"
+            raise ValueError(f"{reason}, and sampling needs all; allowed: none; {size}")
         if not sampled:
             return self
-        if nameless := [
-            number for number, source in enumerate(self.sources) if not source.language
-        ]:
-            raise ValueError(
-                f"sources.{nameless[0]}.language is missing; allowed: a language for each, to "
-                f"sample by"
-            )
+        for number, source in enumerate(self.sources):
+            if not source.language:
+                allowed = "a language for each, to sample by"
+                raise ValueError(f"sources.{number}.language is missing; allowed: {allowed}")
         if self.sampling_target:
-            languages.target(self.sampling_target, languages.grouped(self.sources)[0])
+            names, _ = languages.group_by_language(self.sources)
+            languages.parse_target(self.sampling_target, names)
         return self

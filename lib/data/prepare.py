@@ -1,16 +1,12 @@
-"""Data preparation: text in, a tokenised corpus, a tokenizer and statistics out. Everything
-notebook 1 calls.
+"""Data preparation: text in; a tokenised corpus, a tokenizer and statistics out (notebook 1)."""
 
-A prepared folder holds `data/` and, if asked for, `held_out/` (`datasets.load_from_disk` opens
-them: `input_ids` with special tokens, `word_start`, True where a token starts a word), `tokenizer/`
-and `statistics.json`. A transfer set derived from a prepared folder (lib.data.derived) is such a
-folder too.
-"""
-
-import json
-import shutil
+import os
 import time
 from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -20,15 +16,9 @@ from lib.common import files, places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
-from lib.data import derived, mixing, tokenizer
-from lib.data.prepared import (
-    Kept,
-    cut_lines,
-    describe,
-    features,
-    one_thread_each,
-)
-from lib.data.reading import choose_held_out, first_and_repeats, gather, reporter, text_figures
+from lib.data import derived, mixing, prepared, reading
+from lib.data.tokenizer import fingerprint, load_tokenizer, train_tokenizer
+from lib.data.transfer_sets import first_and_last
 
 BLOCK = 1000  # lines tokenised, and rows written, at a time
 SLICE = 50_000  # lines between two looks at the subset and at the clock
@@ -37,105 +27,57 @@ PER_LINE = ("tokens", "lost", "unknown", "words", "bytes", "pieces")
 
 
 def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> dict:
-    """Read, clean, tokenise and store a corpus; return its statistics. Equal parameters give equal
-    data.
+    """Prepare a corpus in `folder` and return its statistics; equal parameters give equal data.
 
-    With `sample_of`, a prepared folder, none of this: a transfer set is derived from it, see
-    derived.derive.
-
-    Args: folder, where to write; say, where progress goes, line by line; params, with the
-    attributes
-        `sources` (of lib.data.sources), `cleaning`, `deduplicate`, `min_words`, `max_words`,
-        `seed`: see corpus.passages; `sentences`, `language`: whether passages are split into
-        sentences, and the rules of which language split them;
-            one sentence is then one line;
-        `subset_unit`, `subset_size`: `none`, or so many `lines`, `bytes` or `tokens` at most
-        (special tokens not
-            counted), whole lines, in order;
-        `sampling_exponent` or `sampling_target`, `sampled_lines`: languages of the sources are
-        drawn with P' ∝ P^S, P by the
-            bytes kept (004, eq. 1, 2): this many lines in all (0: as many as there are), with the
-            shares of lines, or of bytes (`sampling_unit`), as P' says; a language with too few
-            repeats them evenly. A target such as "en = 100 is" has S solved from P'(en) = 100
-            P'(is);
-        `shuffle`: lines in random order; `sections`: so many disjoint parts, one after the other,
-        by the text's hash: copies
-            of a line are in one, and a section's size and shares are those of the whole but for the
-            chance of that. Sampling and sections shuffle too;
-        `held_out_lines`: this many different lines, spread over all that was read, go to
-        `held_out/`, and none of
-            them, nor a copy, stays in `data/`; they come out of a subset by lines or bytes, not out
-            of one by tokens (fewer where a chosen line has too few tokens or too many unknown
-            ones);
-        `tokenizer`: `train:wordpiece` or `train:herbert_bpe` (at most `vocab_size` tokens; the
-        held-out lines are not
-            used), or a folder or hub id (at `tokenizer_revision`);
-        `max_length`: tokens of a sequence, special tokens included; `long_lines`: `split` (every
-        token is kept; cuts
-            fall between words) or `truncate`;
-        `min_tokens`, with special tokens, and `max_unknown_share`: lines below and above are
-        dropped; `processes`: how many tokenise; the result does not depend on it.
+    Args:
+        params: lib.data.parameters.DataPrep; with `sample_of`, see derived.derive.
+        say: where progress goes, line by line.
     Raises: InputError.
     """
     folder = places.ROOT / folder
     with files.writing(folder):
-        return (
-            derived.derive(params, folder, say)
-            if params.sample_of
-            else _from_text(params, folder, say)
-        )
+        if params.sample_of:
+            return derived.derive(params, folder, say)
+        return _prepare_text(params, folder, say)
 
 
-def _from_text(params, folder: Path, say: Callable[[str], None]) -> dict:
-    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
+def _prepare_text(params, folder: Path, say: Callable[[str], None]) -> dict:
     began = time.perf_counter()
-    scratch = folder / "scratch"
-    for leftover in (scratch, folder / "data", folder / "held_out"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    silent = are_progress_bars_disabled()
-    disable_progress_bars()
-    try:
-        counts: Counter = Counter()
-        tallies: list[Counter] = []
-        text = gather(params, scratch / "text.arrow", counts, tallies, say)
+    with prepared.scratch_folder(folder) as scratch:
+        text, counts, tallies = reading.gather(params, scratch / "text.arrow", say)
         hashes = [chunk.to_numpy() for chunk in text.data.column("hash").chunks]
-        secret = choose_held_out(hashes, params.held_out_lines)
-        held, repeats = first_and_repeats(hashes, secret)
-        apart = text.select(held) if len(held) else None
-        mix = mixing.plan(params, scratch / "text.arrow", secret, say)
-        if mixing.wanted(params):
-            text = mixing.mixed(mix, scratch, secret, params, say)
-        elif len(held):
+        secret = reading.choose_held_out(hashes, params.held_out_lines)
+        first, repeats = reading.first_and_repeats(hashes, secret)
+        held_out_text = text.select(first)
+        mix = mixing.plan_mix(params, scratch / "text.arrow", secret, say)
+        if mixing.needs_mixing(params):
+            text = mixing.mix_lines(mix, scratch, secret, params, say)
+        elif len(first):
             left = np.ones(len(text), bool)
-            left[held] = left[repeats] = False
+            left[first] = left[repeats] = False
             text = text.select(np.flatnonzero(left))
 
-        words = make_tokenizer(params, text, say)
-        if params.max_length <= words.num_special_tokens_to_add():
-            raise InputError(
-                f"max_length: {params.max_length} has no room beside the special tokens; allowed: "
-                f"more"
-            )
-        words.save_pretrained(folder / "tokenizer")
+        tokenizer = _make_tokenizer(params, text, say)
+        if params.max_length <= tokenizer.num_special_tokens_to_add():
+            problem = f"{params.max_length} has no room beside the special tokens; allowed: more"
+            raise InputError(f"max_length: {problem}")
+        tokenizer.save_pretrained(folder / "tokenizer")
         budget = params.subset_size if params.subset_unit == "tokens" else None
-        kept, dropped = tokenise(text, folder, "data", params, budget, words.unk_token_id, say)
+        unknown = tokenizer.unk_token_id
+        tally, dropped = tokenise(text, folder, "data", params, budget, unknown, say)
         dropped["repeats_held_out"] = len(repeats)
-        if mixing.sampling(params):
-            dropped["not_drawn"] = int(np.maximum(mix.lines - mix.wanted, 0).sum())
+        if mix.exponent is not None:
+            dropped["not_drawn"] = int(np.maximum(mix.lines - mix.lines_drawn, 0).sum())
         held_out = {"lines": 0, "tokens": 0}
-        if apart is not None:
-            held_kept, held_dropped = tokenise(
-                apart, folder, "held_out", params, None, words.unk_token_id, say
+        if len(first):
+            held_out_tally, more_dropped = tokenise(
+                held_out_text, folder, "held_out", params, None, unknown, say
             )
-            dropped.update(held_dropped)
-            held_out = {"lines": held_kept.lines, "tokens": held_kept.tokens}
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        if not silent:
-            enable_progress_bars()
-
+            dropped.update(more_dropped)
+            held_out = {
+                "lines": held_out_tally.words.total(),
+                "tokens": held_out_tally.tokens,
+            }
     for reason in ("blank", "too_few_words", "too_many_words", "duplicate"):
         dropped[reason] = counts[reason]
     statistics = {
@@ -143,34 +85,18 @@ def _from_text(params, folder: Path, say: Callable[[str], None]) -> dict:
         "bytes_in": counts["bytes_in"],
         "dropped": dict(sorted(dropped.items())),
         "held_out": held_out,
-        **text_figures(params.sources, tallies),
-        **describe(kept),
-        "sections": kept.sections.tolist(),
-        **mixing.describe(mix, params, kept.of_source),
-        "vocabulary": len(words),
-        "tokenizer_fingerprint": tokenizer.fingerprint(words),
-        "seconds": round(time.perf_counter() - began, 3),
+        **reading.text_statistics(params.sources, tallies),
+        **tally.describe(lines_cut=tally.cut, tokens_lost=tally.lost),
+        "sections": tally.sections.tolist(),
+        **mix.describe(params, tally.by_source),
+        "vocabulary": len(tokenizer),
+        "tokenizer_fingerprint": fingerprint(tokenizer),
     }
-    statistics["tokens_per_second"] = round(statistics["tokens"] / statistics["seconds"])
-    (folder / "statistics.json").write_text(
-        json.dumps(statistics, indent=2) + "\n", encoding="utf-8"
-    )
-    numbers = ", ".join(f"{statistics[name]:,} {name}" for name in ("lines", "sequences", "tokens"))
-    say(f"prepared  {numbers}  in {clock(statistics['seconds'])}")
-    return statistics
+    return prepared.write_statistics(folder, statistics, began, say)
 
 
-def tokens_per_parameter(statistics: dict, parameters: int) -> float:
-    """Tokens of text for each parameter of a model; 000, section 6, recalls that about 20 are
-    recommended."""
-    return statistics["tokens"] / parameters
-
-
-# --------------------------------------------------------------------------------------- tokenising
-
-
-class Lines:
-    """The text of a Dataset, readable several times and never wholly in memory."""
+class Texts:
+    """The texts of a Dataset, which can be iterated several times without loading them all."""
 
     def __init__(self, text):
         self.text = text.select_columns("text")
@@ -180,18 +106,32 @@ class Lines:
             yield from block["text"]
 
 
-def make_tokenizer(params, text, say: Callable[[str], None]):
-    """The tokenizer that `params.tokenizer` asks for."""
-    how, _, kind = params.tokenizer.partition(":")
-    if how != "train":
-        return tokenizer.load_tokenizer(ModelRef(params.tokenizer, params.tokenizer_revision))
+def _make_tokenizer(params, text, say: Callable[[str], None]):
+    action, _, kind = params.tokenizer.partition(":")
+    if action != "train":
+        return load_tokenizer(ModelRef(params.tokenizer, params.tokenizer_revision))
     began = time.perf_counter()
-    trained = tokenizer.train_tokenizer(Lines(text), kind, params.vocab_size)
-    say(
-        f"tokenizer  {kind}, {len(trained):,} tokens  trained in "
-        f"{clock(time.perf_counter() - began)}"
-    )
-    return trained
+    tokenizer = train_tokenizer(Texts(text), kind, params.vocab_size)
+    seconds = clock(time.perf_counter() - began)
+    say(f"tokenizer  {kind}, {len(tokenizer):,} tokens  trained in {seconds}")
+    return tokenizer
+
+
+# -------------------------------------------------------------------------------------- tokenising
+
+
+@dataclass
+class TextTally(prepared.Tally):
+    """Counts of the lines kept, and of their sequences.
+
+    `by_source`: tokens of each source; `sections`: sequences in each section; `cut`: lines that
+    were split or truncated; `lost`: tokens truncated.
+    """
+
+    by_source: np.ndarray = None
+    sections: np.ndarray = None
+    cut: int = 0
+    lost: int = 0
 
 
 def tokenise(
@@ -202,92 +142,217 @@ def tokenise(
     budget: int | None,
     unknown: int | None,
     say: Callable[[str], None],
-) -> tuple[Kept, Counter]:
-    """Tokenise the lines of a Dataset into `folder/part`, as many whole lines as `budget` tokens
-    allow.
+) -> tuple[TextTally, Counter]:
+    """Tokenise the lines of a Dataset into `folder/part`, as many whole lines as a budget of tokens
+    allows.
 
-    Returns: what is known of those kept, and the number of lines dropped by reason.
+    Returns: the counts of what was kept, and the number of lines dropped by reason.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
     from datasets import Dataset, Features, Value
 
-    scratch, report = folder / "scratch", reporter("tokenising", say)
+    path = folder / "scratch" / f"{part}.arrow"
+    report = reading.progress_reporter("tokenising", say)
+    per_line = {name: Value("int32") for name in PER_LINE}
     row_features = Features(
-        {
-            **features(),
-            "reason": Value("int8"),
-            "first": Value("bool"),
-            **{name: Value("int32") for name in PER_LINE},
-        }
+        {**prepared.features(), "reason": Value("int8"), "first": Value("bool"), **per_line}
     )
-    sizes = (params.max_length + 1, len(params.sources), params.sections)
-    kept, dropped = Kept(*(np.zeros(size, np.int64) for size in sizes)), Counter()
-    settings = dict(
-        file=str(folder / "tokenizer" / "tokenizer.json"),
-        unknown=unknown,
-        max_length=params.max_length,
-        min_tokens=params.min_tokens,
-        max_unknown_share=params.max_unknown_share,
-        split=params.long_lines == "split",
-    )
-    schema, arrow = features().arrow_schema, scratch / f"{part}.arrow"
-    with pa.OSFile(str(arrow), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+    settings = {
+        "file": str(folder / "tokenizer" / "tokenizer.json"),
+        "unknown": unknown,
+        "max_length": params.max_length,
+        "min_tokens": params.min_tokens,
+        "max_unknown_share": params.max_unknown_share,
+        "split": params.long_lines == "split",
+    }
+    tally, dropped = TextTally(), Counter()
+    tally.by_source = np.zeros(len(params.sources), np.int64)
+    tally.sections = np.zeros(params.sections, np.int64)
+    with prepared.arrow_writer(path, schema := prepared.features().arrow_schema) as writer:
         for start in range(0, len(text), SLICE):
             stop = min(start + SLICE, len(text))
+            lines = text.select(range(start, stop))
             workers = min(params.processes, -(-(stop - start) // BLOCK))
-            with one_thread_each(workers):
-                rows = (
-                    text.select(range(start, stop))
-                    .with_format("arrow")
-                    .map(
-                        cut_lines,
-                        batched=True,
-                        batch_size=BLOCK,
-                        remove_columns=text.column_names,
-                        fn_kwargs=settings,
-                        num_proc=workers if workers > 1 else None,
-                        new_fingerprint=f"{part}{start}",
-                        features=row_features,
-                    )
+            with _one_thread_each(workers):
+                rows = lines.with_format("arrow").map(
+                    cut_lines,
+                    batched=True,
+                    batch_size=BLOCK,
+                    remove_columns=text.column_names,
+                    fn_kwargs=settings,
+                    num_proc=workers if workers > 1 else None,
+                    new_fingerprint=f"{part}{start}",
+                    features=row_features,
                 )
             table = rows.data.table
             column = {
                 name: table.column(name).to_numpy() for name in ("reason", "first", *PER_LINE)
             }
             keep, first = column["reason"] == 0, column["first"]
-            reach = kept.tokens + np.cumsum(
-                np.where(first & keep, column["tokens"], 0)
-            )  # the same for all pieces of a line
-            within = reach <= budget if budget is not None else np.ones_like(keep)
+            within = np.ones_like(keep)
+            if budget is not None:  # the first row of a line has all its tokens
+                within = tally.tokens + np.cumsum(column["tokens"]) <= budget
             for code in (1, 2):
                 dropped[REASONS[code]] += int((within & (column["reason"] == code)).sum())
             keep &= within
-            chosen = table.select(schema.names).filter(pa.array(keep))
-            writer.write_table(chosen.cast(schema), max_chunksize=BLOCK)
-            lengths = np.asarray(pc.list_value_length(chosen.column("input_ids")))
-            kept.add(lengths, {name: column[name][keep & first] for name in PER_LINE})
-            lines = text.select(range(start, stop)).with_format("numpy")
-            source, section = (
-                lines[name][:][np.cumsum(first)[keep] - 1] for name in ("source", "section")
-            )
-            kept.of_source += np.bincount(
-                source, column["tokens"][keep], len(kept.of_source)
-            ).astype(np.int64)
-            kept.sections += np.bincount(section, minlength=len(kept.sections))
-            over = stop == len(text) or not within.all()
-            report(
-                stop,
-                1.0 if over else max(stop / len(text), kept.tokens / budget if budget else 0.0),
-            )
+            sequences = table.select(schema.names).filter(pa.array(keep))
+            writer.write_table(sequences.cast(schema), max_chunksize=BLOCK)
+            lengths = np.asarray(pc.list_value_length(sequences.column("input_ids")))
+            _count(tally, lengths, {name: column[name][keep & first] for name in PER_LINE})
+            line = np.cumsum(first)[keep] - 1  # of each sequence
+            lines = lines.with_format("numpy")
+            source, section = lines["source"][:][line], lines["section"][:][line]
+            tokens = np.bincount(source, column["tokens"][keep], len(tally.by_source))
+            tally.by_source += tokens.astype(np.int64)
+            tally.sections += np.bincount(section, minlength=len(tally.sections))
+            is_last = stop == len(text) or not within.all()
+            share = max(stop / len(text), tally.tokens / budget if budget else 0.0)
+            report(stop, 1.0 if is_last else share)
             for cache in rows.cache_files:
                 Path(cache["filename"]).unlink(missing_ok=True)
-            if over:
+            if is_last:
                 dropped["beyond_subset"] = int((first & ~within).sum()) + len(text) - stop
                 break
-    if not kept.tokens:
-        raise InputError(
-            f"{part}: no line of {len(text)} is left after tokenising ({dict(dropped)})"
-        )
-    Dataset.from_file(str(arrow)).save_to_disk(folder / part)
-    return kept, dropped
+    if not tally.tokens:
+        problem = f"no line of {len(text)} is left after tokenising ({dict(dropped)})"
+        raise InputError(f"{part}: {problem}")
+    Dataset.from_file(str(path)).save_to_disk(folder / part)
+    return tally, dropped
+
+
+def _count(tally: TextTally, lengths: np.ndarray, lines: dict[str, np.ndarray]) -> None:
+    """Count sequences of these lengths, and lines, of which the columns PER_LINE are given."""
+    prepared.count_values(tally.lengths, lengths)
+    prepared.count_values(tally.words, lines["words"])
+    tally.tokens += int(lines["tokens"].sum())
+    tally.bytes += int(lines["bytes"].sum())
+    tally.unknown += int(lines["unknown"].sum())
+    tally.lost += int(lines["lost"].sum())
+    tally.cut += int(((lines["pieces"] > 1) | (lines["lost"] > 0)).sum())
+
+
+@contextmanager
+def _one_thread_each(processes: int):
+    """Tokenise on one thread in each of several processes: threads do not survive a fork."""
+    before = os.environ.get("TOKENIZERS_PARALLELISM")
+    if processes > 1:
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    try:
+        yield
+    finally:
+        if processes > 1:
+            os.environ.pop("TOKENIZERS_PARALLELISM")
+            if before is not None:
+                os.environ["TOKENIZERS_PARALLELISM"] = before
+
+
+# Kept between calls, as a process tokenises many batches; the time the file was written tells a new
+# tokenizer at the same path from an old one.
+@lru_cache(maxsize=2)
+def _backend(file: str, written: int):
+    """The tokenizer in a file, and the special tokens that it puts before and after a text."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_file(file)
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True  # "[MASK]" or "<s>" in a text from the web is text
+    example = backend.encode("a")
+    inside = np.flatnonzero(np.array(example.special_tokens_mask) == 0)
+    return backend, example.ids[: inside[0]], example.ids[inside[-1] + 1 :]
+
+
+def cut_lines(batch, *, file, unknown, max_length, min_tokens, max_unknown_share, split):
+    """The sequences of a batch of lines, one a row; both are Arrow tables.
+
+    A dropped line is one row without tokens and with its `reason`, an index in REASONS. What
+    describes a line (PER_LINE) is in its `first` row; its other rows have zeros there.
+    """
+    import pyarrow as pa
+
+    backend, before, after = _backend(file, os.stat(file).st_mtime_ns)
+    specials = len(before) + len(after)
+    room = max_length - specials
+    encodings = backend.encode_batch(batch.column("text").to_pylist(), add_special_tokens=False)
+    ids_of_lines = [encoding.ids for encoding in encodings]
+    full = np.array([len(ids) for ids in ids_of_lines], np.int64)
+    ids = np.array(list(chain.from_iterable(ids_of_lines)), np.int32)
+    word = np.array(list(chain.from_iterable(e.word_ids for e in encodings)), np.int64)
+    begin = np.cumsum(full) - full
+    starts = np.diff(word, prepend=-1) != 0
+    starts[begin[full > 0]] = True
+    is_unknown = ids == (-1 if unknown is None else unknown)
+    unknown_before = np.concatenate([[0], np.cumsum(is_unknown)])
+
+    def unknown_tokens(length):
+        return unknown_before[begin + length] - unknown_before[begin]
+
+    reason = np.where(unknown_tokens(full) > max_unknown_share * full, 2, 0)
+    reason[(full == 0) | (full + specials < min_tokens)] = 1
+    kept = np.where(reason == 0, full if split else np.minimum(full, room), 0)
+    end = begin + kept
+
+    # The pieces of lines are [left, right) in `ids`, a row each; most lines are one piece.
+    edges = {
+        line: cut_points(starts[begin[line] : end[line]].tolist(), room, min_tokens - specials)
+        for line in np.flatnonzero(kept > room).tolist()
+    }
+    pieces = np.ones(len(full), np.int64)
+    pieces[list(edges)] = [len(points) - 1 for points in edges.values()]
+    row = np.cumsum(pieces) - pieces  # the first of each line
+    left, right = np.repeat(begin, pieces), np.repeat(end, pieces)
+    for line, points in edges.items():
+        rows = slice(row[line], row[line] + pieces[line])
+        left[rows] = begin[line] + np.array(points[:-1])
+        right[rows] = begin[line] + np.array(points[1:])
+
+    lengths = np.where(right > left, right - left + specials, 0)
+    first, last = first_and_last(lengths)
+    first, last = first[lengths > 0], last[lengths > 0]
+    is_kept = np.arange(len(ids)) < np.repeat(end, full)
+    inner = np.ones(int(lengths.sum()), bool)
+    row_ids, row_starts = np.empty(len(inner), np.int32), np.zeros(len(inner), bool)
+    for offset, token in enumerate(before):
+        row_ids[first + offset], inner[first + offset] = token, False
+    for offset, token in enumerate(reversed(after)):
+        row_ids[last - offset], inner[last - offset] = token, False
+    row_ids[inner], row_starts[inner] = ids[is_kept], starts[is_kept]
+    row_starts[first + len(before)] = True
+
+    def in_first_row(values):
+        column = np.zeros(len(lengths), np.int32)
+        column[row] = np.where(reason == 0, values, 0)
+        return column
+
+    per_line = {
+        "tokens": kept,
+        "lost": full - kept,
+        "unknown": unknown_tokens(kept),
+        "words": batch.column("words").to_numpy(),
+        "bytes": batch.column("bytes").to_numpy(),
+        "pieces": pieces,
+    }
+    return pa.table(
+        {
+            **prepared.sequence_columns(lengths, row_ids, row_starts),
+            "reason": np.repeat(reason, pieces).astype(np.int8),
+            "first": np.isin(np.arange(len(lengths)), row),
+            **{name: in_first_row(values) for name, values in per_line.items()},
+        }
+    )
+
+
+def cut_points(starts: list[bool], room: int, least: int) -> list[int]:
+    """Where to cut a line of len(starts) tokens into pieces of at most `room`: [0, …, len(starts)].
+
+    Cuts are before a token that starts a word, unless one word fills a piece. If the last piece
+    would be shorter than `least`, the last two are of about the same length.
+    """
+    edges, end = [0], len(starts)
+    while end - edges[-1] > room:
+        cut = edges[-1] + room
+        if end - cut < least:
+            cut = edges[-1] + (end - edges[-1] + 1) // 2
+        edges.append(next((i for i in range(cut, edges[-1], -1) if starts[i]), cut))
+    return [*edges, end]

@@ -1,196 +1,82 @@
-"""Sequences of token ids: cutting lines of text into them, and reading a prepared corpus of them
-back from disk."""
+"""Prepared corpora on disk: their format, their statistics, writing and reading them.
+
+A prepared folder holds `data/` and optionally `held_out/` (data sets with `input_ids`, special
+tokens included, and `word_start`, True where a token starts a word), `tokenizer/` and
+`statistics.json`.
+"""
 
 import json
-import os
+import shutil
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.common.progress import clock
 from lib.data import tokenizer
 
-
-@contextmanager
-def one_thread_each(processes: int):
-    """Tokenise on one thread per process: threads do not survive the fork into several."""
-    before = os.environ.get("TOKENIZERS_PARALLELISM")
-    if processes > 1:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    try:
-        yield
-    finally:
-        if processes > 1:
-            os.environ.pop("TOKENIZERS_PARALLELISM")
-            if before is not None:
-                os.environ["TOKENIZERS_PARALLELISM"] = before
-
-
-@lru_cache(maxsize=2)
-def backend(file: str, written: int):
-    """The tokenizer of a file, and the special tokens it puts before and after a text."""
-    from tokenizers import Tokenizer
-
-    words = Tokenizer.from_file(file)
-    words.no_truncation()
-    words.no_padding()
-    words.encode_special_tokens = True  # "[MASK]" or "<s>" in a text from the web is text
-    example = words.encode("a")
-    inside = np.flatnonzero(np.array(example.special_tokens_mask) == 0)
-    return words, example.ids[: inside[0]], example.ids[inside[-1] + 1 :]
-
-
-def cut_lines(batch, *, file, unknown, max_length, min_tokens, max_unknown_share, split):
-    """Rows of sequences for a batch of lines; a line that is dropped is one row with the reason and
-    no tokens.
-
-    What is said about a line (`tokens`, `unknown`, …) stands in its `first` row, zeros in the
-    others.
-    """
-    import pyarrow as pa
-
-    words, before, after = backend(file, os.stat(file).st_mtime_ns)
-    specials, room = len(before) + len(after), max_length - len(before) - len(after)
-    texts = batch.column("text").to_pylist()
-    ids, starts, lengths, about = [], [], [], []
-    for encoding, n_words, n_bytes in zip(
-        words.encode_batch(texts, add_special_tokens=False),
-        batch.column("words").to_pylist(),
-        batch.column("bytes").to_pylist(),
-    ):
-        line, word = encoding.ids, encoding.word_ids
-        full, strange = len(line), line.count(unknown)
-        reason = 2 if strange > max_unknown_share * full else 0
-        reason = 1 if full == 0 or full + specials < min_tokens else reason
-        start = [True, *(a != b for a, b in zip(word, word[1:]))]
-        edges = [0, min(full, room)]
-        if split and full > room:
-            edges = cuts(start, room, min_tokens - specials)
-        if reason:
-            lengths.append(0)
-            about.append((reason, True, 0, 0, 0, 0, 0, 0))
-            continue
-        strange = strange if edges[-1] == full else line[: edges[-1]].count(unknown)
-        about.append(
-            (0, True, edges[-1], full - edges[-1], strange, n_words, n_bytes, len(edges) - 1)
-        )
-        about.extend([(0, False, 0, 0, 0, 0, 0, 0)] * (len(edges) - 2))
-        for left, right in zip(edges, edges[1:]):
-            ids += before + line[left:right] + after
-            starts += (
-                [False] * len(before) + [True] + start[left + 1 : right] + [False] * len(after)
-            )
-            lengths.append(right - left + specials)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    names = ("reason", "first", "tokens", "lost", "unknown", "words", "bytes", "pieces")
-    types = (pa.int8(), pa.bool_(), *[pa.int32()] * 6)
-    return pa.table(
-        {
-            "input_ids": pa.ListArray.from_arrays(offsets, pa.array(ids, pa.int32())),
-            "word_start": pa.ListArray.from_arrays(offsets, pa.array(starts, pa.bool_())),
-            **{
-                name: pa.array(column, kind)
-                for name, column, kind in zip(names, zip(*about), types)
-            },
-        }
-    )
-
-
-def cuts(start: list[bool], room: int, least: int) -> list[int]:
-    """Where to cut a line of len(start) tokens into pieces of at most `room`: [0, …, len(start)].
-
-    Cuts fall before a token that starts a word, unless one word fills a piece. A last piece that
-    would be shorter than `least` shares evenly with the one before.
-    """
-    edges, end = [0], len(start)
-    while end - edges[-1] > room:
-        cut = edges[-1] + room
-        if end - cut < least:
-            cut = edges[-1] + (end - edges[-1] + 1) // 2
-        whole = next((place for place in range(cut, edges[-1], -1) if start[place]), cut)
-        edges.append(whole)
-    return [*edges, end]
+# ------------------------------------------------------------------------------------- statistics
 
 
 @dataclass
-class Kept:
-    """What is known of the lines and sequences that were kept; it does not grow with them.
+class Tally:
+    """Counts of the sequences and lines written so far; its size does not grow with them.
 
     `lengths[n]`: sequences of n tokens, special tokens included; `words[n]`: lines of n words;
-    `of_source`: tokens of each source; `sections`: sequences in each section; the others are sums
-    over lines (tokens without special ones).
+    `tokens`, without special ones; `bytes` (UTF-8) with one line end a line; `unknown` tokens.
     """
 
-    lengths: np.ndarray
-    of_source: np.ndarray
-    sections: np.ndarray
+    lengths: Counter = field(default_factory=Counter)
     words: Counter = field(default_factory=Counter)
     tokens: int = 0
     bytes: int = 0
     unknown: int = 0
-    lost: int = 0
-    cut: int = 0
 
-    @property
-    def lines(self) -> int:
-        return self.words.total()
-
-    def add(self, lengths: np.ndarray, of: dict[str, np.ndarray]) -> None:
-        """Count more: lengths of sequences; `of` lines, their tokens, lost and unknown tokens,
-        words, bytes, pieces."""
-        self.lengths += np.bincount(lengths, minlength=len(self.lengths))
-        self.words.update(
-            dict(zip(*(part.tolist() for part in np.unique(of["words"], return_counts=True))))
-        )
-        for name in ("tokens", "bytes", "unknown", "lost"):
-            setattr(self, name, getattr(self, name) + int(of[name].sum()))
-        self.cut += int(((of["pieces"] > 1) | (of["lost"] > 0)).sum())
-
-
-def describe(kept: Kept) -> dict:
-    """The statistics of what was kept; see `lib.data.prepare.tokenise`. Bytes count one line end
-    per line."""
-    values, counts = (np.array(part, np.int64) for part in zip(*sorted(kept.words.items())))
-    words = int(values @ counts)
-    return {
-        "lines": kept.lines,
-        "bytes": kept.bytes,
-        "words": words,
-        "tokens": kept.tokens,
-        "tokens_with_specials": int(kept.lengths @ np.arange(len(kept.lengths))),
-        "sequences": int(kept.lengths.sum()),
-        "lines_cut": kept.cut,
-        "tokens_lost": kept.lost,
-        "unknown_share": kept.unknown / kept.tokens,
-        "tokens_per_word": kept.tokens / words,
-        "words_per_line": centre(values, counts),
-        **describe_lengths(kept.lengths),
-    }
+    def describe(self, **more) -> dict:
+        """The statistics of a corpus; `more` is inserted after the counts."""
+        lengths, sequences = sorted_counts(self.lengths)
+        lines = self.words.total()
+        values, counts = sorted_counts(self.words)
+        words = int(values @ counts)
+        longest = int(lengths[-1])
+        edges = [*range(0, longest + 1, max(1, -(-longest // 32))), longest + 1]
+        histogram = np.histogram(lengths, edges, weights=sequences)[0].astype(int)
+        return {
+            "lines": lines,
+            "bytes": self.bytes,
+            "words": words,
+            "tokens": self.tokens,
+            "tokens_with_specials": int(lengths @ sequences),
+            "sequences": int(sequences.sum()),
+            **more,
+            "unknown_share": self.unknown / self.tokens,
+            "tokens_per_word": self.tokens / words,
+            "words_per_line": mean_and_median(values, counts),
+            "tokens_per_sequence": {**mean_and_median(lengths, sequences), "max": longest},
+            "length_histogram": {"edges": edges, "counts": histogram.tolist()},
+        }
 
 
-def describe_lengths(histogram: np.ndarray) -> dict:
-    """What the statistics say of lengths, from `histogram[n]`, the number of sequences of n
-    tokens."""
-    lengths, top = np.arange(len(histogram)), int(np.flatnonzero(histogram)[-1])
-    edges = list(range(0, top + 1, max(1, -(-top // 32)))) + [top + 1]
-    return {
-        "tokens_per_sequence": {**centre(lengths, histogram), "max": top},
-        "length_histogram": {
-            "edges": edges,
-            "counts": np.histogram(lengths, edges, weights=histogram)[0].astype(int).tolist(),
-        },
-    }
+def count_values(counter: Counter, values: np.ndarray) -> None:
+    """Add to a Counter how often each value occurs."""
+    distinct, counts = np.unique(values, return_counts=True)
+    counter.update(dict(zip(distinct.tolist(), counts.tolist())))
 
 
-def centre(values: np.ndarray, counts: np.ndarray) -> dict:
-    """Mean and median of numbers that are given as rising `values` and how often each occurs; 0
-    where there are none."""
+def sorted_counts(counter: Counter) -> tuple[np.ndarray, np.ndarray]:
+    """The values of a Counter in ascending order, and how often each occurs; int64."""
+    values = np.array(sorted(counter), np.int64)
+    return values, np.array([counter[value] for value in values.tolist()], np.int64)
+
+
+def mean_and_median(values: np.ndarray, counts: np.ndarray) -> dict:
+    """Mean and median of numbers, given ascending `values` and how often each occurs; 0 if none."""
     reach, total = np.cumsum(counts), int(counts.sum())
     if not total:
         return {"mean": 0.0, "median": 0.0}
@@ -198,13 +84,107 @@ def centre(values: np.ndarray, counts: np.ndarray) -> dict:
     return {"mean": float(values @ counts / total), "median": float(middle.mean())}
 
 
-class Corpus:
-    """A prepared corpus, or one of its sections, read from disk as needed: rows come from
-    memory-mapped Arrow files.
+# ---------------------------------------------------------------------------------------- writing
 
-    `lengths`: the tokens of every sequence with special tokens, numpy int32. `rows(indices)`: two
-    lists, the ids (numpy int32) and where words start (numpy bool). Indices count from the first
-    sequence of the section.
+
+def features():
+    """The columns of a stored corpus."""
+    from datasets import Features, List, Value
+
+    return Features({"input_ids": List(Value("int32")), "word_start": List(Value("bool"))})
+
+
+def sequence_columns(lengths, ids, word_start) -> dict:
+    """Those columns as Arrow lists: sequences of these lengths, cut from flat arrays."""
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return {
+        "input_ids": pa.ListArray.from_arrays(offsets, pa.array(ids, pa.int32())),
+        "word_start": pa.ListArray.from_arrays(offsets, pa.array(word_start, pa.bool_())),
+    }
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """A folder for temporary files in `folder`, from which an earlier corpus is removed. The
+    library's progress bars are off."""
+    from datasets import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    scratch = folder / "scratch"
+    for name in ("scratch", "data", "held_out"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    bars = not are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if bars:
+            enable_progress_bars()
+
+
+def write_statistics(folder: Path, statistics: dict, began: float, say: Callable[[str], None]):
+    """Add the time since `began` to the statistics, write them to `folder`, and return them."""
+    seconds = round(time.perf_counter() - began, 3)
+    rate = round(statistics["tokens"] / seconds)
+    statistics = {**statistics, "seconds": seconds, "tokens_per_second": rate}
+    text = json.dumps(statistics, indent=2) + "\n"
+    (folder / "statistics.json").write_text(text, encoding="utf-8")
+    numbers = ", ".join(f"{statistics[name]:,} {name}" for name in ("lines", "sequences", "tokens"))
+    say(f"prepared  {numbers}  in {clock(seconds)}")
+    return statistics
+
+
+@contextmanager
+def arrow_writer(path: Path, schema) -> Iterator:
+    """A writer of record batches to an Arrow file."""
+    import pyarrow as pa
+
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, schema) as writer:
+        yield writer
+
+
+# ---------------------------------------------------------------------------------------- reading
+
+
+def arrow_batches(path: Path) -> Iterator:
+    """The record batches of an Arrow file, memory-mapped, so none stays in memory."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as reader:
+        yield from reader
+
+
+def merge_batches(batches: Iterable, least: int, size: Callable) -> Iterator:
+    """Record batches merged into tables of one chunk, whose sizes add up to at least `least` (the
+    last one may be smaller)."""
+    import pyarrow as pa
+
+    waiting, total = [], 0
+    for batch in batches:
+        waiting.append(batch)
+        total += size(batch)
+        if total >= least:
+            yield pa.Table.from_batches(waiting).combine_chunks()
+            waiting, total = [], 0
+    if total:
+        yield pa.Table.from_batches(waiting).combine_chunks()
+
+
+def record_batches(folder: str | Path, part: str = "data") -> Iterator:
+    """The rows of a prepared folder as Arrow record batches, in order."""
+    path = places.ROOT / folder / part
+    state = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    for file in state["_data_files"]:
+        yield from arrow_batches(path / file["filename"])
+
+
+class Corpus:
+    """A prepared corpus, or a section of it, read from memory-mapped files as needed.
+
+    `lengths`: tokens of every sequence, special tokens included, int32 [sequences].
     """
 
     def __init__(self, folder: Path, part: str, section: range | None = None):
@@ -219,19 +199,19 @@ class Corpus:
         self.starts = [
             (chunk.offsets.to_numpy(), chunk.values) for chunk in table.column("word_start").chunks
         ]
-        self.lengths = np.concatenate([np.diff(offsets) for offsets, _ in self.ids]).astype(
-            np.int32
-        )
+        lengths = np.concatenate([np.diff(offsets) for offsets, _ in self.ids]).astype(np.int32)
+        # The index of each chunk's first sequence, and of the section's.
         self.first = np.cumsum([0] + [len(offsets) - 1 for offsets, _ in self.ids])
-        self.begin = section.start if section else 0
-        if section is not None:
-            self.lengths = self.lengths[section.start : section.stop]
+        section = range(len(lengths)) if section is None else section
+        self.begin = section.start
+        self.lengths = lengths[section.start : section.stop]
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def rows(self, indices) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Copies of the sequences at `indices`, in that order."""
+        """Copies of the sequences at `indices` (of the section), in that order: ids (int32) and
+        where words start (bool)."""
         indices = np.asarray(indices, dtype=np.int64) + self.begin
         chunks = np.searchsorted(self.first, indices, side="right") - 1
         ids, starts = [], []
@@ -239,11 +219,8 @@ class Corpus:
             offsets, values = self.ids[chunk]
             ids.append(values[offsets[row] : offsets[row + 1]].copy())
             offsets, bits = self.starts[chunk]
-            starts.append(
-                bits.slice(offsets[row], offsets[row + 1] - offsets[row]).to_numpy(
-                    zero_copy_only=False
-                )
-            )
+            bits = bits.slice(offsets[row], offsets[row + 1] - offsets[row])
+            starts.append(bits.to_numpy(zero_copy_only=False))
         return ids, starts
 
     def tokenizer(self):
@@ -251,38 +228,14 @@ class Corpus:
         return tokenizer.load_tokenizer(str(self.folder / "tokenizer"))
 
 
-def features():
-    """The columns of a stored corpus."""
-    from datasets import Features, List, Value
-
-    return Features({"input_ids": List(Value("int32")), "word_start": List(Value("bool"))})
-
-
-def record_batches(folder: str | Path, part: str = "data") -> Iterator:
-    """The rows of a prepared folder as Arrow record batches, in order, from memory-mapped files:
-    nothing is kept."""
-    import pyarrow as pa
-
-    place = places.ROOT / folder / part
-    for file in json.loads((place / "state.json").read_text(encoding="utf-8"))["_data_files"]:
-        with (
-            pa.memory_map(str(place / file["filename"])) as mapped,
-            pa.ipc.open_stream(mapped) as reader,
-        ):
-            yield from reader
-
-
 def open_corpus(folder: str | Path, part: str = "data", section: int = 0) -> Corpus:
-    """Open `data` or `held_out` of a prepared folder, or of `data` one of the sections it was cut
-    into, counted from 1.
-
-    Raises InputError if it is not there, or not whole.
-    """
+    """Open `data` or `held_out` of a prepared folder; with `section`, only that section of `data`,
+    counted from 1. Raises InputError if it is missing or incomplete."""
     folder = places.ROOT / folder
     if not (folder / part / "state.json").is_file():
         raise InputError(f"{folder / part}: no prepared corpus; run notebook 1_data_prep first")
     try:
-        return Corpus(folder, part, section_of(folder, section) if section else None)
+        return Corpus(folder, part, _section_range(folder, section) if section else None)
     except (OSError, ValueError, KeyError) as error:
         if isinstance(error, InputError):
             raise
@@ -292,15 +245,12 @@ def open_corpus(folder: str | Path, part: str = "data", section: int = 0) -> Cor
         ) from error
 
 
-def section_of(folder: Path, section: int) -> range:
-    """Which of the stored sequences are in a section, from 1: `sections` of statistics.json says
-    how many each has."""
+def _section_range(folder: Path, section: int) -> range:
+    """The sequences of a section, counted from 1; statistics.json has the sizes of sections."""
     sizes = json.loads((folder / "statistics.json").read_text(encoding="utf-8")).get("sections", [])
     if not 1 <= section <= len(sizes):
         allowed = f"0 (all of it) … {len(sizes)}" if sizes else "0, all of it"
-        raise InputError(
-            f"section = {section}: the corpus {folder} has {len(sizes)} sections; allowed is "
-            f"{allowed}"
-        )
+        problem = f"the corpus {folder} has {len(sizes)} sections; allowed is {allowed}"
+        raise InputError(f"section = {section}: {problem}")
     first = sum(sizes[: section - 1])
     return range(first, first + sizes[section - 1])

@@ -1,5 +1,4 @@
-"""Reading text files, packed or not: their lines, their records, and the one line that says what is
-wrong with one."""
+"""Reading text files, plain or compressed, line by line, with one-line errors."""
 
 import bz2
 import glob
@@ -10,76 +9,63 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Callable, Iterator
 
+from lib.common import places
 from lib.common.errors import InputError
-from lib.common.places import glob_paths, open_binary, store_errors, to_path
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
-def find_files(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
-    """The files that a path names, sorted: a file, a folder (all its text files, also in
-    subfolders) or a glob pattern.
+def find_files(path: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
+    """The text files of a file, a folder (searched recursively) or a glob pattern, sorted.
 
-    Args: given, a relative path starts at the checkout, an address such as s3://bucket/text at its
-    store; is_text, says of a
-        file's name whether it is one; allowed, the names that are, in words. Raises: InputError if
-        there is none.
+    Args:
+        path: relative to the checkout, or an address such as s3://bucket/text.
+        is_text: whether a file name is that of a text file; `allowed` describes those names.
+    Raises: InputError if there is no such file.
     """
-    with store_errors(given, "sources.path"):
-        return sorted(_found(given, is_text, allowed), key=lambda file: file.parts)
-
-
-def _found(given: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
-    path = to_path(given)
-    if path.is_file():
-        if not is_text(path.name):
-            raise InputError(f"sources.path: {given} is no text file; allowed: {allowed}")
-        return [path]
-    if path.is_dir():
-        found = [file for file in path.rglob("*") if file.is_file() and is_text(file.name)]
-        if not found:
-            raise InputError(
-                f"sources.path: the folder {given} has no text file; allowed: {allowed}"
-            )
-    elif glob.has_magic(str(path)):
-        found = [file for file in glob_paths(given) if is_text(file.name)]
-        if not found:
-            raise InputError(f"sources.path: no text file matches {given}; allowed: {allowed}")
-    else:
-        raise InputError(
-            f"sources.path: {given} does not exist; allowed: a file, a folder or a glob pattern"
-        )
-    return found
+    with places.store_errors(path, "sources.path"):
+        target = places.to_path(path)
+        if target.is_file():
+            files, problem = [target], f"{path} is no text file"
+        elif target.is_dir():
+            files = [file for file in target.rglob("*") if file.is_file()]
+            problem = f"the folder {path} has no text file"
+        elif glob.has_magic(str(target)):
+            files, problem = places.glob_paths(path), f"no text file matches {path}"
+        else:
+            files, problem = [], f"{path} does not exist"
+            allowed = "a file, a folder or a glob pattern"
+        files = [file for file in files if is_text(file.name)]
+        if not files:
+            raise InputError(f"sources.path: {problem}; allowed: {allowed}")
+        return sorted(files, key=lambda file: file.parts)
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """The lines of a UTF-8 file without their line ends; `.gz`, `.xz` and `.bz2` are unpacked on
-    the way."""
+    """The lines of a UTF-8 file without line ends; .gz, .xz and .bz2 files are decompressed."""
     number = 0
     try:
-        with open_binary(path) as packed, OPENERS.get(path.suffix, nullcontext)(packed) as file:
-            for number, raw in enumerate(file, 1):
-                yield raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        with places.open_binary(path) as raw, OPENERS.get(path.suffix, nullcontext)(raw) as file:
+            for number, line in enumerate(file, 1):
+                yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise InputError(f"{path}, line {number}: not UTF-8; allowed: UTF-8 text") from None
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, OSError) as error:
-        raise InputError(
-            f"{path}, after line {number}: cannot be read ({error or 'cut short'})"
-        ) from None
+        reason = error or "cut short"
+        raise InputError(f"{path}, after line {number}: cannot be read ({reason})") from None
 
 
 def json_record(line: str, column: str, where: str) -> dict:
-    """One JSON Lines record, whose `column` holds text."""
+    """A JSON object whose `column` holds text; `where` starts the message of the InputError."""
     try:
-        found = json.loads(line)
-        found[column].encode()
+        record = json.loads(line)
+        record[column].encode()
     except json.JSONDecodeError as error:
         raise InputError(f"{where}: not JSON ({error.msg}); allowed: one object per line") from None
     except UnicodeEncodeError:
-        raise InputError(
-            f"{where}: half a surrogate pair in {column!r}; allowed: Unicode text"
-        ) from None
+        problem = f"half a surrogate pair in {column!r}; allowed: Unicode text"
+        raise InputError(f"{where}: {problem}") from None
     except (KeyError, TypeError, AttributeError):
-        has = ", ".join(found) if isinstance(found, dict) else type(found).__name__
-        raise InputError(f"{where}: no text in column {column!r}; it has: {has}") from None
-    return found
+        columns = ", ".join(record) if isinstance(record, dict) else type(record).__name__
+        raise InputError(f"{where}: no text in column {column!r}; it has: {columns}") from None
+    return record

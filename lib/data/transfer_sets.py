@@ -2,13 +2,14 @@
 from its statistics.
 
 001 (van de Graaf): 10 %, 1 % and 0.1 % of the corpus, sampled without replacement; `randomised`,
-each sequence's tokens shuffled; `generated`, new sequences from two statistics of the sample. The
-slides do not name the statistics: that they are the histogram of sequence lengths and the unigram
-frequencies is our assumption. `bigram`, from the frequencies of token pairs, is our addition.
+the tokens of each sequence shuffled; `generated`, new sequences from two statistics of the sample.
+The slides do not name them: the histogram of sequence lengths and the unigram frequencies are our
+assumption. `bigram`, from the frequencies of token pairs, is our addition.
 
-Sequences come in blocks (ids, lengths): the tokens of some sequences in one array, int32 [tokens],
-special tokens at the two ends of each, and how many each has, int64 [sequences]. Memory depends on
-the vocabulary (for `bigram` on the number of different pairs), not on the number of sequences.
+Sequences come in blocks (ids, lengths): the tokens of several sequences in one array, int32
+[tokens], special tokens at both ends of each, and the length of each, int64 [sequences]. Memory
+depends on the vocabulary (for `bigram` on the number of distinct pairs), not on the number of
+sequences.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,17 +17,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-INDICES = 1 << 18  # looked at at a time
+INDICES = 1 << 18  # whose keys are in memory at a time
 ROWS = 4096  # sequences of a block
-PACK = 500_000_000
-PAIRS = 1 << 21  # gathered before they are counted
+PACK = 500_000_000  # cards; NumPy draws from fewer than 10^9
+PAIRS = 1 << 21  # collected before they are counted
 
 Block = tuple[np.ndarray, np.ndarray]
 
-# ----------------------------------------------------------------------------------------- sampling
+# ---------------------------------------------------------------------------------------- sampling
 
 
-def scrambled(state: np.ndarray) -> np.ndarray:
+def scramble(state: np.ndarray) -> np.ndarray:
     """The output function of SplitMix64 (Steele, Lea, Flood 2014), one-to-one on 64-bit numbers:
     uint64 [n] to uint64 [n]."""
     z = state ^ (state >> np.uint64(30))
@@ -37,90 +38,89 @@ def scrambled(state: np.ndarray) -> np.ndarray:
     return z
 
 
-def keys(state: np.uint64, start: int, stop: int) -> np.ndarray:
-    """A pseudo-random key of 64 bits for each index from `start` to before `stop`; no two indices
-    have the same."""
+def sampling_keys(state: np.uint64, start: int, stop: int) -> np.ndarray:
+    """A pseudo-random key of 64 bits for each index in [start, stop); all are different."""
     steps = np.arange(start + 1, stop + 1, dtype=np.uint64)
     steps *= np.uint64(0x9E3779B97F4A7C15)
     steps += state
-    return scrambled(steps)
+    return scramble(steps)
 
 
-def chosen(
+def sample_mask(
     total: int, size: int, seed: int, nested: bool = True
 ) -> Callable[[int, int], np.ndarray]:
-    """Which of `total` sequences are in a sample of exactly `size`, without replacement, every
-    subset equally likely.
+    """A sample of exactly `size` of `total` sequences, without replacement, all subsets equally
+    likely.
 
-    The sample is those with the `size` smallest keys, so with one seed a smaller sample lies within
-    a larger one; unless `nested` is False: then samples of different sizes are independent.
-    Returns: a function of (start, stop) that gives bool [stop - start].
+    It consists of the sequences with the `size` smallest keys, so that with one seed a smaller
+    sample lies within a larger one; not `nested`, samples of different sizes are independent.
+    Returns: a function of (start, stop) that gives the mask of these indices, bool [stop - start].
     """
-    state = scrambled(np.array([seed], np.uint64))
-    state = (state if nested else scrambled(state ^ np.uint64(size)))[0]
+    state = scramble(np.array([seed], np.uint64))
+    state = (state if nested else scramble(state ^ np.uint64(size)))[0]
     if size in (0, total):
         return lambda start, stop: np.full(stop - start, size > 0)
-    last = key_of_rank(total, size - 1, state)
-    return lambda start, stop: keys(state, start, stop) <= last
+    last = _key_of_rank(total, size - 1, state)
+    return lambda start, stop: sampling_keys(state, start, stop) <= last
 
 
-def key_of_rank(total: int, rank: int, state: np.uint64) -> np.uint64:
-    """The key that `rank` others are smaller than: a radix selection, keys computed anew in each of
-    its three passes."""
+def _key_of_rank(total: int, rank: int, state: np.uint64) -> np.uint64:
+    """The key that `rank` others are smaller than, by a radix selection that computes all keys anew
+    in each of its three passes."""
     prefix = 0
-    for known in (0, 16):
+    for bits in (0, 16):
         counts = np.zeros(1 << 16, np.int64)
-        for found in keys_with(prefix, known, total, state):
-            counts += np.bincount(
-                (found >> np.uint64(48 - known)) & np.uint64(0xFFFF), minlength=1 << 16
-            )
+        for keys in _keys_with_prefix(prefix, bits, total, state):
+            digits = (keys >> np.uint64(48 - bits)) & np.uint64(0xFFFF)
+            counts += np.bincount(digits, minlength=1 << 16)
         reach = np.cumsum(counts)
         digit = int(np.searchsorted(reach, rank, side="right"))
         rank -= int(reach[digit - 1]) if digit else 0
         prefix = prefix << 16 | digit
-    few = np.concatenate(list(keys_with(prefix, 32, total, state)))  # about one in 2^32
+    few = np.concatenate(list(_keys_with_prefix(prefix, 32, total, state)))  # about 1 in 2^32
     return np.sort(few)[rank]
 
 
-def keys_with(prefix: int, bits: int, total: int, state: np.uint64) -> Iterator[np.ndarray]:
-    """The keys of all indices whose first `bits` bits are `prefix`, in blocks."""
+def _keys_with_prefix(prefix: int, bits: int, total: int, state: np.uint64) -> Iterator[np.ndarray]:
     for start in range(0, total, INDICES):
-        found = keys(state, start, min(start + INDICES, total))
-        yield found[found >> np.uint64(64 - bits) == prefix] if bits else found
+        keys = sampling_keys(state, start, min(start + INDICES, total))
+        yield keys[keys >> np.uint64(64 - bits) == prefix] if bits else keys
 
 
-def sampled(total: int, size: int, seed: int, nested: bool = True) -> Iterator[np.ndarray]:
-    """The indices of a sample, rising, in blocks; see chosen."""
-    taken = chosen(total, size, seed, nested)
-    for start in range(0, total, INDICES):
-        yield start + np.flatnonzero(taken(start, min(start + INDICES, total)))
+# ----------------------------------------------------------------------------- shuffled sequences
 
 
-# ------------------------------------------------------------------------------------- compositions
-
-
-def edges(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The places of the first and of the last token of every sequence of a block."""
+def first_and_last(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The positions of the first and of the last token of each sequence of a block."""
     after = np.cumsum(lengths)
     return after - lengths, after - 1
 
 
-def randomised(ids: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The tokens of a block, shuffled within each sequence; the special tokens at its two ends
-    stay. [tokens]"""
+def inner_mask(lengths: np.ndarray) -> np.ndarray:
+    """True at all tokens of a block except the two at the ends of each sequence, bool [tokens]."""
+    inner = np.ones(int(lengths.sum()), bool)
+    for ends in first_and_last(lengths):
+        inner[ends] = False
+    return inner
+
+
+def randomise(ids: np.ndarray, lengths: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The tokens of a block, shuffled within each sequence except for its two ends. [tokens]"""
     row = np.repeat(np.arange(len(lengths), dtype=np.float64), lengths)
-    place = row + rng.random(len(ids))
-    first, last = edges(lengths)
-    place[first], place[last] = row[first], row[last] + 1
-    return ids[
-        np.argsort(place, kind="stable")
-    ]  # stable: the last of a row comes before the first of the next
+    order = row + rng.random(len(ids))
+    first, last = first_and_last(lengths)
+    order[first], order[last] = row[first], row[last] + 1
+    # Stable: the last token of a row comes before the first of the next.
+    return ids[np.argsort(order, kind="stable")]
+
+
+# ---------------------------------------------------------------------------- generated sequences
 
 
 @dataclass
 class Statistics:
-    """What `generated` knows of a sample: `lengths[n]` sequences of n inner tokens, `unigrams[v]`
-    occurrences of token v among them, and the special tokens at the two ends."""
+    """Statistics of a sample: `lengths[n]` sequences of n inner tokens, `unigrams[v]` of these are
+    token v, and the special tokens at both ends."""
 
     lengths: np.ndarray
     unigrams: np.ndarray
@@ -128,33 +128,21 @@ class Statistics:
     last: int
 
 
-def added(histogram: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """The histogram with some more values, longer if need be."""
-    found = np.bincount(values, minlength=len(histogram))
-    found[: len(histogram)] += histogram
-    return found
-
-
-def statistics(blocks: Iterable[Block], vocabulary: int) -> Statistics:
-    """Lengths and unigram counts of sequences, special tokens at the two ends aside."""
+def measure(blocks: Iterable[Block], vocabulary: int) -> Statistics:
+    """The statistics of sequences."""
     lengths, unigrams, ends = np.zeros(1, np.int64), np.zeros(vocabulary, np.int64), (0, 0)
     for ids, sizes in blocks:
-        first, last = edges(sizes)
         ends = int(ids[0]), int(ids[-1])
-        lengths = added(lengths, sizes - 2)
-        unigrams += np.bincount(ids, minlength=vocabulary)
-        unigrams -= np.bincount(ids[first], minlength=vocabulary) + np.bincount(
-            ids[last], minlength=vocabulary
-        )
+        grown = np.bincount(sizes - 2, minlength=len(lengths))
+        grown[: len(lengths)] += lengths
+        lengths = grown
+        unigrams += np.bincount(ids[inner_mask(sizes)], minlength=vocabulary)
     return Statistics(lengths, unigrams, *ends)
 
 
 def dealer(counts: np.ndarray, rng: np.random.Generator) -> Callable[[int], np.ndarray]:
-    """A function of n that deals the next n cards of a shuffled pack in which value v stands
-    counts[v] times.
-
-    Large packs are dealt one share after the other: NumPy draws from fewer than 10^9 cards.
-    """
+    """A function of n that deals the next n cards of a shuffled pack, which has counts[v] cards of
+    value v. Packs larger than PACK are dealt in equal shares."""
     shares, done, left = -(-int(counts.sum()) // PACK), 0, np.zeros_like(counts)
 
     def deal(number: int) -> np.ndarray:
@@ -163,136 +151,123 @@ def dealer(counts: np.ndarray, rng: np.random.Generator) -> Callable[[int], np.n
         while number:
             if not left.any():
                 left, done = counts * (done + 1) // shares - counts * done // shares, done + 1
-            here = rng.multivariate_hypergeometric(
-                left, min(number, int(left.sum())), method="marginals"
-            )
-            left -= here
-            number -= int(here.sum())
-            dealt.append(rng.permutation(np.repeat(np.arange(len(here)), here)))
+            size = min(number, int(left.sum()))
+            drawn = rng.multivariate_hypergeometric(left, size, method="marginals")
+            left -= drawn
+            number -= size
+            dealt.append(rng.permutation(np.repeat(np.arange(len(drawn)), drawn)))
         return np.concatenate(dealt)
 
     return deal
 
 
-def shuffled_lengths(histogram: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """The lengths of the histogram in random order, in blocks: exactly as many of each, so as many
-    tokens in all."""
+def _shuffled_lengths(histogram: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """The lengths of a histogram in random order, in blocks, each exactly as often as it says."""
     deal, left = dealer(histogram, rng), int(histogram.sum())
     while left:
         yield deal(min(ROWS, left))
         left -= min(ROWS, left)
 
 
-def framed(inner: np.ndarray, lengths: np.ndarray, found: Statistics) -> Block:
-    """A block of sequences of `lengths` inner tokens each, with the special tokens put at their
-    ends."""
-    whole = lengths + 2
-    first, last = edges(whole)
-    ids, between = np.empty(int(whole.sum()), np.int32), np.ones(int(whole.sum()), bool)
-    between[first] = between[last] = False
-    ids[first], ids[last], ids[between] = found.first, found.last, inner
-    return ids, whole
+def _add_ends(inner: np.ndarray, lengths: np.ndarray, statistics: Statistics) -> Block:
+    """A block of sequences of `lengths` inner tokens each, with special tokens at their ends."""
+    lengths = lengths + 2
+    ids = np.empty(int(lengths.sum()), np.int32)
+    first, last = first_and_last(lengths)
+    ids[first], ids[last], ids[inner_mask(lengths)] = statistics.first, statistics.last, inner
+    return ids, lengths
 
 
-def generated(found: Statistics, rng: np.random.Generator) -> Iterator[Block]:
-    """New sequences: their lengths are dealt from the sample's histogram, their tokens from its
-    unigram counts.
+def generate(statistics: Statistics, rng: np.random.Generator) -> Iterator[Block]:
+    """New sequences with the lengths and unigram counts of the sample.
 
-    Dealt, not drawn with replacement: of a vocabulary as large and as skewed as a language's, a
-    million independent draws miss the sample's frequencies by a total variation of 4 %; like this
-    both statistics come out exactly.
+    Dealt, not drawn with replacement: with the vocabulary of a language, a million independent
+    draws differ from the sample's frequencies by a total variation of 4 %; dealt, both statistics
+    are exact.
     """
-    deal = dealer(found.unigrams, rng)
-    for lengths in shuffled_lengths(found.lengths, rng):
-        yield framed(deal(int(lengths.sum())), lengths, found)
+    deal = dealer(statistics.unigrams, rng)
+    for lengths in _shuffled_lengths(statistics.lengths, rng):
+        yield _add_ends(deal(int(lengths.sum())), lengths, statistics)
 
 
 @dataclass
 class Bigrams:
     """Counts of token pairs as sorted rows: the followers of token v are `next[start[v]:start[v +
-    1]]`."""
+    1]]`. `cumulative` counts over all pairs; `first`: cumulative counts of first tokens."""
 
     start: np.ndarray
     next: np.ndarray
-    rising: np.ndarray  # cumulative counts over all pairs
-    first: np.ndarray  # cumulative counts of first tokens
+    cumulative: np.ndarray
+    first: np.ndarray
 
 
-def bigrams(blocks: Iterable[Block], vocabulary: int) -> Bigrams:
-    """Pairs of neighbouring inner tokens, and the first inner tokens."""
-    pairs, counts, first = (
-        np.empty(0, np.int64),
-        np.empty(0, np.int64),
-        np.zeros(vocabulary, np.int64),
-    )
+def measure_bigrams(blocks: Iterable[Block], vocabulary: int) -> Bigrams:
+    """The pairs of neighbouring inner tokens, and the first inner tokens."""
+    pairs, counts = np.empty(0, np.int64), np.empty(0, np.int64)
+    first = np.zeros(vocabulary, np.int64)
     waiting: list[np.ndarray] = []
     for ids, lengths in blocks:
-        begin, last = edges(lengths)
-        inner = np.ones(len(ids), bool)
-        inner[begin] = inner[last] = False
+        inner = inner_mask(lengths)
         both = inner[:-1] & inner[1:]
         waiting.append(ids[:-1][both].astype(np.int64) * vocabulary + ids[1:][both])
+        begin, _ = first_and_last(lengths)
         first += np.bincount(ids[begin[lengths > 2] + 1], minlength=vocabulary)
         if sum(map(len, waiting)) >= PAIRS:
-            pairs, counts = counted(pairs, counts, np.concatenate(waiting))
+            pairs, counts = _count_more(pairs, counts, np.concatenate(waiting))
             waiting = []
-    pairs, counts = counted(pairs, counts, np.concatenate([pairs[:0], *waiting]))
+    pairs, counts = _count_more(pairs, counts, np.concatenate([pairs[:0], *waiting]))
     start = np.searchsorted(pairs // vocabulary, np.arange(vocabulary + 1))
-    return Bigrams(
-        start, (pairs % vocabulary).astype(np.int32), np.cumsum(counts), np.cumsum(first)
-    )
+    following = (pairs % vocabulary).astype(np.int32)
+    return Bigrams(start, following, np.cumsum(counts), np.cumsum(first))
 
 
-def counted(
+def _count_more(
     pairs: np.ndarray, counts: np.ndarray, more: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted `pairs` and their `counts` when some `more` are counted."""
-    new, often = np.unique(more, return_counts=True)
-    place = np.searchsorted(pairs, new)
-    known = place < len(pairs)
-    known[known] = pairs[place[known]] == new[known]
-    counts[place[known]] += often[known]
-    return np.insert(pairs, place[~known], new[~known]), np.insert(
-        counts, place[~known], often[~known]
-    )
+    """Sorted `pairs` and their `counts` after counting `more` pairs."""
+    new, times = np.unique(more, return_counts=True)
+    index = np.searchsorted(pairs, new)
+    known = index < len(pairs)
+    known[known] = pairs[index[known]] == new[known]
+    counts[index[known]] += times[known]
+    index, new, times = index[~known], new[~known], times[~known]
+    return np.insert(pairs, index, new), np.insert(counts, index, times)
 
 
-def generated_by_bigrams(
-    found: Statistics, pairs: Bigrams, rng: np.random.Generator
+def generate_by_bigrams(
+    statistics: Statistics, bigrams: Bigrams, rng: np.random.Generator
 ) -> Iterator[Block]:
-    """New sequences whose every token follows the one before as often as in the sample; a token
-    that nothing ever followed is followed by a first token."""
-    before = np.concatenate([[0], pairs.rising])
-    low, high = before[pairs.start[:-1]], before[pairs.start[1:]]
-    for lengths in shuffled_lengths(found.lengths, rng):
+    """New sequences in which tokens follow each other as often as in the sample; a token that
+    nothing followed there is followed by a first token."""
+    before = np.concatenate([[0], bigrams.cumulative])
+    low, high = before[bigrams.start[:-1]], before[bigrams.start[1:]]
+    for lengths in _shuffled_lengths(statistics.lengths, rng):
         width = int(lengths.max())
-        out = np.zeros((len(lengths), width), np.int32)
-        for place in range(width):
-            rows = np.flatnonzero(lengths > place)
-            if place:
-                last = out[rows, place - 1]
-                follow = low[last] < high[last]
-                rows, last, alone = rows[follow], last[follow], rows[~follow]
+        ids = np.zeros((len(lengths), width), np.int32)
+        for position in range(width):
+            rows = np.flatnonzero(lengths > position)
+            if position:
+                last = ids[rows, position - 1]
+                has_next = low[last] < high[last]
+                follow, last, rows = rows[has_next], last[has_next], rows[~has_next]
                 drawn = rng.integers(low[last], high[last])
-                out[rows, place] = pairs.next[np.searchsorted(pairs.rising, drawn, side="right")]
-                rows = alone
-            drawn = rng.integers(pairs.first[-1], size=len(rows))
-            out[rows, place] = np.searchsorted(pairs.first, drawn, side="right")
-        yield framed(out[np.arange(width) < lengths[:, None]], lengths, found)
+                pair = np.searchsorted(bigrams.cumulative, drawn, side="right")
+                ids[follow, position] = bigrams.next[pair]
+            drawn = rng.integers(bigrams.first[-1], size=len(rows))
+            ids[rows, position] = np.searchsorted(bigrams.first, drawn, side="right")
+        yield _add_ends(ids[np.arange(width) < lengths[:, None]], lengths, statistics)
 
 
 def word_starts(
     ids: np.ndarray, lengths: np.ndarray, continues: np.ndarray, ends: np.ndarray | None
 ) -> np.ndarray:
-    """Where words start in a block that no text stands behind: bool [tokens], False at the special
-    tokens.
+    """Where words start in a block that has no text: bool [tokens], False at the special tokens.
 
-    WordPiece: a token without `##` (`continues[v]` is False) starts a word. HerBERT's BPE: a token
-    after one that ends a word (`ends[v]`, it carries `</w>`). The first token of a sequence always
-    does.
+    WordPiece: a token without `##` (`continues[v]` is False) starts a word. HerBERT's BPE: so does
+    a token after one with `</w>` (`ends[v]`). The first token of a sequence always does.
     """
     starts = ~continues[ids] if ends is None else np.concatenate([[True], ends[ids[:-1]]])
-    first, last = edges(lengths)
+    first, last = first_and_last(lengths)
     starts[first[lengths > 2] + 1] = True
     starts[first] = starts[last] = False
     return starts

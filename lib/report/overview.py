@@ -9,7 +9,6 @@ import pandas as pd
 from lib.common import places
 from lib.common.machine import machine, versions
 from lib.common.progress import clock
-from lib.data.prepare import tokens_per_parameter
 from lib.plan.files import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import DATA

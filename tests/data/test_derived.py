@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lib.common.errors import InputError
-from lib.data import derived, prepare
+from lib.data import derived, prepare, transfer_sets
 from lib.data.parameters import DataPrep
 from lib.data.prepared import open_corpus, record_batches
 from lib.data.sources import FileSource
@@ -178,10 +178,10 @@ def test_natural_is_a_part_of_the_parent_in_its_order(parents, tmp_path, kind):
 def test_made_up_word_starts_agree_with_the_text_s(parents, tmp_path, kind):
     """Where words start by the tokens alone is where they start in real text."""
     corpus = open_corpus(parents[kind][0])
-    spelled = derived.spelling(corpus.tokenizer())
+    spelled = derived.token_spelling(corpus.tokenizer())
     ids, starts = corpus.rows(range(len(corpus)))
     lengths = np.array([len(row) for row in ids])
-    found = derived.word_starts(np.concatenate(ids), lengths, spelled.continues, spelled.ends)
+    found = transfer_sets.word_starts(np.concatenate(ids), lengths, spelled.continues, spelled.ends)
     assert np.array_equal(found, np.concatenate(starts))
 
 
@@ -281,6 +281,6 @@ def test_a_tokenizer_that_marks_no_words():
         to_str=lambda: json.dumps({"model": {"type": "BPE", "end_of_word_suffix": None}})
     )
     with pytest.raises(InputError, match=r"BPE\) marks no words"):
-        derived.spelling(
+        derived.token_spelling(
             SimpleNamespace(backend_tokenizer=backend, num_special_tokens_to_add=lambda: 2)
         )

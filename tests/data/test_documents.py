@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from lib.common import hub
 from lib.common.errors import InputError
 from lib.data import documents, sources
-from lib.data.documents import BookSource, WikiSource
+from lib.data.sources import BookSource, WikiSource
 
 ALBEDO = """Albedo
 
@@ -106,13 +106,13 @@ def message(source):
 
 
 def test_only_text_passages_are_kept():
-    assert list(documents.passages(ALBEDO.split("\n"), "Albedo")) == TEXTS["en"]
+    assert list(documents.article_passages(ALBEDO.split("\n"), "Albedo")) == TEXTS["en"]
 
 
 @pytest.mark.parametrize("language", HEADINGS)
 def test_every_script_has_its_own_stops(language):
     assert (
-        list(documents.passages(article(language).split("\n"), HEADINGS[language][0]))
+        list(documents.article_passages(article(language).split("\n"), HEADINGS[language][0]))
         == TEXTS[language]
     )
 
@@ -124,8 +124,8 @@ def test_the_title_goes_once_even_where_it_ends_like_a_sentence():
         "It is a play by Edward Albee, first staged in 1962.",
         "Who is?",
     ]
-    assert list(documents.passages(lines, lines[0])) == lines[2:]
-    assert list(documents.passages(lines, "Another title")) == [lines[0], *lines[2:]]
+    assert list(documents.article_passages(lines, lines[0])) == lines[2:]
+    assert list(documents.article_passages(lines, "Another title")) == [lines[0], *lines[2:]]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_title_goes_once_even_where_it_ends_like_a_sentence():
     ],
 )
 def test_what_reads_as_a_heading_an_item_or_a_row(line, kept):
-    assert list(documents.passages([line])) == [line] * kept
+    assert list(documents.article_passages([line])) == [line] * kept
 
 
 # -------------------------------------------------------------------------------------------- wikis
@@ -192,7 +192,7 @@ def test_json_folder(tmp_path):
 def test_titles_with_quotes_and_references(tmp_path):
     text = 'He said "x" & left\n\n' + TEXTS["en"][0]
     (tmp_path / "wiki_00").write_text(doc(1, 'He said "x" &amp; left', text), encoding="utf-8")
-    ((key, title, _),) = documents.wiki_documents(tmp_path / "wiki_00")
+    ((key, title, _),) = documents.wiki_articles(tmp_path / "wiki_00")
     assert (key, title) == ("1", 'He said "x" & left')
     assert read(WikiSource(path=str(tmp_path))) == TEXTS["en"][:1]
 
@@ -304,7 +304,8 @@ def test_long_lines_are_not_hard_wrapped(tmp_path):
 
 def test_lines_of_a_script_without_spaces_are_joined_without_one(tmp_path):
     (tmp_path / "a.txt").write_text(
-        "第一章 甄士隐\n\n此开卷第一回也。\n作者自云：曾历过\n一番梦幻之后。\n\n서울은 대한민국의\n수도이다.\n",
+        "第一章 甄士隐\n\n此开卷第一回也。\n作者自云：曾历过\n一番梦幻之后。\n\n"
+        "서울은 대한민국의\n수도이다.\n",
         "utf-8",
     )
     assert read(BookSource(path=str(tmp_path))) == [
@@ -327,7 +328,7 @@ def test_lines_of_a_script_without_spaces_are_joined_without_one(tmp_path):
     ],
 )
 def test_chapter_headings(text):
-    assert documents.book_heading(text)
+    assert documents.is_chapter_heading(text)
 
 
 @pytest.mark.parametrize(
@@ -345,7 +346,7 @@ def test_chapter_headings(text):
     ],
 )
 def test_what_only_looks_like_a_heading(text):
-    assert not documents.book_heading(text)
+    assert not documents.is_chapter_heading(text)
 
 
 # ---------------------------------------------------------------------------------------------- hub

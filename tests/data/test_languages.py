@@ -102,7 +102,9 @@ def test_wrong_sources_are_one_line(entry, message):
 
 def test_languages_are_grouped():
     def of(*codes):
-        names, group = languages.grouped([SimpleNamespace(language=code) for code in codes])
+        names, group = languages.group_by_language(
+            [SimpleNamespace(language=code) for code in codes]
+        )
         return names, group.tolist()
 
     assert of("en", "is", "en") == (["en", "is"], [0, 1, 0])
@@ -113,10 +115,10 @@ def test_languages_are_grouped():
 
 
 def test_the_exponent_of_mbert():
-    assert languages.exponent(1000, 100, 1) == pytest.approx(2 / 3)  # 1000^(2/3) = 100
-    assert round(languages.exponent(1000.0, 100, 1.0), 3) == 0.667
-    assert languages.exponent(7, 1, 3) == 0 and languages.exponent(3, 1, 7) == 0
-    assert languages.exponent(10, 100, 1) == pytest.approx(2)  # above 1 is allowed
+    assert languages.solve_exponent(1000, 100, 1) == pytest.approx(2 / 3)  # 1000^(2/3) = 100
+    assert round(languages.solve_exponent(1000.0, 100, 1.0), 3) == 0.667
+    assert languages.solve_exponent(7, 1, 3) == 0 and languages.solve_exponent(3, 1, 7) == 0
+    assert languages.solve_exponent(10, 100, 1) == pytest.approx(2)  # above 1 is allowed
 
 
 def test_the_solved_exponent_gives_the_factor():
@@ -125,7 +127,9 @@ def test_the_solved_exponent_gives_the_factor():
         sizes = rng.lognormal(10, 3, 20)
         one, other = np.argmax(sizes), np.argmin(sizes)
         factor = float(rng.uniform(1, 300))
-        found = languages.probabilities(sizes, languages.exponent(sizes[one], factor, sizes[other]))
+        found = languages.sampling_probabilities(
+            sizes, languages.solve_exponent(sizes[one], factor, sizes[other])
+        )
         assert found[one] / found[other] == pytest.approx(factor) and found.sum() == pytest.approx(
             1
         )
@@ -136,8 +140,11 @@ def test_probabilities_are_equation_1():
     p = [0.9, 0.09, 0.01]
     for power in (0, 0.3, 0.7, 1, 1.5):
         expected = [share**power / sum(other**power for other in p) for share in p]
-        assert languages.probabilities(sizes, power) == pytest.approx(expected)
-    assert languages.probabilities([10**9, 1], 500).tolist() == [1, 0]  # no overflow, no nan
+        assert languages.sampling_probabilities(sizes, power) == pytest.approx(expected)
+    assert languages.sampling_probabilities([10**9, 1], 500).tolist() == [
+        1,
+        0,
+    ]  # no overflow, no nan
 
 
 @pytest.mark.parametrize(
@@ -156,13 +163,13 @@ def test_probabilities_are_equation_1():
 )
 def test_an_exponent_that_is_not_to_be_had_is_one_line(one, factor, other, message):
     with pytest.raises(InputError) as caught:
-        languages.exponent(one, factor, other, ("en", "is"))
+        languages.solve_exponent(one, factor, other, ("en", "is"))
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_targets():
-    assert languages.target("en = 100 is", ["is", "en"]) == ("en", 100.0, "is")
-    assert languages.target(" zh-yue=2.5  toy-en ", ["zh-yue", "toy-en"]) == (
+    assert languages.parse_target("en = 100 is", ["is", "en"]) == ("en", 100.0, "is")
+    assert languages.parse_target(" zh-yue=2.5  toy-en ", ["zh-yue", "toy-en"]) == (
         "zh-yue",
         2.5,
         "toy-en",
@@ -240,34 +247,34 @@ def test_whole_lines_are_less_than_one_off_and_none_is_lost():
     for _ in range(200):
         weights = np.array([rng.random() ** 6 for _ in range(rng.randrange(1, 105))])
         shares, total = weights / weights.sum(), rng.randrange(0, 10**9)
-        lines = languages.apportioned(total, shares)
+        lines = languages.apportion(total, shares)
         assert (
             lines.sum() == total and lines.min() >= 0 and np.abs(lines - total * shares).max() < 1
         )
     # By hand: 10 · (0.45, 0.33, 0.22) = 4.5, 3.3, 2.2, whose largest remainder is the first's.
-    assert languages.apportioned(10, np.array([0.45, 0.33, 0.22])).tolist() == [5, 3, 2]
+    assert languages.apportion(10, np.array([0.45, 0.33, 0.22])).tolist() == [5, 3, 2]
 
 
 def test_quotas_come_from_bytes_and_are_lines():
     params = SimpleNamespace(
         sampling_exponent=0.5, sampling_target="", sampling_unit="lines", sampled_lines=0
     )
-    power, shares, lines = languages.quotas(
+    power, shares, lines = languages.lines_to_draw(
         params, ["en", "is"], np.array([60, 40]), np.array([8100, 900])
     )
     assert (
         power == 0.5 and shares == pytest.approx([0.75, 0.25]) and lines.tolist() == [75, 25]
     )  # √9 = 3
     with pytest.raises(InputError, match="no line of is is left to sample"):
-        languages.quotas(params, ["en", "is"], np.array([60, 0]), np.array([8100, 0]))
+        languages.lines_to_draw(params, ["en", "is"], np.array([60, 0]), np.array([8100, 0]))
     none = SimpleNamespace(sampling_exponent=None, sampling_target="", sampled_lines=0)
-    assert languages.quotas(none, ["en", "is"], np.array([60, 40]), np.array([8100, 900]))[
+    assert languages.lines_to_draw(none, ["en", "is"], np.array([60, 40]), np.array([8100, 900]))[
         2
     ].tolist() == [60, 40]
 
 
 def test_figures_by_hand():
-    whole = languages.figures(
+    whole = languages.language_table(
         ["en", "is"],
         bytes=np.array([300, 100]),
         lines=np.array([30, 10]),
@@ -298,7 +305,7 @@ def test_by_bytes_the_lines_make_up_for_their_length():
     params = SimpleNamespace(
         sampling_exponent=0.5, sampling_target="", sampling_unit="bytes", sampled_lines=900
     )
-    _, shares, lines = languages.quotas(
+    _, shares, lines = languages.lines_to_draw(
         params, ["en", "is"], np.array([60, 40]), np.array([8100, 900])
     )
     assert shares == pytest.approx([0.75, 0.25]) and lines.tolist() == [300, 600]

@@ -57,9 +57,9 @@ def settings(sources, **changes):
 def mix(sources, folder, held=(), **changes):
     """The Mix and the mixed text: [(line, section)]."""
     p = settings(sources, **changes)
-    gather(p, folder / "text.arrow", Counter(), [], **QUIET)
-    found = mixing.plan(p, folder / "text.arrow", np.array(sorted(held), np.int64), **QUIET)
-    mixed = mixing.mixed(found, folder, np.array(sorted(held), np.int64), p, **QUIET)
+    gather(p, folder / "text.arrow", **QUIET)
+    found = mixing.plan_mix(p, folder / "text.arrow", np.array(sorted(held), np.int64), **QUIET)
+    mixed = mixing.mix_lines(found, folder, np.array(sorted(held), np.int64), p, **QUIET)
     return found, list(zip(mixed["text"], mixed["section"]))
 
 
@@ -160,7 +160,7 @@ def test_every_order_is_as_likely(tmp_path, monkeypatch):
         halves = ((table, np.arange(start, start + 4)) for start in (0, 4))
         buckets = mixing.deal(halves, tmp_path / "bucket", 1, 2, rng)
         order = [
-            line for found in mixing.permuted(buckets, rng) for line in found["text"].to_pylist()
+            line for found in mixing.permute(buckets, rng) for line in found["text"].to_pylist()
         ]
         number = np.array([int(line.split()[1]) for line in order])
         assert sorted(number) == list(range(lines))
@@ -203,12 +203,12 @@ def test_memory_depends_on_the_bucket_and_not_on_the_text(tmp_path, monkeypatch)
         sampling_exponent=1,
         sampled_lines=60_000,
     )
-    gather(p, tmp_path / "text.arrow", Counter(), [], **QUIET)
+    gather(p, tmp_path / "text.arrow", **QUIET)
     none, before, most = np.empty(0, np.int64), pa.total_allocated_bytes(), 0
-    found = mixing.plan(p, tmp_path / "text.arrow", none, **QUIET)
+    found = mixing.plan_mix(p, tmp_path / "text.arrow", none, **QUIET)
     tracemalloc.start()
     rng = np.random.default_rng(0)
-    for table in mixing.permuted(
+    for table in mixing.permute(
         mixing.deal(
             mixing.draw(tmp_path / "text.arrow", found, none, 0), tmp_path / "b", 1, 4, rng
         ),
@@ -246,7 +246,7 @@ def test_sections_have_the_shares_of_the_languages(wiki, tmp_path):
     found, mixed = mix(wiki, tmp_path, sampling_exponent=0.5, sampled_lines=30_000, sections=2)
     for number in range(2):
         here = Counter(line.split()[0] for line, section in mixed if section == number)
-        for name, share, lines in zip(SIZES, found.shares, SIZES.values()):
+        for name, share, lines in zip(SIZES, found.probabilities, SIZES.values()):
             # Which lines are in a section is as if a coin were tossed for each.
             assert here[name] / sum(here.values()) == pytest.approx(share, rel=4 / np.sqrt(lines))
 

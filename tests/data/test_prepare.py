@@ -11,7 +11,7 @@ import pytest
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.data import prepare, prepared, tokenizer
+from lib.data import prepare, reading, tokenizer
 from lib.data.prepared import open_corpus
 from lib.data.sources import FileSource
 
@@ -175,12 +175,12 @@ def test_truncate_keeps_the_beginning(book, tmp_path):
 
 def test_cuts():
     word = [True] * 10
-    assert prepared.cuts(word, 10, 0) == [0, 10]
-    assert prepared.cuts(word, 4, 0) == [0, 4, 8, 10]
-    assert prepared.cuts(word, 4, 4) == [0, 4, 7, 10]  # the last two share
+    assert prepare.cut_points(word, 10, 0) == [0, 10]
+    assert prepare.cut_points(word, 4, 0) == [0, 4, 8, 10]
+    assert prepare.cut_points(word, 4, 4) == [0, 4, 7, 10]  # the last two share
     pieces = [True, False, True, False, False, True, False, True]
-    assert prepared.cuts(pieces, 4, 0) == [0, 2, 5, 8]
-    assert prepared.cuts([True] + [False] * 9, 4, 0) == [0, 4, 8, 10]  # one long word
+    assert prepare.cut_points(pieces, 4, 0) == [0, 2, 5, 8]
+    assert prepare.cut_points([True] + [False] * 9, 4, 0) == [0, 4, 8, 10]  # one long word
 
 
 def test_special_tokens_written_in_the_text_are_text(tmp_path):
@@ -249,7 +249,6 @@ def test_statistics_of_a_known_text(tmp_path):
     assert statistics["words_per_line"] == {"mean": 4.0, "median": 4.0}
     assert statistics["tokens_per_sequence"] == {"mean": 6.0, "median": 6.0, "max": 7}
     assert statistics["unknown_share"] == 0.0 and statistics["tokens_per_word"] == 1.0
-    assert prepare.tokens_per_parameter(statistics, 4) == 20.0
 
 
 def test_unknown_share(tmp_path):
@@ -348,8 +347,8 @@ def test_progress_is_said(book, tmp_path):
 
 def test_progress_tells_the_time_left(monkeypatch):
     clock, said = iter((0.0, 2.0, 10.0, 12.0, 40.0)), []
-    monkeypatch.setattr(prepare.time, "perf_counter", lambda: next(clock))
-    report = prepare.reporter("reading", said.append)
+    monkeypatch.setattr(reading.time, "perf_counter", lambda: next(clock))
+    report = reading.progress_reporter("reading", said.append)
     for lines, share in ((100, 0.1), (1000, 0.25), (1100, 0.3), (4000, 1.0)):
         report(lines, share)
     assert said == [

@@ -3,6 +3,7 @@
 import gzip
 import json
 import lzma
+import random
 import sys
 from collections import Counter
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lib.common import hub
 from lib.common.errors import InputError
-from lib.data import sources as corpus
+from lib.data import sources
 from lib.data.sources import FileSource, HubSource, Source, ToySource
 
 LINES = [f"Zdanie numer {n}: żółw pełznie przez Łódź." for n in range(400)]
@@ -29,25 +30,31 @@ def records(lines):
 
 
 def texts(path, **settings):
-    return list(corpus.read_passages(FileSource(path=str(path), **settings), seed=0))
+    return list(sources.read_passages(FileSource(path=str(path), **settings), seed=0))
+
+
+SETTINGS = dict(
+    cleaning="careful",
+    deduplicate=False,
+    min_words=0,
+    max_words=0,
+    seed=0,
+    sentences=False,
+    language="en",
+)
+
+
+def lines_of(some_sources, counts=None, tallies=None, limit=None, **changes):
+    """The lines that are kept of the sources, as [(index of the source, text)]."""
+    params = SimpleNamespace(sources=some_sources, **(SETTINGS | changes))
+    counts = Counter() if counts is None else counts
+    tallies = [Counter() for _ in some_sources] if tallies is None else tallies
+    kept = sources.kept_lines(params, counts, tallies, limit)
+    return [(line.source, line.text) for line in kept]
 
 
 def run(path, counts=None, **changes):
-    settings = dict(
-        cleaning="careful",
-        deduplicate=False,
-        min_words=0,
-        max_words=0,
-        subset_unit="none",
-        subset_size=0,
-        seed=0,
-    )
-    return [
-        text
-        for _, text in corpus.kept_lines(
-            [FileSource(path=str(path))], **(settings | changes), counts=counts
-        )
-    ]
+    return [text for _, text in lines_of([FileSource(path=str(path))], counts, **changes)]
 
 
 @pytest.fixture
@@ -91,8 +98,8 @@ def test_shares_are_disjoint_and_complete(book):
 
 
 def test_share_is_the_same_on_every_machine():
-    assert corpus.hash_position("żółw") == pytest.approx(0.397038981311, abs=1e-11)
-    assert corpus.stable_hash("żółw") == 0x70D5555A8FC1103A
+    assert sources.hash_position("żółw") == pytest.approx(0.397038981311, abs=1e-11)
+    assert sources.stable_hash("żółw") == 0x70D5555A8FC1103A
 
 
 def test_toy_source(monkeypatch):
@@ -107,18 +114,18 @@ def test_toy_source(monkeypatch):
         monkeypatch.setitem(sys.modules, f"lib.data.toy.{module}", toy)
         monkeypatch.setattr(f"lib.data.toy.{module}", toy, raising=False)
     source = ToySource(language="toy-pl", corpus="general", lines=2)
-    assert list(corpus.read_passages(source, seed=7)) == [
+    assert list(sources.read_passages(source, seed=7)) == [
         "toy-pl general 7 0",
         "toy-pl general 7 1",
     ]
-    assert corpus.expected_size(source) == ("passages", 2)
-    corpus.check_source(source)
+    assert sources.expected_size(source) == ("passages", 2)
+    sources.check_source(source)
     with pytest.raises(
         InputError, match="sources.language: 'toy-xx' is no toy language; allowed: toy-pl"
     ):
-        corpus.check_source(ToySource(language="toy-xx", corpus="general", lines=2))
+        sources.check_source(ToySource(language="toy-xx", corpus="general", lines=2))
     with pytest.raises(InputError, match="sources.corpus: 'x' is no toy corpus; allowed: general"):
-        corpus.check_source(ToySource(language="toy-pl", corpus="x", lines=2))
+        sources.check_source(ToySource(language="toy-pl", corpus="x", lines=2))
 
 
 def test_hub_source(monkeypatch):
@@ -131,11 +138,11 @@ def test_hub_source(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     monkeypatch.setattr(hub, "offline", lambda: False)
     source = HubSource(dataset="wikimedia/wikipedia", config="20231101.pl", revision="abc")
-    assert list(corpus.read_passages(source, seed=0)) == ["raz", "dwa"]
+    assert list(sources.read_passages(source, seed=0)) == ["raz", "dwa"]
     where = dict(name="wikimedia/wikipedia", config="20231101.pl", split="train", revision="abc")
     assert asked == where | dict(streaming=True)
     with pytest.raises(InputError, match=r"no text in column 'body'; it has: text"):
-        list(corpus.read_passages(source.model_copy(update={"column": "body"}), seed=0))
+        list(sources.read_passages(source.model_copy(update={"column": "body"}), seed=0))
 
 
 def test_hub_failure_is_one_line(monkeypatch):
@@ -145,7 +152,7 @@ def test_hub_failure_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     monkeypatch.setattr(hub, "offline", lambda: False)
     with pytest.raises(InputError) as caught:
-        corpus.check_source(HubSource(dataset="no/where"))
+        sources.check_source(HubSource(dataset="no/where"))
     assert str(caught.value) == (
         "data set 'no/where' at revision main cannot be loaded (ConnectionError: Couldn't reach "
         "the Hub and a long story)"
@@ -173,7 +180,7 @@ def test_paths_that_are_wrong(tmp_path):
     assert "no text file matches" in message(texts, tmp_path / "*.csv")
     write(tmp_path / "blank.txt", ["", "  "])
     assert "blank.txt is empty" in message(
-        corpus.check_source, FileSource(path=str(tmp_path / "blank.txt"))
+        sources.check_source, FileSource(path=str(tmp_path / "blank.txt"))
     )
 
 
@@ -185,7 +192,7 @@ def test_bytes_that_are_not_utf8(tmp_path):
     )
     (tmp_path / "first.txt").write_bytes(b"\xff\xfe")
     assert "first.txt, line 1: not UTF-8" in message(
-        corpus.check_source, FileSource(path=str(tmp_path / "first.txt"))
+        sources.check_source, FileSource(path=str(tmp_path / "first.txt"))
     )
 
 
@@ -259,11 +266,11 @@ def test_passages_drop_and_say_why(tmp_path):
 
 
 def test_words_of_scripts_without_spaces():
-    assert corpus.count_words("Zażółć  gęślą, jaźń") == 3
+    assert sources.count_words("Zażółć  gęślą, jaźń") == 3
     assert (
-        corpus.count_words("北京是中国的首都。 BERT") == 10
+        sources.count_words("北京是中国的首都。 BERT") == 10
     )  # eight characters, the full stop, BERT
-    assert corpus.count_words("") == 0
+    assert sources.count_words("") == 0
 
 
 def test_no_limit_and_no_deduplication(tmp_path):
@@ -274,62 +281,49 @@ def test_no_limit_and_no_deduplication(tmp_path):
 @pytest.mark.parametrize("size", [1, 7, 399, 400, 401])
 def test_subset_by_lines(book, size):
     counts = Counter()
-    assert run(book, counts, subset_unit="lines", subset_size=size) == LINES[:size]
+    assert run(book, counts, limit=("lines", size)) == LINES[:size]
     assert counts["lines_in"] == counts["lines"] == min(size, 400)
 
 
 def test_subset_by_bytes_is_never_exceeded(book):
     one = len(LINES[0].encode()) + 1
     for size, lines in ((one - 1, 0), (one, 1), (one * 3, 3), (one * 3 + one - 1, 3)):
-        assert run(book, subset_unit="bytes", subset_size=size) == LINES[:lines]
+        assert run(book, limit=("bytes", size)) == LINES[:lines]
 
 
 def test_sources_follow_each_other(tmp_path, book):
     other = write(tmp_path / "other.txt", ["inna", LINES[3]])
-    sources = [FileSource(path=str(other)), FileSource(path=str(book))]
-    limits = dict(min_words=0, max_words=0, subset_unit="none", subset_size=0)
-    kept = list(corpus.kept_lines(sources, cleaning="none", deduplicate=True, seed=0, **limits))
+    both = [FileSource(path=str(other)), FileSource(path=str(book))]
+    kept = lines_of(both, cleaning="none", deduplicate=True)
     assert [text for _, text in kept] == ["inna", LINES[3], *LINES[:3], *LINES[4:]]
-    assert [place for place, _ in kept] == [0] * 2 + [1] * 399
-    assert corpus.expected_size(sources[1]) == ("bytes", book.stat().st_size)
-    assert corpus.expected_size(FileSource(path=str(book), share_to=0.5)) == (
-        "bytes",
-        book.stat().st_size // 2,
-    )
+    assert [number for number, _ in kept] == [0] * 2 + [1] * 399
+    size = book.stat().st_size
+    assert sources.expected_size(both[1]) == ("bytes", size)
+    half = FileSource(path=str(book), share_to=0.5)
+    assert sources.expected_size(half) == ("bytes", size // 2)
 
 
 def test_sentences_are_lines(tmp_path):
     text = "Dr. Smith came.  He left. <b>He</b> left."
     path = write(tmp_path / "a.txt", [text, "", "One."])
     counts = Counter()
-    assert run(path, counts, language="en") == ["Dr. Smith came.", "He left.", "He left.", "One."]
-    assert (counts["passages_in"], counts["lines_in"], counts["blank"], counts["lines"]) == (
-        3,
-        5,
-        1,
-        4,
-    )
+    assert run(path, counts, sentences=True) == ["Dr. Smith came.", "He left.", "He left.", "One."]
+    expected = {"passages_in": 3, "lines_in": 5, "blank": 1, "lines": 4}
+    assert {name: counts[name] for name in expected} == expected
     counts = Counter()
-    kept = run(
-        path, counts, language="en", deduplicate=True, min_words=2
-    )  # both apply to sentences
+    # Both conditions apply to sentences.
+    kept = run(path, counts, sentences=True, deduplicate=True, min_words=2)
     assert kept == ["Dr. Smith came.", "He left."]
     assert (counts["duplicate"], counts["too_few_words"]) == (1, 1)
-    assert run(path, language="en", subset_unit="lines", subset_size=2) == [
-        "Dr. Smith came.",
-        "He left.",
-    ]
+    assert run(path, sentences=True, limit=("lines", 2)) == ["Dr. Smith came.", "He left."]
     assert run(path)[0] == "Dr. Smith came. He left. He left."
 
 
-def test_what_is_kept_is_told_by_source(tmp_path, book):
+def test_tallies_of_each_source(tmp_path, book):
     other = write(tmp_path / "other.txt", ["raz", "raz dwa", "raz", "cztery"])
-    tallies = []
-    sources = [FileSource(path=str(other)), FileSource(path=str(book))]
-    settings = dict(cleaning="careful", deduplicate=True, min_words=0, max_words=0, seed=0)
-    kept = list(
-        corpus.kept_lines(sources, **settings, subset_unit="lines", subset_size=13, tallies=tallies)
-    )
+    tallies = [Counter(), Counter()]
+    both = [FileSource(path=str(other)), FileSource(path=str(book))]
+    kept = lines_of(both, tallies=tallies, limit=("lines", 13), deduplicate=True)
     assert len(kept) == 13
     assert tallies[0] == {"bytes": len("raz\nraz dwa\ncztery\n"), 1: 2, 2: 1}
     assert tallies[1] == {"bytes": sum(len(line.encode()) + 1 for line in LINES[:10]), 7: 10}
@@ -343,4 +337,27 @@ def test_names_of_sources(tmp_path):
         "statmt/cc100 pl": HubSource(dataset="statmt/cc100", config="pl"),
         "owner/set": HubSource(dataset="owner/set"),
     }
-    assert {corpus.source_name(source): source for source in named.values()} == named
+    assert {sources.source_name(source): source for source in named.values()} == named
+
+
+# --------------------------------------------------------------------------------------- hashes
+
+
+@pytest.mark.parametrize("longest", [1 << 23, 150])
+def test_a_hash_set_on_disk(tmp_path, monkeypatch, longest):
+    """Against Python's own set, with so few hashes in memory that files are written and merged."""
+    monkeypatch.setattr(sources, "RECENT", 50)
+    monkeypatch.setattr(sources, "LONGEST", longest)
+    rng, expected, hashes = random.Random(1), set(), sources.HashSet(tmp_path)
+    some = [rng.randrange(2**64) >> rng.choice((0, 54)) for _ in range(3000)]
+    for key in [0, 2**64 - 1, *some] * 2:
+        assert hashes.add(key) == (key not in expected)
+        expected.add(key)
+    assert len(hashes.recent) < 50 and len(list(tmp_path.iterdir())) == len(hashes.files)
+    assert len(hashes.files) < (10 if longest > 1000 else 40)
+
+
+def test_without_a_folder_all_hashes_stay_in_memory(monkeypatch):
+    monkeypatch.setattr(sources, "RECENT", 5)
+    hashes = sources.HashSet(None)
+    assert [hashes.add(key) for key in [*range(9), *range(9)]] == [True] * 9 + [False] * 9

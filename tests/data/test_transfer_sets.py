@@ -54,7 +54,13 @@ def variation(a, b):
 
 
 def indices(total, size, seed, nested=True):
-    return np.concatenate([*ts.sampled(total, size, seed, nested), np.empty(0, int)])
+    return np.concatenate(list(index_blocks(total, size, seed, nested)))
+
+
+def index_blocks(total, size, seed, nested=True):
+    mask = ts.sample_mask(total, size, seed, nested)
+    for start in range(0, total, ts.INDICES):
+        yield start + np.flatnonzero(mask(start, min(start + ts.INDICES, total)))
 
 
 # ----------------------------------------------------------------------------------------- sampling
@@ -77,9 +83,9 @@ def test_keys_are_splitmix64():
     assert (
         expected[0] == 6457827717110365317
     )  # the first number of the published generator for this seed
-    assert ts.keys(np.uint64(1234567), 0, 50).tolist() == expected
-    assert ts.keys(np.uint64(1234567), 20, 30).tolist() == expected[20:30]
-    assert len(np.unique(ts.keys(np.uint64(5), 0, 300_000))) == 300_000
+    assert ts.sampling_keys(np.uint64(1234567), 0, 50).tolist() == expected
+    assert ts.sampling_keys(np.uint64(1234567), 20, 30).tolist() == expected[20:30]
+    assert len(np.unique(ts.sampling_keys(np.uint64(5), 0, 300_000))) == 300_000
 
 
 @pytest.mark.parametrize(
@@ -109,8 +115,8 @@ def test_samples_are_without_replacement_exact_and_repeatable(total, size, neste
 
 def test_a_sample_is_the_smallest_keys(monkeypatch):
     monkeypatch.setattr(ts, "INDICES", 1000)
-    state = ts.scrambled(np.array([7], np.uint64))[0]
-    order = np.argsort(ts.keys(state, 0, 12_345))
+    state = ts.scramble(np.array([7], np.uint64))[0]
+    order = np.argsort(ts.sampling_keys(state, 0, 12_345))
     for size in (1, 500, 12_344):
         assert indices(12_345, size, 7).tolist() == sorted(order[:size].tolist())
 
@@ -148,7 +154,7 @@ def test_samples_are_nested_or_independent():
 
 def test_randomised_keeps_each_sequence_s_multiset():
     rows = sample(2000)
-    made = rows_of((ts.randomised(ids, lengths, rng()), lengths) for ids, lengths in blocks(rows))
+    made = rows_of((ts.randomise(ids, lengths, rng()), lengths) for ids, lengths in blocks(rows))
     for a, b in zip(made, rows, strict=True):
         assert Counter(a.tolist()) == Counter(b.tolist()) and (a[0], a[-1]) == (FIRST, LAST)
     assert np.mean([np.array_equal(a, b) for a, b in zip(made, rows) if len(a) > 8]) < 0.01
@@ -157,7 +163,7 @@ def test_randomised_keeps_each_sequence_s_multiset():
 def test_randomised_puts_every_token_everywhere_equally_often():
     row = np.array([FIRST, 10, 11, 12, LAST], np.int32)
     ids, lengths = np.tile(row, 60_000), np.full(60_000, 5)
-    made = ts.randomised(ids, lengths, rng(2)).reshape(-1, 5)[:, 1:-1]
+    made = ts.randomise(ids, lengths, rng(2)).reshape(-1, 5)[:, 1:-1]
     orders = Counter(map(tuple, made.tolist()))
     assert len(orders) == 6 and chisquare(list(orders.values())).pvalue > 1e-3
 
@@ -169,7 +175,7 @@ def test_randomised_does_not_depend_on_the_blocks():
         random = rng(9)
         found.append(
             np.concatenate(
-                [ts.randomised(ids, lengths, random) for ids, lengths in blocks(rows, size)]
+                [ts.randomise(ids, lengths, random) for ids, lengths in blocks(rows, size)]
             )
         )
     assert np.array_equal(*found)
@@ -177,7 +183,7 @@ def test_randomised_does_not_depend_on_the_blocks():
 
 def test_statistics_are_counts():
     rows = sample(700)
-    found = ts.statistics(blocks(rows), VOCABULARY)
+    found = ts.measure(blocks(rows), VOCABULARY)
     assert found.lengths.tolist() == np.bincount([len(row) - 2 for row in rows]).tolist()
     inner = np.concatenate([row[1:-1] for row in rows])
     assert found.unigrams.tolist() == np.bincount(inner, minlength=VOCABULARY).tolist()
@@ -189,12 +195,12 @@ def large():
     """A sample of about a million tokens and its statistics."""
     rows = sample(65_000, seed=3)
     assert 9e5 < sum(len(row) - 2 for row in rows) < 1.2e6
-    return rows, ts.statistics(blocks(rows), VOCABULARY)
+    return rows, ts.measure(blocks(rows), VOCABULARY)
 
 
 def test_generated_has_the_sample_s_lengths_and_unigrams(large):
     rows, found = large
-    made = rows_of(ts.generated(found, rng()))
+    made = rows_of(ts.generate(found, rng()))
     assert Counter(map(len, made)) == Counter(
         map(len, rows)
     )  # so as many sequences and as many tokens
@@ -210,7 +216,7 @@ def test_a_language_s_vocabulary_is_matched_too():
     frequencies = 1 / np.arange(1, 30_001)
     counts = rng(4).multinomial(1_000_000, frequencies / frequencies.sum())
     found = ts.Statistics(np.bincount([20], minlength=21) * 50_000, counts, FIRST, LAST)
-    made = rows_of(ts.generated(found, rng()))
+    made = rows_of(ts.generate(found, rng()))
     assert len(made) == 50_000 and np.array_equal(
         np.bincount(np.concatenate([r[1:-1] for r in made]), minlength=30_000), counts
     )
@@ -239,8 +245,10 @@ def test_generated_forgets_the_order_and_bigrams_keep_it(large):
         return counts / counts.sum()
 
     natural = pairs(rows)
-    independent = pairs(rows_of(ts.generated(found, rng())))
-    kept = rows_of(ts.generated_by_bigrams(found, ts.bigrams(blocks(rows), VOCABULARY), rng()))
+    independent = pairs(rows_of(ts.generate(found, rng())))
+    kept = rows_of(
+        ts.generate_by_bigrams(found, ts.measure_bigrams(blocks(rows), VOCABULARY), rng())
+    )
     assert Counter(map(len, kept)) == Counter(map(len, rows))
     assert variation(pairs(kept), natural) < 0.05 < 0.3 < variation(independent, natural)
     assert variation(unigrams(kept), unigrams(rows)) < 0.02
@@ -251,8 +259,8 @@ def test_bigrams_are_counts_whatever_the_blocks(monkeypatch):
     expected = Counter(
         (a, b) for row in rows for a, b in zip(row[1:-2].tolist(), row[2:-1].tolist())
     )
-    whole = ts.bigrams(blocks(rows, 700), VOCABULARY)
-    often = np.diff(np.concatenate([[0], whole.rising]))
+    whole = ts.measure_bigrams(blocks(rows, 700), VOCABULARY)
+    often = np.diff(np.concatenate([[0], whole.cumulative]))
     counts = {
         (v, int(whole.next[place])): int(often[place])
         for v in range(VOCABULARY)
@@ -264,19 +272,19 @@ def test_bigrams_are_counts_whatever_the_blocks(monkeypatch):
         == np.bincount([row[1] for row in rows], minlength=200).tolist()
     )
     monkeypatch.setattr(ts, "PAIRS", 100)  # merged many times
-    parts = ts.bigrams(blocks(rows, 30), VOCABULARY)
+    parts = ts.measure_bigrams(blocks(rows, 30), VOCABULARY)
     assert all(
         np.array_equal(getattr(whole, name), getattr(parts, name))
-        for name in ("start", "next", "rising", "first")
+        for name in ("start", "next", "cumulative", "first")
     )
 
 
 def test_a_token_that_nothing_followed_is_followed_by_a_first_token():
     rows = [np.array([FIRST, 7, 8, LAST]), np.array([FIRST, 7, LAST])]
     found = ts.Statistics(
-        np.array([0, 0, 0, 0, 50]), ts.statistics(blocks(rows), 20).unigrams, FIRST, LAST
+        np.array([0, 0, 0, 0, 50]), ts.measure(blocks(rows), 20).unigrams, FIRST, LAST
     )
-    made = rows_of(ts.generated_by_bigrams(found, ts.bigrams(blocks(rows), 20), rng()))
+    made = rows_of(ts.generate_by_bigrams(found, ts.measure_bigrams(blocks(rows), 20), rng()))
     assert len(made) == 50 and all(row.tolist() == [FIRST, 7, 8, 7, 8, LAST] for row in made)
 
 
@@ -286,12 +294,12 @@ def test_memory_is_flat(monkeypatch):
 
     def peak(sequences):
         tracemalloc.start()
-        for _ in ts.sampled(sequences, sequences // 10, 0):
+        for _ in index_blocks(sequences, sequences // 10, 0):
             pass
         found = ts.Statistics(
             np.array([0, *[sequences // 40] * 20]), np.ones(VOCABULARY, np.int64), FIRST, LAST
         )
-        for _ in ts.generated(found, rng()):
+        for _ in ts.generate(found, rng()):
             pass
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -1,7 +1,6 @@
-"""What is on disk need not fit into memory: hashes of lines, the order of an epoch, a corpus."""
+"""What is on disk need not fit into memory: the order of an epoch, a corpus."""
 
 import json
-import random
 import subprocess
 import sys
 
@@ -9,32 +8,7 @@ import numpy as np
 import pytest
 
 from lib.common.places import ROOT
-from lib.data import sources
 from lib.training.batches import POOL, Schedule
-
-
-@pytest.mark.parametrize("longest", [1 << 23, 150])
-def test_hashes_on_disk_are_the_same_set(tmp_path, monkeypatch, longest):
-    """Against Python's own, with so few in memory that files are written and merged; 0 and the
-    largest hash among them."""
-    monkeypatch.setattr(sources, "RECENT", 50)
-    monkeypatch.setattr(sources, "LONGEST", longest)
-    rng, known, ours = random.Random(1), set(), sources.Seen(tmp_path)
-    for key in [
-        0,
-        2**64 - 1,
-        *(rng.randrange(2**64) >> rng.choice((0, 54)) for _ in range(3000)),
-    ] * 2:
-        assert ours.add(key) == (key not in known)
-        known.add(key)
-    assert len(ours.recent) < 50 and len(list(tmp_path.iterdir())) == len(ours.runs)
-    assert len(ours.runs) < (10 if longest > 1000 else 40)
-
-
-def test_without_a_folder_all_hashes_stay_in_memory(monkeypatch):
-    monkeypatch.setattr(sources, "RECENT", 5)
-    ours = sources.Seen(None)
-    assert [ours.add(key) for key in [*range(9), *range(9)]] == [True] * 9 + [False] * 9
 
 
 def test_steps_can_be_asked_for_in_any_order():
