@@ -172,7 +172,7 @@ def tokens_table(results: Results, study: str):
             rows[model] = {
                 "tokens": f"{statistics['tokens']:,}",
                 "parameters": f"{parameters:,}",
-                "tokens a parameter": f"{tokens_per_parameter(statistics, parameters):.2f}",
+                "tokens a parameter": f"{statistics['tokens'] / parameters:.2f}",
                 "printed": f"{papers.fact('000', f'tokens_per_{model}_parameter'):g}",
             }
     return show.table(
