@@ -28,7 +28,7 @@ from lib.fast.compiled import (
 )
 
 LANES = 128
-ROOM = 4
+SCRATCH_ROWS = 4
 """Rows of the vocabulary's length, in fp32, that a thread works in."""
 
 # ----------------------------------------------------------------------------------- parts of a row
@@ -153,59 +153,40 @@ def _row(s, t, label, bias_s, bias_t, hard, column, top, x, y, temperature, soft
 
 @kernel
 def _head(data):
-    """Rows of a block by the threads that call this, each of which takes parts until none is left.
-    `data`: see head_rows."""
-    given = to_fixed_tuple(carray(data, 13, np.int64), 13)
-    (
-        counter,
-        parts,
-        rows,
-        n,
-        low,
-        s_at,
-        t_at,
-        labels_at,
-        bias_s_at,
-        bias_t_at,
-        room_at,
-        weights_at,
-        sums_at,
-    ) = given
+    """Rows of a block, on each thread that calls this, until no part of them is left. `data`: see
+    head_rows."""
+    numbers = to_fixed_tuple(carray(data, 13, np.int64), 13)
+    counter, parts, rows, n, low, s_at, t_at, labels_at = numbers[:8]
+    bias_s_at, bias_t_at, scratch_at, weights_at, sums_at = numbers[8:]
     labels = carray(words(labels_at), (rows,))
     temperature, soft, mlm = to_fixed_tuple(carray(doubles(weights_at), (3,)), 3)
     sums = carray(doubles(sums_at), (parts, 2))
     bias_s, bias_t = carray(floats(bias_s_at), (n,)), carray(floats(bias_t_at), (n,))
-    top, x, y = (
-        np.empty(LANES, np.float32),
-        np.empty(CHUNK, np.float32),
-        np.empty(CHUNK, np.float32),
-    )
+    top, x, y = np.empty(LANES, f32), np.empty(CHUNK, f32), np.empty(CHUNK, f32)
     while True:
         part = next_part(counter)
         if part >= parts:
             break
-        room = carray(floats(room_at + 4 * part * ROOM * n), (ROOM, n))
-        wide_s, wide_t, hard, column = room[0], room[1], room[2], room[3]
+        scratch = carray(floats(scratch_at + 4 * part * SCRATCH_ROWS * n), (SCRATCH_ROWS, n))
+        wide_s, wide_t, hard, column = scratch[0], scratch[1], scratch[2], scratch[3]
         for i in range(rows * part // parts, rows * (part + 1) // parts):
             label = labels[i] if mlm > 0 else -1
             if low:
-                given_s = carray(halves(s_at + 2 * i * n), (n,))
-                widen(given_s, wide_s)
+                low_s = carray(halves(s_at + 2 * i * n), (n,))
+                widen(low_s, wide_s)
                 if soft > 0:
                     widen(carray(halves(t_at + 2 * i * n), (n,)), wide_t)
                 s, t = wide_s, wide_t
             else:
-                s, t = (
-                    carray(floats(s_at + 4 * i * n), (n,)),
-                    carray(floats(t_at + 4 * i * n), (n,)),
-                )
-            hard_loss, divergence = _row(
+                s = carray(floats(s_at + 4 * i * n), (n,))
+                t = carray(floats(t_at + 4 * i * n), (n,))
+            ce, kl = _row(
                 s, t, label, bias_s, bias_t, hard, column, top, x, y, temperature, soft, mlm
             )
             if low:
-                narrow(wide_s, given_s)
-            sums[part, 0] += hard_loss
-            sums[part, 1] += divergence
+                narrow(wide_s, low_s)
+            sums[part, 0] += ce
+            sums[part, 1] += kl
 
 
 def head_rows(
@@ -213,8 +194,7 @@ def head_rows(
     targets: torch.Tensor | None,
     labels: torch.Tensor,
     biases: tuple[torch.Tensor, torch.Tensor | None],
-    room: torch.Tensor,
-    *,
+    scratch: torch.Tensor,
     temperature: float,
     soft: float,
     mlm: float,
@@ -224,64 +204,39 @@ def head_rows(
 
     Args:
         logits, targets: z_s and z_t without their `biases`, [rows, vocabulary], fp32 or bf16,
-        contiguous; targets lose their
-            content, and are None without soft targets. labels: [rows], negative where there is
-            none.
-        room: [parts, ROOM, vocabulary] in fp32; each of as many parts as there are threads takes
-        some of the rows. The sum of
-            the gradient over its rows is added to the last row of its part.
+            contiguous. Targets are overwritten, and None without soft targets.
+        labels: [rows], negative where there is none.
+        scratch: [parts, SCRATCH_ROWS, vocabulary] in fp32. Each of the parts, one a thread, takes
+            some of the rows, and adds their gradients' sum to the last row of its part.
     """
-    parts, shape = len(room), logits.shape
-    if room.shape != (parts, ROOM, shape[1]) or any(
-        b is not None and len(b) != shape[1] for b in biases
+    rows, vocabulary = logits.shape
+    parts, (bias_s, bias_t) = len(scratch), biases
+    if targets is None:
+        targets, bias_t = logits, bias_s
+    # Memory is passed by address: what does not fit would be written elsewhere.
+    for name, tensor, dtype, shape in (
+        ("targets", targets, logits.dtype, (rows, vocabulary)),
+        ("labels", labels, torch.int64, (rows,)),
+        ("bias", bias_s, torch.float32, (vocabulary,)),
+        ("bias", bias_t, torch.float32, (vocabulary,)),
+        ("scratch", scratch, torch.float32, (parts, SCRATCH_ROWS, vocabulary)),
     ):
-        raise ValueError(f"logits of {shape[1]} words, biases and room for others")
-    if targets is not None and targets.shape != shape:
-        raise ValueError(f"logits are {tuple(shape)}, targets {tuple(targets.shape)}")
-    if (
-        len(labels) != shape[0]
-        or labels.dtype != torch.int64
-        or shape[0]
-        and int(labels.max()) >= shape[1]
-    ):
-        raise ValueError("labels are one number of a word for each row")
-    for part, kinds in (
-        (logits, (torch.float32, torch.bfloat16)),
-        (targets, (logits.dtype,)),
-        (room, (torch.float32,)),
-        (labels, (torch.int64,)),
-        *((bias, (torch.float32,)) for bias in biases),
-    ):
-        if part is not None and (
-            part.dtype not in kinds or not part.is_contiguous() or part.device.type != "cpu"
-        ):
-            raise ValueError(
-                f"a tensor of {part.dtype}, {tuple(part.shape)}: needed is a whole one in "
-                f"{kinds[0]}"
-            )
-    counter, weights, sums = (
-        np.zeros(1, np.int64),
-        np.array([temperature, soft, mlm]),
-        np.zeros((parts, 2)),
-    )
-    targets, bias_t = (logits, biases[0]) if targets is None else (targets, biases[1])
+        if tensor.dtype != dtype or tensor.shape != shape:
+            raise ValueError(f"{name}: {tensor.dtype} {tuple(tensor.shape)}, not {dtype} {shape}")
+    if logits.dtype not in (torch.float32, torch.bfloat16):
+        raise ValueError(f"logits: {logits.dtype}; allowed are fp32 and bf16")
+    tensors = logits, targets, labels, bias_s, bias_t, scratch
+    if not all(tensor.is_contiguous() and tensor.device.type == "cpu" for tensor in tensors):
+        raise ValueError("all tensors must be contiguous, on a processor")
+    if rows and int(labels.max()) >= vocabulary:
+        raise ValueError(f"a label is not below the {vocabulary} words")
+    counter, weights = np.zeros(1, np.int64), np.array([temperature, soft, mlm])
+    sums, low = np.zeros((parts, 2)), logits.dtype == torch.bfloat16
+    addresses = [tensor.data_ptr() for tensor in tensors]
+    ends = weights.ctypes.data, sums.ctypes.data
     data = np.array(
-        [
-            counter.ctypes.data,
-            parts,
-            *logits.shape,
-            logits.dtype == torch.bfloat16,
-            logits.data_ptr(),
-            targets.data_ptr(),
-            labels.data_ptr(),
-            biases[0].data_ptr(),
-            bias_t.data_ptr(),
-            room.data_ptr(),
-            weights.ctypes.data,
-            sums.ctypes.data,
-        ],
-        np.int64,
+        [counter.ctypes.data, parts, rows, vocabulary, low, *addresses, *ends], np.int64
     )
     on_all_threads(_head, data, parts)
-    found = sums.sum(0)
-    return float(found[0]), float(found[1])
+    ce, kl = sums.sum(0)
+    return float(ce), float(kl)

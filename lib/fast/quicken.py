@@ -1,49 +1,55 @@
-"""Memory that a step frees stays with the process for the next step."""
+"""The one door to the fast step: `quicken(objective)` replaces its layers and its head's losses."""
 
 import ctypes
 import functools
 
 from torch import nn
 
-from lib.fast.linear import Linear
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
-LARGEST = 2**31 - 1  # the parameters are ints
-HIGHEST_ONCE = 2**25  # older ones take no more for the first
+MMAP_LIMITS = 2**31 - 1, 2**25  # the largest int; the most that older C libraries accept
+
+
+def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
+    """Make a model or an objective of lib.training.objectives faster, in place; returns it. What it
+    computes stays the same but for rounding (tests/fast/test_equivalence.py).
+
+    Every nn.Linear becomes a `lib.fast.linear.Linear`, every layer of a BERT a
+    `lib.fast.layer.Layer`. An objective's losses on logits become those of `lib.fast.head`, and the
+    states of its networks those of `lib.fast.layer`; its teacher is quickened too. `frozen`: the
+    weights will not change while the model is used, as those of a teacher.
+    """
+    # Only when needed: the library's models take a second to load.
+    from lib.fast.head import FusedHead
+    from lib.fast.layer import BertLayer, Layer, states
+    from lib.fast.linear import Linear
+
+    fast = {nn.Linear: Linear, BertLayer: Layer}
+    for module in model.modules():
+        module.__class__ = fast.get(type(module), type(module))
+        if type(module) in fast.values():
+            module.frozen, module._cast = frozen, None
+    if getattr(model, "teacher", None) is not None:
+        quicken(model.teacher, frozen=True)
+    if getattr(model, "uses_logits", False):
+        head = FusedHead()
+        model.hidden_states, model.head_losses = head.hidden_states, head.losses
+    if hasattr(model, "states"):
+        model.states = functools.partial(states, plain=model.states)
+    return model
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let the C library keep what is freed instead of giving it back to the system; whether it
-    will.
+    """Let the C library keep freed memory for the next step instead of returning it to the system;
+    returns whether it does.
 
-    By default every larger tensor is a mapping of its own, which goes back when it is freed: the
-    next step gets its memory as fresh pages, and pays a fault for each, on virtual machines more
-    than for what is computed in them. The process then holds about as much until its end as it held
-    at most.
+    By default each larger tensor is a mapping of its own, which is returned when it is freed: the
+    next step gets fresh pages and pays a fault for each, which on virtual machines takes longer
+    than what is computed in them. The process then holds its peak memory until it ends.
     """
     try:
-        libc = ctypes.CDLL("libc.so.6")
-        mapped = libc.mallopt(M_MMAP_THRESHOLD, LARGEST) or libc.mallopt(
-            M_MMAP_THRESHOLD, HIGHEST_ONCE
-        )
-        return bool(libc.mallopt(M_TRIM_THRESHOLD, LARGEST) and mapped)
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mapped = any(mallopt(M_MMAP_THRESHOLD, limit) for limit in MMAP_LIMITS)
+        return bool(mallopt(M_TRIM_THRESHOLD, MMAP_LIMITS[0]) and mapped)
     except (OSError, AttributeError):
-        return False  # another C library, which has ways of its own
-
-
-def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
-    """Let every linear layer of a model multiply by `linear`, and every layer of a BERT be one
-    step, in place; returns the model. `frozen`: its weights stay as they are as long as the model
-    is used."""
-    from lib.fast.layer import (
-        BertLayer,
-        Layer,  # it builds on what stands here
-    )
-
-    quicker = {nn.Linear: Linear, BertLayer: Layer}
-    for module in model.modules():
-        module.__class__ = quicker.get(type(module), type(module))
-        if type(module) in quicker.values():
-            module.frozen, module._cast = frozen, None
-    return model
+        return False  # another C library, with ways of its own

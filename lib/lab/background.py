@@ -165,7 +165,7 @@ def read(folder: Path) -> State:
         history = json.loads(result.read_text(encoding="utf-8")).get("history") or history
         at += 1
     checkpoints = places.ROOT / stages[min(at, len(stages) - 1)] / "scratch" / "checkpoints"
-    progress = tracking.read(checkpoints)
+    progress = tracking.read_progress(checkpoints)
     if at == len(stages):
         line = f"Done: the model and its scores are in {folder.relative_to(places.ROOT)}."
     else:

@@ -68,6 +68,20 @@ def train(run: Run) -> None:
     shutil.rmtree(notes)
 
 
+def train_student(run: Run, objective, corpus) -> tuple[list[dict], dict[str, tuple]]:
+    """What notebook 3 trains: the student of an objective by the stage's parameters, in as many
+    `processes` as they say, with the students in `beside`, or loaded from where it was
+    `trained_in`.
+
+    Returns the student's history, empty if no loss has a weight, and for every student beside it,
+    by name, the model and its history. An interrupted training resumes from its checkpoint.
+    """
+    from lib.training import side_by_side
+
+    train(run)
+    return side_by_side.train_student(run.p, objective, corpus, run.folder / "checkpoints")
+
+
 def command(run: Run) -> list[str]:
     """What starts the processes of this host."""
     alone = [] if os.environ.get("PET_RDZV_ENDPOINT") else ["--standalone"]
@@ -209,7 +223,8 @@ def pretrain(kind: str, p, folder: Path) -> None:
     import torch.distributed as dist
 
     from lib.data.prepared import open_corpus
-    from lib.training import hops, pretraining, ranks, side_by_side
+    from lib.fast.quicken import quicken
+    from lib.training import hops, pretraining, side_by_side
 
     gpu = torch.cuda.is_available()
     if gpu:
@@ -223,11 +238,12 @@ def pretrain(kind: str, p, folder: Path) -> None:
         pretraining.train_teacher(p, pretraining.starting_teacher(p, text), text, checkpoints)
     else:
         teacher = pretraining.load_teacher(p, text)
-        start = pretraining.starting_student if kind == "distillation" else hops.starting_assistant
-        student = start(p, teacher)
-        teacher = ranks.shard(teacher) if p.shard_teacher else teacher
-        learn = side_by_side.distil if kind == "distillation" else hops.hop
-        learn(p, student, teacher, text, checkpoints)
+        if kind == "distillation":
+            student = pretraining.starting_student(p, teacher)
+            objective = quicken(pretraining.objective(p, student, teacher))
+            side_by_side.train_student(p, objective, text, checkpoints)
+        else:
+            hops.hop(p, hops.starting_assistant(p, teacher), teacher, text, checkpoints)
     dist.barrier()  # the first one's last checkpoint is written
     dist.destroy_process_group()
 

@@ -28,7 +28,7 @@ live a moment longer."""
 PATIENCE = 10.0
 """Seconds to wait for such a lock."""
 
-HOW = ("processes", "shard_teacher")
+HOW = ("processes",)
 """Parameters that change no result: under other values of them, work half done is gone on with."""
 
 

@@ -31,8 +31,7 @@ from lib.tasks.metrics import METRICS, squad
 from lib.tasks.registry import TASKS, Task
 from lib.training import models
 from lib.training.batches import Batch, Schedule
-from lib.training.loop import COST, Recipe, expense, recipe, train
-from lib.training.precision import fastest
+from lib.training.loop import COST, Recipe, expense, fastest, recipe, train
 
 Validation = dict[tuple[str, str], Encoded]
 """A task's validation sets by language and by the suffix of their metrics' names."""
@@ -53,7 +52,7 @@ class Classifier(nn.Module):
     ):
         super().__init__()
         torch.manual_seed(seed)
-        self.trunk, self.dropout, self.pooling = quicken(trunk), nn.Dropout(dropout), pooling
+        self.trunk, self.dropout, self.pooling = trunk, nn.Dropout(dropout), pooling
         width = trunk.config.hidden_size
         self.linear = nn.Linear(width, outputs)
         self.dense = nn.Linear(width, width) if pooling == "pooler" else None
@@ -288,7 +287,7 @@ def new_classifier(p, task: Task, trunk: nn.Module, seed: int) -> Classifier:
     trunk.embeddings.requires_grad_(not p.freeze_embeddings)
     outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
     pooling = "every" if task.kind == "span" else p.pooling
-    return Classifier(trunk, outputs, p.dropout, pooling, seed)
+    return Classifier(quicken(trunk), outputs, p.dropout, pooling, seed)
 
 
 def _outcome(rows: list[dict]) -> str:

@@ -1,5 +1,5 @@
 """What notebook 4 does: one hop of a cascade, from a teacher to a teacher assistant with fewer
-layers, and views of it."""
+layers."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import torch
 
 from lib.common.errors import InputError
 from lib.data.prepared import Corpus
+from lib.fast.quicken import quicken
 from lib.training import models
 from lib.training.batches import batches
 from lib.training.loop import recipe, train
@@ -19,13 +20,13 @@ def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.
     weight for weight.
 
     With `freeze_embeddings` its embeddings (words, positions, segments, their LayerNorm) take no
-    gradient, and the decoder of its masked-language-model head, which is tied to them, takes none
-    either. Raises InputError for a teacher no deeper.
+    gradient, nor does the decoder of its MLM head, which is tied to them. Raises InputError for a
+    teacher that is not deeper.
     """
-    have = teacher.config.num_hidden_layers
-    if p.layers >= have:
+    depth = teacher.config.num_hidden_layers
+    if p.layers >= depth:
         raise InputError(
-            f"layers = {p.layers}: the teacher {p.teacher} has {have}; allowed are 1 … {have - 1}"
+            f"layers = {p.layers}: the teacher {p.teacher} has {depth}; allowed are 1 … {depth - 1}"
         )
     assistant = models.truncate(teacher, range(p.layers))
     assistant.bert.embeddings.requires_grad_(not p.freeze_embeddings)
@@ -33,10 +34,9 @@ def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.
 
 
 def hop(p: CascadeTA, assistant, teacher, corpus: Corpus, folder: Path) -> list[dict]:
-    """Train the assistant to mimic its teacher; returns the history, empty where no loss has a
-    weight.
+    """Train the assistant to mimic its teacher; returns the history, empty if no loss has a weight.
 
-    Checkpoints go to `folder`: a run that was stopped goes on from the newest.
+    Checkpoints go to `folder`: an interrupted run resumes from the newest.
     """
     if not (p.weight_hidden or p.weight_attention or p.weight_soft):
         return []
@@ -51,35 +51,26 @@ def hop(p: CascadeTA, assistant, teacher, corpus: Corpus, folder: Path) -> list[
         dropout=p.dropout,
     )
     name = f"{teacher.config.num_hidden_layers} → {p.layers} layers"
-    return train(objective, batches(p, corpus), recipe(p), name=name, folder=folder)
+    return train(quicken(objective), batches(p, corpus), recipe(p), name=name, folder=folder)
 
 
 @torch.inference_mode()
 def distances(
     p: CascadeTA, assistant, teacher, held_out: Corpus, limit: int = 256
 ) -> dict[str, float]:
-    """How far every hidden output and attention map is from its target on held-out text, dropout
-    off and no word masked.
-
-    Keys `hidden_k` and `attention_j`, and their sums over n as `hidden` and `attention`: the losses
-    of 004 eq. (3) to (5).
-    """
-    objective = Hop(assistant, teacher, p.mapping).eval()
+    """How far every hidden output and attention map is from its target on held-out text, without
+    dropout or masks: `hidden_k` and `attention_j`, and 1/n times their sums as `hidden` and
+    `attention`; 004 eq. (3) to (5)."""
+    objective = quicken(Hop(assistant, teacher, p.mapping)).eval()
     size = min(32, len(held_out))
-    plain_text = p.model_copy(
-        update={"batch_size": size, "micro_batch_size": size, "mask_probability": 0.0}
-    )
-    data = batches(
-        plain_text, held_out, steps=max(1, min(limit, len(held_out)) // size), seed=12345
-    )
-    read = [batch.to(assistant.device) for step in range(data.steps) for batch in data.at(step)]
-    totals = {key: sum(objective.counts(batch)[key] for batch in read) for key in ("kept", "pairs")}
-    found: dict[str, float] = {}
-    for batch in read:
+    steps = max(1, min(limit, len(held_out)) // size)
+    changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": 0.0}
+    data = batches(p.model_copy(update=changes), held_out, steps=steps, seed=12345)
+    pool = [batch.to(assistant.device) for step in range(steps) for batch in data.at(step)]
+    totals = {key: sum(objective.counts(batch)[key] for batch in pool) for key in ("kept", "pairs")}
+    sums: dict[str, float] = {}
+    for batch in pool:
         for key, value in objective(batch, totals).items():
-            found[key] = found.get(key, 0.0) + float(value)
-    found.pop("loss")
-    return found
-
-
-# -------------------------------------------------------------------------------------------- views
+            sums[key] = sums.get(key, 0.0) + float(value)
+    sums.pop("loss")
+    return sums

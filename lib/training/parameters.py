@@ -42,22 +42,10 @@ class Training(Optimised):
 
 
 class Taught(Training):
-    """What the stages have in which a student learns from a teacher. `shard_teacher`: each of
-    several processes keeps its share of the teacher, for one that a single device has no room for
-    (lib.training.ranks)."""
+    """What the stages have in which a student learns from a teacher."""
 
     teacher: str
     teacher_revision: str | None = None
-    shard_teacher: bool = False
-
-    @model_validator(mode="after")
-    def _in_pieces(self):
-        if self.shard_teacher and self.processes == 1:
-            raise ValueError(
-                "shard_teacher shares a teacher out among processes, and there is 1; allowed: "
-                "processes of 2 or more"
-            )
-        return self
 
 
 class TeacherContinuation(Training):
@@ -147,11 +135,6 @@ class Distillation(Taught, StudentsOwn):
         for name, own in self.beside.items():
             if not own.trains:
                 raise ValueError(f"beside.{name} needs a weight above 0: it is not trained")
-        if self.shard_teacher and self.beside:
-            raise ValueError(
-                "shard_teacher and beside exclude each other: a teacher in pieces reads for one "
-                "student at a time"
-            )
         return self
 
 

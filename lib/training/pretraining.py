@@ -1,6 +1,5 @@
-"""What notebooks 2 and 3 do: start a teacher or a student, train it on a prepared corpus, look at
-what it knows. Notebook 4, whose own part is in lib.training.hops, loads its teacher and looks at it
-by the same functions."""
+"""What notebooks 2 and 3 do: start a teacher or a student, train a teacher, probe what a model
+knows. Notebook 4 (lib.training.hops) loads its teacher and probes it by the same functions."""
 
 import copy
 import shutil
@@ -14,9 +13,11 @@ from lib.common import files
 from lib.common.hub import ModelRef
 from lib.data.prepared import Corpus
 from lib.data.tokenizer import load_tokenizer, require_same
+from lib.fast.quicken import quicken
 from lib.training import checkpoints, models, ranks
 from lib.training.batches import IGNORE, batches
 from lib.training.loop import COST, expense, recipe, train
+from lib.training.losses import mlm_loss
 from lib.training.objectives import Distillation, hidden_states
 from lib.training.parameters import CascadeTA, StudentsOwn, TeacherContinuation, Training
 from lib.training.parameters import Distillation as DistillationParameters
@@ -25,18 +26,11 @@ from lib.training.parameters import Distillation as DistillationParameters
 
 
 def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMaskedLM:
-    """The teacher as it is before this stage: a checkpoint, or random weights in the shape the
+    """The teacher before this stage: a checkpoint, or random weights in the shape that the
     parameters give."""
-    tokenizer = corpus.tokenizer()
     if p.teacher:
-        teacher = ModelRef(p.teacher, p.teacher_revision).require()
-        require_same(
-            load_tokenizer(teacher),
-            tokenizer,
-            f"teacher {p.teacher}",
-            f"corpus {p.corpus}",
-        )
-        return models.load(teacher)
+        return load_teacher(p, corpus)
+    tokenizer = corpus.tokenizer()
     return models.new_encoder(
         vocab_size=len(tokenizer),
         layers=p.grow_from_layers or p.layers,
@@ -52,51 +46,59 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMa
     )
 
 
+def load_teacher(
+    p: TeacherContinuation | DistillationParameters | CascadeTA, corpus: Corpus
+) -> models.BertForMaskedLM:
+    """The teacher; its tokenizer must be that of the corpus, whose token ids it reads."""
+    teacher = ModelRef(p.teacher, p.teacher_revision).require()
+    names = f"teacher {p.teacher}", f"corpus {p.corpus}"
+    require_same(load_tokenizer(teacher), corpus.tokenizer(), *names)
+    return models.load(teacher)
+
+
 def train_teacher(
     p: TeacherContinuation, teacher: models.BertForMaskedLM, corpus: Corpus, folder: Path
-):
+) -> tuple[models.BertForMaskedLM, list[dict]]:
     """MLM training; returns the teacher and its history.
 
     With `grow_from_layers`, a shallow teacher is trained first and its layers are copied: a narrow
-    deep encoder trained from nothing can stay on a plateau that its shallow half leaves within a
-    few hundred steps.
+    deep encoder trained from nothing can stay on a plateau that a shallower one leaves within a few
+    hundred steps.
     """
     history: list[dict] = []
     if p.grow_from_layers and not p.teacher:
-        grown = checkpoints.newest(folder / "grown")
-        if grown is None:
-            first = recipe(p.model_copy(update={"learning_rate": p.grow_learning_rate}))
-            history = train(
-                Distillation(teacher),
-                batches(p, corpus, steps=p.grow_steps, seed=p.seed + 1),
-                first,
-                name=f"{p.grow_from_layers} layers",
-                folder=folder / "shallow",
-            )
-            if ranks.leads():
-                checkpoints.save(
-                    folder / "grown", 0, {"model": teacher.state_dict(), "history": history}
-                )
-        else:
-            with checkpoints.fitting(folder / "grown"):
-                teacher.load_state_dict(grown["model"])
-                history = grown["history"]
+        history = _train_shallow(p, teacher, corpus, folder)
         teacher = models.grow(teacher, p.layers, p.grow_by)
+    objective, data = quicken(Distillation(teacher)), batches(p, corpus)
     name = f"{teacher.config.num_hidden_layers} layers"
-    more = train(
-        Distillation(teacher), batches(p, corpus), recipe(p), name=name, folder=folder / "whole"
-    )
-    return teacher, continued(history, more)
+    more = train(objective, data, recipe(p), name=name, folder=folder / "whole")
+    return teacher, joined(history, more)
 
 
-def continued(before: list[dict], after: list[dict]) -> list[dict]:
+def _train_shallow(p: TeacherContinuation, teacher, corpus: Corpus, folder: Path) -> list[dict]:
+    """Train the shallow teacher, or load it if an interrupted run has; returns the history."""
+    grown = checkpoints.newest(folder / "grown")
+    if grown is not None:
+        with checkpoints.fitting(folder / "grown"):
+            teacher.load_state_dict(grown["model"])
+            return grown["history"]
+    objective = quicken(Distillation(teacher))
+    data = batches(p, corpus, steps=p.grow_steps, seed=p.seed + 1)
+    own_recipe = recipe(p.model_copy(update={"learning_rate": p.grow_learning_rate}))
+    name = f"{p.grow_from_layers} layers"
+    history = train(objective, data, own_recipe, name=name, folder=folder / "shallow")
+    if ranks.leads():
+        state = {"model": teacher.state_dict(), "history": history}
+        checkpoints.save(folder / "grown", 0, state)
+    return history
+
+
+def joined(before: list[dict], after: list[dict]) -> list[dict]:
     """One history from two trainings in a row: steps, tokens and seconds run on."""
     if not before:
         return after
-    last = before[-1]
-    return before + [
-        {**row, **{key: row[key] + last[key] for key in ("step", *COST)}} for row in after
-    ]
+    last, running = before[-1], ("step", *COST)
+    return before + [row | {key: row[key] + last[key] for key in running} for row in after]
 
 
 # ----------------------------------------------------------------------------------------- students
@@ -105,75 +107,45 @@ def continued(before: list[dict], after: list[dict]) -> list[dict]:
 def starting_student(
     p: DistillationParameters, teacher: models.BertForMaskedLM
 ) -> models.BertForMaskedLM:
-    """The student before training: the teacher's layers `student_layers`, or so many random ones
+    """The student before training: the teacher's layers `student_layers`, or as many random ones
     (000 section 3.2)."""
     layers = models.layer_choice(p.student_layers, teacher.config.num_hidden_layers)
     student = models.truncate(teacher, layers)
     if p.init == "truncated":
         return student
-    return models.random_encoder(
-        teacher.config, len(layers), p.seed
-    )  # of the same shape: only the weights differ
-
-
-def load_teacher(p: DistillationParameters | CascadeTA, corpus: Corpus) -> models.BertForMaskedLM:
-    """The teacher, which must read the corpus's token ids as the tokenizer that made them meant
-    them."""
-    teacher = ModelRef(p.teacher, p.teacher_revision).require()
-    require_same(
-        load_tokenizer(teacher),
-        corpus.tokenizer(),
-        f"teacher {p.teacher}",
-        f"corpus {p.corpus}",
-    )
-    return models.load(teacher)
+    # Of the same shape: only the weights differ.
+    return models.random_encoder(teacher.config, len(layers), p.seed)
 
 
 def objective(p: StudentsOwn, student, teacher) -> Distillation:
-    """What a student minimises: the losses that have a weight; the teacher is left out where none
-    of them needs it."""
-    needed = teacher if p.weight_soft or p.weight_cosine else None
+    """What a student minimises, as in notebook 3."""
     return Distillation(
         student,
-        needed,
-        mlm=p.weight_mlm,
+        teacher,
         soft=p.weight_soft,
+        mlm=p.weight_mlm,
         cosine=p.weight_cosine,
         temperature=p.temperature,
         positions=p.positions,
     )
 
 
-def distil(p: DistillationParameters, student, teacher, corpus: Corpus, folder: Path) -> list[dict]:
-    """Train the student by the losses that have a weight; returns the history (empty where none
-    has)."""
-    if not p.trains:
-        return []
-    return train(
-        objective(p, student, teacher),
-        batches(p, corpus),
-        recipe(p),
-        name="distillation",
-        folder=folder,
-    )
+# ----------------------------------------------------------------------------------- trained models
 
 
 def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
     """A complete checkpoint that plain transformers loads: weights (safetensors), configuration,
     and the tokenizer, which says how many tokens the model takes."""
+    tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
+    longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
+    tokenizer.model_max_length = longest
+    for key in ("is_local", "local_files_only"):  # how it was loaded is nobody's business
+        tokenizer.init_kwargs.pop(key, None)
     with files.writing(folder):
         model.save_pretrained(folder)
-        tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
-        tokenizer.model_max_length = min(
-            tokenizer.model_max_length, model.config.max_position_embeddings
-        )
-        for how_it_was_loaded in ("is_local", "local_files_only"):
-            tokenizer.init_kwargs.pop(how_it_was_loaded, None)
         tokenizer.save_pretrained(folder)
-        for weights in folder.glob("*.safetensors"):
-            shutil.copymode(
-                folder / "config.json", weights
-            )  # the library lets nobody but their owner read them
+        for weights in folder.glob("*.safetensors"):  # which the library lets only the owner read
+            shutil.copymode(folder / "config.json", weights)
 
 
 @torch.inference_mode()
@@ -181,42 +153,23 @@ def probe(
     model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: int = 512
 ) -> dict[str, float]:
     """What the model knows: MLM loss (nats) and accuracy (percent) on masked positions of held-out
-    text.
-
-    Words are masked as often as the stage masks them while training, and BERT's 15 % where it masks
-    none.
-    """
+    text. Words are masked as often as the stage masks them, or 15 % as in BERT if it masks none."""
     model.eval()
-    known = {"masked": 0, "right": 0, "loss": 0.0}
     size = min(64, len(held_out))
-    other = {
-        "batch_size": size,
-        "micro_batch_size": size,
-        "mask_probability": p.mask_probability or 0.15,
-    }
-    data = batches(
-        p.model_copy(update=other),
-        held_out,
-        seed=12345,
-        steps=max(1, min(limit, len(held_out)) // size),
-    )
-    for step in range(data.steps):
-        for batch in data.at(step):
-            batch = batch.to(model.device)
-            masked = batch.labels != IGNORE
-            logits = model.cls(hidden_states(model, batch)[masked])
-            labels = batch.labels[masked]
-            known["loss"] += float(
-                torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
-            )
-            known["right"] += int((logits.argmax(-1) == labels).sum())
-            known["masked"] += len(labels)
-    masked = max(1, known["masked"])
-    return {
-        "mlm_loss": known["loss"] / masked,
-        "mlm_accuracy": 100 * known["right"] / masked,
-        "positions": known["masked"],
-    }
+    rate = p.mask_probability or 0.15
+    changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": rate}
+    steps = max(1, min(limit, len(held_out)) // size)
+    data = batches(p.model_copy(update=changes), held_out, seed=12345, steps=steps)
+    positions, correct, loss = 0, 0, 0.0
+    for batch in (batch for step in range(steps) for batch in data.at(step)):
+        batch = batch.to(model.device)
+        masked = batch.labels != IGNORE
+        logits, labels = model.cls(hidden_states(model, batch)[masked]), batch.labels[masked]
+        loss += float(mlm_loss(logits, labels))
+        correct += int((logits.argmax(-1) == labels).sum())
+        positions += len(labels)
+    count = max(1, positions)
+    return {"mlm_loss": loss / count, "mlm_accuracy": 100 * correct / count, "positions": positions}
 
 
 @torch.inference_mode()
@@ -228,32 +181,23 @@ def fill_mask(
     top: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Held-out sequences with one token hidden: what stood there, and the model's `top` guesses
-    with probabilities."""
+    """Held-out sequences with one token masked: the token, and the model's `top` guesses with
+    probabilities."""
     model.eval()
     rng = np.random.default_rng(seed)
     rows = []
     for index in rng.choice(len(corpus), size=min(examples, len(corpus)), replace=False):
         ids = torch.from_numpy(corpus.rows([index])[0][0].astype(np.int64))[None, :40]
-        inside = [place for place in range(1, ids.shape[1] - 1)]
-        if not inside:
+        if ids.shape[1] < 3:
             continue
-        place = int(rng.choice(inside))
-        truth = int(ids[0, place])
+        place = int(rng.choice(np.arange(1, ids.shape[1] - 1)))
+        hidden = int(ids[0, place])
         ids[0, place] = tokenizer.mask_token_id
-        chances, found = (
-            model(input_ids=ids.to(model.device)).logits[0, place].softmax(-1).topk(top)
-        )
-        guesses = "  ".join(
-            f"{_token(tokenizer, int(i))} {float(c):.2f}" for c, i in zip(chances, found)
-        )
-        rows.append(
-            {
-                "text": tokenizer.decode(ids[0, 1:-1]),
-                "hidden": _token(tokenizer, truth),
-                "guesses": guesses,
-            }
-        )
+        probabilities = model(input_ids=ids.to(model.device)).logits[0, place].softmax(-1)
+        best = zip(*(part.tolist() for part in probabilities.topk(top)))
+        guesses = "  ".join(f"{_token(tokenizer, guess)} {share:.2f}" for share, guess in best)
+        text = tokenizer.decode(ids[0, 1:-1])
+        rows.append({"text": text, "hidden": _token(tokenizer, hidden), "guesses": guesses})
     return pd.DataFrame(rows)
 
 
@@ -262,14 +206,14 @@ def _token(tokenizer, index: int) -> str:
 
 
 def summary(model: models.BertForMaskedLM, history: list[dict]) -> dict:
-    """What a training cost and what came out: the figures of efficiency.csv."""
+    """The model's size and the cost of its training, in the columns of efficiency.csv."""
     last = history[-1] if history else {"step": 0}
-    count, spent = models.parameter_count(model), expense(last)
+    parameters, cost = models.parameter_count(model), expense(last)
     return {
         "layers": model.config.num_hidden_layers,
-        "parameters": count,
+        "parameters": parameters,
         "size_mib": models.size_mib(model),
         "steps": last["step"],
-        "tokens_per_parameter": spent["tokens_seen"] / count,
-        **spent,
+        "tokens_per_parameter": cost["tokens_seen"] / parameters,
+        **cost,
     }

@@ -280,7 +280,7 @@ def peak_memory(case: Case, implementation: str, threads: int) -> float:
     give_back_at_once()
     step = build(case, implementation)
     step(cut(step.batches[0], 8))
-    head.forget()  # the head's working memory belongs to the step
+    head.free_buffers()  # the head's working memory belongs to the step
     gc.collect()
     largest = sorted(step.batches, key=lambda batch: (batch.inputs.numel(), int(batch.kept.sum())))[
         -2:

@@ -153,6 +153,7 @@ def build(case: Case, implementation: str) -> Step:
                 temperature=TEMPERATURE,
                 positions=case.positions,
             )
+        quicken(objective)
         return Step(
             student,
             grouped,

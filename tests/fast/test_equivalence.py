@@ -1,8 +1,8 @@
-"""The fast step is the plain step: loss and gradient of every combination of losses, positions,
-temperatures and mappings.
+"""The objectives are the equations, and `quicken(objective)` computes the same: loss and gradient
+of every combination of losses, positions, temperatures and mappings.
 
-The reference is written with the library's own models and functions, all logits of both networks,
-in double precision.
+The equations are written out with the library's own models and functions, all logits of both
+networks, in double precision.
 """
 
 import copy
@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from lib.fast import linear
+from lib.fast.layer import Layer
+from lib.fast.quicken import quicken
 from lib.training import models
 from lib.training.batches import IGNORE, Batch, whole_word_mask
 from lib.training.mappings import layer_mapping
@@ -122,26 +124,37 @@ def plain_hop(student, teacher, batch, mapping, hidden, attention, soft, tempera
     return total
 
 
-def same(objective, ours, batch, expected, theirs):
-    """Loss and the whole gradient, and the gradient of each weight beside its share of the
-    whole."""
-    found = objective(batch, objective.counts(batch))["loss"]
-    assert found.item() == pytest.approx(expected.item(), rel=TOLERANCE)
-    found.backward()
+def assert_same(objective, batch, loss, gradients):
+    """The objective's loss and its whole gradient are these; no other parameter has one."""
+    value = objective(batch, objective.counts(batch))["loss"]
+    assert value.item() == pytest.approx(loss, rel=TOLERANCE)
+    objective.student.zero_grad()
+    value.backward()
+    found = gradients_of(objective.student)
+    norm = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm()
+    differences = [
+        (found.get(name, torch.zeros(1)) - gradient).flatten()
+        for name, gradient in gradients.items()
+    ]
+    assert torch.cat(differences).norm() <= TOLERANCE * norm
+    assert all(float(found[name].norm()) < 1e-6 * norm for name in set(found) - set(gradients))
+
+
+def gradients_of(student):
+    parameters = student.named_parameters()
+    return {name: p.grad.double() for name, p in parameters if p.grad is not None}
+
+
+def assert_plain_and_fast_are(objective, batch, expected, student):
+    """The plain objective gives the loss `expected` and the gradients of the double-precision
+    `student`; the quickened one those of the plain objective."""
     expected.backward()
-    reference = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
-    gradient = {name: p.grad for name, p in ours.named_parameters() if p.grad is not None}
-    whole = torch.cat([value.flatten() for value in reference.values()]).norm()
-    off = torch.cat(
-        [
-            (gradient.get(name, torch.zeros(1)).double() - value).flatten()
-            for name, value in reference.items()
-        ]
-    )
-    assert off.norm() <= TOLERANCE * whole
-    assert all(
-        float(gradient[name].norm()) < 1e-6 * whole for name in set(gradient) - set(reference)
-    )
+    assert_same(objective, batch, expected.item(), gradients_of(student))
+    loss = objective(batch, objective.counts(batch))["loss"].item()
+    gradients = gradients_of(objective.student)
+    fast = quicken(copy.deepcopy(objective))
+    assert any(type(module) is Layer for module in fast.student.modules())
+    assert_same(fast, batch, loss, gradients)
 
 
 LOSSES = [losses for losses in itertools.product([0, 2], [0, 5], [0, 1]) if any(losses)]
@@ -156,25 +169,12 @@ COMPARED = [
 
 @pytest.mark.parametrize("mlm, soft, cosine, positions, temperature", COMPARED)
 def test_distillation(library, networks, batch, mlm, soft, cosine, positions, temperature):
-    ours, theirs = (copy.deepcopy(networks[0]) for _ in range(2))
-    objective = Distillation(
-        ours,
-        copy.deepcopy(networks[1]),
-        mlm=mlm,
-        soft=soft,
-        cosine=cosine,
-        temperature=temperature,
-        positions=positions,
-    )
-    theirs.double()
-    teacher = copy.deepcopy(networks[1]).double()
-    same(
-        objective,
-        ours,
-        batch,
-        plain(theirs, teacher, batch, mlm, soft, cosine, positions, temperature),
-        theirs,
-    )
+    student, teacher = copy.deepcopy(networks)
+    losses = dict(mlm=mlm, soft=soft, cosine=cosine, temperature=temperature, positions=positions)
+    objective = Distillation(student, teacher, **losses)
+    exact, exact_teacher = (copy.deepcopy(model).double() for model in networks)
+    expected = plain(exact, exact_teacher, batch, **losses)
+    assert_plain_and_fast_are(objective, batch, expected, exact)
 
 
 @pytest.mark.parametrize(
@@ -182,27 +182,23 @@ def test_distillation(library, networks, batch, mlm, soft, cosine, positions, te
 )
 @pytest.mark.parametrize("mapping", ["adjacent", "uniform", "top", "skip"])
 def test_hop(library, networks, batch, mapping, hidden, attention, soft):
-    ours, theirs = (copy.deepcopy(networks[0]) for _ in range(2))
-    teacher = copy.deepcopy(networks[1])
-    objective = Hop(
-        ours,
-        copy.deepcopy(teacher),
-        mapping,
-        hidden=hidden,
-        attention=attention,
-        soft=soft,
-        temperature=4.0,
-        dropout="none",
-    )
-    for model in (theirs, teacher):
-        hand_out_attention(model.double())
-    same(
-        objective,
-        ours,
-        batch,
-        plain_hop(theirs, teacher, batch, mapping, hidden, attention, soft, 4.0),
-        theirs,
-    )
+    student, teacher = copy.deepcopy(networks)
+    losses = dict(hidden=hidden, attention=attention, soft=soft, temperature=4.0)
+    objective = Hop(student, teacher, mapping, dropout="none", **losses)
+    exact, exact_teacher = (copy.deepcopy(model).double() for model in networks)
+    for model in (exact, exact_teacher):
+        hand_out_attention(model)
+    expected = plain_hop(exact, exact_teacher, batch, mapping, **losses)
+    assert_plain_and_fast_are(objective, batch, expected, exact)
+
+
+def test_gradients_of_tied_embeddings_accumulate_over_micro_batches(networks, batch):
+    plain_one, fast = (Distillation(*copy.deepcopy(networks), soft=1.0) for _ in range(2))
+    for objective in (plain_one, quicken(fast)):
+        for _ in range(2):
+            objective(batch, objective.counts(batch))["loss"].backward()
+    words = [o.student.get_input_embeddings().weight.grad for o in (plain_one, fast)]
+    assert torch.allclose(*words, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("positions", ["all", "masked"])
@@ -213,8 +209,8 @@ def test_under_autocast_it_is_as_near_to_double_precision_as_the_plain_path(
     reference, plain_one, ours = (copy.deepcopy(networks[0]) for _ in range(3))
     reference.double()
     plain(reference, copy.deepcopy(networks[1]).double(), batch, *weights).backward()
-    objective = Distillation(
-        ours, copy.deepcopy(networks[1]), mlm=2, soft=5, cosine=1, positions=positions
+    objective = quicken(
+        Distillation(ours, copy.deepcopy(networks[1]), mlm=2, soft=5, cosine=1, positions=positions)
     )
     with torch.autocast("cpu", torch.bfloat16):
         plain_loss = plain(plain_one, copy.deepcopy(networks[1]), batch, *weights)

@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lib.fast import head, linear
-from lib.fast.head import fused_losses
+from lib.fast.head import FusedHead
 from lib.training import models
 from lib.training.losses import mlm_loss, soft_target_loss
 
@@ -77,7 +77,7 @@ def test_values_and_gradients_are_the_plain_ones(both, mlm, soft, temperature):
         hidden, theirs, labels = hidden[labels >= 0], theirs[labels >= 0], labels[labels >= 0]
     hidden = hidden.clone().requires_grad_()
     expected = plain(student, teacher, hidden, theirs, labels, mlm, soft, temperature)
-    found, ce, kl = fused_losses(
+    found, ce, kl = FusedHead().losses(
         student,
         hidden,
         labels,
@@ -106,7 +106,7 @@ def test_of_like_networks_it_is_nearer_to_double_precision_than_the_plain_path(b
     theirs = hidden + 0.02 * torch.randn(hidden.shape, generator=torch.Generator().manual_seed(2))
     labels = torch.full((len(hidden),), -100)
     with torch.no_grad():
-        found = fused_losses(
+        found = FusedHead().losses(
             student,
             hidden,
             labels,
@@ -128,7 +128,7 @@ def test_of_like_networks_it_is_nearer_to_double_precision_than_the_plain_path(b
 def test_the_teacher_gets_no_gradient(both):
     student, teacher, hidden, theirs, labels = both
     teacher.zero_grad()
-    loss, *_ = fused_losses(
+    loss, *_ = FusedHead().losses(
         student,
         hidden,
         labels,
@@ -147,7 +147,7 @@ def test_under_autocast_it_does_what_the_plain_path_does(both):
     hidden = hidden.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         expected = plain(student, teacher, hidden, theirs, labels, 0.3, 0.7, 2.0)
-        found, *_ = fused_losses(
+        found, *_ = FusedHead().losses(
             student,
             hidden,
             labels,
@@ -167,7 +167,7 @@ def test_under_autocast_it_does_what_the_plain_path_does(both):
 def test_hardly_any_rows(both, rows):
     student, teacher, hidden, theirs, labels = both
     hidden = hidden[:rows].clone().requires_grad_()
-    loss, *_ = fused_losses(
+    loss, *_ = FusedHead().losses(
         student,
         hidden,
         torch.full((rows,), 5),
@@ -198,7 +198,7 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_as_large_as_all_logits_is_ever_made(both):
     student, teacher, hidden, theirs, labels = both
     with Largest() as seen:
-        fused_losses(
+        FusedHead().losses(
             student,
             hidden,
             labels,
@@ -214,9 +214,9 @@ def test_no_tensor_as_large_as_all_logits_is_ever_made(both):
 def test_memory_does_not_grow_with_the_vocabulary(monkeypatch):
     monkeypatch.undo()
     for vocabulary in (30_522, 119_547):
-        block = head._rows_of_a_block(10_000, 4 * vocabulary, "cpu")
+        block = head._block_rows(10_000, 4 * vocabulary, "cpu")
         assert 8 * 2**20 < block * vocabulary <= 9 * 2**20
-        few = head._rows_of_a_block(150, 4 * vocabulary, "cpu")
+        few = head._block_rows(150, 4 * vocabulary, "cpu")
         assert 4 * few * vocabulary <= 20 * 2**20
 
 
@@ -231,7 +231,7 @@ def test_gradients_survive_fp16_at_a_large_batch(both):
     norms = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.float16, enabled=enabled):
-            loss, *_ = fused_losses(
+            loss, *_ = FusedHead().losses(
                 student,
                 hidden,
                 labels,

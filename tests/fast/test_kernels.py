@@ -46,7 +46,7 @@ def exact(z, t, labels, biases, temperature, soft, mlm):
 def test_losses_and_gradient(threads, dtype, temperature, soft, mlm):
     z, t, labels, biases = given(dtype)
     ce, kl, gradient = exact(z, t, labels, biases, temperature, soft, mlm)
-    room = torch.zeros(threads, kernels.ROOM, VOCABULARY)
+    room = torch.zeros(threads, kernels.SCRATCH_ROWS, VOCABULARY)
     how = dict(temperature=temperature, soft=soft, mlm=mlm)
     ours, theirs = z.clone(), z.clone()
     found = kernels.head_rows(ours, t.clone() if soft else None, labels, biases, room, **how)
@@ -76,7 +76,7 @@ def test_as_many_threads_as_there_are_give_the_same_bits_every_time():
             t,
             labels,
             biases,
-            torch.zeros(2, kernels.ROOM, VOCABULARY),
+            torch.zeros(2, kernels.SCRATCH_ROWS, VOCABULARY),
             temperature=2.0,
             soft=1.0,
             mlm=1.0,
@@ -95,7 +95,7 @@ def test_extreme_logits_stay_finite(logits):
         t,
         labels,
         biases,
-        torch.zeros(2, kernels.ROOM, VOCABULARY),
+        torch.zeros(2, kernels.SCRATCH_ROWS, VOCABULARY),
         temperature=2.0,
         soft=1.0,
         mlm=1.0,
@@ -117,7 +117,7 @@ def test_a_logit_that_is_no_number_is_heard_of(dtype, soft, mlm, what, whose):
         t,
         labels,
         biases,
-        torch.zeros(2, kernels.ROOM, VOCABULARY),
+        torch.zeros(2, kernels.SCRATCH_ROWS, VOCABULARY),
         temperature=2.0,
         soft=soft,
         mlm=mlm,
@@ -128,7 +128,7 @@ def test_a_logit_that_is_no_number_is_heard_of(dtype, soft, mlm, what, whose):
 @pytest.mark.parametrize("wrong", ["fp16", "strided", "label", "labels", "room", "targets"])
 def test_what_would_write_elsewhere_is_refused(wrong):
     z, t, labels, biases = given(torch.float32)
-    room = torch.zeros(2, kernels.ROOM, VOCABULARY + (wrong == "room"))
+    room = torch.zeros(2, kernels.SCRATCH_ROWS, VOCABULARY + (wrong == "room"))
     if wrong == "fp16":
         z, t = z.half(), t.half()
     if wrong == "strided":

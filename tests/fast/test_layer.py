@@ -10,10 +10,11 @@ from transformers.models.bert.modeling_bert import BertLayer
 
 from lib.fast import layer as layers
 from lib.fast.layer import Layer
+from lib.fast.layer import states as fast_states
 from lib.fast.quicken import quicken
 from lib.training import models
 from lib.training.batches import Batch
-from lib.training.objectives import states, walk
+from lib.training.objectives import states
 
 LENGTHS = [12, 7, 3]
 KEPT = torch.arange(12) < torch.tensor(LENGTHS)[:, None]
@@ -106,17 +107,14 @@ def test_maps_and_what_is_learnt_from_them(library):
     expected = sum(hidden[KEPT].pow(3).sum() for hidden in theirs.hidden_states)
     pairs = (KEPT[:, None, :, None] & KEPT[:, None, None]).expand(-1, 2, -1, -1)
     expected = expected + sum(maps[pairs].pow(2).sum() for maps in theirs.attentions[1:])
-    loss, seen = torch.zeros(()), []
-    for number, hidden, maps in walk(quick, BATCH, {2, 3}):
-        loss = loss + hidden[KEPT].pow(3).sum()
-        assert (maps is None) is (number not in {2, 3})
-        if maps is not None:
-            loss = loss + maps[pairs].pow(2).sum()
-            assert torch.allclose(
-                maps.double()[pairs], theirs.attentions[number - 1][pairs], rtol=1e-4, atol=1e-6
-            )
-        seen.append(number)
-    assert seen == [0, 1, 2, 3]
+    hidden, attention = fast_states(quick, BATCH, {2, 3}, plain=None)
+    assert len(hidden) == 4 and list(attention) == [2, 3]
+    loss = sum(state[KEPT].pow(3).sum() for state in hidden)
+    for number, maps in attention.items():
+        loss = loss + maps[pairs].pow(2).sum()
+        assert torch.allclose(
+            maps.double()[pairs], theirs.attentions[number - 1][pairs], rtol=1e-4, atol=1e-6
+        )
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     for model, found in ((eager, expected), (quick, loss)):
         model.zero_grad()

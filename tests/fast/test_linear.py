@@ -124,9 +124,9 @@ def test_what_is_kept_while_evaluating_serves_training_too(library):
         with torch.inference_mode():
             model(ids)
         model(ids).logits.sum().backward()
-    head.forget()
+    head.free_buffers()
     with torch.inference_mode():
-        head._kept("rows", torch.device("cpu"), torch.float32, 8)
-    head._kept(
+        head._buffer("rows", torch.device("cpu"), torch.float32, 8)
+    head._buffer(
         "rows", torch.device("cpu"), torch.float32, 8
     ).requires_grad_().square().sum().backward()

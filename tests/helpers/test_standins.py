@@ -14,10 +14,11 @@ from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.data import prepare, sources, tokenizer
 from lib.data.prepared import open_corpus
+from lib.fast.quicken import quicken
 from lib.plan import plan
 from lib.plan.stages import validate
 from lib.tasks import examples, finetune, registry
-from lib.training import hops, models, pretraining
+from lib.training import hops, models, pretraining, side_by_side
 from tests.helpers import standins
 from tests.helpers.mirror import Mirror
 
@@ -225,7 +226,8 @@ def test_teacher_and_student(steps, polish, tmp_path):
     p = of(steps, "herbert/S3/distillation", corpus=str(polish), **SMALLER)
     teacher = pretraining.load_teacher(p, text)
     student = pretraining.starting_student(p, teacher)
-    history = pretraining.distil(p, student, teacher, text, tmp_path)
+    objective = quicken(pretraining.objective(p, student, teacher))
+    history, _ = side_by_side.train_student(p, objective, text, tmp_path)
     assert {"soft", "mlm", "cosine"} <= set(history[-1]) and student.config.num_hidden_layers == 6
 
 

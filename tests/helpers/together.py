@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from lib.fast.quicken import quicken
 from lib.training import models, ranks
 from lib.training.batches import MaskedBatches, Schedule
 from lib.training.loop import Recipe, train
@@ -77,16 +78,10 @@ def outcome(history, *students, **more):
     return {"history": rows, "weights": torch.cat(weights), **more}
 
 
-def distil(folder, *, dropout=0.0, sharded=False, stop=0, recipe=RECIPE, **sizes):
+def distil(folder, *, dropout=0.0, stop=0, recipe=RECIPE, mlm=2.0, soft=5.0, fast=True, **sizes):
     """Three losses together; `stop`: give up after so many steps, with a checkpoint in `folder`."""
     taught = teacher(dropout)
     student, data = models.truncate(taught, [0, 2]), batches(**sizes)
-    taught = ranks.shard(taught) if sharded and ranks.count() > 1 else taught
-    mine = sum(
-        part.numel()
-        for weight in taught.parameters()
-        for part in [getattr(weight, "to_local", lambda: weight)()]
-    )
 
     def after_step(done):
         if done == stop + 1:  # the checkpoint of `stop` is written, the one of this step is not
@@ -94,7 +89,8 @@ def distil(folder, *, dropout=0.0, sharded=False, stop=0, recipe=RECIPE, **sizes
 
     history = []
     with suppress(Stopped):
-        objective = Distillation(student, taught, mlm=2.0, soft=5.0, cosine=1.0)
+        objective = Distillation(student, taught, mlm=mlm, soft=soft, cosine=1.0)
+        objective = quicken(objective) if fast else objective
         history = train(
             objective,
             data,
@@ -103,22 +99,22 @@ def distil(folder, *, dropout=0.0, sharded=False, stop=0, recipe=RECIPE, **sizes
             folder=folder,
             after_step=after_step if stop else None,
         )
-    return outcome(history, student, read=data.corpus.read, held=mine)
+    return outcome(history, student, read=data.corpus.read)
 
 
-def hop(folder, *, dropout="none", sharded=False, **sizes):
+def hop(folder, *, dropout="none", **options):
     taught = teacher(0.2)
     student = models.truncate(taught, [0, 1, 2])
     student.bert.embeddings.requires_grad_(False)
-    taught = ranks.shard(taught) if sharded and ranks.count() > 1 else taught
-    history = train(Hop(student, taught, dropout=dropout), batches(**sizes), RECIPE, quiet=True)
+    objective = quicken(Hop(student, taught, dropout=dropout, **options))
+    history = train(objective, batches(), RECIPE, quiet=True)
     return outcome(history, student)
 
 
 def side_by_side(folder):
     taught = teacher()
     students = [models.truncate(taught, layers) for layers in ([0, 2], [1])]
-    objectives = [Distillation(student, taught, mlm=1.0, soft=2.0) for student in students]
+    objectives = [quicken(Distillation(student, taught, mlm=1.0, soft=2.0)) for student in students]
     histories = train_together(objectives, batches(), RECIPE, ["a", "b"], [None, None])
     return outcome(sum(histories, []), *students)
 
@@ -141,7 +137,7 @@ def asked(folder, beside=False):
     """The last process is asked to stop while a step is under way, the others are not."""
     taught, calm = teacher(), Recipe(1e-2)  # of itself it keeps no checkpoint
     students = [models.truncate(taught, layers) for layers in ([0, 2], [1])]
-    objectives = [Distillation(student, taught, mlm=1.0, soft=2.0) for student in students]
+    objectives = [quicken(Distillation(student, taught, mlm=1.0, soft=2.0)) for student in students]
 
     last = objectives[1 if beside else 0]  # whose turn at a step is the last
     whole = last.counts
@@ -175,12 +171,10 @@ TRAININGS = {
     "hop": hop,
     "hop_dropout": lambda folder: hop(folder, dropout="both"),
     "side_by_side": side_by_side,
-    "sharded": lambda folder: distil(folder, sharded=True),
-    "sharded_bf16": lambda folder: distil(
-        folder, sharded=True, recipe=Recipe(1e-3, precision="bf16")
-    ),
-    "sharded_uneven": lambda folder: distil(folder, sharded=True, batch=12),
-    "sharded_hop": lambda folder: hop(folder, dropout="both", sharded=True, batch=12),
+    "hop_attention": lambda folder: hop(folder, mapping="uniform", hidden=0.0),
+    "hop_soft": lambda folder: hop(folder, soft=1.0),
+    "plain_objective": lambda folder: distil(folder, fast=False),
+    "cosine_alone": lambda folder: distil(folder, mlm=0.0, soft=0.0),
     "exploding": exploding,
     "asked": asked,
     "asked_beside": lambda folder: asked(folder, beside=True),

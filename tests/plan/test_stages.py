@@ -157,18 +157,3 @@ def test_what_is_refused(values, message):
         caught.value
     )
     assert message in str(caught.value)
-
-
-def test_the_trackers_are_those_of_accelerate():
-    from typing import get_args
-
-    from accelerate.utils.dataclasses import LoggerType
-
-    from lib.common.parameters import Tracker
-
-    assert set(get_args(Tracker)) == {str(kind.value) for kind in LoggerType} - {"all"} | {"none"}
-    assert validate("finetune", GIVEN).tracker == "tensorboard"
-    with pytest.raises(
-        InputError, match="tracker = 'aim': needs the package aim, which is not installed"
-    ):
-        validate("finetune", GIVEN | {"tracker": "aim"})

@@ -98,13 +98,6 @@ def test_each_process_reads_its_own_sequences(twice):
     assert read[0] and not read[1]
 
 
-def test_of_a_sharded_teacher_each_holds_a_part(twice):
-    layers = sum(weight.numel() for weight in together.teacher().bert.encoder.parameters())
-    whole = twice[1]["plain"][0]["held"]
-    for rank in (0, 1):
-        assert whole - twice[1]["sharded"][rank]["held"] == pytest.approx(layers / 2, rel=0.05)
-
-
 def test_one_precision_for_all(twice):
     assert twice[1]["measured"][0]["history"] == twice[1]["measured"][1]["history"]
 
@@ -124,7 +117,7 @@ def test_one_that_is_asked_to_stop_stops_both_after_the_same_step(twice, name):
     folder, found = twice
     for rank in (0, 1):
         assert (
-            f"after step {together.CUT} of {together.STEPS}; started again"
+            f"after step {together.CUT} of {together.STEPS}; start it again"
             in found[name][rank]["said"]
         )
     kept = sorted((folder / name).glob("**/step-*.pt"))
@@ -210,15 +203,10 @@ def test_a_teacher_that_grows(prepared, tmp_path):
     agree(one, two)
 
 
-def test_a_hop_with_a_teacher_in_pieces(prepared, tmp_path):
+def test_a_hop(prepared, tmp_path):
     values = prepared | SMALL | {"layers": 2, "section": 0, "batch_size": 12}
     one = notebook("4_cascade_ta", tmp_path / "one", values)
-    agree(
-        one,
-        notebook(
-            "4_cascade_ta", tmp_path / "two", values | {"processes": 2, "shard_teacher": True}
-        ),
-    )
+    agree(one, notebook("4_cascade_ta", tmp_path / "two", values | {"processes": 2}))
 
 
 def test_fine_tunings_are_dealt_out_and_stay_the_same(prepared, tmp_path):
@@ -283,14 +271,6 @@ def test_that_one_was_stopped_is_told_only_if_it_was_asked_to(tmp_path):
             "allowed are 1 … 2",
         ),
         ({"processes": 0}, "processes = 0: input should be greater than or equal to 1"),
-        (
-            {"shard_teacher": True},
-            "shares a teacher out among processes, and there is 1; allowed: processes of 2 or more",
-        ),
-        (
-            {"shard_teacher": True, "processes": 2, "beside": {"other": STUDENT}},
-            "shard_teacher and beside exclude each other",
-        ),
     ],
 )
 def test_wrong_parameters(wrong, message):

@@ -85,7 +85,7 @@ def test_a_stage_that_is_told_to_stop_keeps_a_checkpoint_and_says_so(
     said, _ = running.communicate()
     (line,) = [line for line in said.splitlines() if "stopped" in line]
     step = re.search(
-        r"stopped: .* after step (\d+) of \d+; started again, it goes on from there", line
+        r"stopped: .* after step (\d+) of \d+; start it again to go on from there", line
     )[1]
     assert (
         running.returncode == 130

@@ -372,7 +372,7 @@ def test_a_signal_ends_a_training_after_its_step_with_a_checkpoint(teacher, tmp_
 
     before = signal.getsignal(number)
     with pytest.raises(
-        Stopped, match="distillation after step 5 of 12; started again, it goes on from there"
+        Stopped, match="distillation after step 5 of 12; start it again to go on from there"
     ):
         train(
             Distillation(stopped),

@@ -1,10 +1,10 @@
-"""lib.training.precision: the format of a training is measured, changes no weight, and stays what
-it was when a run is resumed."""
+"""lib.training.loop.fastest: the precision of a training is measured, changes no weight, and stays
+the same when a run is resumed."""
 
 import pytest
 import torch
 
-from lib.training import checkpoints, precision
+from lib.training import checkpoints, loop
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation, Hop
 from tests.training.test_loop import batches, teacher, weights  # noqa: F401  (teacher is a fixture)
@@ -16,7 +16,7 @@ cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU decides b
 @pytest.mark.parametrize("make", [Distillation, lambda model: Hop(model, deeper(model))])
 def test_measuring_leaves_weights_and_gradients_as_they_were(teacher, make, capsys):  # noqa: F811
     before = weights(teacher)
-    assert precision.fastest(make(teacher), batches().at(0)) in ("no", "bf16")
+    assert loop.fastest(make(teacher), batches().at(0)) in ("no", "bf16")
     assert torch.equal(weights(teacher), before)
     assert all(parameter.grad is None for parameter in teacher.parameters())
     assert "s in fp32" in capsys.readouterr().out
@@ -43,9 +43,9 @@ def test_the_faster_one_is_chosen(monkeypatch, slower, chosen):
             now[0] += 3.0 if formats[-1] == slower else 1.0
             return {"loss": super().forward(torch.ones(1, 2)).sum()}
 
-    monkeypatch.setattr(precision.time, "perf_counter", lambda: now[0])
-    assert precision.fastest(Work(2, 2), batches().at(0)) == chosen
-    assert formats.count("no") == formats.count("bf16") == precision.ROUNDS + 1
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: now[0])
+    assert loop.fastest(Work(2, 2), batches().at(0)) == chosen
+    assert formats.count("no") == formats.count("bf16") == loop.ROUNDS + 1
 
 
 class Killed(Exception):

@@ -9,7 +9,7 @@ from lib.common.errors import InputError
 from lib.data import prepare
 from lib.data.prepared import open_corpus
 from lib.plan.stages import validate
-from lib.training import batches, models, pretraining
+from lib.training import batches, models, pretraining, side_by_side
 from lib.training.loop import Recipe, train
 
 SHAPE = {
@@ -120,10 +120,9 @@ def test_students_start_as_their_scenario_says(teacher, bpe):
 def test_without_a_weight_nothing_is_trained(teacher, bpe, tmp_path):
     student = pretraining.starting_student(distillation(teacher, bpe), models.load(teacher))
     before = copy.deepcopy(student.state_dict())
-    assert (
-        pretraining.distil(distillation(teacher, bpe), student, models.load(teacher), bpe, tmp_path)
-        == []
-    )
+    p = distillation(teacher, bpe)
+    objective = pretraining.objective(p, student, models.load(teacher))
+    assert side_by_side.train_student(p, objective, bpe, tmp_path) == ([], {})
     assert all(torch.equal(before[name], weight) for name, weight in student.state_dict().items())
 
 
@@ -191,7 +190,8 @@ def test_fp16_without_a_gpu(teacher, bpe, tmp_path):
         pytest.skip("there is a GPU")
     p = distillation(teacher, bpe, weight_mlm=1, precision="fp16")
     with pytest.raises(InputError, match="fp16 needs a GPU"):
-        pretraining.distil(p, models.load(teacher), None, bpe, tmp_path)
+        objective = pretraining.objective(p, models.load(teacher), None)
+        side_by_side.train_student(p, objective, bpe, tmp_path)
 
 
 def test_one_kernel_may_use_several_precisions(teacher, bpe):

@@ -16,12 +16,13 @@ from lib.common.errors import InputError, Stopped
 from lib.common.places import ROOT
 from lib.data.prepared import open_corpus
 from lib.fast import linear
+from lib.fast.quicken import quicken
 from lib.plan.stages import validate
 from lib.runner import stage
 from lib.training import checkpoints, loop, models, pretraining, side_by_side
 from lib.training.batches import Batch
 from lib.training.objectives import Distillation, hidden_states
-from lib.training.side_by_side import RememberedReading, SharedBatches, train_together
+from lib.training.side_by_side import SharedBatches, SharedReading, train_together
 from tests.training.test_loop import batches, weights
 
 RECIPE = loop.Recipe(1e-2, weight_decay=0.1, clip=0.5)
@@ -125,9 +126,7 @@ def test_a_group_that_is_told_to_stop_keeps_a_checkpoint_of_each(teacher, alone,
         return real(step, *mine)
 
     data.at = asked
-    with pytest.raises(
-        Stopped, match="after step [234] of 6; started again, it goes on from there"
-    ):
+    with pytest.raises(Stopped, match="after step [234] of 6; start it again to go on from there"):
         train_together(objectives(teacher), data, RECIPE, list(STUDENTS), folders)
     assert {checkpoints.newest(folder)["step"] for folder in folders} <= {2, 3, 4}
     together = objectives(teacher)
@@ -194,7 +193,9 @@ def test_seconds_are_a_training_s_own(teacher, monkeypatch):
         loop, "time", SimpleNamespace(perf_counter=lambda: time.perf_counter() + 100 * len(leaps))
     )
     steps = []
-    for done, history in loop.steps_of(objective(teacher, "triple"), batches(), RECIPE, quiet=True):
+    for done, history in loop.training_steps(
+        objective(teacher, "triple"), batches(), RECIPE, quiet=True
+    ):
         steps.append(done)
         leaps.append(1)
     assert steps == [0, 1, 2, 3, 4, 5, 6] and 0 < history[-1]["seconds"] < 50
@@ -243,7 +244,7 @@ def test_a_reading_is_of_its_batch_model_and_format(teacher):
     model, other, reading = (
         teacher.eval(),
         models.truncate(teacher, [0, 1]).eval(),
-        RememberedReading(2),
+        SharedReading(2),
     )
     with torch.inference_mode():
         for batch in (first, second, first, second):
@@ -257,7 +258,7 @@ def test_a_reading_is_of_its_batch_model_and_format(teacher):
         before = reading(model, first)
         with torch.autocast("cpu", torch.bfloat16):
             assert reading(model, first) is not before
-        assert len(reading._read) == 2
+        assert len(reading._held) == 2
 
 
 def test_shared_batches_are_the_same_tensors_and_few_are_kept():
@@ -269,7 +270,7 @@ def test_shared_batches_are_the_same_tensors_and_few_are_kept():
     )
     for step in (4, 5):
         data.at(step)
-    assert list(data._made) == [4, 5] and data.steps == 6
+    assert list(data._held) == [4, 5] and data.steps == 6
 
 
 # --------------------------------------------------------------------------- parameters, notebook 3
@@ -314,7 +315,8 @@ def trained(p, folder):
     corpus = open_corpus(p.corpus)
     teacher = pretraining.load_teacher(p, corpus)
     student = pretraining.starting_student(p, teacher)
-    return student, *side_by_side.distil(p, student, teacher, corpus, folder)
+    objective = quicken(pretraining.objective(p, student, teacher))
+    return student, *side_by_side.train_student(p, objective, corpus, folder)
 
 
 def test_what_a_leader_publishes_its_followers_load(prepared, tmp_path, monkeypatch):
@@ -330,7 +332,7 @@ def test_what_a_leader_publishes_its_followers_load(prepared, tmp_path, monkeypa
     for name in others:
         p = parameters(prepared, name, trained_in=str(tmp_path / "beside" / name))
         expected, told, _ = trained(parameters(prepared, name), tmp_path / name)
-        monkeypatch.setattr(pretraining, "train", lambda *_, **__: pytest.fail("trains"))
+        monkeypatch.setattr(loop, "train", lambda *_, **__: pytest.fail("trains"))
         found, read, none = trained(p, tmp_path / "no")
         monkeypatch.undo()
         assert torch.equal(weights(found), weights(expected)) and without_clock(

@@ -29,7 +29,10 @@ def student():
 
 def test_the_progress_is_the_history(student, tmp_path):
     history = train(Distillation(student), batches(), RECIPE, folder=tmp_path, quiet=True)
-    assert tracking.read(tmp_path) == [{**row, "steps": 6} for row in history] and len(history) == 6
+    assert (
+        tracking.read_progress(tmp_path) == [{**row, "steps": 6} for row in history]
+        and len(history) == 6
+    )
 
 
 def test_without_a_folder_nothing_is_written(student, tmp_path, monkeypatch):
@@ -39,8 +42,8 @@ def test_without_a_folder_nothing_is_written(student, tmp_path, monkeypatch):
 
 
 def test_a_line_half_written_is_left_for_the_next_time(tmp_path):
-    tracking.tell(tmp_path, [{"step": 1}], 5)
+    tracking.write_progress(tmp_path, [{"step": 1}], 5)
     with (tmp_path / tracking.PROGRESS).open("a") as file:
         file.write(json.dumps({"step": 2})[:-3])
-    assert tracking.read(tmp_path) == [{"step": 1, "steps": 5}]
-    assert tracking.read(tmp_path / "nowhere") == []
+    assert tracking.read_progress(tmp_path) == [{"step": 1, "steps": 5}]
+    assert tracking.read_progress(tmp_path / "nowhere") == []
