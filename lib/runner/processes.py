@@ -223,7 +223,6 @@ def pretrain(kind: str, p, folder: Path) -> None:
     import torch.distributed as dist
 
     from lib.data.prepared import open_corpus
-    from lib.fast.quicken import quicken
     from lib.training import hops, pretraining, side_by_side
 
     gpu = torch.cuda.is_available()
@@ -240,7 +239,7 @@ def pretrain(kind: str, p, folder: Path) -> None:
         teacher = pretraining.load_teacher(p, text)
         if kind == "distillation":
             student = pretraining.starting_student(p, teacher)
-            objective = quicken(pretraining.objective(p, student, teacher))
+            objective = pretraining.objective(p, student, teacher)
             side_by_side.train_student(p, objective, text, checkpoints)
         else:
             hops.hop(p, hops.starting_assistant(p, teacher), teacher, text, checkpoints)

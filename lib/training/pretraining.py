@@ -118,8 +118,8 @@ def starting_student(
 
 
 def objective(p: StudentsOwn, student, teacher) -> Distillation:
-    """What a student minimises, as in notebook 3."""
-    return Distillation(
+    """What a student minimises, as notebook 3 makes it, ready to train."""
+    objective = Distillation(
         student,
         teacher,
         soft=p.weight_soft,
@@ -128,6 +128,7 @@ def objective(p: StudentsOwn, student, teacher) -> Distillation:
         temperature=p.temperature,
         positions=p.positions,
     )
+    return quicken(objective)
 
 
 # ----------------------------------------------------------------------------------- trained models

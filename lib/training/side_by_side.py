@@ -20,7 +20,6 @@ from lib.common import interrupts, places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.data.prepared import Corpus
-from lib.fast.quicken import quicken
 from lib.training import checkpoints, loop, models, pretraining, ranks
 from lib.training.batches import Batch
 from lib.training.batches import batches as masked_batches
@@ -57,7 +56,7 @@ def train_student(
     folders = {"distillation": folder}
     for name, own in p.beside.items():
         student = pretraining.starting_student(p.model_copy(update=dict(own)), objective.teacher)
-        objectives[name] = quicken(pretraining.objective(own, student, objective.teacher))
+        objectives[name] = pretraining.objective(own, student, objective.teacher)
         folders[name] = folder / "beside" / name
     histories = train_together(
         list(objectives.values()), data, recipe, list(objectives), list(folders.values())

@@ -14,7 +14,6 @@ from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.data import prepare, sources, tokenizer
 from lib.data.prepared import open_corpus
-from lib.fast.quicken import quicken
 from lib.plan import plan
 from lib.plan.stages import validate
 from lib.tasks import examples, finetune, registry
@@ -226,7 +225,7 @@ def test_teacher_and_student(steps, polish, tmp_path):
     p = of(steps, "herbert/S3/distillation", corpus=str(polish), **SMALLER)
     teacher = pretraining.load_teacher(p, text)
     student = pretraining.starting_student(p, teacher)
-    objective = quicken(pretraining.objective(p, student, teacher))
+    objective = pretraining.objective(p, student, teacher)
     history, _ = side_by_side.train_student(p, objective, text, tmp_path)
     assert {"soft", "mlm", "cosine"} <= set(history[-1]) and student.config.num_hidden_layers == 6
 

@@ -16,7 +16,6 @@ from lib.common.errors import InputError, Stopped
 from lib.common.places import ROOT
 from lib.data.prepared import open_corpus
 from lib.fast import linear
-from lib.fast.quicken import quicken
 from lib.plan.stages import validate
 from lib.runner import stage
 from lib.training import checkpoints, loop, models, pretraining, side_by_side
@@ -315,7 +314,7 @@ def trained(p, folder):
     corpus = open_corpus(p.corpus)
     teacher = pretraining.load_teacher(p, corpus)
     student = pretraining.starting_student(p, teacher)
-    objective = quicken(pretraining.objective(p, student, teacher))
+    objective = pretraining.objective(p, student, teacher)
     return student, *side_by_side.train_student(p, objective, corpus, folder)
 
 
@@ -385,7 +384,7 @@ def test_a_student_of_other_parameters_is_refused(prepared, tmp_path):
         ),
         (
             {"beside": {"hot": OWN["hot"] | {"seed": 1}}},
-            "unknown key 'beside.hot.seed' for distillation",
+            "unknown key 'beside.hot.seed'; allowed are init",
         ),
         ({"beside": {"hot": {"weight_soft": 1}}}, "beside.hot.student_layers is missing"),
         (
