@@ -1,5 +1,5 @@
-"""Starts the kernels of this process as forks of the warm process of lib.runner.warm, where there
-is one."""
+"""Starts the kernels of this process as forks of the warm process (lib.runner.warm), if there is
+one."""
 
 import json
 import os
@@ -11,59 +11,55 @@ from importlib.metadata import EntryPoint
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-SOCKET = "WARM_KERNELS"  # names the environment variable, which names the socket
-
+from lib.runner.warm import SOCKET, request
 
 STARTED: list[int] = []
-"""The kernels this process has started, by their process ids."""
+"""The process ids of the kernels that this process has started: papermill does not say them."""
 
 
 def register() -> None:
-    """Let all kernels that this process starts be warm ones, if there is a warm process, and known
-    to `interrupt`."""
+    """Start the kernels of this process by `WarmProvisioner` from now on."""
     factory = KernelProvisionerFactory.instance()
-    factory.provisioners["warm"] = EntryPoint(
-        "warm", f"{__name__}:WarmProvisioner", factory.GROUP_NAME
-    )
+    entry_point = EntryPoint("warm", f"{__name__}:WarmProvisioner", factory.GROUP_NAME)
+    factory.provisioners["warm"] = entry_point
     factory.default_provisioner_name = "warm"
 
 
 def interrupt() -> None:
-    """Interrupt the kernel that was started last, as the stop button of a notebook does."""
-    with suppress(ProcessLookupError):
-        for pid in STARTED[-1:]:
-            os.kill(pid, signal.SIGINT)
+    """Interrupt the kernel that was started last, like the stop button of a notebook."""
+    if STARTED:
+        with suppress(ProcessLookupError):
+            os.kill(STARTED[-1], signal.SIGINT)
 
 
 class Kernel:
-    """A forked kernel as its manager sees it: what it uses of subprocess.Popen."""
+    """A forked kernel with the methods of subprocess.Popen that a kernel manager uses."""
 
     stdin = stdout = stderr = None
 
     def __init__(self, connection: socket.socket):
-        self.connection, self.told, self.returncode = connection, b"", None
-        self.pid = self._answer()["pid"]
+        self.connection, self.received, self.returncode = connection, b"", None
+        self.pid = self._read_line()["pid"]
 
-    def _answer(self) -> dict | None:
-        """The next line of the warm process; None if it is gone, and the kernel with it."""
-        while b"\n" not in self.told:
+    def _read_line(self) -> dict | None:
+        """The next message of the warm process; None if it has ended, and the kernel with it."""
+        while b"\n" not in self.received:
             if not (more := self.connection.recv(4096)):
                 return None
-            self.told += more
-        line, _, self.told = self.told.partition(b"\n")
+            self.received += more
+        line, _, self.received = self.received.partition(b"\n")
         return json.loads(line)
 
     def poll(self) -> int | None:
-        if self.returncode is None and (
-            self.told or select.select([self.connection], [], [], 0)[0]
-        ):
-            self.wait()
+        if self.returncode is None:
+            if self.received or select.select([self.connection], [], [], 0)[0]:
+                self.wait()
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         if self.returncode is None:
-            answer = self._answer()
-            self.returncode = answer["code"] if answer else -signal.SIGKILL
+            message = self._read_line()
+            self.returncode = message["code"] if message else -signal.SIGKILL
             self.connection.close()
         return self.returncode
 
@@ -78,30 +74,26 @@ class Kernel:
 
 
 class WarmProvisioner(LocalProvisioner):
-    """Starts an IPython kernel as a fork of the warm process, or, where there is none, in the
-    ordinary way."""
+    """Starts an IPython kernel as a fork of the warm process, or in the ordinary way if there is
+    none."""
 
     async def launch_kernel(self, cmd, **kwargs):
-        told = await self._launched(cmd, **kwargs)
+        connection_info = await self._launch(cmd, **kwargs)
         STARTED.append(self.pid)
-        return told
+        return connection_info
 
-    async def _launched(self, cmd, **kwargs):
-        place = os.environ.get(SOCKET, "")
-        if cmd[1:3] != ["-m", "ipykernel_launcher"] or not os.path.exists(place):
+    async def _launch(self, cmd, **kwargs):
+        address = os.environ.get(SOCKET, "")
+        if cmd[1:3] != ["-m", "ipykernel_launcher"] or not os.path.exists(address):
             return await super().launch_kernel(cmd, **kwargs)
+        cwd = str(kwargs.get("cwd") or os.getcwd())
         try:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.connect(place)
-            request = {
-                "argv": cmd[3:],
-                "env": dict(kwargs.get("env") or os.environ),
-                "cwd": str(kwargs.get("cwd") or os.getcwd()),
-            }
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            connection.connect(address)
+            connection.sendall(request(cmd[2], cmd[3:], kwargs.get("env"), cwd))
             self.process = Kernel(connection)
         except (OSError, ValueError, TypeError):
             return await super().launch_kernel(cmd, **kwargs)
-        self.pid = self.pgid = self.process.pid  # it leads a session, and so a group
-        self.cwd = request["cwd"]
+        self.pid = self.pgid = self.process.pid  # the kernel leads a session, and so a group
+        self.cwd = cwd
         return self.connection_info

@@ -1,30 +1,28 @@
-"""Kernels that start with their libraries loaded: `python -m lib.runner.warm <command>` runs a
-command so.
+"""Stages and kernels that start with their libraries loaded: `python -m lib.runner.warm <command>`.
 
-To import PyTorch and transformers takes a few seconds of computing, and every stage's kernel would
-spend them anew. Here one process imports them once; each kernel is a fork of it, ready at once. The
-command, and what it starts, find it by an environment variable; without it, or when it does not
-answer, kernels start in the ordinary way. Only libraries are loaded, nothing of this project: a
-kernel sees its files as they are when it starts.
+Importing PyTorch and transformers takes seconds of computing in every stage. Here one process
+imports them once, and stages and kernels are forks of it. The command and its children find it by
+an environment variable. Without it, or when it does not answer, they start in the ordinary way.
+Only libraries are loaded before the fork, so that a stage runs the project's code as it is now.
 """
 
-import ctypes
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lib.runner.kernels import SOCKET
+from lib.common import interrupts
 
-PR_SET_PDEATHSIG = 1  # sys/prctl.h
+SOCKET = "WARM_KERNELS"  # the environment variable with the socket of the warm process
+STAGE = "lib.runner.run"  # the module that runs a stage
 LIBRARIES = (
     "numpy",
     "pandas",
@@ -48,157 +46,154 @@ LIBRARIES = (
 
 
 def main(command: list[str]) -> int:
-    """Run a command beside a process that its stages are forked from; the command's exit status."""
-    if sys.platform != "linux":  # elsewhere, to fork a process with these libraries is not safe
+    """Run a command next to the process that its stages are forked from. Returns its exit
+    status."""
+    if sys.platform != "linux":  # elsewhere it is not safe to fork with these libraries loaded
         return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
-        place = str(Path(folder) / "socket")
-        at_once = os.environ | {
-            "PYTHONUNBUFFERED": "1"
-        }  # a fork's output is seen when it is written, as a stage's is
+        address = str(Path(folder) / "socket")
+        # unbuffered: what a fork prints appears at once, as from a process of its own
         server = subprocess.Popen(
-            [sys.executable, "-m", "lib.runner.warm", "--serve", place], env=at_once
+            [sys.executable, "-m", "lib.runner.warm", "--serve", address],
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )
-        # close_fds: a lock that was handed on (lib.common.locks) is the command's too
-        running = subprocess.Popen(command, env=os.environ | {SOCKET: place}, close_fds=False)
+        # close_fds: the command also holds a lock that this process was started with
+        running = subprocess.Popen(command, env=os.environ | {SOCKET: address}, close_fds=False)
 
         def stop(number, _):
             if running.poll() is not None:  # asked again while the last stages stop
                 server.kill()
-            elif (
-                number != signal.SIGINT
-            ):  # Ctrl-C the command got too; of these perhaps only this process knows
-                running.send_signal(signal.SIGTERM)  # to begin no further stage
-                server.send_signal(signal.SIGINT)  # to stop those under way
+            elif number != signal.SIGINT:  # the terminal sends Ctrl-C to the command as well
+                running.send_signal(signal.SIGTERM)  # start no further stage
+                server.send_signal(signal.SIGINT)  # stop the running ones
 
-        handle(stop)
+        interrupts.set_handler(stop)
         try:
-            return running.wait()  # also when it is to stop: its stages keep what they have
+            return running.wait()
         finally:
             server.terminate()
             server.wait()
 
 
 def stage(parameters: str) -> int:
-    """Run a stage as a fork of the warm process, or, where there is none, in the ordinary way; its
-    exit status."""
+    """Run a stage as a fork of the warm process, or in the ordinary way if there is none. Returns
+    its exit status."""
     try:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.connect(os.environ.get(SOCKET, ""))
-        request = {"stage": parameters, "env": dict(os.environ), "cwd": os.getcwd()}
-        socket.send_fds(connection, [json.dumps(request).encode() + b"\n"], [0, 1, 2])
-        told = connection.makefile()
-        pid = json.loads(told.readline())["pid"]
+        socket.send_fds(connection, [request(STAGE, [parameters])], [0, 1, 2])
+        answers = connection.makefile()
+        pid = json.loads(answers.readline())["pid"]
     except (OSError, ValueError):
-        os.execv(sys.executable, [sys.executable, "-m", "lib.runner.run", parameters])
-    except KeyboardInterrupt:
-        return 130  # there is no stage yet
-
-    def stop(*_):
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
-
-    handle(stop)
-    answer = told.readline()
+        os.execv(sys.executable, [sys.executable, "-m", STAGE, parameters])
+    except KeyboardInterrupt:  # before the stage has started
+        return 130
+    interrupts.set_handler(lambda *_: _kill(pid, signal.SIGINT))
+    answer = answers.readline()
     return json.loads(answer)["code"] if answer else 1
 
 
-def handle(stop: Callable) -> None:
-    """Let `stop` handle Ctrl-C, a cancel and a closed terminal, where they are not ignored anyway
-    (nohup)."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, stop)
+def request(module: str, argv: list[str], env: dict | None = None, cwd: str = "") -> bytes:
+    """What the warm process reads: run `python -m <module> <argv>` in a fork."""
+    env, cwd = dict(env or os.environ), cwd or os.getcwd()
+    return json.dumps({"module": module, "argv": argv, "env": env, "cwd": cwd}).encode() + b"\n"
 
 
-# -------------------------------------------------------------------------------------- the forking
+# --------------------------------------------------------------------------------- the warm process
 
 
-def serve(place: str) -> None:
-    """Fork a stage or a kernel for each request, until told to end, and the stages have stopped;
-    before the first, load the libraries."""
-    forks: dict[socket.socket, int] = {}
+def serve(address: str) -> None:
+    """Fork a stage or a kernel for each request on the socket `address`. Ends after SIGTERM, when
+    the stages have stopped."""
+    forks: dict[socket.socket, int] = {}  # who asked for it -> its process id
     stages: set[int] = set()
-    ending: list[int] = []
-    loaded = False
+    ending = libraries_loaded = False
 
-    def end(number, _):
-        ending.append(number)
-        stop()
-
-    def stop(*_):
+    def stop_stages(*_):
         for pid in stages & set(forks.values()):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)  # it says what becomes of its work, and ends
+            _kill(pid, signal.SIGINT)  # it prints how to continue, and ends
 
-    handle(stop)
+    def end(*_):
+        nonlocal ending
+        ending = True
+        stop_stages()
+
+    interrupts.set_handler(stop_stages)
     signal.signal(signal.SIGTERM, end)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    interrupts.end_with_parent()
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listening.bind(place)
+    listening.bind(address)
     listening.listen(64)
-    rouse, roused = os.pipe()
-    os.set_blocking(roused, False)
-    signal.set_wakeup_fd(roused)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signals = _signal_pipe()
     while not ending or stages & set(forks.values()):
-        ready, _, _ = select.select([listening, rouse, *forks], [], [])
-        if rouse in ready:
-            os.read(rouse, 512)
-            for asked, pid in list(forks.items()):
-                if (status := os.waitpid(pid, os.WNOHANG)) != (0, 0):
-                    _answer(asked, {"code": os.waitstatus_to_exitcode(status[1])})
-                    del forks[asked]
-                    asked.close()
-        for asked in set(ready) & set(forks):  # whoever asked has gone
-            _kill(forks[asked])
+        ready, _, _ = select.select([listening, signals, *forks], [], [])
+        if signals in ready:
+            os.read(signals, 512)
+            for connection, pid in list(forks.items()):
+                ended, status = os.waitpid(pid, os.WNOHANG)
+                if ended:
+                    _send(connection, {"code": os.waitstatus_to_exitcode(status)})
+                    connection.close()
+                    del forks[connection]
+        for connection in forks.keys() & set(ready):  # who asked has gone
+            _kill(forks[connection], signal.SIGKILL, group=True)
         if listening in ready:
-            asked, _ = listening.accept()
-            text, files, _, _ = socket.recv_fds(asked, 1 << 16, 3)
-            while text and not text.endswith(b"\n"):
-                text += asked.recv(1 << 16)
-            wanted = json.loads(text or "{}")
-            if wanted and not loaded:  # the hub library reads its variables when it is imported
-                os.environ.update(
-                    {key: value for key, value in wanted["env"].items() if key.startswith("HF_")}
-                )
-                loaded = True
-            for name in LIBRARIES:
-                importlib.import_module(name)
-            if wanted and (pid := os.fork()) == 0:
-                for other in (listening, asked, *forks):
+            connection, _ = listening.accept()
+            wanted, files = _receive(connection)
+            if wanted is None:
+                continue
+            if not libraries_loaded:  # the hub library reads its variables when it is imported
+                hub = {k: v for k, v in wanted["env"].items() if k.startswith("HF_")}
+                os.environ.update(hub)
+                for name in LIBRARIES:
+                    importlib.import_module(name)
+                libraries_loaded = True
+            pid = os.fork()
+            if pid == 0:
+                for other in (listening, connection, *forks):
                     other.close()
-                become(files=files, **wanted)
-            if wanted:
-                forks[asked] = pid
-                stages |= {pid} if "stage" in wanted else set()
-                _answer(asked, {"pid": pid})
+                _become(files=files, **wanted)
+            forks[connection] = pid
+            if wanted["module"] == STAGE:
+                stages.add(pid)
+            _send(connection, {"pid": pid})
             for file in files:
                 os.close(file)
     for pid in forks.values():
-        _kill(pid)
+        _kill(pid, signal.SIGKILL, group=True)
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it has ended by itself
+def _signal_pipe() -> int:
+    """The end of a pipe that is ready to read when a signal, such as a child's end, has arrived."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # an ignored signal would not wake
+    return reader
 
 
-def _answer(asked: socket.socket, what: dict) -> None:
-    try:
-        asked.sendall(json.dumps(what).encode() + b"\n")
-    except OSError:
-        pass  # nobody is listening any more
+def _receive(connection: socket.socket) -> tuple[dict | None, list[int]]:
+    """A request, one line of JSON, with the files that came with it; None if the client has
+    gone."""
+    line, files, _, _ = socket.recv_fds(connection, 1 << 16, 3)
+    while line and not line.endswith(b"\n"):
+        line += connection.recv(1 << 16)
+    return (json.loads(line) if line else None), files
 
 
-def become(
-    env: dict[str, str], cwd: str, files: list[int], argv: list[str] | None = None, stage: str = ""
-) -> None:
-    """In the fork: what `python -m ipykernel_launcher <argv>` or `python -m lib.runner.run <stage>`
-    would be, in a session of its own and with `files` for its standard ones, if there are any. Does
-    not return."""
+def _send(connection: socket.socket, message: dict) -> None:
+    with suppress(OSError):  # the client has gone
+        connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _kill(pid: int, number: int, group: bool = False) -> None:
+    with suppress(ProcessLookupError):  # it has ended
+        (os.killpg if group else os.kill)(pid, number)
+
+
+def _become(module: str, argv: list[str], env: dict[str, str], cwd: str, files: list[int]) -> None:
+    """In the fork: what `python -m <module> <argv>` would be, in a session of its own, with `files`
+    as its standard ones (if any). Does not return."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -206,26 +201,21 @@ def become(
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
-        ctypes.CDLL(None).prctl(
-            PR_SET_PDEATHSIG, signal.SIGKILL
-        )  # nothing of a killed run lives on
-        for place, file in enumerate(files):
-            os.dup2(file, place)
+        interrupts.end_with_parent(signal.SIGKILL)  # nothing of a killed run lives on
+        for standard, file in enumerate(files):
+            os.dup2(file, standard)
         os.environ.clear()
         os.environ.update(env)
         os.chdir(cwd)
         sys.path[0] = cwd
-        for name in [name for name in sys.modules if name == "lib" or name.startswith("lib.")]:
-            del sys.modules[name]  # the project's files as they are now
-        if stage:
-            from lib.runner.run import run
-
-            code = run(Path(stage))
-        else:
-            from ipykernel.kernelapp import IPKernelApp
-
-            IPKernelApp.launch_instance(argv)
-            code = 0
+        for name in list(sys.modules):
+            if name == "lib" or name.startswith("lib."):
+                del sys.modules[name]  # so that the project's files are read as they are now
+        sys.argv = [module, *argv]
+        runpy.run_module(module, run_name="__main__")
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(bool(end.code))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -233,5 +223,9 @@ def become(
 
 
 if __name__ == "__main__":
-    how = {"--serve": serve, "--stage": stage}.get(sys.argv[1])
-    sys.exit(how(sys.argv[2]) if how else main(sys.argv[1:]))
+    if sys.argv[1] == "--serve":
+        serve(sys.argv[2])
+    elif sys.argv[1] == "--stage":
+        sys.exit(stage(sys.argv[2]))
+    else:
+        sys.exit(main(sys.argv[1:]))
