@@ -1,11 +1,9 @@
-"""The report on paper: `python -m lib.report.page.pdf pdf report.html` prints the page beside
-itself, through headless Chromium.
+"""The report on paper: `python -m lib.report.page.pdf pdf report.html` prints the page to
+report.pdf, through headless Chromium.
 
-Without a page the command only says whether the format could be made, so that nothing is computed
-in vain.
+Without a page the command only checks that the format can be made, before anything is computed.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from lib.common.errors import InputError
+from lib.common.files import atomic
 
 FORMATS = ("html", "pdf")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -25,18 +24,18 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-"""Chromium's options for a box without a desktop, a user or a network."""
-PATIENCE = 180
-"""Seconds after which a browser that prints nothing is given up."""
+"""Chromium's options for a machine without a desktop, a user or a network."""
+TIMEOUT = 180
+"""Seconds that Chromium has to print."""
 
 
 def chromium() -> str | None:
-    """The headless browser to print with, if there is one."""
+    """The path of a headless browser, if there is one."""
     return next((path for path in map(shutil.which, CHROMIUM) if path), None)
 
 
 def check(format: str) -> None:
-    """Raise InputError unless the report can be had in this format on this machine."""
+    """Raise InputError unless the report can be made in this format on this machine."""
     if format not in FORMATS:
         raise InputError(f"FORMAT={format}: allowed are {', '.join(FORMATS)}")
     if format == "pdf" and not chromium():
@@ -47,12 +46,11 @@ def check(format: str) -> None:
 
 
 def write(html: Path, pdf: Path) -> None:
-    """Print the page to `pdf`, whole or not at all. Raises InputError where there is no browser, or
-    it prints nothing."""
+    """Print the page to `pdf`, whole or not at all. Raises InputError if there is no browser, or it
+    prints nothing."""
     check("pdf")
-    pdf = Path(pdf).resolve()
     with tempfile.TemporaryDirectory() as folder:
-        aside = Path(folder) / "page.pdf"
+        printed = Path(folder) / "page.pdf"
         command = [
             chromium(),
             "--headless",
@@ -60,29 +58,25 @@ def write(html: Path, pdf: Path) -> None:
             f"--user-data-dir={folder}/profile",
             "--no-pdf-header-footer",
             "--generate-pdf-document-outline",
-            f"--print-to-pdf={aside}",
+            f"--print-to-pdf={printed}",
             Path(html).resolve().as_uri(),
         ]
+        output = {"capture_output": True, "text": True, "errors": "replace"}
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, errors="replace", timeout=PATIENCE
-            )
+            done = subprocess.run(command, timeout=TIMEOUT, **output)
         except subprocess.TimeoutExpired:
             raise InputError(
-                f"{html}: Chromium did not print it within {PATIENCE} seconds"
+                f"{html}: Chromium did not print it within {TIMEOUT} seconds"
             ) from None
-        if not (aside.is_file() and aside.read_bytes()[:4] == b"%PDF"):
-            said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise InputError(f"{html}: Chromium did not print it: {said}")
-        beside = pdf.with_name(
-            f".{pdf.name}.{os.getpid()}"
-        )  # the temporary folder may be on another disk
-        shutil.copyfile(aside, beside)
-        os.replace(beside, pdf)
+        if not (printed.is_file() and printed.read_bytes()[:4] == b"%PDF"):
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise InputError(f"{html}: Chromium did not print it: {reason}")
+        with atomic(Path(pdf)) as file:
+            file.write(printed.read_bytes())
 
 
 def main(arguments: list[str]) -> int:
-    """`format`, or `format page`: see this module's first lines."""
+    """The command line: `format` or `format page`; returns the exit code."""
     if len(arguments) not in (1, 2):
         print("usage: python -m lib.report.page.pdf html|pdf [report.html]", file=sys.stderr)
         return 2
