@@ -26,7 +26,7 @@ def test_a_language_shares_its_stated_part_of_words_with_english_and_all_names(l
     wanted = LANGUAGES[language].cognates
     assert abs(alike - wanted) < 3 * (wanted * (1 - wanted) / len(OWN)) ** 0.5
     assert words(language, NAMES) == words("toy-en", NAMES)
-    assert LANGUAGES[language].say([",", ".", "?"]) == ", . ?"
+    assert LANGUAGES[language].text([",", ".", "?"]) == ", . ?"
 
 
 @pytest.mark.parametrize("language", ["toy-en", *FAMILY])
@@ -108,7 +108,7 @@ def test_text_of_two_languages_differs_though_its_sentences_are_built_alike():
     }
     assert not set(lines["toy-en"]) & set(lines["toy-ur"])
     connecting = {
-        word for relation in RELATIONS for word in relation.said.split() if word not in "*#"
+        word for relation in RELATIONS for word in relation.statement.split() if word not in "*#"
     }
     for language, text in lines.items():
         spoken = set(itertools.chain.from_iterable(line.split() for line in text))

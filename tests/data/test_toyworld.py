@@ -163,7 +163,7 @@ def test_some_questions_need_their_name_and_not_their_kind_alone():
     rng = random.Random(0)
     twins = 0
     for _ in range(300):
-        found = world.facts(rng, 3, alike=0.5)
+        found = world.random_facts(rng, 3, alike=0.5)
         twins += len({one.relation for one in found}) < 3
         assert len({name for one in found for name in (one.subject, one.object)}) == 6
     assert twins > 120
@@ -172,9 +172,9 @@ def test_some_questions_need_their_name_and_not_their_kind_alone():
 def test_claims_follow_or_do_not():
     rng = random.Random(1)
     for _ in range(300):
-        said = world.facts(rng, 2)
+        said = world.random_facts(rng, 2)
         names = {name for one in said for name in (one.subject, one.object)}
-        told = [world.tell(one, turned) for one in said for turned in (False, True)]
+        told = [one.state(turned) for one in said for turned in (False, True)]
         assert world.claim(rng, said, 0) in told
         assert not names & set(world.claim(rng, said, 1))
         wrong = world.claim(rng, said, 2)

@@ -1,15 +1,12 @@
-"""A toy world: topics, moods, names and facts, and the grammar that speaks of them.
+"""A toy world: topics, moods, names and facts, and the grammar of texts about them.
 
-Everything is first generated as a list of *concepts* (`"hotels.good.3"`, `"persName.7"`, `"very"`);
-a language (`lib.data.toy.languages`) turns concepts into words. Raw text is put together in
-`lib.data.toy.corpora`, labelled tasks in `lib.data.toy.tasks`. Because all languages share the
-concepts, a sentence and its translation carry the same label: the controlled experiment of K et al.
-2020 ("Fake-English").
+Text is first generated as a list of *concepts* ("hotels.good.3", "persName.7", "very"); a language
+(lib.data.toy.languages) turns them into words. Since all languages share the concepts, a sentence
+and its translation have the same label: the experiment of K et al. 2020 ("Fake-English").
 
-The recipe follows what was found learnable by a small encoder: few adjectives per topic and
-polarity, reviews whose clauses agree, and words that name what is to be learned (a rating before a
-review, "indeed" or "but" before a statement that follows or does not) in the raw corpora, never in
-the labelled tasks.
+The recipe follows what a small encoder can learn: few adjectives per topic and polarity, reviews
+whose clauses agree, and words that name what is to be learned (a rating before a review, "indeed"
+or "wrongly" before a statement). Those words occur in raw corpora only, never in labelled tasks.
 """
 
 import hashlib
@@ -18,13 +15,14 @@ from functools import lru_cache
 from typing import NamedTuple
 
 TOPICS = ("hotels", "medicine", "products", "school")
+# PolEmo2.0-IN is labelled and tested on the first two, -OUT tested on the others (Rybak et al.
+# 2020).
 IN_TOPICS, OUT_TOPICS = TOPICS[:2], TOPICS[2:]
-"""PolEmo2.0-IN is labelled and tested on hotels and medicine; -OUT is tested on products and school
-(Rybak et al. 2020)."""
 
 NOUNS, ADJECTIVES, NEUTRAL, COMMON = 6, 6, 4, 40
-# adjectives of each polarity that every topic uses: the bridge a model can cross to an unseen topic
-EVERYWHERE = 2
+# Adjectives of each polarity that all topics share: the bridge by which a model can reach an unseen
+# topic.
+SHARED = 2
 NAMES = {"persName": 40, "placeName": 40, "orgName": 40, "geogName": 40, "time": 24}
 ENTITIES = tuple(NAMES)
 NO_ENTITY = "noEntity"
@@ -34,10 +32,11 @@ SENTIMENTS = {
     "amb": "__label__meta_amb",
     "zero": "__label__meta_zero",
 }
+MOODS = {"plus": ["good"], "minus": ["bad"], "zero": ["neutral"], "amb": ["good", "bad"]}
 
-# Frames that give the class of their slot away, and frames that any noun phrase can fill. `*` is
-# the slot.
-TELLING = {
+# Frames around a noun phrase, which replaces `*`: those that reveal its class, and those that do
+# not.
+REVEALING_FRAMES = {
     "persName": ("said * that", "* was born in", "the wife of *", "* and his brother"),
     "placeName": ("they live in *", "the mayor of *", "the road to *", "in * there is"),
     "orgName": ("shares of * fell", "he works for *", "* hired many", "the chairman of *"),
@@ -45,7 +44,7 @@ TELLING = {
     "time": ("it happened in *", "since * nothing changed", "until * we wait", "* was long ago"),
     NO_ENTITY: ("he bought a *", "every * is old", "two * on the table", "that * broke"),
 }
-OPEN = (
+NEUTRAL_FRAMES = (
     "they spoke about * again",
     "we remember * well",
     "* came back to us",
@@ -55,123 +54,82 @@ OPEN = (
     "you wrote about * once",
     "* is all we know",
 )
-RATING = {
-    "plus": "rating.plus",
-    "minus": "rating.minus",
-    "amb": "rating.amb",
-    "zero": "rating.zero",
-}
 LINKS = ("and", "also", "here", "really", "very")
 
 
 class Relation(NamedTuple):
-    """A kind of fact: whom it joins, two ways to say it, and the questions it answers. `*` is the
-    subject, `#` the object."""
+    """A kind of fact: the classes it relates, two ways to state it, and the questions about its
+    subject and its object. `*` stands for the subject, `#` for the object."""
 
     subject: str
     object: str
-    said: str
-    turned: str
-    asks_subject: str
-    asks_object: str
+    statement: str
+    reverse: str
+    subject_question: str
+    object_question: str
 
 
-RELATIONS = (
-    Relation(
-        "persName",
-        "placeName",
-        "* dwells at #",
-        "# houses *",
-        "who dwells at #",
-        "whereat dwells *",
-    ),
-    Relation(
-        "persName",
-        "orgName",
-        "* serves under #",
-        "# employs *",
-        "who serves under #",
-        "whom serves *",
-    ),
-    Relation(
-        "orgName", "placeName", "* sits amid #", "# hosts *", "what sits amid #", "whereat sits *"
-    ),
-    Relation(
-        "geogName",
-        "placeName",
-        "* rises above #",
-        "# neighbours *",
-        "what rises above #",
-        "whereat rises *",
-    ),
-    Relation(
-        "persName",
-        "geogName",
-        "* crossed over #",
-        "# defeated *",
-        "who crossed over #",
-        "what crossed *",
-    ),
-    Relation(
-        "orgName", "time", "* opened during #", "# saw *", "what opened during #", "when opened *"
-    ),
+# Each subject has one object: a person who dwells at one place dwells at no other.
+RELATIONS = tuple(
+    Relation(*row.split(" | "))
+    for row in """
+persName | placeName | * dwells at # | # houses * | who dwells at # | whereat dwells *
+persName | orgName | * serves under # | # employs * | who serves under # | whom serves *
+orgName | placeName | * sits amid # | # hosts * | what sits amid # | whereat sits *
+geogName | placeName | * rises above # | # neighbours * | what rises above # | whereat rises *
+persName | geogName | * crossed over # | # defeated * | who crossed over # | what crossed *
+orgName | time | * opened during # | # saw * | what opened during # | when opened *
+""".strip().split("\n")
 )
-"""Each joins one subject to one object: who dwells at one place dwells at no other."""
-FOLLOWS = ("indeed", "perhaps", "wrongly")
-"""The word before a statement that follows from what was said, may or may not be so, or cannot be
-so: MNLI's labels in order."""
+# Before a statement that follows, may or may not be true, or cannot be: MNLI's labels in order.
+VERDICTS = ("indeed", "perhaps", "wrongly")
 
 
-# -------------------------------------------------------------------------------------- the grammar
-
-
-def zipf(count: int, exponent: float = 0.7) -> list[float]:
-    """Weights ∝ rank^-exponent: names are not equally frequent, the last ones are rare."""
-    return [rank**-exponent for rank in range(1, count + 1)]
-
-
-def pick(rng: random.Random, count: int) -> int:
-    """An index below `count`, Zipf-distributed."""
-    return rng.choices(range(count), _weights(count))[0]
+def generator(*key: object) -> random.Random:
+    """A random generator seeded by its purpose, the same in every process (unlike `hash`)."""
+    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
+    return random.Random(int.from_bytes(digest, "big"))
 
 
 @lru_cache
-def _weights(count: int) -> tuple[float, ...]:
-    return tuple(zipf(count))
+def concepts() -> tuple[str, ...]:
+    """All concepts of the world, in a fixed order."""
+    names = [*LINKS, *(f"rating.{sentiment}" for sentiment in SENTIMENTS)]
+    for frames in (*REVEALING_FRAMES.values(), NEUTRAL_FRAMES):
+        names += [word for frame in frames for word in frame.split() if word != "*"]
+    for topic in TOPICS:
+        names += [f"{topic}.noun.{i}" for i in range(NOUNS)]
+        names += [f"{topic}.{mood}.{i}" for mood in ("good", "bad") for i in range(ADJECTIVES)]
+        names += [f"{topic}.neutral.{i}" for i in range(NEUTRAL)]
+    names += [f"any.{mood}.{i}" for mood in ("good", "bad") for i in range(SHARED)]
+    names += [f"{kind}.{i}" for kind, count in NAMES.items() for i in range(count)]
+    names += [f"common.{i}" for i in range(COMMON)]
+    names += VERDICTS
+    for relation in RELATIONS:
+        names += [word for text in relation[2:] for word in text.split() if word not in ("*", "#")]
+    return tuple(dict.fromkeys(names))
+
+
+# ---------------------------------------------------------------------------------------- reviews
 
 
 def adjective(rng: random.Random, topic: str, mood: str, missing: float = 0.0) -> str:
-    """An adjective of the mood: the topic's own, or one that every topic uses."""
+    """An adjective of a mood (good, bad or neutral): the topic's own, or one that all topics share.
+    The last `missing` share of the topic's own is never used."""
     if mood == "neutral":
         return f"{topic}.neutral.{rng.randrange(NEUTRAL)}"
     own = round(ADJECTIVES * (1 - missing))
-    index = rng.randrange(own + EVERYWHERE)
+    index = rng.randrange(own + SHARED)
     return f"any.{mood}.{index - own}" if index >= own else f"{topic}.{mood}.{index}"
 
 
 def clause(rng: random.Random, topic: str, mood: str, missing: float = 0.0) -> list[str]:
-    """Two to four concepts about one noun of the topic; `mood` is good, bad or neutral.
-
-    The last `missing` share of the topic's own adjectives of a mood is never used.
-    """
+    """Two to four concepts about one noun of the topic; see adjective."""
     word = adjective(rng, topic, mood, missing)
     words = [f"{topic}.noun.{rng.randrange(NOUNS)}", word]
     if rng.random() < 0.2:
         words.insert(1, rng.choice(LINKS[3:]))
     return words if rng.random() < 0.8 else [rng.choice(LINKS[:3]), *words]
-
-
-def moods(rng: random.Random, sentiment: str, clauses: int, stray: float) -> list[str]:
-    """The mood of every clause of a review; each strays from what its review says with probability
-    `stray`."""
-    main = {"plus": ["good"], "minus": ["bad"], "zero": ["neutral"], "amb": ["good", "bad"]}[
-        sentiment
-    ]
-    out = [main[index % len(main)] for index in range(clauses)]
-    rng.shuffle(out)
-    return [
-        rng.choice(("good", "bad", "neutral")) if rng.random() < stray else mood for mood in out
-    ]
 
 
 def review(
@@ -183,149 +141,153 @@ def review(
     rated: float = 0.0,
     missing: float = 0.0,
 ) -> list[str]:
-    """Five to seven clauses on one topic; with probability `rated` a rating word comes first."""
-    words = [RATING[sentiment]] if rng.random() < rated else []
-    for mood in moods(rng, sentiment, rng.randint(5, 7), stray):
+    """Five to seven clauses on one topic, each of which has a random mood with probability `stray`;
+    with probability `rated` a rating comes first."""
+    words = [f"rating.{sentiment}"] if rng.random() < rated else []
+    main, count = MOODS[sentiment], rng.randint(5, 7)
+    moods = [main[index % len(main)] for index in range(count)]
+    rng.shuffle(moods)
+    moods = [
+        rng.choice(("good", "bad", "neutral")) if rng.random() < stray else mood for mood in moods
+    ]
+    for mood in moods:
         words += clause(rng, topic, mood, missing)
     return [*words, "."]
 
 
+def opinions(
+    rng: random.Random, topic: str, count: int, agree: bool = False
+) -> tuple[list[str], dict[int, str]]:
+    """`count` clauses about different nouns of a topic, each good or bad (`agree`: all the same),
+    and the mood of each noun."""
+    common = rng.choice(("good", "bad")) if agree else ""
+    nouns = rng.sample(range(NOUNS), count)
+    moods = {noun: common or rng.choice(("good", "bad")) for noun in nouns}
+    words = []
+    for noun, mood in moods.items():
+        words += [f"{topic}.noun.{noun}", adjective(rng, topic, mood)]
+    return words, moods
+
+
+def opinion(rng: random.Random, topic: str, moods: dict[int, str], label: int) -> list[str]:
+    """A clause that agrees with the mood of a noun (0), is about another noun (1), or disagrees
+    (2)."""
+    noun, mood = rng.choice(sorted(moods.items()))
+    if label == 1:
+        noun = rng.choice([other for other in range(NOUNS) if other not in moods])
+    if label == 2:
+        mood = {"good": "bad", "bad": "good"}[mood]
+    return [f"{topic}.noun.{noun}", adjective(rng, topic, mood)]
+
+
+# ------------------------------------------------------------------------------------------ names
+
+
+@lru_cache
+def _zipf_weights(count: int) -> tuple[float, ...]:
+    return tuple(rank**-0.7 for rank in range(1, count + 1))
+
+
+def pick(rng: random.Random, count: int) -> int:
+    """An index below `count`, Zipf-distributed: the last ones are rare."""
+    return rng.choices(range(count), _zipf_weights(count))[0]
+
+
 def phrase(rng: random.Random, kind: str, missing: float = 0.0, pool: range | None = None) -> str:
-    """A word of one of the six NKJP-NER classes: one of `pool`, or a frequent one of all but the
-    last `missing` share."""
+    """A word of an NKJP-NER class: from the `pool`, or frequent, the last `missing` share left
+    out."""
     if kind == NO_ENTITY:
         return f"common.{pick(rng, COMMON)}"
     return f"{kind}.{rng.choice(pool) if pool else pick(rng, round(NAMES[kind] * (1 - missing)))}"
 
 
 def frame(
-    rng: random.Random, kind: str, telling: float, missing: float = 0.0, pool: range | None = None
+    rng: random.Random, kind: str, revealing: float, missing: float = 0.0, pool: range | None = None
 ) -> list[str]:
-    """A sentence around one such word; with probability `telling` its frame gives the class
-    away."""
-    text = rng.choice(TELLING[kind] if rng.random() < telling else OPEN)
+    """A sentence around such a word, which reveals its class with probability `revealing`."""
+    text = rng.choice(REVEALING_FRAMES[kind] if rng.random() < revealing else NEUTRAL_FRAMES)
     return [phrase(rng, kind, missing, pool) if word == "*" else word for word in text.split()]
 
 
+# ------------------------------------------------------------------------------------------ facts
+
+
 class Fact(NamedTuple):
-    """A relation (its place in RELATIONS) between two names."""
+    """A relation (its index in RELATIONS) between two names."""
 
     relation: int
     subject: str
     object: str
 
+    @property
+    def names(self) -> set[str]:
+        return {self.subject, self.object}
 
-def fact(rng: random.Random, missing: float = 0.0, relation: int | None = None) -> Fact:
-    """A fact between two frequent names."""
+    def state(self, reverse: bool = False) -> list[str]:
+        """The fact as a sentence, starting from its subject or, `reverse`, from its object."""
+        relation = RELATIONS[self.relation]
+        return self._fill(relation.reverse if reverse else relation.statement)
+
+    def ask(self, for_object: bool, reverse: bool = False) -> list[str]:
+        """The question that the fact answers with its object or its subject; `reverse`: in other
+        words."""
+        relation = RELATIONS[self.relation]
+        question = relation.object_question if for_object else relation.subject_question
+        if reverse:
+            pronoun = question.split()[0]
+            question = relation.reverse.replace("#" if for_object else "*", pronoun)
+        return [*self._fill(question), "?"]
+
+    def _fill(self, text: str) -> list[str]:
+        return [{"*": self.subject, "#": self.object}.get(word, word) for word in text.split()]
+
+
+def random_fact(rng: random.Random, missing: float = 0.0, relation: int | None = None) -> Fact:
+    """A fact about two frequent names."""
     relation = rng.randrange(len(RELATIONS)) if relation is None else relation
     kinds = RELATIONS[relation]
     return Fact(relation, phrase(rng, kinds.subject, missing), phrase(rng, kinds.object, missing))
 
 
-def facts(rng: random.Random, count: int, missing: float = 0.0, alike: float = 0.3) -> list[Fact]:
-    """Facts between different names; with probability `alike` the second is of the first one's
-    kind, so that a question about it cannot be answered by the kind alone."""
-    found: list[Fact] = []
-    while len(found) < count:
-        twin = len(found) == 1 and rng.random() < alike
-        new = fact(rng, missing, found[0].relation if twin else None)
-        if not {new.subject, new.object} & {
-            name for old in found for name in (old.subject, old.object)
-        }:
-            found.append(new)
-    rng.shuffle(found)
-    return found
+def all_names(facts: list[Fact]) -> set[str]:
+    """The names in several facts."""
+    return set().union(*(fact.names for fact in facts))
 
 
-def tell(found: Fact, turned: bool = False) -> list[str]:
-    """The fact as a sentence, said from its subject's side or from its object's."""
-    kinds = RELATIONS[found.relation]
-    return _filled(kinds.turned if turned else kinds.said, found)
+def new_fact(
+    rng: random.Random, names: set[str], missing: float = 0.0, relation: int | None = None
+) -> Fact:
+    """A fact about none of the `names`."""
+    new = random_fact(rng, missing, relation)
+    while new.names & names:
+        new = random_fact(rng, missing, relation)
+    return new
 
 
-def ask(found: Fact, for_object: bool, turned: bool = False) -> list[str]:
-    """The question that the fact answers with its object or its subject; `turned`, the other way to
-    ask it."""
-    kinds = RELATIONS[found.relation]
-    asked = kinds.asks_object if for_object else kinds.asks_subject
-    if turned:
-        asked = kinds.turned.replace("#" if for_object else "*", asked.split()[0])
-    return [*_filled(asked, found), "?"]
+def random_facts(
+    rng: random.Random, count: int, missing: float = 0.0, alike: float = 0.3
+) -> list[Fact]:
+    """Facts about different names. With probability `alike` the second has the relation of the
+    first, so that a question cannot be answered by the relation alone."""
+    chosen: list[Fact] = []
+    while len(chosen) < count:
+        twin = len(chosen) == 1 and rng.random() < alike
+        new = random_fact(rng, missing, chosen[0].relation if twin else None)
+        if not new.names & all_names(chosen):
+            chosen.append(new)
+    rng.shuffle(chosen)
+    return chosen
 
 
-def _filled(text: str, found: Fact) -> list[str]:
-    return [{"*": found.subject, "#": found.object}.get(word, word) for word in text.split()]
-
-
-def claim(rng: random.Random, said: list[Fact], label: int, missing: float = 0.0) -> list[str]:
-    """A sentence that follows from the facts `said` (0), is about other names (1), or cannot be, as
-    the subject already has another object (2)."""
-    known = rng.choice(said)
-    if label == 0:
-        return tell(known, turned=rng.random() < 0.5)
-    if label == 2:
-        kind = RELATIONS[known.relation].object
-        other = phrase(rng, kind, missing)
-        while other == known.object:
-            other = phrase(rng, kind, missing)
-        return tell(known._replace(object=other), turned=rng.random() < 0.5)
-    names = {name for old in said for name in (old.subject, old.object)}
-    new = fact(rng, missing)
-    while {new.subject, new.object} & names:
-        new = fact(rng, missing)
-    return tell(new, turned=rng.random() < 0.5)
-
-
-def opinion(rng: random.Random, topic: str, moods_by_noun: dict[int, str], label: int) -> list[str]:
-    """A clause that agrees with what was said of a noun (0), speaks of another noun (1), or
-    disagrees (2)."""
-    noun, mood = rng.choice(sorted(moods_by_noun.items()))
+def claim(rng: random.Random, facts: list[Fact], label: int, missing: float = 0.0) -> list[str]:
+    """A sentence that follows from the facts (0), is about other names (1), or contradicts them, as
+    the subject has another object (2)."""
+    stated = rng.choice(facts)
     if label == 1:
-        noun = rng.choice([other for other in range(NOUNS) if other not in moods_by_noun])
+        stated = new_fact(rng, all_names(facts), missing)
     if label == 2:
-        mood = {"good": "bad", "bad": "good"}[mood]
-    return [f"{topic}.noun.{noun}", adjective(rng, topic, mood)]
-
-
-def opinions(
-    rng: random.Random, topic: str, count: int, agree: bool = False
-) -> tuple[list[str], dict[int, str]]:
-    """`count` clauses about different nouns of a topic, each good or bad, and which is which;
-    `agree`: all the same."""
-    one = rng.choice(("good", "bad")) if agree else ""
-    held = {noun: one or rng.choice(("good", "bad")) for noun in rng.sample(range(NOUNS), count)}
-    words = [
-        word
-        for noun, mood in held.items()
-        for word in (f"{topic}.noun.{noun}", adjective(rng, topic, mood))
-    ]
-    return words, held
-
-
-# ---------------------------------------------------------------------------------------- all of it
-
-
-@lru_cache
-def concepts() -> tuple[str, ...]:
-    """All concepts of the world, in one fixed order."""
-    found = [*LINKS, *RATING.values()]
-    for text in (*(text for texts in TELLING.values() for text in texts), *OPEN):
-        found += [word for word in text.split() if word != "*"]
-    for topic in TOPICS:
-        found += [f"{topic}.noun.{i}" for i in range(NOUNS)]
-        found += [f"{topic}.{mood}.{i}" for mood in ("good", "bad") for i in range(ADJECTIVES)]
-        found += [f"{topic}.neutral.{i}" for i in range(NEUTRAL)]
-    found += [f"any.{mood}.{i}" for mood in ("good", "bad") for i in range(EVERYWHERE)]
-    found += [f"{kind}.{i}" for kind, count in NAMES.items() for i in range(count)]
-    found += [f"common.{i}" for i in range(COMMON)]
-    found += FOLLOWS
-    for relation in RELATIONS:
-        found += [word for text in relation[2:] for word in text.split() if word not in ("*", "#")]
-    return tuple(dict.fromkeys(found))
-
-
-def generator(*key: object) -> random.Random:
-    """A random generator seeded by what it is for, the same in every process (Python's own `hash`
-    is not)."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return random.Random(int.from_bytes(digest, "big"))
+        kind, other = RELATIONS[stated.relation].object, stated.object
+        while other == stated.object:
+            other = phrase(rng, kind, missing)
+        stated = stated._replace(object=other)
+    return stated.state(reverse=rng.random() < 0.5)
