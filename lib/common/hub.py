@@ -14,18 +14,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from lib.common import places
 from lib.common.errors import InputError
 
 PARQUET = "refs/convert/parquet"
 """The branch with the hub's own conversion of a data set. Each configuration is a folder there."""
-ALLOWED = {
-    "endpoint": "the address of a mirror, from http:// or https:// on",
-    "cache_dir": "a folder",
-    "offline": "true and false",
-}
 HOST = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
 HUB_ID = re.compile(r"(?!outputs/)\w[\w.-]*(/[\w.-]+)?")
 
@@ -110,22 +105,8 @@ class Hub(BaseModel):
     @classmethod
     def _not_a_file(cls, value):
         if value and _cache_folder(value).is_file():
-            raise ValueError("a file")
+            raise ValueError("give a folder")
         return value
-
-
-def settings(section: dict | None, file: str) -> Hub:
-    """The checked section of a scale file. Raises InputError."""
-    try:
-        return Hub(**(section or {}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = first["loc"][0]
-        if key not in ALLOWED:
-            problem = f"hub: unknown key {key!r}; allowed are {', '.join(ALLOWED)}"
-        else:
-            problem = f"hub.{key} = {first['input']!r}; allowed: {ALLOWED[key]}"
-        raise InputError(f"{file}: {problem}") from None
 
 
 def _cache_folder(cache_dir: str) -> Path:

@@ -75,21 +75,21 @@ def available_studies() -> list[tuple[str, str]]:
 def first_values(scale: str, study: str) -> dict:
     """The parameters that the form shows for a scenario of this study, with first values."""
     plan = Study(study, scale, data_dir=None)
-    if any("hop" in entry for entry in plan.scenarios.values()):
+    scenarios = plan.about.scenarios.values()
+    if any(scenario.hop for scenario in scenarios):
         return dict(CHAIN)
     values = STUDENT | {"teacher": next(iter(plan.teachers()))}
-    corpora = [entry["corpus"] for entry in plan.scenarios.values() if "corpus" in entry]
+    corpora = [scenario.corpus for scenario in scenarios if scenario.corpus]
     if corpora:
         values["corpus"] = corpora[0]
-    return values | {name: value for name, value in plan.common.items() if name in STUDENT}
+    common = plan.about.common.parameters
+    return values | {name: value for name, value in common.items() if name in STUDENT}
 
 
 def choices(scale: str, study: str) -> dict[str, list]:
     """The values that some parameters of the form can have."""
     plan = Study(study, scale, data_dir=None)
-    corpora = dict(plan.used.sizes.get("corpora") or {}) if plan.used else {}
-    corpora |= plan.sizes.get("corpora") or {}
-    return CHOICES | {"teacher": list(plan.teachers()), "corpus": list(corpora)}
+    return CHOICES | {"teacher": list(plan.teachers()), "corpus": plan.corpora()}
 
 
 def entry_from(values: dict, others: str) -> dict:
@@ -122,21 +122,20 @@ def make_stages(scale: str, study: str, name: str, entry: dict, finetune: bool) 
     teacher or a corpus that has not been made.
     """
     plan = Study(study, scale, data_dir=None)
-    if name in plan.scenarios or name in plan.teachers():
+    if name in plan.about.scenarios or name in plan.teachers():
         raise InputError(
             f"name: {study} has a scenario or a teacher {name!r} already; choose another name"
         )
     plan.scenario_file = "the form"
     entries = {"scenarios": {name: entry}}
     form = checked(files.ScenariosFile, entries, lambda key: plan.scenario_file)
-    plan.scenarios[name] = form.scenarios[name].parameters
-    plan.sizes["distillation"] = (plan.sizes.get("distillation") or {}) | {"side_by_side": False}
-    students = plan.chain(name) if "hop" in entry else [(name, *plan.student(name))]
-    for scenario, model, needs in students:
-        if finetune:
-            plan.finetuning(scenario, model, None, needs)
-    names = [scenario for scenario, _, _ in students]
-    stages = [s for s in plan.steps.values() if s.scenario in names and s.study == study]
+    plan.about.scenarios[name] = form.scenarios[name]
+    plan.sizes.distillation.side_by_side = False  # it is trained alone
+    models = plan.models(name)
+    if finetune:
+        for scenario, model in models.items():
+            plan.finetune(scenario, model)
+    stages = [s for s in plan.stages.values() if s.scenario in models and s.study == study]
     own_folders = {stage.folder for stage in stages}
     for folder in sorted({folder for stage in stages for folder in stage.needs} - own_folders):
         if not (places.ROOT / folder / "result.json").is_file():

@@ -52,7 +52,9 @@ def finished(outputs: Path) -> pd.DataFrame:
     for scale, study in sorted((scale, study) for study in studies() for scale in scales(study)):
         plan = Study(study, scale, data_dir=None)
         plan.resolve()
-        folders = [outputs / Path(folder).relative_to("outputs") for folder in plan.places.values()]
+        folders = [
+            outputs / Path(folder).relative_to("outputs") for folder in plan.folders.values()
+        ]
         times = [
             (folder / "result.json").stat().st_mtime
             for folder in folders

@@ -1,23 +1,27 @@
-"""The files of params/ as pydantic models. What is wrong in them is one line: file, key, reason."""
+"""The files of a study in params/, read as pydantic models. What is wrong in them is one line: file,
+key, reason."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    PositiveInt,
+    StrictBool,
     field_validator,
     model_validator,
 )
 
 from lib.common import places
-from lib.common.errors import InputError
-from lib.common.files import read_yaml
+from lib.common.files import fill_data_dir, read_yaml
+from lib.common.hub import Hub
 from lib.common.parameters import NAME, checked
 
 
-def _name(name: Any) -> str:
+def _check_name(name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ValueError(
             f"the name {str(name)[:40]!r} has to begin with a letter or digit, and may go on with "
@@ -32,10 +36,11 @@ def _mapping(value: Any) -> dict:
     return value or {}
 
 
-Name = Annotated[str, BeforeValidator(_name)]
+Mapping = BeforeValidator(_mapping)
+Name = Annotated[str, BeforeValidator(_check_name)]
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]
-Parameters = Annotated[dict[str, Any], BeforeValidator(_mapping)]
-"""Parameters of a stage; the plan checks them when it makes the stage."""
+Parameters = Annotated[dict[str, Any], Mapping]
+"""Parameters of a stage, which are checked when the plan makes the stage."""
 
 
 class Section(BaseModel):
@@ -45,26 +50,52 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _mapping(cls, values):
+    def _is_mapping(cls, values):
         return _mapping(values)
 
 
+# ----------------------------------------------------------------------------------- scenarios.yaml
+
+
 class Description(Section):
-    """What the report says of a model and draws it in. Without a colour it is drawn in the ink of
-    the page."""
+    """What the report calls a model, and the colour it draws it in; without one it is drawn in the
+    ink of the page."""
 
     label: str = ""
     colour: Colour | None = None
 
 
-class Scenario(Description):
-    """One entry of `scenarios`: its description, and the parameters that are its own."""
+class Entry(Section):
+    """What a scenario is made from. All other keys are parameters of its stages.
+
+    An entry with `hop` is a chain of teacher assistants, from its teacher down to half of the
+    teacher's layers, `hop` layers fewer at a time ("half": all in one hop); `hops` holds parameters
+    of single hops, by their number from 1. An entry with `same_as` is a scenario of the study that
+    the scale file uses.
+    """
 
     model_config = ConfigDict(extra="allow")
+    teacher: Name | None = None
+    corpus: Name | None = None
+    hop: Literal[1, 2, 3, "half"] | None = None
+    hops: Annotated[dict[PositiveInt, Parameters], Mapping] = {}
+    same_as: Name | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        return dict(self.model_extra)
+        """Everything that the entry says, but for its description."""
+        return self.model_dump(exclude_unset=True, exclude={"label", "colour"})
+
+    @property
+    def stage_parameters(self) -> dict[str, Any]:
+        """The parameters of its stages."""
+        return dict(self.model_extra or {})
+
+
+class Scenario(Description, Entry):
+    """One entry of `scenarios`."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class Question(Section):
@@ -87,9 +118,9 @@ class ScenariosFile(Section):
     control: Name | None = None  # the untrained student; `truncated` if there is one
     columns: list[str] = []  # the scores that the report shows; all if empty
     questions: list[Question] = []
-    models: Annotated[dict[Name, Description], BeforeValidator(_mapping)] = {}
-    common: Parameters = {}
-    scenarios: Annotated[dict[Name, Scenario], BeforeValidator(_mapping)]
+    models: Annotated[dict[Name, Description], Mapping] = {}  # those of the scale file
+    common: Entry = Entry()
+    scenarios: Annotated[dict[Name, Scenario], Mapping]
 
     @field_validator("scenarios")
     @classmethod
@@ -99,10 +130,18 @@ class ScenariosFile(Section):
         return scenarios
 
     @model_validator(mode="after")
-    def _default_control(self):
+    def _defaults(self):
+        entries = [self.common, *self.scenarios.values()]
+        taught_by = [entry.teacher for entry in entries if entry.teacher]
+        if "teacher" not in self.model_fields_set and taught_by:
+            self.teacher = taught_by[0]
         if self.control is None and "truncated" in self.scenarios:
             self.control = "truncated"
         return self
+
+    def entry(self, name: str) -> Entry:
+        """A scenario over what all scenarios have in common."""
+        return Entry(**self.common.parameters | self.scenarios[name].parameters)
 
     def description(self, model: str) -> Description:
         """Of a scenario, of a model in the scale file, or of a chain's hop: "cascade-5" has the
@@ -121,64 +160,114 @@ def read_scenarios(study: str) -> ScenariosFile:
     return checked(ScenariosFile, values, lambda key: file)
 
 
-SECTIONS = ("cascade", "corpora", "distillation", "expected", "finetune", "hub", "teachers")
-LICENCES = ("text", "teacher", "model")
-"""What a user may state the licence of: the text and the teacher that a study starts from, and the
-models it makes."""
+# ------------------------------------------------------------------------------------ <scale>.yaml
 
 
-def check_sizes(found: dict, file: str) -> None:
-    """The same for <scale>.yaml, `licences` and `uses` taken out of it."""
-    if unknown := sorted(set(found) - set(SECTIONS), key=str):
-        raise InputError(
-            f"{file}: unknown section {unknown[0]!r}; allowed are {', '.join(SECTIONS)}, "
-            f"licences, uses"
+def _one_line(text: Any) -> str:
+    if not isinstance(text, str) or not text.strip() or len(text) > 500:
+        raise ValueError(
+            "give its name or terms in words, 500 characters at most; leave the key out where "
+            "nothing is stated"
         )
-    for section, value in found.items():
-        (_entries if section in ("corpora", "expected", "teachers") else _require_mapping)(
-            value, f"{file}: {section}"
+    return " ".join(text.split())
+
+
+def _number_or_place(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number and not (isinstance(value, list) and len(value) in (2, 4)):
+        raise ValueError(
+            "give a number, or where it stands in params/papers.yaml: [source, fact] or "
+            "[source, table, row, column]"
         )
+    return value
 
 
-def licences(found, file: str) -> dict[str, str]:
-    """What <scale>.yaml says of licences, each as one line of text; see LICENCES. Raises InputError
-    for anything else."""
-    _require_mapping(found, f"{file}: licences")
-    for key, value in (found or {}).items():
-        if key not in LICENCES:
-            raise InputError(
-                f"{file}: licences: unknown key {key!r}; allowed are {', '.join(LICENCES)}"
-            )
-        if not isinstance(value, str) or not value.strip() or len(value) > 500:
-            raise InputError(
-                f"{file}: licences.{key} = {str(value)[:60]!r}: give its name or terms in words, "
-                f"500 characters at most; "
-                "leave the key out where nothing is stated"
-            )
-    return {key: " ".join(value.split()) for key, value in (found or {}).items()}
+Terms = Annotated[str, BeforeValidator(_one_line)]
+Number = Annotated[Any, AfterValidator(_number_or_place)]
 
 
-def _require_mapping(value, where: str) -> None:
-    if value is not None and not isinstance(value, dict):
-        raise InputError(f"{where} = {value!r}: must hold keys and values")
+class Licences(Section):
+    """The licences that a user states for the model cards: of the text and the teacher that a study
+    starts from, and of the models it makes."""
+
+    text: Terms | None = None
+    teacher: Terms | None = None
+    model: Terms | None = None
 
 
-def _entries(value, where: str) -> None:
-    """A mapping of names to mappings."""
-    _require_mapping(value, where)
-    for name, entry in (value or {}).items():
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise InputError(
-                f"{where}: the name {str(name)[:40]!r} has to begin with a letter or digit, and "
-                f"may go on with "
-                "these, dots, dashes and underscores, 100 characters at most"
-            )
-        _require_mapping(entry, f"{where}.{name}")
+class Teacher(Section):
+    """A model that others learn from, or that is compared with them.
+
+    With `hub` (an id, or a folder) it is used as it is. Otherwise a stage trains it, with the
+    other keys as parameters: from the teacher `start` on, or from nothing.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    hub: str | None = None
+    revision: str | None = None
+    layers: PositiveInt | None = None
+    start: Name | None = None
+    corpus: Name | None = None
+
+    @model_validator(mode="after")
+    def _used_or_trained(self):
+        trained_by = [key for key in self.model_dump(exclude_unset=True) if key not in HUB_KEYS]
+        if self.hub is not None and trained_by:
+            raise ValueError(f"{trained_by[0]}: a hub teacher has only {', '.join(HUB_KEYS)}")
+        return self
 
 
-def stands(origins: list[tuple[str, str, dict]], key: str) -> str:
-    """Where a key of a stage's parameters was given: the first of its `origins` (section, file,
-    values) that has it, else the last; without a key, several together are meant: the first."""
-    given = [f"{file}: {section}" for section, file, values in origins if key in values]
-    first, last = (f"{file}: {section}" for section, file, _ in (origins[0], origins[-1]))
-    return given[0] if given else last if key else first
+HUB_KEYS = ("hub", "revision", "layers")
+
+
+class DistillationSection(Section):
+    """What all students share; all other keys are parameters of notebook 3."""
+
+    model_config = ConfigDict(extra="allow")
+    side_by_side: StrictBool = False  # students that see the same batches train in one stage
+    corpus: Name | None = None
+
+
+class CascadeSection(Section):
+    """What all chains share; all other keys are parameters of notebook 4."""
+
+    model_config = ConfigDict(extra="allow")
+    total_steps: PositiveInt | None = None  # of every chain, shared out among its hops
+
+
+class Expected(Section):
+    """How large a corpus will be, until it is prepared."""
+
+    sequences: Number = None
+    tokens: Number = None
+    bytes: Number = None
+    vocabulary: Number = None
+
+
+class ScaleFile(Section):
+    """params/<study>/<scale>.yaml. A study that `uses` another one takes over all that the other
+    file says and this one does not, and shares its stages."""
+
+    uses: Name | None = None
+    licences: Licences = Licences()
+    hub: Annotated[Hub, Mapping] = Hub()
+    corpora: Annotated[dict[Name, Parameters], Mapping] = {}
+    teachers: Annotated[dict[Name, Teacher], Mapping] = {}
+    distillation: DistillationSection = DistillationSection()
+    cascade: CascadeSection = CascadeSection()
+    finetune: Parameters = {}
+    expected: Annotated[dict[Name, Expected], Mapping] = {}
+
+    @model_validator(mode="after")
+    def _expected_corpora(self):
+        if unknown := sorted(set(self.expected) - set(self.corpora)):
+            raise ValueError(f"expected: there is no corpus {unknown[0]!r}")
+        return self
+
+
+def read_scale(study: str, scale: str, data_dir: str | None = None) -> ScaleFile:
+    """params/<study>/<scale>.yaml, with `data_dir` in place of {data_dir} (None: left as it
+    stands). Raises InputError."""
+    file = f"params/{study}/{scale}.yaml"
+    values = fill_data_dir(read_yaml(places.ROOT / file), data_dir, scale, file)
+    return checked(ScaleFile, values, lambda key: file)

@@ -7,13 +7,13 @@ revision.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 from lib.common import hub, places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
+from lib.plan import files
 from lib.plan.stages import Stage
 from lib.tasks import registry
 
@@ -101,31 +101,18 @@ def expected(step: Stage) -> Volume | None:
     """What the section `expected` of the scale file says of a corpus. A value is a number, or where
     it stands in papers.yaml: source and fact, or source, table, row and column. Raises
     InputError."""
-    file = Path("params") / step.study / f"{step.path.scale}.yaml"
-    section = read_yaml(places.ROOT / file).get("expected") or {}
-    if unknown := sorted(
-        set(section) - {entry for entry in read_yaml(places.ROOT / file).get("corpora") or {}}
-    ):
-        raise InputError(f"{file}: expected: there is no corpus {unknown[0]!r}")
-    given = section.get(step.path.corpus)
-    if not given:
+    expected = files.read_scale(step.study, step.path.scale).expected.get(step.path.corpus)
+    if not expected:
         return None
-    allowed = [field.name for field in fields(Volume) if field.name != "basis"]
-    if unknown := sorted(set(given) - set(allowed)):
-        raise InputError(
-            f"{file}: expected.{step.scenario}: unknown key {unknown[0]!r}; allowed are "
-            f"{', '.join(allowed)}"
-        )
-    values = {
-        key: _printed(value, f"{file}: expected.{step.scenario}.{key}")
-        for key, value in given.items()
-    }
-    return Volume(**values, basis="expected")
+    file = f"params/{step.study}/{step.path.scale}.yaml: expected.{step.path.corpus}"
+    values = expected.model_dump(exclude_none=True)
+    numbers = {key: _printed(value, f"{file}.{key}") for key, value in values.items()}
+    return Volume(**numbers, basis="expected")
 
 
 def _printed(value, where: str) -> float:
     """A number, given or printed in a paper."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if not isinstance(value, list):
         return float(value)
     sources = read_yaml(places.ROOT / "params" / "papers.yaml")["sources"]
     try:
@@ -135,8 +122,8 @@ def _printed(value, where: str) -> float:
         return float(table["rows"][value[2]][table["columns"].index(value[3])])
     except (KeyError, IndexError, TypeError, ValueError):
         raise InputError(
-            f"{where} = {value!r}: allowed are a number, or where it stands in params/papers.yaml: "
-            "[source, fact] or [source, table, row, column]"
+            f"{where} = {value!r}: params/papers.yaml has no such number; give [source, fact] or "
+            f"[source, table, row, column]"
         ) from None
 
 

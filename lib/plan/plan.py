@@ -42,7 +42,7 @@ def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = Fal
         steps |= {step.folder: step for step in study.resolve()}
         try:
             check_models(study, online)
-            check(list(study.steps.values()), online)
+            check(list(study.stages.values()), online)
         except InputError as error:
             raise InputError(f"{study.scale_file}: {error}") from None
     return list(steps.values())
@@ -55,7 +55,7 @@ def hub_variables(scale: str, names: list[str]) -> dict[str, str]:
     for name in names or studies():
         study: Study | None = Study(name, scale, data_dir=None)
         while study:
-            found[study.scale_file] = study.hub
+            found[study.scale_file] = study.sizes.hub
             study = study.used
     return hub.environment(found.items())
 
@@ -66,15 +66,15 @@ def check_models(study: Study, online: bool) -> None:
     InputError."""
     taught = {
         step.parameters["teacher"]
-        for step in study.steps.values()
+        for step in study.stages.values()
         if step.parameters.get("teacher")
     }
     for name, entry in study.teachers().items():
-        model = (entry or {}).get("hub")
+        model = entry.hub
         if not model:
             continue
         about = hub_facts.hub_yaml()["models"].get(model)
-        ref = hub.ModelRef(model, entry.get("revision"))
+        ref = hub.ModelRef(model, entry.revision)
         if about is None and (online or ref.is_folder):
             found = ref.config()
             about = {
@@ -90,9 +90,9 @@ def check_models(study: Study, online: bool) -> None:
                 f"teachers.{name}: {model!r} is of the kind {about['kind']!r}; allowed {use}: "
                 f"{' and '.join(allowed)}"
             )
-        if about["layers"] and entry.get("layers") not in (None, about["layers"]):
+        if about["layers"] and entry.layers not in (None, about["layers"]):
             raise InputError(
-                f"teachers.{name}.layers = {entry['layers']!r}: {model!r} has {about['layers']}"
+                f"teachers.{name}.layers = {entry.layers!r}: {model!r} has {about['layers']}"
             )
 
 

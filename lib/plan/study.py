@@ -1,11 +1,17 @@
-"""A study of params/ at a scale: its two files read, checked, and resolved into stages."""
+"""A study of params/ at a scale: its two files, resolved into stages."""
 
-from lib.common import hub, places
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from lib.common import places
 from lib.common.errors import InputError
-from lib.common.files import fill_data_dir, read_yaml
-from lib.plan import entries as chains
-from lib.plan import files
+from lib.common.hub import ModelRef
+from lib.plan import entries, files
 from lib.plan.stages import Stage, StagePath, validate
+from lib.training.parameters import Distillation
 
 DATA = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
@@ -22,388 +28,398 @@ def studies() -> list[str]:
 
 def scales(study: str) -> list[str]:
     """The scales a study can run at."""
-    return sorted(
-        path.stem
-        for path in (places.ROOT / "params" / study).glob("*.yaml")
-        if path.stem != "scenarios"
-    )
+    paths = (places.ROOT / "params" / study).glob("*.yaml")
+    return sorted(path.stem for path in paths if path.stem not in ("scenarios", "claims"))
+
+
+class Model(NamedTuple):
+    """A model that a stage reads: its folder or hub id, its revision, and the folders of the stages
+    that have to run before."""
+
+    name: str
+    revision: str | None
+    needs: list[str]
 
 
 class Study:
-    """A study at a scale: its two files, read and resolved into steps. `data_dir` None leaves
-    `{data_dir}` as it stands: enough to know the folders, not to run."""
+    """A study at a scale: its two files, and what `resolve` makes of them.
+
+    `stages`: all stages, by folder, each after those it needs.
+    `folders`: (scenario, kind) -> the folder of its stage, which may be another study's.
+    `data_dir` None leaves {data_dir} as it stands: enough to know the folders, not to run.
+    """
 
     def __init__(
-        self, name: str, scale: str, data_dir: str | None = "", users: tuple[str, ...] = ()
+        self, name: str, scale: str, data_dir: str | None = "", used_by: tuple[str, ...] = ()
     ):
         if name not in studies():
-            raise InputError(
-                f"STUDIES: there is no study {name!r}; there are {', '.join(studies())}"
-            )
+            known = ", ".join(studies())
+            raise InputError(f"STUDIES: there is no study {name!r}; there are {known}")
         if scale not in scales(name):
-            raise InputError(
-                f"SCALE: the study {name} has no scale {scale!r}; it has {', '.join(scales(name))}"
-            )
-        self.name, self.scale, self.data_dir = name, scale, data_dir
-        self.steps: dict[str, Stage] = {}
-        self.places: dict[
-            tuple[str, str], str
-        ] = {}  # (scenario, kind) -> folder, also of what another study computes
-        self.scenario_file, self.scale_file = (
-            f"params/{name}/scenarios.yaml",
-            f"params/{name}/{scale}.yaml",
-        )
+            known = ", ".join(scales(name))
+            raise InputError(f"SCALE: the study {name} has no scale {scale!r}; it has {known}")
+        self.name, self.scale = name, scale
+        self.scenario_file = f"params/{name}/scenarios.yaml"
+        self.scale_file = f"params/{name}/{scale}.yaml"
         self.about = files.read_scenarios(name)
-        self.common = self.about.common
-        self.scenarios = {
-            scenario: entry.parameters for scenario, entry in self.about.scenarios.items()
-        }
-        self.sizes = read_yaml(places.ROOT / self.scale_file)
-        self.used = self._study_used(self.sizes.pop("uses", None), users)
-        licences = files.licences(self.sizes.pop("licences", None), self.scale_file)
-        self.licences = {
-            **(self.used.licences if self.used else {}),
-            **licences,
-        }  # for the model cards alone
-        files.check_sizes(self.sizes, self.scale_file)
-        self.hub = hub.settings(self.sizes.get("hub"), self.scale_file)
-        self.under_way: list[tuple[str, str]] = []  # corpora and teachers that are being resolved
+        self.sizes = files.read_scale(name, scale, data_dir)
+        self.used = self._used_study(data_dir, used_by)
+        self.stages: dict[str, Stage] = self.used.stages if self.used else {}
+        self.folders: dict[tuple[str, str], str] = {}
+        self._unfinished: list[tuple[str, str]] = []  # corpora and teachers being resolved
 
-    def _study_used(self, name: str | None, users: tuple[str, ...]) -> "Study | None":
-        """The study whose corpora, teachers and values stand in for what this one does not give:
-        its stages are shared. `users` are those this one is used by."""
+    def _used_study(self, data_dir: str | None, used_by: tuple[str, ...]) -> Study | None:
+        """The study whose corpora, teachers and values stand in for what this one does not give.
+        The two share one plan. `used_by` are the studies that use this one."""
+        name, where = self.sizes.uses, f"{self.scale_file}: uses"
         if name is None:
             return None
         if name == self.name:
-            raise InputError(f"{self.scale_file}: uses: a study cannot use itself")
-        if name in users:
-            circle = " uses ".join((*users[users.index(name) :], self.name, name))
+            raise InputError(f"{where}: a study cannot use itself")
+        if name in used_by:
+            circle = " uses ".join((*used_by[used_by.index(name) :], self.name, name))
             raise InputError(
-                f"{self.scale_file}: uses: a study cannot use itself, also not by way of others: "
-                f"{circle}"
+                f"{where}: a study cannot use itself, also not by way of others: {circle}"
             )
-        if name not in studies() or self.scale not in scales(name):
-            having = [
-                study for study in studies() if self.scale in scales(study) and study != self.name
-            ]
+        known = [study for study in studies() if self.scale in scales(study) and study != self.name]
+        if name not in known:
             raise InputError(
-                f"{self.scale_file}: uses: there is no study {name!r} with this scale; there are "
-                f"{', '.join(having)}"
+                f"{where}: there is no study {name!r} with this scale; there are {', '.join(known)}"
             )
-        used = Study(name, self.scale, self.data_dir, (*users, self.name))
-        used.steps = self.steps  # one plan
-        return used
+        return Study(name, self.scale, data_dir, (*used_by, self.name))
 
-    # ------------------------------------------------------------------ the stages of each kind
+    @property
+    def licences(self) -> dict[str, str]:
+        """What the scale files state of licences, for the model cards."""
+        used = self.used.licences if self.used else {}
+        return {**used, **self.sizes.licences.model_dump(exclude_none=True)}
 
-    def corpus(self, name: str) -> str:
-        """The folder of a prepared corpus; its tokenizer is its own or, as `same-as:<corpus>`,
-        another corpus's."""
-        if self._elsewhere("corpora", name):
-            return self._shared(f"corpus_{name}", "data_prep", self.used.corpus(name))
-        values = dict(self._entry("corpora", name))
-        if "sample_of" in values:
-            self._not_of_itself("corpora", name)
-            parent = self.corpus(str(values["sample_of"]))
-            self.under_way.pop()
-            values["sample_of"] = parent
-            return self._add(
-                "data_prep",
-                f"corpus_{name}",
-                values,
-                [parent],
-                [(f"corpora.{name}", self.scale_file, values)],
-            )
-        needs = []
-        tokenizer = str(values.get("tokenizer", ""))
-        if tokenizer.startswith("same-as:"):
-            self._not_of_itself("corpora", name)
-            other = self.corpus(tokenizer.removeprefix("same-as:"))
-            self.under_way.pop()
-            values["tokenizer"], needs = f"{other}/tokenizer", [other]
-        return self._add(
-            "data_prep",
-            f"corpus_{name}",
-            values,
-            needs,
-            [(f"corpora.{name}", self.scale_file, values)],
+    def teachers(self) -> dict[str, files.Teacher]:
+        """The teachers there are, those of the used study first."""
+        return {**(self.used.teachers() if self.used else {}), **self.sizes.teachers}
+
+    def corpora(self) -> list[str]:
+        """The names of the corpora there are, those of the used study first."""
+        return list(
+            dict.fromkeys((self.used.corpora() if self.used else []) + [*self.sizes.corpora])
         )
 
-    def teacher(self, name: str) -> tuple[str, str | None, list[str]]:
-        """A teacher's model folder or hub id, its revision, and the stages it needs."""
-        if self._elsewhere("teachers", name):
-            model, revision, needs = self.used.teacher(name)
-            for folder in needs:
-                self._shared(name, "teacher_continuation", folder)
-            return model, revision, needs
-        values = dict(self._entry("teachers", name))
-        if "hub" in values:  # used as it is: no stage of ours
-            extra = sorted(set(values) - {"hub", "revision", "layers"})
-            if extra:
-                raise InputError(
-                    f"{self.scale_file}: teachers.{name}.{extra[0]}: a hub teacher has only hub, "
-                    f"revision, layers"
-                )
-            return values["hub"], values.get("revision"), []
-        needs = []
-        if "start" in values:
-            self._not_of_itself("teachers", name)
-            start, revision, before = self.teacher(str(values.pop("start")))
-            self.under_way.pop()
-            values |= {"teacher": start, "teacher_revision": revision}
-            needs += before
-        text = self.corpus(str(values.get("corpus", "")))
-        if values.get("teacher"):
-            self._one_tokenizer(f"teachers.{name}", values["teacher"], text)
-        values["corpus"] = text
-        folder = self._add(
-            "teacher_continuation",
-            name,
-            values,
-            [*needs, text],
-            [(f"teachers.{name}", self.scale_file, values)],
-        )
-        return f"{folder}/model", None, [folder]
+    def parameters(self, section: str) -> dict[str, Any]:
+        """The parameters in a section of the scale file, over those of the used study."""
+        values = getattr(self.sizes, section)
+        if not isinstance(values, dict):
+            values = values.model_dump(exclude_unset=True)
+        return {**(self.used.parameters(section) if self.used else {}), **values}
 
-    def student(self, name: str) -> tuple[str, list[str]]:
-        """A distilled student's model folder and the stages it needs."""
-        scenario = dict(self.scenarios[name])
-        if "same_as" in scenario:
-            return self._student_of_another(name, scenario)
-        own, shared, origins = self.given(name)
-        taught_by = str(own.get("teacher", "T1"))
-        teacher, revision, needs = self.teacher(taught_by)
-        text = self.corpus(str({**shared, **own}.get("corpus", "transfer")))
-        self._one_tokenizer(f"scenarios.{name}", teacher, text)
-        together, leader = chains.placed(
-            self, name, self._section("distillation").get("side_by_side", False)
-        )
-        values = {
-            **shared,
-            **own,
-            "teacher": teacher,
-            "teacher_revision": revision,
-            "corpus": text,
-            **together,
-        }
-        folder = self._add("distillation", name, values, [*needs, text, *leader], origins)
-        self._check_layers(taught_by, folder)
-        return f"{folder}/model", [folder]
-
-    def given(self, name: str) -> tuple[dict, dict, list[tuple[str, str, dict]]]:
-        """What is said of a scenario's student: the scenario's own values, those that all share,
-        and where they stand."""
-        own = {**self.common, **self.scenarios[name]}
-        shared = {
-            key: value
-            for key, value in self._section("distillation").items()
-            if key != "side_by_side"
-        }
-        return (
-            own,
-            shared,
-            [
-                (f"scenarios.{name}", self.scenario_file, own),
-                ("distillation", self.scale_file, shared),
-            ],
-        )
-
-    def chain(self, name: str) -> list[tuple[str, str, list[str]]]:
-        """The assistants of a chain, one stage each: scenario, model folder, and the stages it
-        needs."""
-        own, common = self.scenarios[name], self.common
-        entry, shared = {**common, **own}, dict(self._section("cascade"))
-        taught_by, file = str(entry.get("teacher", "teacher")), self.scenario_file
-        start, revision, needs = self.teacher(taught_by)
-        text = self.corpus(str(entry.get("corpus") or "corpus"))
-        self._one_tokenizer(f"scenarios.{name}", start, text)
-        total = shared.pop("total_steps", None)
-        deep = chains.check_teacher(
-            self.teachers()[taught_by].get("layers"), f"{self.scale_file}: teachers.{taught_by}"
-        )
-        try:
-            where = f"{file}: scenarios.{name}"
-            layers, is_trained = (
-                chains.depths_of(entry, shared, deep),
-                chains.trained({**shared, **entry}),
-            )
-            where = self.scale_file
-            chains.refuse(shared, "cascade.", (*chains.OF_THE_PLAN, *chains.OWN))
-            hops = chains.expand(layers, is_trained, total, self.steps[text].parameters["sections"])
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
-        found, teacher = [], (start, revision)
-        for number, hop in enumerate(hops, 1):
-            values = {
-                **chains.values(entry, shared, number),
-                "steps": hop.steps,
-                "section": hop.section,
-                "layers": hop.layers,
-                "teacher": teacher[0],
-                "teacher_revision": teacher[1],
-                "corpus": text,
-            }
-            origins = [
-                (f"scenarios.{name}", file, own | ((own.get("hops") or {}).get(number) or {})),
-                ("common", file, common),
-                ("cascade", self.scale_file, shared),
-            ]
-            folder = self._add(
-                "cascade_ta", f"{name}-{hop.layers}", values, [*needs, text], origins
-            )
-            found.append((f"{name}-{hop.layers}", f"{folder}/model", [folder]))
-            if is_trained:  # else each is cut from the same teacher
-                teacher, needs = (f"{folder}/model", None), [folder]
-        return found
-
-    def finetuning(self, scenario: str, model: str, revision: str | None, needs: list[str]) -> None:
-        values = {**self._section("finetune"), "model": model, "model_revision": revision}
-        self._add("finetune", scenario, values, needs, [("finetune", self.scale_file, values)])
+    # ------------------------------------------------------------------------------ all stages
 
     def resolve(self) -> list[Stage]:
-        """Every step of the study, each after what it needs. Raises InputError for the first thing
-        wrong."""
+        """Every stage of the study, each after what it needs. Raises InputError."""
         for name in self.teachers():
-            if self._elsewhere("teachers", name):
-                self.teacher(name)
-                self._finetuning_of_another(name, name)
+            self._finetune_teacher(name)
+        for name in self.about.scenarios:
+            self._finetune_scenario(name)
+        return list(self.stages.values())
+
+    def _finetune_teacher(self, name: str) -> str:
+        """Fine-tune a teacher, in the study that it belongs to; returns the stage's folder."""
+        model = self.teacher(name)
+        if self._is_used("teachers", name):
+            return self._share(name, "finetune", self.used._finetune_teacher(name))
+        return self.finetune(name, model)
+
+    def _finetune_scenario(self, name: str) -> str:
+        """Fine-tune the models of a scenario; returns the folder of the last stage."""
+        models, folder = self.models(name), ""
+        for model_name, model in models.items():
+            self._check_free(name, model_name)
+            if same_as := self.about.scenarios[name].same_as:
+                folder = self._share(name, "finetune", self.used._finetune_scenario(same_as))
             else:
-                self.finetuning(name, *self.teacher(name))
-        for name, scenario in self.scenarios.items():
-            if "hop" in scenario:
-                for assistant, model, needs in self.chain(name):
-                    self._free(name, assistant)
-                    self.finetuning(assistant, model, None, needs)
-                continue
-            if "cascade" in self.sizes and not self._section("distillation"):
-                raise InputError(
-                    f"{self.scenario_file}: scenarios.{name}: hop is missing; allowed are 1, 2, 3 "
-                    f"and half"
-                )
-            self._free(name, name)
-            model, needs = self.student(name)
-            if "same_as" in scenario:
-                self._finetuning_of_another(name, scenario["same_as"])
-            else:
-                self.finetuning(name, model, None, needs)
-        return list(self.steps.values())
-
-    def _free(self, name: str, model: str) -> None:
-        """Raise InputError if a model of that name is fine-tuned already."""
-        if model in self.teachers():
-            raise InputError(
-                f"{self.scenario_file}: scenarios.{name}: the name is taken by a teacher of "
-                f"{self.scale_file}" + f", {model}" * (model != name)
-            )
-        if (model, "finetune") in self.places:
-            raise InputError(
-                f"{self.scenario_file}: scenarios.{name}: the name {model} is taken by another "
-                f"scenario"
-            )
-
-    def _not_of_itself(self, section: str, name: str) -> None:
-        """Note that an entry is being resolved. Raises InputError if it is one of those it was
-        asked for by."""
-        if (section, name) in self.under_way:
-            raise InputError(f"{self.scale_file}: {section}.{name}: is made from itself")
-        self.under_way.append((section, name))
-
-    def teachers(self) -> dict[str, dict]:
-        """The teachers there are, those of the used study first."""
-        return {**(self.used.teachers() if self.used else {}), **(self.sizes.get("teachers") or {})}
-
-    # ------------------------------------------------------------------ what another study computes
-
-    def _elsewhere(self, section: str, name: str) -> bool:
-        return self.used is not None and name not in (self.sizes.get(section) or {})
-
-    def _shared(self, scenario: str, kind: str, folder: str) -> str:
-        self.places[scenario, kind] = folder
+                folder = self.finetune(model_name, model)
         return folder
 
-    def _student_of_another(self, name: str, scenario: dict) -> tuple[str, list[str]]:
-        """A scenario that is one of the used study's: the same stages, here under another name."""
-        there = list(self.used.scenarios) if self.used else []
-        if len(scenario) > 1 or scenario["same_as"] not in there:
+    def _check_free(self, scenario: str, model: str) -> None:
+        """Raise InputError if another model of the study has that name."""
+        where = f"{self.scenario_file}: scenarios.{scenario}"
+        if model in self.teachers():
+            name = f", {model}" * (model != scenario)
+            raise InputError(f"{where}: the name is taken by a teacher of {self.scale_file}{name}")
+        if (model, "finetune") in self.folders:
+            raise InputError(f"{where}: the name {model} is taken by another scenario")
+
+    def models(self, name: str) -> dict[str, Model]:
+        """The models of a scenario by their names: one student, or the assistants of a chain."""
+        if self.about.entry(name).hop is not None:
+            return self._assistants(name)
+        if "cascade" in self.sizes.model_fields_set and not self.parameters("distillation"):
+            raise InputError(
+                f"{self.scenario_file}: scenarios.{name}: hop is missing; allowed are 1, 2, 3 and "
+                f"half"
+            )
+        return {name: self.student(name)}
+
+    # ------------------------------------------------------------------------ stages of each kind
+
+    def corpus(self, name: str) -> str:
+        """The folder of a prepared corpus. Its tokenizer is its own or, as `same-as:<corpus>`,
+        another corpus's."""
+        if self._is_used("corpora", name):
+            return self._share(f"corpus_{name}", "data_prep", self.used.corpus(name))
+        self._require("corpora", name)
+        values, needs = dict(self.sizes.corpora[name]), []
+        tokenizer = str(values.get("tokenizer", ""))
+        with self._resolving("corpora", name):
+            if "sample_of" in values:
+                values["sample_of"] = self.corpus(str(values["sample_of"]))
+                needs = [values["sample_of"]]
+            elif tokenizer.startswith("same-as:"):
+                needs = [self.corpus(tokenizer.removeprefix("same-as:"))]
+                values["tokenizer"] = f"{needs[0]}/tokenizer"
+        where = _origin((f"{self.scale_file}: corpora.{name}", values))
+        return self._add("data_prep", f"corpus_{name}", values, needs, where)
+
+    def teacher(self, name: str) -> Model:
+        """A teacher, which a stage trains unless it is used as it is."""
+        if self._is_used("teachers", name):
+            model = self.used.teacher(name)
+            for folder in model.needs:
+                self._share(name, "teacher_continuation", folder)
+            return model
+        self._require("teachers", name)
+        entry, needs = self.sizes.teachers[name], []
+        if entry.hub is not None:
+            return Model(entry.hub, entry.revision, [])
+        where = f"{self.scale_file}: teachers.{name}"
+        values = entry.model_dump(exclude_unset=True, exclude={"start"})
+        if entry.start:
+            with self._resolving("teachers", name):
+                start = self.teacher(entry.start)
+            values |= {"teacher": start.name, "teacher_revision": start.revision}
+            needs = start.needs
+        values["corpus"] = self.corpus(entry.corpus or "")
+        if values.get("teacher"):
+            self._check_tokenizer(f"teachers.{name}", values["teacher"], values["corpus"])
+        needs = [*needs, values["corpus"]]
+        folder = self._add("teacher_continuation", name, values, needs, _origin((where, values)))
+        return Model(f"{folder}/model", None, [folder])
+
+    def student(self, name: str) -> Model:
+        """A distilled student."""
+        if self.about.scenarios[name].same_as:
+            return self._student_of_used(name)
+        values, where = self._student_parameters(name)
+        teacher_name = values["teacher"]
+        teacher, corpus = self.teacher(teacher_name), self.corpus(values["corpus"])
+        self._check_tokenizer(f"scenarios.{name}", teacher.name, corpus)
+        together, leader = self._side_by_side(name)
+        values |= {"teacher": teacher.name, "teacher_revision": teacher.revision, "corpus": corpus}
+        needs = [*teacher.needs, corpus, *leader]
+        folder = self._add("distillation", name, values | together, needs, where)
+        self._check_layers(teacher_name, self.stages[folder].parameters["student_layers"])
+        return Model(f"{folder}/model", None, [folder])
+
+    def _student_parameters(self, name: str) -> tuple[dict[str, Any], Callable[[str], str]]:
+        """The parameters of a student, with teacher and corpus by the names that its study has for
+        them, and where each is given."""
+        own, common = self.about.scenarios[name].parameters, self.about.common.parameters
+        shared = self.parameters("distillation")
+        shared.pop("side_by_side", None)
+        where = _origin(
+            (f"{self.scenario_file}: scenarios.{name}", own),
+            (f"{self.scenario_file}: common", common),
+            (f"{self.scale_file}: distillation", shared),
+        )
+        default = {"teacher": self.about.teacher, "corpus": "transfer"}
+        values = {**default, **shared, **common, **own}
+        for key in ("beside", "trained_in"):
+            if key in values:
+                raise InputError(
+                    f"{where(key)}: {key} cannot be given here: side_by_side, in "
+                    f"{self.scale_file} under distillation, says whether students are trained "
+                    f"together"
+                )
+        return values, where
+
+    def _student_of_used(self, name: str) -> Model:
+        """A scenario that is one of the used study's: the same stages under another name."""
+        entry = self.about.scenarios[name]
+        known = list(self.used.about.scenarios) if self.used else []
+        if entry.same_as not in known or set(entry.parameters) != {"same_as"}:
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: same_as stands alone and names a "
-                f"scenario of the study that "
-                f"{self.scale_file} uses: {', '.join(there) or 'it uses none'}"
+                f"scenario of the study that {self.scale_file} uses: "
+                f"{', '.join(known) or 'it uses none'}"
             )
-        model, needs = self.used.student(scenario["same_as"])
-        self._shared(name, "distillation", needs[0])
-        return model, needs
+        model = self.used.student(entry.same_as)
+        self._share(name, "distillation", model.needs[0])
+        return model
 
-    def _finetuning_of_another(self, name: str, theirs: str) -> None:
-        if theirs in self.used.teachers():
-            model, revision, needs = self.used.teacher(theirs)
-        else:
-            (model, needs), revision = self.used.student(theirs), None
-        self.used.finetuning(theirs, model, revision, needs)
-        self._shared(name, "finetune", self.used.places[theirs, "finetune"])
+    def _side_by_side(self, name: str) -> tuple[dict[str, Any], list[str]]:
+        """The parameters that say where a student is trained, and the stages that its own needs for
+        that.
 
-    def _section(self, name: str) -> dict:
-        return {**(self.used._section(name) if self.used else {}), **(self.sizes.get(name) or {})}
+        Students of a group are trained in the stage of its first one, the leader. The leader's
+        `beside` holds the other students' own values by name; the others' `trained_in` is the
+        folder that they are trained in.
+        """
+        if not self.parameters("distillation").get("side_by_side"):
+            return {}, []
+        students: dict[str, Distillation] = {}
+        for other in self.about.scenarios:
+            entry = self.about.entry(other)
+            if not entry.same_as and entry.hop is None:
+                values, where = self._student_parameters(other)
+                students[other] = validate("distillation", values, where)
+        group = entries.trained_with(name, students)
+        if len(group) < 2:
+            return {}, []
+        if name != group[0]:
+            (folder,) = self.student(group[0]).needs
+            return {"trained_in": f"{folder}/beside/{name}"}, [folder]
+        others = {other: students[other].model_dump(include=entries.VARIED) for other in group[1:]}
+        return {"beside": others}, []
 
-    # ------------------------------------------------------------------ helpers
+    def _assistants(self, name: str) -> dict[str, Model]:
+        """The assistants of a chain, <chain>-<layers>, one stage each."""
+        chain, own = self.about.entry(name), self.about.scenarios[name].parameters
+        shared, where = self.parameters("cascade"), f"{self.scenario_file}: scenarios.{name}"
+        total_steps = shared.pop("total_steps", None)
+        entries.refuse(shared, f"{self.scale_file}: cascade.", entries.NOT_SHARED)
+        teacher_name = chain.teacher or self.about.teacher
+        teacher, corpus = self.teacher(teacher_name), self.corpus(chain.corpus or "corpus")
+        self._check_tokenizer(f"scenarios.{name}", teacher.name, corpus)
+        layers = entries.chain_layers(self._layers_for_chain(teacher_name), chain.hop)
+        parameters = entries.hop_parameters(chain, shared, len(layers), where)
+        trained, reading = entries.is_trained(parameters[0]), [(0, 0)] * len(layers)
+        if trained:
+            sections = self.stages[corpus].parameters["sections"]
+            reading = entries.share_out(total_steps, len(layers), sections, self.scale_file)
+        assistants = {}
+        for i, (steps, section) in enumerate(reading):
+            values = parameters[i] | {
+                "steps": steps,
+                "section": section,
+                "layers": layers[i],
+                "teacher": teacher.name,
+                "teacher_revision": teacher.revision,
+                "corpus": corpus,
+            }
+            origin = _origin(
+                (where, own | chain.hops.get(i + 1, {})),
+                (f"{self.scenario_file}: common", self.about.common.parameters),
+                (f"{self.scale_file}: cascade", shared),
+            )
+            assistant, needs = f"{name}-{layers[i]}", [*teacher.needs, corpus]
+            folder = self._add("cascade_ta", assistant, values, needs, origin)
+            assistants[assistant] = Model(f"{folder}/model", None, [folder])
+            if trained:  # else every assistant is cut from the chain's teacher
+                teacher = assistants[assistant]
+        return assistants
 
-    def _entry(self, section: str, name: str) -> dict:
-        entries = self.sizes.get(section) or {}
-        if name not in entries:
+    def finetune(self, name: str, model: Model) -> str:
+        """The stage that fine-tunes a model; returns its folder."""
+        shared = self.parameters("finetune")
+        values = {**shared, "model": model.name, "model_revision": model.revision}
+        where = _origin((f"{self.scale_file}: finetune", values))
+        return self._add("finetune", name, values, model.needs, where)
+
+    # ------------------------------------------------------------------------------------ helpers
+
+    def _is_used(self, section: str, name: str) -> bool:
+        """Whether a corpus or teacher is the used study's."""
+        return self.used is not None and name not in getattr(self.sizes, section)
+
+    def _share(self, name: str, kind: str, folder: str) -> str:
+        """Note that a stage of the used study is also one of this study; returns its folder."""
+        self.folders[name, kind] = folder
+        return folder
+
+    def _require(self, section: str, name: str) -> None:
+        known = getattr(self.sizes, section)
+        if name not in known:
             raise InputError(
                 f"{self.scale_file}: {section}: there is no {name!r}; there are "
-                f"{', '.join(entries) or 'none'}"
+                f"{', '.join(known) or 'none'}"
             )
-        return entries[name] or {}
+
+    @contextmanager
+    def _resolving(self, section: str, name: str) -> Iterator[None]:
+        """While a corpus or teacher is resolved: raises InputError if it needs itself."""
+        if (section, name) in self._unfinished:
+            raise InputError(f"{self.scale_file}: {section}.{name}: is made from itself")
+        self._unfinished.append((section, name))
+        yield
+        self._unfinished.pop()
 
     def _add(
         self,
         kind: str,
         scenario: str,
-        values: dict,
+        values: dict[str, Any],
         needs: list[str],
-        origins: list[tuple[str, str, dict]],
+        where: Callable[[str], str],
     ) -> str:
+        """Add a stage, unless it is there already; returns its folder."""
         path = StagePath(self.scale, self.name, scenario, kind)
-        folder = str(path)
-        self.places[scenario, kind] = folder
-        if folder not in self.steps:
-            values = fill_data_dir(
-                {**values, "output_dir": folder}, self.data_dir, self.scale, self.scale_file
-            )
-            p = validate(kind, values, lambda key: files.stands(origins, key))
+        folder = self.folders[scenario, kind] = str(path)
+        if folder not in self.stages:
+            p = validate(kind, {**values, "output_dir": folder}, where)
             parameters = p.model_dump(mode="json")
-            self.steps[folder] = Stage(path, parameters, tuple(dict.fromkeys(needs)))
+            self.stages[folder] = Stage(path, parameters, tuple(dict.fromkeys(needs)))
         return folder
 
-    def _one_tokenizer(self, what: str, teacher: str, text: str) -> None:
-        """Token ids mean the same to teacher and corpus only if one tokenizer made both."""
-
-        def of(corpus: str) -> str:
-            while self.steps[corpus].parameters["sample_of"]:
-                corpus = self.steps[corpus].parameters["sample_of"]
-            given = self.steps[corpus].parameters["tokenizer"]
-            return f"{corpus}/tokenizer" if given.startswith("train:") else given
-
-        path = StagePath.parse(teacher)
-        made = self.steps.get(str(path))
-        theirs = of(made.parameters["corpus"]) if made else teacher
-        if theirs != of(text):
-            name = StagePath.parse(text).corpus
+    def _check_tokenizer(self, what: str, teacher: str, corpus: str) -> None:
+        """Raise InputError unless a teacher and a corpus have one tokenizer: else token ids mean
+        something else to each."""
+        trained = self.stages.get(str(StagePath.parse(teacher)))
+        expected = self._tokenizer(trained.parameters["corpus"]) if trained else teacher
+        given = self._tokenizer(corpus)
+        if ModelRef(expected).path != ModelRef(given).path:
             raise InputError(
                 f"{self.scale_file}: {what}: teacher and student tokenizers differ: the teacher "
-                f"reads {theirs}, its text "
-                f"{of(text)}; give corpora.{name} the teacher's (same-as:<its corpus>, or its hub "
+                f"reads {expected}, its text {given}; give corpora."
+                f"{StagePath.parse(corpus).corpus} the teacher's (same-as:<its corpus>, or its hub "
                 f"id)"
             )
 
-    def _check_layers(self, teacher: str, folder: str) -> None:
-        entries = self.teachers()
-        layers = entries[teacher].get("layers") or entries[next(iter(entries))].get("layers")
-        wanted = self.steps[folder].parameters["student_layers"]
-        if isinstance(wanted, list) and layers and max(wanted) >= int(layers):
+    def _tokenizer(self, corpus: str) -> str:
+        """The tokenizer of a corpus: a folder or hub id."""
+        p = self.stages[corpus].parameters
+        if p["sample_of"]:
+            return self._tokenizer(p["sample_of"])
+        return f"{corpus}/tokenizer" if p["tokenizer"].startswith("train:") else p["tokenizer"]
+
+    def _teacher_layers(self, name: str) -> int | None:
+        """The number of layers that a teacher, or the one it starts from, is said to have."""
+        entry = self.teachers()[name]
+        return entry.layers or (self._teacher_layers(entry.start) if entry.start else None)
+
+    def _layers_for_chain(self, teacher: str) -> int:
+        layers = self._teacher_layers(teacher)
+        if layers is None or layers < 2:
             raise InputError(
-                f"{self.scale_file}: distillation.student_layers: layer {max(wanted)} is not "
-                f"there; "
-                f"the teacher {teacher} has layers 0 … {int(layers) - 1}"
+                f"{self.scale_file}: teachers.{teacher}.layers = {layers!r}; a chain of teacher "
+                f"assistants needs a whole number, 2 or more"
             )
+        return layers
+
+    def _check_layers(self, teacher: str, student_layers: list[int] | str) -> None:
+        """Raise InputError if a student takes layers that its teacher does not have."""
+        layers = self._teacher_layers(teacher)
+        if isinstance(student_layers, list) and layers and max(student_layers) >= layers:
+            raise InputError(
+                f"{self.scale_file}: distillation.student_layers: layer {max(student_layers)} is "
+                f"not there; the teacher {teacher} has layers 0 … {layers - 1}"
+            )
+
+
+def _origin(*given: tuple[str, dict[str, Any]]) -> Callable[[str], str]:
+    """A function that says where a key was given: the first of `given` (place, values) that has it,
+    else the last. "" stands for several keys together: the first."""
+
+    def where(key: str) -> str:
+        places = [place for place, values in given if key in values]
+        return (places or [given[-1][0] if key else given[0][0]])[0]
+
+    return where

@@ -11,6 +11,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import atomic
 from lib.common.hub import ModelRef
+from lib.plan.files import read_scenarios
 from lib.plan.stages import TRAINED
 from lib.plan.study import Study
 from lib.tasks.metrics import by_protocol
@@ -33,7 +34,7 @@ class Results:
         for study in studies:
             plan = Study(study, scale, data_dir=None)
             plan.resolve()
-            for (scenario, kind), folder in plan.places.items():
+            for (scenario, kind), folder in plan.folders.items():
                 path = places.ROOT / folder / "result.json"
                 if path.is_file():
                     if folder not in by_folder:
@@ -186,7 +187,8 @@ def _stage_cost(result: dict) -> dict:
 
 def scenarios(study: str, scale: str) -> dict[str, dict]:
     """The parameters that each scenario of a study has in its file."""
-    return Study(study, scale, data_dir=None).scenarios
+    scenarios = read_scenarios(study).scenarios
+    return {name: scenario.parameters for name, scenario in scenarios.items()}
 
 
 def latency(

@@ -29,9 +29,7 @@ def offline(monkeypatch):
 def test_a_section_becomes_the_librarys_variables(monkeypatch, tmp_path):
     for name in ("HF_ENDPOINT", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
-    section = hub.settings(
-        {"endpoint": ADDRESS, "cache_dir": str(tmp_path / "kept"), "offline": True}, "a.yaml"
-    )
+    section = hub.Hub(endpoint=ADDRESS, cache_dir=str(tmp_path / "kept"), offline=True)
     assert hub.environment([("a.yaml", section)]) == {
         "HF_ENDPOINT": ADDRESS,
         "HF_HUB_CACHE": f"{tmp_path}/kept/hub",
@@ -39,10 +37,10 @@ def test_a_section_becomes_the_librarys_variables(monkeypatch, tmp_path):
         "HF_HUB_OFFLINE": "1",
     }
     assert (
-        hub.environment([("a.yaml", hub.settings({"cache_dir": "kept"}, "a.yaml"))])["HF_HUB_CACHE"]
+        hub.environment([("a.yaml", hub.Hub(cache_dir="kept"))])["HF_HUB_CACHE"]
         == f"{ROOT}/kept/hub"
     )
-    assert hub.environment([("a.yaml", hub.settings(None, "a.yaml"))]) == {}
+    assert hub.environment([("a.yaml", hub.Hub())]) == {}
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_ENDPOINT", "a person's")
     assert set(hub.environment([("a.yaml", section)])) == {"HF_HUB_CACHE", "HF_DATASETS_CACHE"}
@@ -53,15 +51,15 @@ def test_a_section_becomes_the_librarys_variables(monkeypatch, tmp_path):
     [
         (
             {"endpoint": "mirror.example"},
-            "paper.yaml: hub.endpoint = 'mirror.example'; allowed: the address of a mirror",
+            "paper.yaml: hub.endpoint = 'mirror.example': string should match pattern '^https?:",
         ),
-        ({"endpoint": 7}, "hub.endpoint = 7; allowed: the address"),
-        ({"offline": "perhaps"}, "hub.offline = 'perhaps'; allowed: true and false"),
-        ({"cache_dir": ""}, "hub.cache_dir = ''; allowed: a folder"),
-        ({"cache_dir": "params/hub.yaml"}, "hub.cache_dir = 'params/hub.yaml'; allowed: a folder"),
+        ({"endpoint": 7}, "hub.endpoint = 7: input should be a valid string"),
+        ({"offline": "perhaps"}, "hub.offline = 'perhaps': input should be a valid boolean"),
+        ({"cache_dir": ""}, "hub.cache_dir = '': string should have at least 1"),
+        ({"cache_dir": "params/hub.yaml"}, "hub.cache_dir = 'params/hub.yaml': give a folder"),
         (
             {"mirror": "x"},
-            "paper.yaml: hub: unknown key 'mirror'; allowed are endpoint, cache_dir, offline",
+            "paper.yaml: unknown key 'hub.mirror'; allowed are endpoint, cache_dir, offline",
         ),
     ],
 )

@@ -67,7 +67,7 @@ def test_an_entry_is_read_as_yaml():
             "cascade",
             "mine",
             {"hop": 7},
-            "the form: scenarios.mine: hop = 7; allowed are 1, 2, 3 and half",
+            "the form: scenarios.mine.hop = 7: input should be 1, 2, 3 or 'half'",
         ),
     ],
 )

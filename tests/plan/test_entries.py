@@ -5,84 +5,95 @@ import pytest
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.plan import entries, files, plan, study
+from lib.plan import entries, files, plan
+from lib.plan.files import Entry
+
+WHERE = "file"
 
 
-def expand(chain, teacher_layers, steps, sections):
-    layers = entries.depths_of(chain, {}, teacher_layers)
-    return entries.expand(layers, entries.trained(chain), steps, sections)
+def parameters(chain, hops, shared={}):
+    return entries.hop_parameters(Entry(**chain), shared, hops, WHERE)
 
 
 def test_a_cascade_takes_one_layer_at_a_time_and_shares_out_the_steps():
-    hops = expand({"hop": 1}, 12, 399_996, sections=6)
-    assert [hop.layers for hop in hops] == [11, 10, 9, 8, 7, 6]
-    assert [hop.steps for hop in hops] == [66_666] * 6  # 004, Table 2
-    assert [hop.section for hop in hops] == [1, 2, 3, 4, 5, 6]
+    assert entries.chain_layers(12, 1) == [11, 10, 9, 8, 7, 6]
+    # 004, Table 2
+    reading = [(66_666, section) for section in (1, 2, 3, 4, 5, 6)]
+    assert entries.share_out(399_996, 6, 6, WHERE) == reading
 
 
 def test_one_hop_has_all_the_steps_and_reads_all_sections():
-    assert expand({"hop": "half"}, 12, 399_996, sections=1) == [entries.PlannedHop(6, 399_996, 0)]
+    assert entries.chain_layers(12, "half") == [6]
+    assert entries.share_out(399_996, 1, 6, WHERE) == [(399_996, 0)]
 
 
-@pytest.mark.parametrize("total", [100, 101, 1000, "1e3"])  # YAML reads 1e3 as a word
+@pytest.mark.parametrize("total", [100, 101, 1000])
 def test_steps_that_do_not_divide_still_add_up(total):
-    assert sum(hop.steps for hop in expand({"hop": 1}, 6, total, sections=3)) == float(total)
+    assert sum(steps for steps, _ in entries.share_out(total, 3, 3, WHERE)) == total
 
 
 def test_larger_hops_may_end_in_a_smaller_one():
-    assert entries.depths(12, 2) == [10, 8, 6]
-    assert entries.depths(12, 3) == [9, 6]
-    assert entries.depths(6, 2) == [4, 3]
-    assert entries.depths(4, 3) == [2]
+    assert entries.chain_layers(12, 2) == [10, 8, 6]
+    assert entries.chain_layers(12, 3) == [9, 6]
+    assert entries.chain_layers(6, 2) == [4, 3]
+    assert entries.chain_layers(4, 3) == [2]
 
 
-def test_an_untrained_chain_takes_no_steps():
-    hops = expand({"hop": 1, "weight_hidden": 0, "weight_attention": 0}, 6, 300, sections=1)
-    assert [(hop.layers, hop.steps) for hop in hops] == [(5, 0), (4, 0), (3, 0)]
+def test_a_hop_has_its_own_values_over_those_of_its_chain_and_of_all_chains():
+    chain = {"hop": 1, "warmup": 0.2, "hops": {2: {"warmup": 1.0}}}
+    first, second = parameters(chain, 2, {"warmup": 0.1, "seed": 3})
+    assert first == {"warmup": 0.2, "seed": 3} and second == {"warmup": 1.0, "seed": 3}
 
 
 @pytest.mark.parametrize(
-    ("chain", "steps", "sections", "says"),
+    ("weights", "trained"),
     [
-        ({"hop": 4}, 100, 6, "allowed are 1, 2, 3 and half"),
-        ({"hop": True}, 100, 6, "allowed are 1, 2, 3 and half"),
-        ({"hop": None}, 100, 6, "allowed are 1, 2, 3 and half"),
-        ({"hop": 1}, 100, 2, "sections = 2 .* 3 hops needs as many"),
-        ({"hop": 1}, 2, 6, "total_steps = 2; .* 3 or more"),
-        ({"hop": 1}, "many", 6, "total_steps = 'many'"),
-        ({"hop": 1}, None, 6, "total_steps = None"),
-        ({"hop": 1}, float("inf"), 6, "total_steps = inf"),
-        ({"hop": 1, "hops": {4: {"warmup": 1}}}, 100, 6, "there is no hop 4; there are 1 … 3"),
-        ({"hop": 1, "hops": {"1": {"warmup": 1}}}, 100, 6, "there is no hop '1'"),
-        ({"hop": 1, "hops": [1]}, 100, 6, "hops = .1.; allowed"),
-        ({"hop": 1, "hops": {1: "warmup"}}, 100, 6, "hops.1 = 'warmup'"),
-        (
-            {"hop": 1, "hops": {1: {"steps": 9}}},
-            100,
-            6,
-            "hops.1.steps cannot be given here: total_steps",
-        ),
-        ({"hop": 1, "hops": {1: {"teacher": "x"}}}, 100, 6, "hops.1.teacher cannot be given here"),
-        (
-            {"hop": 1, "hops": {1: {"weight_hidden": 0, "weight_attention": 0}}},
-            100,
-            6,
-            "as a whole or not at all",
-        ),
-        ({"hop": 1, "layers": 5}, 100, 6, "layers cannot be given here"),
-        ({"hop": 1, "section": 1}, 100, 6, "section cannot be given here"),
+        ({}, True),
+        ({"weight_hidden": 0, "weight_attention": 0}, False),
+        ({"weight_hidden": 0, "weight_attention": "0"}, False),
+        ({"weight_hidden": 0, "weight_attention": 0, "weight_soft": 1}, True),
     ],
 )
-def test_a_chain_that_cannot_be_is_refused_in_one_line(chain, steps, sections, says):
-    with pytest.raises(ValueError, match=says):
-        expand(chain, 6, steps, sections)
+def test_whether_a_chain_is_trained(weights, trained):
+    assert entries.is_trained(weights) == trained
+
+
+@pytest.mark.parametrize(
+    ("chain", "message"),
+    [
+        ({"hops": {4: {"warmup": 1}}}, "there is no hop 4; there are 1 … 3"),
+        ({"hops": {1: {"steps": 9}}}, "hops.1.steps cannot be given here: total_steps"),
+        ({"hops": {1: {"teacher": "x"}}}, "hops.1.teacher cannot be given here"),
+        (
+            {"hops": {1: {"weight_hidden": 0, "weight_attention": 0}}},
+            "as a whole or not at all",
+        ),
+        ({"layers": 5}, "layers cannot be given here"),
+        ({"section": 1}, "section cannot be given here"),
+    ],
+)
+def test_what_a_chain_may_not_say(chain, message):
+    with pytest.raises(InputError, match=f"^file: .*{message}"):
+        parameters({"hop": 1, **chain}, 3)
+
+
+@pytest.mark.parametrize(
+    ("total", "sections", "message"),
+    [
+        (100, 2, "sections = 2 .* 3 hops needs as many"),
+        (2, 6, "total_steps = 2; .* 3 or more"),
+        (None, 6, "total_steps = None"),
+    ],
+)
+def test_too_few_steps_or_sections_for_the_hops(total, sections, message):
+    with pytest.raises(InputError, match=message):
+        entries.share_out(total, 3, sections, WHERE)
 
 
 def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> dict:
     """The plan's stages by folder; `change` edits a file of the study as it is read."""
     if change:
-        module = files if file == "scenarios" else study
-        read = module.read_yaml
+        read = files.read_yaml
 
         def changed(path):
             found = read(path)
@@ -90,7 +101,7 @@ def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> di
                 change(found)
             return found
 
-        monkeypatch.setattr(module, "read_yaml", changed)
+        monkeypatch.setattr(files, "read_yaml", changed)
     return {step.folder.split("/", 3)[3]: step for step in plan.resolve(scale, ["cascade"])}
 
 
@@ -157,7 +168,10 @@ def test_a_change_of_the_second_hop_changes_that_stage_alone_and_those_after_it_
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"hop": 9}, "params/cascade/scenarios.yaml: scenarios.cascade: hop = 9"),
+        ({"hop": 9}, "scenarios.cascade.hop = 9: input should be 1, 2, 3 or 'half'"),
+        ({"hops": [1]}, r"scenarios.cascade.hops = \[1\]: must hold keys and values"),
+        ({"hops": {1: "warmup"}}, "scenarios.cascade.hops.1 = 'warmup': must hold keys"),
+        ({"hops": {"first": {}}}, "scenarios.cascade.hops"),
         (
             {"mapping": "sideways"},
             "params/cascade/scenarios.yaml: scenarios.cascade: mapping = 'sideways'",
@@ -179,6 +193,8 @@ def test_a_wrong_chain_in_the_file_is_one_line_that_names_it(monkeypatch, change
             "params/cascade/tiny.yaml: cascade.total_steps = 0",
         ),
         (lambda f: f.pop("cascade"), "params/cascade/tiny.yaml: cascade.total_steps = None"),
+        (lambda f: f["cascade"].update(total_steps="many"), "cascade.total_steps = 'many'"),
+        (lambda f: f["cascade"].update(total_steps=float("inf")), "cascade.total_steps = inf"),
         (
             lambda f: f["cascade"].update(steps=7),
             "tiny.yaml: cascade.steps cannot be given here: total_steps",
@@ -190,8 +206,8 @@ def test_a_wrong_chain_in_the_file_is_one_line_that_names_it(monkeypatch, change
             "tiny.yaml: sections = 1 of the corpus",
         ),
         (
-            lambda f: f["teachers"]["teacher"].update(layers="6"),
-            "tiny.yaml: teachers.teacher.layers = '6'",
+            lambda f: f["teachers"]["teacher"].update(layers="six"),
+            "tiny.yaml: teachers.teacher.layers = 'six'",
         ),
         (
             lambda f: f["teachers"].update({"cascade-5": {**f["teachers"]["teacher"]}}),

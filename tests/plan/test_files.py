@@ -29,7 +29,7 @@ def test_defaults_of_a_file_that_says_nothing(own_params):
         "truncated",
         [],
     )
-    assert read.scenarios["a"].parameters == {} and read.common == {}
+    assert read.scenarios["a"].parameters == {} and read.common.parameters == {}
 
 
 def test_the_description_of_a_hop_is_its_chain_s():

@@ -107,13 +107,12 @@ def test_volumes_may_be_given_as_numbers_and_are_checked(own_params):
     write(
         own_params, "paper", "expected.transfer", {"sequences": 1000, "tokens": ["000", "no_such"]}
     )
-    with pytest.raises(
-        InputError, match=r"expected.corpus_transfer.tokens = .*papers.yaml: \[source, fact\]"
-    ):
+    with pytest.raises(InputError, match=r"expected.transfer.tokens = .*papers.yaml has no such"):
         reckon()
     write(own_params, "paper", "expected.transfer", {"token": 1})
     with pytest.raises(
-        InputError, match="unknown key 'token'; allowed are sequences, tokens, bytes, vocabulary"
+        InputError,
+        match="unknown key 'expected.transfer.token'; allowed are sequences, tokens, bytes, vocabulary",
     ):
         reckon()
     write(own_params, "paper", "expected", {"corpus": {"tokens": 1}})

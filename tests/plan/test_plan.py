@@ -172,8 +172,7 @@ def test_paper_values():
             "tiny",
             "distill",
             {},
-            "unknown section 'distill'; allowed are cascade, corpora, distillation, expected, "
-            "finetune, hub, .*",
+            "unknown key 'distill'; allowed are uses, licences, hub, corpora, teachers",
         ),
         (
             "tiny",

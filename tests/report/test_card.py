@@ -449,7 +449,7 @@ def test_a_study_that_cannot_be_read_costs_no_model(project):
     [
         (
             {"txt": "CC0"},
-            r"tiny.yaml: licences: unknown key 'txt'; allowed are text, teacher, model",
+            r"tiny.yaml: unknown key 'licences.txt'; allowed are text, teacher, model",
         ),
         ("CC0", "tiny.yaml: licences = 'CC0': must hold keys and values"),
         (
@@ -457,7 +457,7 @@ def test_a_study_that_cannot_be_read_costs_no_model(project):
             "licences.text = '': give its name or terms in words, 500 characters at most; leave "
             "the key out",
         ),
-        ({"text": ["CC0"]}, r"licences.text = \"\['CC0'\]\": give its name"),
+        ({"text": ["CC0"]}, r"licences.text = \['CC0'\]: give its name"),
         (
             {"teacher": "x" * 501},
             "licences.teacher = 'x+': give its name or terms in words, 500 characters at most",

@@ -50,12 +50,12 @@ def test_both_studies_know_where_everything_is(scale):
     assert scale in scales("transfer_set") and scale in scales("ablation")
     ablation = Study("ablation", scale, data_dir=None)
     found = {step.folder for step in ablation.resolve()}
-    assert ablation.places["triple", "finetune"].endswith("transfer_set/corpus10pct/finetune")
-    assert ablation.places["teacher", "finetune"].endswith("transfer_set/teacher/finetune")
-    assert ablation.places["without_soft", "distillation"].endswith(
+    assert ablation.folders["triple", "finetune"].endswith("transfer_set/corpus10pct/finetune")
+    assert ablation.folders["teacher", "finetune"].endswith("transfer_set/teacher/finetune")
+    assert ablation.folders["without_soft", "distillation"].endswith(
         "ablation/without_soft/distillation"
     )
-    assert set(ablation.places.values()) <= found
+    assert set(ablation.folders.values()) <= found
 
 
 def test_an_ablation_changes_one_thing():

@@ -12,7 +12,7 @@ from lib.studies import glossary
 def test_every_scenario_of_the_project_is_explained(study, scale):
     plan = Study(study, scale, data_dir=None)
     plan.resolve()
-    names = [name for name, kind in plan.places if kind == "finetune"]
+    names = [name for name, kind in plan.folders if kind == "finetune"]
     assert len(names) > 3 and [name for name in names if glossary.meaning(study, name) == "–"] == []
 
 
