@@ -9,6 +9,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lib.common.errors import InputError
+from lib.report.figures import DIAMOND
 from lib.report.page import pdf, render, show
 from lib.report.wording import plain, printed
 
@@ -54,7 +55,7 @@ def sample():
         drawings = []
         for name in ("curve", ""):
             fig, ax = plt.subplots()
-            ax.plot([1, 2], [1, 2], **show.THEIRS)
+            ax.plot([1, 2], [1, 2], **DIAMOND)
             drawings.append(show.figure(fig, f"A figure {name}", "A rising line", name=name).data)
     frame = pd.DataFrame({"text": ["<script>alert(1)</script> & <b>"], "paper": [84.7]})
     wide = pd.DataFrame({f"column {i}": [1234567.0] for i in range(30)})

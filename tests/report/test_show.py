@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.report.figures import DIAMOND
 from lib.report.page import show
 from lib.report.wording import printed
 
@@ -36,9 +37,9 @@ def scores():
 
 def drawing(label="NKJP-NER", values=(1, 2, 3)):
     fig, ax = plt.subplots()
-    ax.plot([1, 2, 3], values, label="ours", **show.OURS)
-    ax.plot([1, 2, 3], [3, 2, 1], label="paper", **show.THEIRS)
-    ax.bar([2], [1], **show.THEIRS_BAR)
+    ax.plot([1, 2, 3], values, marker="o", label="ours")
+    ax.plot([1, 2, 3], [3, 2, 1], label="paper", **DIAMOND)
+    ax.bar([2], [1], facecolor="none", edgecolor=show.GREY, hatch="////")
     ax.set_ylabel(label)
     return fig
 
