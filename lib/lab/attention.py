@@ -1,6 +1,8 @@
 """Attention of teacher and student on one sentence under a mapping of layers: what a hop of a
 cascade compares."""
 
+from pathlib import Path
+
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
@@ -10,17 +12,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from lib.common.errors import InputError
-from lib.lab.models import (
-    NO_MODEL,
-    Pair,
-    encode,
-    get_example,
-    get_tokenizer,
-    name_of,
-    pairs,
-    run_model,
-    tokens,
-)
+from lib.lab import models
 from lib.lab.view import control, live, message, nothing_yet
 from lib.report.page import show
 from lib.training.losses import attention_loss
@@ -120,12 +112,12 @@ def describe(texts: list[str], target: np.ndarray, student: np.ndarray) -> str:
     )
 
 
-def view(sentence: str, pair: Pair, layer: int, head: int, mapping: str) -> list[HTML]:
+def view(sentence: str, pair: models.Pair, layer: int, head: int, mapping: str) -> list[HTML]:
     """The maps of one layer and head of a student, both counted from 1, and a table of all layers.
     Raises InputError for a layer or head that does not exist."""
-    tokenizer = get_tokenizer(pair.student)
-    ids = encode(sentence, tokenizer)
-    student, teacher = (run_model(model, ids).maps for model in (pair.student, pair.teacher))
+    tokenizer = models.get_tokenizer(pair.student)
+    ids = models.encode(sentence, tokenizer)
+    student, teacher = (models.run_model(model, ids).maps for model in (pair.student, pair.teacher))
     targets = target_layers(mapping, len(student), len(teacher))
     heads = student[1].shape[1]
     if layer not in student or not 1 <= head <= heads:
@@ -146,23 +138,23 @@ def view(sentence: str, pair: Pair, layer: int, head: int, mapping: str) -> list
     own = student[layer][0, head - 1]
     layers = " and ".join(map(str, targets[layer]))
     caption = (
-        f"Head {head} of layer {layer}, {name_of(pair.student)}. Target: the teacher's "
+        f"Head {head} of layer {layer}, {models.name_of(pair.student)}. Target: the teacher's "
         f"layer{'s' * (len(targets[layer]) > 1)} {layers}. Rows look at columns, the stronger the "
         f"tint the more. Right: orange, the student looks more; blue, less. Mean squared error "
         f"{distance(own[None, None], target[None, None]):.2g}."
     )
-    maps = tokens(ids, tokenizer), target.numpy(), own.numpy()
+    maps = models.tokens(ids, tokenizer), target.numpy(), own.numpy()
     return [show.figure(figure(*maps), caption, describe(*maps)), table]
 
 
-def widget(found: list[Pair] | None = None, scale: str = "tiny"):
+def widget(outputs: Path | None = None, scale: str = "tiny"):
     """The view with controls: student, layer, head, mapping, sentence. A message if there is no
     model."""
-    found = pairs(scale=scale) if found is None else found
-    if not found:
-        return nothing_yet(NO_MODEL)
-    found = sorted(found, key=lambda pair: "mapping" not in pair.parameters)  # trained to match
-    options = [(pair.name, pair) for pair in found]
+    pairs = models.pairs(outputs, scale)
+    if not pairs:
+        return nothing_yet(models.NO_MODEL)
+    pairs = sorted(pairs, key=lambda pair: "mapping" not in pair.parameters)  # trained to match
+    options = [(pair.name, pair) for pair in pairs]
     student = control(widgets.Dropdown, "Student", "27rem", options=options)
     layer = control(widgets.IntSlider, "Layer", value=1, min=1, max=1)
     head = control(widgets.IntSlider, "Head", value=1, min=1, max=1)
@@ -171,9 +163,9 @@ def widget(found: list[Pair] | None = None, scale: str = "tiny"):
 
     def choose_student() -> None:
         pair = student.value
-        sentence.value = get_example(pair).whole
-        ids = encode(sentence.value, get_tokenizer(pair.student))
-        maps = run_model(pair.student, ids).maps
+        sentence.value = models.get_example(pair).whole
+        ids = models.encode(sentence.value, models.get_tokenizer(pair.student))
+        maps = models.run_model(pair.student, ids).maps
         layer.max, head.max = len(maps), maps[1].shape[1]
         mapping.value = pair.parameters.get("mapping", "uniform")
 

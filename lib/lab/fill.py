@@ -2,6 +2,7 @@
 its teacher, token by token."""
 
 from itertools import count
+from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
@@ -11,19 +12,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from lib.common.hub import ModelRef
-from lib.lab.models import (
-    MASK,
-    NO_MODEL,
-    Pair,
-    encode,
-    get_example,
-    get_tokenizer,
-    name_of,
-    pairs,
-    run_model,
-    short_names,
-    tokens,
-)
+from lib.lab import models
 from lib.lab.view import control, live, nothing_yet
 from lib.report.page import show
 from lib.training.losses import soft_target_loss
@@ -50,7 +39,7 @@ def guesses(logits: dict[str, torch.Tensor], tokenizer, top: int) -> pd.DataFram
     columns = {}
     for name, row in logits.items():
         probabilities, ids = row.softmax(-1).topk(top)
-        columns[name, "token"] = tokens(ids.tolist(), tokenizer)
+        columns[name, "token"] = models.tokens(ids.tolist(), tokenizer)
         columns[name, "%"] = [f"{100 * float(p):.1f}" for p in probabilities]
     return pd.DataFrame(columns, index=pd.RangeIndex(1, 1 + top, name="rank"))
 
@@ -105,40 +94,42 @@ def view(
     `hidden`: the word that stood in the blank, if known. Raises InputError for a sentence without
     words.
     """
-    tokenizer = get_tokenizer(next(iter(students.values()), teacher))
-    ids = encode(sentence, tokenizer)
-    logits = {name: run_model(model, ids).logits for name, model in students.items()}
-    teacher_logits = run_model(teacher, ids).logits
+    tokenizer = models.get_tokenizer(next(iter(students.values()), teacher))
+    ids = models.encode(sentence, tokenizer)
+    logits = {name: models.run_model(model, ids).logits for name, model in students.items()}
+    teacher_logits = models.run_model(teacher, ids).logits
     blanks = [place for place, id_ in enumerate(ids) if id_ == tokenizer.mask_token_id]
     note = f"Here stood: {hidden}" if hidden and len(blanks) == 1 else ""
     parts = []
     for number, place in enumerate(blanks[:3], 1):
         blank = f"blank {number} of {len(blanks)}" if len(blanks) > 1 else "the blank"
         caption = f"What each model would put into {blank} of “{sentence.strip()}”."
-        models = {"teacher": teacher_logits, **logits}
-        at_blank = {name: rows[place] for name, rows in models.items()}
+        by_model = {"teacher": teacher_logits, **logits}
+        at_blank = {name: rows[place] for name, rows in by_model.items()}
         parts.append(show.table(guesses(at_blank, tokenizer, top), caption, note=note))
     if students:
-        texts = tokens(ids, tokenizer)[1:-1]
+        texts = models.tokens(ids, tokenizer)[1:-1]
         distances = {
             name: divergences(teacher_logits[1:-1], rows[1:-1]) for name, rows in logits.items()
         }
         caption = CAPTION
         if not blanks:
-            caption += f" The sentence has no {MASK}: write one to see what would be put there."
+            caption += (
+                f" The sentence has no {models.MASK}: write one to see what would be put there."
+            )
         parts.append(show.figure(figure(texts, distances), caption, describe(texts, distances)))
     return parts
 
 
-def widget(found: list[Pair] | None = None, scale: str = "tiny", guesses: int = 5):
+def widget(outputs: Path | None = None, scale: str = "tiny", guesses: int = 5):
     """The view with controls: teacher, students, sentence, number of guesses. A message if there is
     no model."""
-    found = pairs(scale=scale) if found is None else found
-    if not found:
-        return nothing_yet(NO_MODEL)
-    roots = dict.fromkeys(pair.root for pair in found)
+    pairs = models.pairs(outputs, scale)
+    if not pairs:
+        return nothing_yet(models.NO_MODEL)
+    roots = dict.fromkeys(pair.root for pair in pairs)
     teacher = control(
-        widgets.Dropdown, "Teacher", options=[(name_of(root), root) for root in roots]
+        widgets.Dropdown, "Teacher", options=[(models.name_of(root), root) for root in roots]
     )
     students = control(widgets.SelectMultiple, "Students", "22rem", rows=6)
     sentence = control(widgets.Text, "Sentence", "46rem", continuous_update=False)
@@ -150,11 +141,11 @@ def widget(found: list[Pair] | None = None, scale: str = "tiny", guesses: int = 
     )
     numbers, hidden_words = count(), {}
 
-    def names() -> dict[str, Pair]:
-        return short_names([pair for pair in found if pair.root == teacher.value])
+    def names() -> dict[str, models.Pair]:
+        return models.short_names([pair for pair in pairs if pair.root == teacher.value])
 
     def next_sentence(*_) -> None:
-        example = get_example(next(iter(names().values())), next(numbers))
+        example = models.get_example(next(iter(names().values())), next(numbers))
         hidden_words[example.masked] = example.hidden
         sentence.value = example.masked
 

@@ -1,6 +1,8 @@
 """The losses of distillation at one hidden word: how temperature and weights change the soft
 targets, each loss and their sum."""
 
+from pathlib import Path
+
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
@@ -9,18 +11,7 @@ from IPython.display import HTML
 from matplotlib.figure import Figure
 
 from lib.common.errors import InputError
-from lib.lab.models import (
-    MASK,
-    NO_MODEL,
-    Outputs,
-    Pair,
-    encode,
-    get_example,
-    get_tokenizer,
-    pairs,
-    run_model,
-    tokens,
-)
+from lib.lab import models
 from lib.lab.view import control, live, nothing_yet, offer
 from lib.report.page import show
 from lib.training.losses import cosine_loss, mlm_loss, soft_target_loss
@@ -41,7 +32,7 @@ def soft_targets(logits: torch.Tensor, temperature: float) -> np.ndarray:
 
 
 def losses(
-    student: Outputs, teacher: Outputs, place: int, label: int, temperature: float
+    student: models.Outputs, teacher: models.Outputs, place: int, label: int, temperature: float
 ) -> dict[str, float]:
     """The three losses of lib.training.losses at one position whose token is `label`, unweighted;
     nats, the cosine 0 … 2."""
@@ -90,7 +81,7 @@ def bars(
         ids[-1] = label
     logits = {"teacher": teacher, "student": student}
     frame = pd.DataFrame({n: 100 * soft_targets(z, temperature)[ids] for n, z in logits.items()})
-    names = tokens(ids, tokenizer)
+    names = models.tokens(ids, tokenizer)
     frame.index = [f"{name} ✓" if id_ == label else name for id_, name in zip(ids, names)]
     frame.loc[f"{len(teacher) - len(ids):,} others"] = 100 - frame.sum()
     return frame
@@ -151,25 +142,28 @@ def _draw_sum(ax, parts: dict[str, float]) -> None:
 
 
 def view(
-    sentence: str, pair: Pair, place: int, temperature: float, weights: dict[str, float]
+    sentence: str, pair: models.Pair, place: int, temperature: float, weights: dict[str, float]
 ) -> list[HTML]:
     """Figure and table of the losses for a sentence whose token number `place`, from 1, is hidden
     from both models. Raises InputError."""
-    tokenizer = get_tokenizer(pair.student)
-    ids = encode(sentence, tokenizer)
+    tokenizer = models.get_tokenizer(pair.student)
+    ids = models.encode(sentence, tokenizer)
     if tokenizer.mask_token_id in ids or not 1 <= place <= len(ids) - 2:
         raise InputError(
-            f"hidden word = {place}: type a sentence without {MASK}, and hide a word 1 … "
+            f"hidden word = {place}: type a sentence without {models.MASK}, and hide a word 1 … "
             f"{len(ids) - 2} of it"
         )
     label, masked = ids[place], [*ids[:place], tokenizer.mask_token_id, *ids[place + 1 :]]
-    student, teacher = run_model(pair.student, masked), run_model(pair.teacher, masked)
+    student, teacher = (
+        models.run_model(pair.student, masked),
+        models.run_model(pair.teacher, masked),
+    )
     logits = student.logits[place], teacher.logits[place]
     values = losses(student, teacher, place, label, temperature)
     targets = bars(tokenizer, *logits, label, temperature)
     parts = weighted(values, weights)
     drawing = figure(targets, over_temperatures(*logits), temperature, parts)
-    words = tokens(ids, tokenizer)
+    words = models.tokens(ids, tokenizer)
     words[place] = f"[{words[place]}]"
     caption = (
         f"Soft targets of teacher and student for the hidden word of “{' '.join(words[1:-1])}” "
@@ -186,20 +180,20 @@ def view(
     ]
 
 
-def own_weights(pair: Pair) -> dict[str, float]:
+def own_weights(pair: models.Pair) -> dict[str, float]:
     """The weights that the student was trained with; all 1 if it had neither MLM nor cosine."""
     own = {name: float(pair.parameters.get(f"weight_{name}") or 0) for name in NAMES}
     return own if own["mlm"] or own["cosine"] else dict.fromkeys(NAMES, 1.0)
 
 
-def widget(found: list[Pair] | None = None, scale: str = "tiny"):
+def widget(outputs: Path | None = None, scale: str = "tiny"):
     """The view with controls: student, sentence, hidden word, temperature, weights. A message if
     there is no model."""
-    found = pairs(scale=scale) if found is None else found
-    if not found:
-        return nothing_yet(NO_MODEL)
-    found = sorted(found, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
-    options = [(pair.name, pair) for pair in found]
+    pairs = models.pairs(outputs, scale)
+    if not pairs:
+        return nothing_yet(models.NO_MODEL)
+    pairs = sorted(pairs, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
+    options = [(pair.name, pair) for pair in pairs]
     student = control(widgets.Dropdown, "Student", "27rem", options=options)
     sentence = control(widgets.Text, "Sentence", "46rem", continuous_update=False)
     place = control(widgets.Dropdown, "Hidden word")
@@ -212,13 +206,13 @@ def widget(found: list[Pair] | None = None, scale: str = "tiny"):
     }
 
     def list_words() -> None:
-        tokenizer = get_tokenizer(student.value.student)
-        words = tokens(encode(sentence.value, tokenizer), tokenizer)[1:-1]
+        tokenizer = models.get_tokenizer(student.value.student)
+        words = models.tokens(models.encode(sentence.value, tokenizer), tokenizer)[1:-1]
         offer(place, [(f"{number} {word}", number) for number, word in enumerate(words, 1)])
 
     def choose_student() -> None:
         pair = student.value
-        example = get_example(pair)
+        example = models.get_example(pair)
         sentence.value = example.whole
         list_words()
         place.value = min(example.place, len(place.options))

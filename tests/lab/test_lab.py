@@ -128,8 +128,8 @@ def test_the_first_page_says_what_ran(outputs):
 def test_where_nothing_has_run_every_widget_says_what_to_run(tmp_path, monkeypatch):
     shown = page.start(tmp_path)
     monkeypatch.setattr(places, "ROOT", tmp_path)
-    shown += [fill.widget([]), attention.widget([]), loss.widget([])]
-    shown += [browser.widget(tmp_path), form.widget()]
+    shown += [module.widget(tmp_path) for module in (fill, attention, loss, browser)]
+    shown.append(form.widget())
     assert all("`make report" in part.data and "\n" not in part.data for part in shown)
 
 
@@ -151,7 +151,7 @@ def test_the_parameters_say_what_comes_first(outputs, tmp_path):
     shutil.copytree(outputs / "smoke", tmp_path / "other")
     for scale in ("smoke", "other"):
         assert f"/{scale}/" in models.pairs(tmp_path, scale)[0].student.name
-    made = fill.widget(models.pairs(outputs), guesses=3)
+    made = fill.widget(outputs, guesses=3)
     shown = [
         control
         for row in made.widget.children[:-1]
@@ -213,13 +213,12 @@ def test_one_output_offers_the_widget_and_its_static_view():
 
 
 def test_controls_move_the_views_of_real_models(outputs):
-    found = models.pairs(outputs)
     for module, name, value in (
         (fill, "Sentence", "a _"),
         (attention, "Mapping", "top"),
         (loss, "Temperature", 4.0),
     ):
-        made = module.widget(found)
+        made = module.widget(outputs)
         (control,) = [
             control
             for row in made.widget.children[:-1]

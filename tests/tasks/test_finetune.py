@@ -10,9 +10,12 @@ from transformers import DistilBertConfig, DistilBertModel
 
 from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import validate
+from lib.tasks import examples
 from lib.tasks import finetune as ft
 from lib.tasks.encoding import Encoded
+from lib.tasks.examples import TaskSource
 from lib.tasks.finetune import Classifier
+from lib.tasks.registry import TASKS, Task
 from lib.training import models
 from lib.training.loop import Recipe
 
@@ -402,6 +405,18 @@ def test_trunks_get_segments_if_and_only_if_they_have_them(folder, model, tmp_pa
     wordpiece_bert = "wordpiece" in model.name
     assert seen and all((batch.segments is not None) == wordpiece_bert for batch in seen)
     assert not wordpiece_bert or all(batch.segments.any() for batch in seen)
+
+
+def test_a_new_task_is_one_entry(model, tmp_path, monkeypatch):
+    task = Task("mine", "me/mine", ("sentence",), "label", ("no", "yes"), metrics=("f1",))
+    monkeypatch.setitem(TASKS, "mine", task)
+    records = [marked(i % 2) for i in range(16)]
+    write(tmp_path, "mine", train=records, validation=records)
+    source = {"task_source": "files", "task_folder": str(tmp_path), "task_language": ""}
+    p = parameters(model=str(model), tasks=["mine"], epochs=1, **source)
+    examples.check("mine", TaskSource.of(p))
+    rows, _ = ft.finetune_tasks(p, tmp_path)
+    assert [(row["task"], row["language"], row["metric"]) for row in rows] == [("mine", "en", "f1")]
 
 
 def test_mismatched_pairs_may_be_missing(folder, model, tmp_path):
