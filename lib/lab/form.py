@@ -18,8 +18,7 @@ from lib.common.progress import clock
 from lib.lab import background, browser
 from lib.lab.page import own_runs
 from lib.lab.view import ROW, View, control, message, nothing_yet, offer, render
-from lib.plan import files
-from lib.plan.forecast import does
+from lib.plan import files, forecast
 from lib.plan.stages import Stage, StagePath
 from lib.plan.study import Study, scales, studies
 from lib.report.page import show
@@ -172,7 +171,7 @@ def _in_lab(stage: Stage, stages: list[Stage], name: str) -> Stage:
 
 def describe(stages: list[Stage]) -> str:
     """A sentence that says what the stages do."""
-    parts = [f"{KINDS.get(stage.kind, stage.kind)}: {does(stage)}" for stage in stages]
+    parts = [f"{KINDS.get(stage.kind, stage.kind)}: {forecast.describe(stage)}" for stage in stages]
     return "Will run " + "; then ".join(parts) + "."
 
 

@@ -1,5 +1,4 @@
-"""Entries of scenarios.yaml that need more than one stage of training: chains of teacher assistants,
-and students that are trained side by side."""
+"""Chains of teacher assistants, and students that are trained side by side."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -1,5 +1,4 @@
-"""The files of a study in params/, read as pydantic models. What is wrong in them is one line: file,
-key, reason."""
+"""The files of a study in params/, read as pydantic models."""
 
 from typing import Annotated, Any, Literal
 
@@ -240,7 +239,6 @@ class Expected(Section):
 
     sequences: Number = None
     tokens: Number = None
-    bytes: Number = None
     vocabulary: Number = None
 
 

@@ -1,34 +1,37 @@
-"""Shapes of encoders, and the arithmetic on them: parameters, floating-point operations, memory.
+"""What a plan would download, read and compute, and for how long: `make plan`. Estimated from the
+parameters, params/hub.yaml, params/estimates.yaml and the results that are there."""
 
-Operations are those of the matrix products, a multiply-add being two; a backward pass is twice a
-forward pass.
-
-What the stages of a plan compute, reckoned from the plan alone: tokens, floating-point operations,
-memory, disk.
-
-What a plan would run, on what and for how long: `make plan`. Printed from the parameters, from what
-params/ knows of the hub, and from the results that are there; nothing is loaded and no network
-touched.
-"""
-
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
-from lib.data.sources import source_name
-from lib.plan import hub_facts
-from lib.plan.hub_facts import Volume
+from lib.common import places
+from lib.common.errors import InputError
+from lib.common.files import read_yaml
+from lib.common.hub import ModelRef
+from lib.data.sources import expected_size, source_name
+from lib.plan import files
+from lib.plan.hub_facts import downloads, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
 from lib.tasks.registry import TASKS
 
-HEAD_LOGITS = 2**25
-"""lib.fast.head holds so many logits of a network at a time on a GPU, in bf16; with what it makes
-of them 32 bytes each."""
 GIB = 2**30
+SPECIALS = 2
+"""Special tokens of a sequence."""
+LOGITS = 2**25
+"""lib.fast.head holds so many logits at a time on a GPU."""
+BASE_WIDTH = 512
+"""Narrower models reach a smaller share of a GPU's peak than params/estimates.yaml assumes."""
+
+
+# ------------------------------------------------------------------------------- models, arithmetic
 
 
 @dataclass(frozen=True)
 class Shape:
-    """An encoder: `kind` bert, with its tied masked-language-model head, or distilbert, without."""
+    """An encoder: `kind` bert has a masked-language-model head with tied weights, distilbert is
+    counted without one."""
 
     layers: int
     hidden: int
@@ -50,20 +53,16 @@ class Shape:
 
 
 def student_shape(teacher: Shape, layers: list[int] | str) -> Shape:
-    """A student of some of its teacher's layers."""
-    return replace(
-        teacher, layers=max(1, teacher.layers // 2) if isinstance(layers, str) else len(layers)
-    )
-
-
-# --------------------------------------------------------------------------------------- operations
+    """A student of some of its teacher's layers; by a rule, of half of them."""
+    count = max(1, teacher.layers // 2) if isinstance(layers, str) else len(layers)
+    return replace(teacher, layers=count)
 
 
 def trunk_flops(tokens: float, length: float, layers: int, hidden: int, intermediate: int) -> float:
-    """Forward pass of an encoder over `tokens` positions in sequences of `length`, padding
-    included.
+    """Floating-point operations of an encoder's forward pass over `tokens` positions in sequences
+    of `length`: matrix products, a multiply-add being two.
 
-    Each layer: four projections of the attention, two of the feed-forward part, and the two
+    Each layer has four projections of the attention, two of the feed-forward part, and the two
     products of every query with every key and value of its sequence.
     """
     products = 4 * hidden**2 + 2 * hidden * intermediate
@@ -71,741 +70,575 @@ def trunk_flops(tokens: float, length: float, layers: int, hidden: int, intermed
 
 
 def head_flops(rows: float, hidden: int, vocab: int) -> float:
-    """Forward pass of the MLM head over `rows` positions: its transform and the vocabulary."""
+    """Operations of the MLM head's forward pass over `rows` positions."""
     return 2 * rows * (hidden**2 + hidden * vocab)
 
 
 def forward(shape: Shape, tokens: float, length: float) -> float:
-    """Forward pass of a model's trunk."""
+    """Operations of a forward pass of a model's trunk."""
     return trunk_flops(tokens, length, shape.layers, shape.hidden, shape.intermediate)
 
 
-# ------------------------------------------------------------------------------------------- memory
-
-
 def training_memory(
-    trained: int,
-    largest: Shape,
-    teacher: Shape | None,
-    positions: int,
-    precision: str,
-    maps: float = 0.0,
+    trained: int, largest: Shape, teacher: Shape | None, positions: int, precision: str
 ) -> float:
-    """GiB of a GPU: weights, gradients and both moments of `trained` parameters (16 bytes each),
-    the teacher's weights, what the backward pass needs of the `largest` student for a micro-batch
-    of `positions`, and blocks of logits. About, and not less."""
-    each = (
-        50 if precision != "no" else 80
-    )  # bytes kept of a position, for each layer and each hidden unit
-    kept = positions * largest.layers * largest.hidden * each
-    weights = 16 * trained + (6 if precision != "no" else 4) * (
-        teacher.parameters if teacher else 0
-    )
-    logits = 32 * min(HEAD_LOGITS, positions * largest.vocabulary)
-    return (weights + kept + logits + maps) / GIB + 0.7  # what the driver takes
+    """GiB of a GPU that a training takes, about: weights, gradients and both moments of `trained`
+    parameters (16 bytes each), the teacher's weights, what the backward pass needs of the `largest`
+    student for a micro-batch of `positions`, and a block of logits."""
+    per_unit = 50 if precision != "no" else 80  # bytes kept of a position per layer and hidden unit
+    kept = positions * largest.layers * largest.hidden * per_unit
+    teacher_bytes = (6 if precision != "no" else 4) * (teacher.parameters if teacher else 0)
+    logits = 32 * min(LOGITS, positions * largest.vocabulary)
+    return (16 * trained + teacher_bytes + kept + logits) / GIB + 0.7  # for the driver
 
 
-SPECIALS = 2  # tokens at the ends of a sequence
+@cache
+def assumptions() -> dict:
+    """params/estimates.yaml."""
+    return read_yaml(places.ROOT / "params" / "estimates.yaml")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU of params/estimates.yaml: its peaks in TFLOP/s by number format, 0 where it has
+    none."""
+
+    name: str
+    memory_gib: float
+    fp32: float
+    bf16: float
+    fp16: float
+
+    @classmethod
+    def named(cls, name: str = "") -> "Gpu":
+        """Without a name: the default. Raises InputError."""
+        known, name = assumptions()["gpus"], name or assumptions()["gpu"]
+        if name not in known:
+            raise InputError(
+                f"GPU: {name!r} is not in params/estimates.yaml; there are {', '.join(known)}"
+            )
+        return cls(**known[name])
+
+    def hours(self, flops: float, layer_passes: float, precision: str) -> float | None:
+        """How long operations take in a precision, or to start so many passes of a micro-batch
+        through a layer, if that is longer; None if the GPU does not have the format."""
+        if precision == "auto":
+            precision = "bf16" if self.bf16 else "fp16"
+        precision = "fp32" if precision == "no" else precision
+        rate = getattr(self, precision) * assumptions()["utilisation"][precision] * 1e12
+        if not rate:
+            return None
+        return max(flops / rate, layer_passes * assumptions()["least_ms"] / 1000) / 3600
+
+
+# ------------------------------------------------------------------------------------------ corpora
+
+
+@dataclass(frozen=True)
+class Volume:
+    """How much text a corpus holds. `tokens` are without special ones; None: not known. `basis`:
+    measured, expected (the paper's own numbers), assumed, or at most."""
+
+    sequences: float | None = None
+    tokens: float | None = None
+    vocabulary: int | None = None
+    basis: str = ""
+
+
+def result_of(stage: Stage) -> dict | None:
+    """The result of a stage that has run with these very parameters."""
+    path = places.ROOT / stage.result
+    if not path.is_file():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    return result if result["parameters"] == stage.parameters else None
+
+
+def expected_volume(stage: Stage) -> Volume | None:
+    """What the section `expected` of the scale file says of a corpus. Raises InputError."""
+    study, scale, corpus = stage.study, stage.path.scale, stage.path.corpus
+    expected = files.read_scale(study, scale).expected.get(corpus)
+    if not expected:
+        return None
+    where = f"params/{study}/{scale}.yaml: expected.{corpus}"
+    numbers = {}
+    for key, value in expected.model_dump(exclude_none=True).items():
+        numbers[key] = _printed(value, f"{where}.{key}") if isinstance(value, list) else value
+    return Volume(**numbers, basis="expected")
+
+
+def _printed(path: list, where: str) -> float:
+    """A number of params/papers.yaml: source and fact, or source, table, row and column."""
+    source, *path = path
+    try:
+        paper = read_yaml(places.ROOT / "params" / "papers.yaml")["sources"][source]
+        if len(path) == 1:
+            return float(paper["facts"][path[0]]["value"])
+        table, row, column = path
+        columns = paper["tables"][table]["columns"]
+        return float(paper["tables"][table]["rows"][row][columns.index(column)])
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{where} = {[source, *path]!r}: params/papers.yaml has no such number; give [source, "
+            f"fact] or [source, table, row, column]"
+        ) from None
+
+
+def text_bytes(sources: list[dict]) -> float | None:
+    """About how many bytes of text there are in plain files; None for other sources."""
+    sizes = [expected_size(source) for source in validate_sources(sources)]
+    if any(size is None or size[0] != "bytes" for size in sizes):
+        return None
+    return sum(number for _, number in sizes)
+
+
+def validate_sources(sources: list[dict]) -> list:
+    """Sources as models, from a stage's parameters."""
+    return validate("data_prep", {"sources": sources, "tokenizer": "none"}).sources
+
+
+# --------------------------------------------------------------------------------------- estimates
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of a stage; None where it cannot be known. `volume`: of the corpus it makes or reads;
-    `sequences` and `tokens` are read in training, epochs and seeds counted, special tokens and
-    evaluation left out; `layer_passes`: micro-batches times layers that they are trained in, a
-    third of it for layers that only read; `gpu` and `memory` are GiB; `disk` and `scratch`, bytes
-    that stay and that it needs while it runs; `at_most`: the tokens are a bound."""
+    """What a stage computes; None where it cannot be known.
+
+    `volume`: of the corpus that it makes or reads. `sequences` and `tokens` that it reads in
+    training, over all epochs and seeds. `layer_passes`: micro-batches times layers, those that are
+    not trained a third. `gpu_gib`: memory of a GPU.
+    """
 
     shapes: tuple[Shape, ...] = ()
-    volume: Volume | None = None
+    volume: Volume = Volume()
     sequences: float | None = None
     tokens: float | None = None
     flops: float | None = None
     layer_passes: float = 0.0
-    gpu: float | None = None
-    memory: float | None = None
-    disk: float = 0.0
-    scratch: float = 0.0
-
-    @property
-    def at_most(self) -> bool:
-        return bool(self.volume and self.volume.basis == "at most")
+    gpu_gib: float | None = None
 
 
-# ------------------------------------------------------------------------------------------- stages
-
-
-class Reckoner:
-    """Goes through the stages of a plan in order; each knows the models and corpora of those before
-    it."""
+class Estimates:
+    """Estimates the stages of a plan in order: each knows the models and corpora of those
+    before."""
 
     def __init__(self):
-        self.models: dict[str, Shape | None] = {}  # by folder
+        self.shapes: dict[str, Shape | None] = {}  # of models, by folder
         self.volumes: dict[str, Volume] = {}
         self.lengths: dict[str, int] = {}  # the longest sequence of a corpus
 
-    def estimate(self, step: Stage) -> Estimate:
+    def estimate(self, stage: Stage) -> Estimate:
         """Of the next stage."""
-        return getattr(self, f"_{step.kind}")(step, step.parameters)
+        return getattr(self, f"_{stage.kind}")(stage, stage.parameters)
 
     def shape(self, name: str) -> Shape | None:
-        """Of a folder that a stage before has made, or of a hub model that params/hub.yaml
+        """Of a model that a stage before makes, of one in a folder, or of one that params/hub.yaml
         knows."""
-        if name in self.models:
-            return self.models[name]
-        entry = hub_facts.hub_yaml()["models"].get(name)
-        return (
-            Shape(**{key: value for key, value in entry.items() if key in Shape.__annotations__})
-            if entry
-            else None
-        )
+        if name in self.shapes:
+            return self.shapes[name]
+        facts = hub_yaml()["models"].get(name)
+        if facts:
+            return Shape(**{key: facts[key] for key in Shape.__annotations__ if key in facts})
+        if not ModelRef(name).is_folder:
+            return None
+        config = ModelRef(name).config()
+        keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
+        keys += ("vocab_size", "max_position_embeddings")
+        return Shape(*(config[key] for key in keys)) if set(keys) <= set(config) else None
 
-    # -------------------------------------------------------------------------------------- corpora
+    # ------------------------------------------------------------------------------------- corpora
 
-    def _data_prep(self, step: Stage, p: dict) -> Estimate:
-        volume = hub_facts.counted(step) or hub_facts.expected(step) or self._assumed(p)
-        parent = self.volumes.get(p["sample_of"], Volume())
-        vocabulary = volume.vocabulary or parent.vocabulary or self._vocabulary(p)
-        self.volumes[step.folder] = volume = replace(volume, vocabulary=vocabulary)
-        self.lengths[step.folder] = self.lengths.get(p["sample_of"]) or p["max_length"]
-        if volume.tokens is None or volume.sequences is None:
-            return Estimate(volume=volume)
-        stored = (volume.tokens + SPECIALS * volume.sequences) * (4 + 1 / 8) + 8 * volume.sequences
-        text = (
-            (volume.bytes or volume.tokens * hub_facts.reckoning()["bytes_per_token"])
-            if not p["sample_of"]
-            else 0.0
-        )
-        pool = (hub_facts.text_bytes(p["sources"]) if p["sources"] else 0.0) or text
-        mixing = 2 * text if p["sampled_lines"] or p["sections"] > 1 else 0.0
-        scratch = (pool + mixing) * 1.1 + stored
-        return Estimate(
-            volume=volume,
-            memory=1 + 0.3 * p["processes"] + 64 * volume.sequences / GIB,
-            disk=stored,
-            scratch=scratch,
-        )
+    def _data_prep(self, stage: Stage, p: dict) -> Estimate:
+        if result := result_of(stage):
+            numbers = {
+                key: result["statistics"][key] for key in ("sequences", "tokens", "vocabulary")
+            }
+            volume = Volume(**numbers, basis="measured")
+        else:
+            volume = expected_volume(stage) or self._assumed(p)
+        volume = replace(volume, vocabulary=volume.vocabulary or self._vocabulary(p))
+        self.volumes[stage.folder] = volume
+        self.lengths[stage.folder] = self.lengths.get(p["sample_of"]) or p["max_length"]
+        return Estimate(volume=volume)
 
     def _assumed(self, p: dict) -> Volume:
-        """What can be said of a corpus from its parameters."""
+        """What the parameters tell of a corpus."""
         if p["sample_of"]:
-            parent = self.volumes[p["sample_of"]]
-            if parent.tokens is None or parent.sequences is None:
+            whole = self.volumes[p["sample_of"]]
+            if whole.tokens is None or whole.sequences is None:
                 return Volume()
-            return Volume(
-                parent.sequences * p["share"],
-                parent.tokens * p["share"],
-                None,
-                parent.vocabulary,
-                parent.basis,
-            )
+            share = p["share"]
+            return replace(whole, sequences=share * whole.sequences, tokens=share * whole.tokens)
+        per_sequence = p["max_length"] - SPECIALS
         if p["sampled_lines"] and p["long_lines"] == "truncate":
-            return Volume(
-                p["sampled_lines"],
-                p["sampled_lines"] * (p["max_length"] - SPECIALS),
-                basis="at most",
-            )
+            lines = p["sampled_lines"]
+            return Volume(lines, lines * per_sequence, basis="at most")
         if p["sentences"] or p["subset_unit"] == "lines":
-            return Volume()  # how long they are, nobody can tell
-        size = (
-            p["subset_size"] if p["subset_unit"] == "bytes" else hub_facts.text_bytes(p["sources"])
-        )
-        tokens = (
-            p["subset_size"]
-            if p["subset_unit"] == "tokens"
-            else size and size / hub_facts.reckoning()["bytes_per_token"]
-        )
-        return (
-            Volume(tokens / (p["max_length"] - SPECIALS), tokens, size, basis="assumed")
-            if tokens
-            else Volume()
-        )
+            return Volume()
+        if p["subset_unit"] == "tokens":
+            tokens = p["subset_size"]
+        else:
+            size = p["subset_size"] or text_bytes(p["sources"])
+            tokens = (size or 0) / assumptions()["bytes_per_token"]
+        return Volume(tokens / per_sequence, tokens, basis="assumed") if tokens else Volume()
 
     def _vocabulary(self, p: dict) -> int | None:
-        """Of the tokenizer of a corpus: one that is trained is as large as it may be, if the text
-        has enough words."""
+        """The size of a corpus's tokenizer; one that is trained is as large as it may be."""
+        if p["sample_of"]:
+            return self.volumes[p["sample_of"]].vocabulary
         if p["tokenizer"].startswith("train:"):
             return p["vocab_size"]
-        other = p["tokenizer"].removesuffix("/tokenizer")
-        if other in self.volumes:
-            return self.volumes[other].vocabulary
-        found = self.shape(p["tokenizer"])
-        return found.vocabulary if found else None
+        corpus = StagePath.parse(p["tokenizer"])
+        if corpus:
+            return self.volumes[str(corpus)].vocabulary
+        shape = self.shape(p["tokenizer"])
+        return shape.vocabulary if shape else None
 
-    # ------------------------------------------------------------------------------------- training
+    # ------------------------------------------------------------------------------------ training
 
-    def _read(self, p: dict, steps: int | None = None) -> tuple[dict, float | None, float | None]:
-        """What a training reads of its corpus, as an Estimate has it; its positions (special tokens
-        too); their mean length."""
+    def _reads(self, p: dict, steps: int) -> tuple[Estimate, float, float]:
+        """What a training reads of its corpus; the positions it computes, special tokens included
+        (0: not known), and their mean number in a sequence."""
         volume = self.volumes[p["corpus"]]
-        steps = p["steps"] if steps is None else steps
         if volume.tokens is None or not volume.sequences:
-            return {"volume": volume, "sequences": steps * p["batch_size"] or None}, None, None
+            return Estimate(volume=volume, sequences=steps * p["batch_size"] or None), 0, 0
         sequences = steps * p["batch_size"] if steps else p["epochs"] * volume.sequences
-        mean = volume.tokens / volume.sequences
-        read = {"volume": volume, "sequences": sequences, "tokens": sequences * mean}
-        return read, sequences * (mean + SPECIALS), mean + SPECIALS
+        length = volume.tokens / volume.sequences
+        estimate = Estimate(volume=volume, sequences=sequences, tokens=sequences * length)
+        return estimate, sequences * (length + SPECIALS), length + SPECIALS
 
-    def _micro(self, p: dict) -> int:
+    def _micro_batch(self, p: dict) -> int:
         """Positions of the largest micro-batch."""
         return min(p["micro_batch_size"], p["batch_size"]) * self.lengths[p["corpus"]]
 
-    def _published(self, step: Stage, shape: Shape | None, trained: int) -> dict:
-        """Notes the model a stage makes: what it takes on disk, and while it runs, two checkpoints
-        of all that is trained, and a third one while it takes their place."""
-        self.models[f"{step.folder}/model"] = shape
-        return {"disk": 4 * shape.parameters, "scratch": 3 * 12 * trained} if shape else {}
-
-    def _passes(self, p: dict, sequences: float, trained: int, read: int = 0) -> float:
-        """Of so many sequences, through so many layers that are trained and so many that only
-        read."""
+    def _layer_passes(self, p: dict, sequences: float, trained: int, read: int = 0) -> float:
+        """Passes of micro-batches through layers that are trained, and that only read."""
         return sequences / min(p["micro_batch_size"], p["batch_size"]) * (trained + read / 3)
 
-    def _teacher_continuation(self, step: Stage, p: dict) -> Estimate:
-        read, positions, length = self._read(p)
-        vocabulary = read["volume"].vocabulary
-        shape = (
-            self.shape(p["teacher"])
-            if p["teacher"]
-            else vocabulary
-            and Shape(
-                p["layers"],
-                p["hidden"],
-                p["heads"],
-                p["intermediate"],
-                vocabulary,
-                max(512, self.lengths[p["corpus"]]),
-            )
-        )
-        told = Estimate(
-            (shape,) if shape else (),
-            **read,
-            **self._published(step, shape, shape.parameters if shape else 0),
-        )
+    def _teacher_continuation(self, stage: Stage, p: dict) -> Estimate:
+        estimate, positions, length = self._reads(p, p["steps"])
+        shape = self.shape(p["teacher"]) if p["teacher"] else self._new_teacher(p, estimate.volume)
+        self.shapes[stage.path.model] = shape
         if not shape or not positions:
-            return told
-        flops = 3 * (
-            forward(shape, positions, length)
-            + head_flops(p["mask_probability"] * positions, shape.hidden, shape.vocabulary)
-        )
+            return replace(estimate, shapes=(shape,) if shape else ())
+        estimate = replace(estimate, shapes=(shape,))
+        parts = [(shape, positions)]
         if p["grow_from_layers"] and not p["teacher"]:
-            more, seen, _ = self._read(p, p["grow_steps"])
-            shallow = replace(shape, layers=p["grow_from_layers"])
-            flops += 3 * (
-                forward(shallow, seen, length)
-                + head_flops(p["mask_probability"] * seen, shape.hidden, shape.vocabulary)
+            growth, more, _ = self._reads(p, p["grow_steps"])
+            parts.append((replace(shape, layers=p["grow_from_layers"]), more))
+            estimate = replace(
+                estimate,
+                sequences=estimate.sequences + growth.sequences,
+                tokens=estimate.tokens + growth.tokens,
             )
-            told = replace(
-                told,
-                sequences=told.sequences + more["sequences"],
-                tokens=told.tokens + more["tokens"],
-            )
+        flops = 0.0
+        for trained, count in parts:
+            heads = head_flops(p["mask_probability"] * count, shape.hidden, shape.vocabulary)
+            flops += 3 * (forward(trained, count, length) + heads)
         return replace(
-            told,
+            estimate,
             flops=flops,
-            layer_passes=self._passes(p, told.sequences, shape.layers),
-            gpu=training_memory(shape.parameters, shape, None, self._micro(p), p["precision"]),
+            layer_passes=self._layer_passes(p, estimate.sequences, shape.layers),
+            gpu_gib=training_memory(
+                shape.parameters, shape, None, self._micro_batch(p), p["precision"]
+            ),
         )
 
-    def _distillation(self, step: Stage, p: dict) -> Estimate:
+    def _new_teacher(self, p: dict, volume: Volume) -> Shape | None:
+        if not volume.vocabulary:
+            return None
+        sizes = (p[key] for key in ("layers", "hidden", "heads", "intermediate"))
+        return Shape(*sizes, volume.vocabulary, max(512, self.lengths[p["corpus"]]))
+
+    def _distillation(self, stage: Stage, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
-        read, positions, length = self._read(p)
+        estimate, positions, length = self._reads(p, p["steps"])
         if not teacher:
-            return Estimate(**read, **self._published(step, None, 0))
+            self.shapes[stage.path.model] = None
+            return estimate
         students = [{**p, **own} for own in ({}, *p["beside"].values())]
         shapes = [student_shape(teacher, own["student_layers"]) for own in students]
-        trained = sum(one.parameters for one in shapes)
-        told = Estimate((teacher, shapes[0]), **self._published(step, shapes[0], trained))
+        self.shapes[stage.path.model] = shapes[0]
         if p["trained_in"] or not (p["weight_mlm"] or p["weight_soft"] or p["weight_cosine"]):
-            return replace(told, tokens=0.0, flops=0.0, scratch=0.0)
-        told = replace(told, **read, disk=4.0 * trained)
+            return Estimate((teacher, shapes[0]), tokens=0.0, flops=0.0)
+        estimate = replace(estimate, shapes=(teacher, shapes[0]))
         if not positions:
-            return told
+            return estimate
         taught = any(own["weight_soft"] or own["weight_cosine"] for own in students)
         flops = forward(teacher, positions, length) if taught else 0.0
-        for own, one in zip(students, shapes):
+        for own, shape in zip(students, shapes):
             everywhere = own["weight_soft"] and own["positions"] == "all"
             rows = positions if everywhere else p["mask_probability"] * positions
-            heads = (
-                4 if own["weight_soft"] else 3 * bool(own["weight_mlm"])
-            )  # the teacher's once, the student's three times
-            flops += 3 * forward(one, positions, length) + heads * head_flops(
-                rows, one.hidden, one.vocabulary
-            )
-        largest = max(shapes, key=lambda one: one.layers)
-        memory = training_memory(
-            trained, largest, teacher if taught else None, self._micro(p), p["precision"]
+            # the student's head forward and backward, and with soft targets the teacher's
+            heads = 4 if own["weight_soft"] else 3 * bool(own["weight_mlm"])
+            flops += 3 * forward(shape, positions, length)
+            flops += heads * head_flops(rows, shape.hidden, shape.vocabulary)
+        trained_layers = sum(shape.layers for shape in shapes)
+        return replace(
+            estimate,
+            flops=flops,
+            layer_passes=self._layer_passes(
+                p, estimate.sequences, trained_layers, teacher.layers * taught
+            ),
+            gpu_gib=training_memory(
+                sum(shape.parameters for shape in shapes),
+                max(shapes, key=lambda shape: shape.layers),
+                teacher if taught else None,
+                self._micro_batch(p),
+                p["precision"],
+            ),
         )
-        passes = self._passes(
-            p, told.sequences, sum(one.layers for one in shapes), teacher.layers * taught
-        )
-        return replace(told, flops=flops, layer_passes=passes, gpu=memory)
 
-    def _cascade_ta(self, step: Stage, p: dict) -> Estimate:
+    def _cascade_ta(self, stage: Stage, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])
-        read, positions, length = self._read(p)
+        estimate, positions, length = self._reads(p, p["steps"])
         if not teacher:
-            return Estimate(**read, **self._published(step, None, 0))
+            self.shapes[stage.path.model] = None
+            return estimate
         shape = replace(teacher, layers=p["layers"])
-        words = shape.vocabulary * shape.hidden * bool(p["freeze_embeddings"])
-        told = Estimate(
-            (teacher, shape), **self._published(step, shape, shape.parameters - 2 * words // 3)
-        )
+        self.shapes[stage.path.model] = shape
         if not (p["weight_hidden"] or p["weight_attention"] or p["weight_soft"]):
-            return replace(told, tokens=0.0, flops=0.0, scratch=0.0)
-        told = replace(told, **read)
+            return Estimate((teacher, shape), tokens=0.0, flops=0.0)
+        estimate = replace(estimate, shapes=(teacher, shape))
         if not positions:
-            return told
+            return estimate
         flops = forward(teacher, positions, length) + 3 * forward(shape, positions, length)
-        flops += (
-            4 * head_flops(positions, shape.hidden, shape.vocabulary) if p["weight_soft"] else 0.0
+        if p["weight_soft"]:
+            flops += 4 * head_flops(positions, shape.hidden, shape.vocabulary)
+        frozen = shape.vocabulary * shape.hidden * p["freeze_embeddings"]
+        micro, trunk = self._micro_batch(p), replace(shape, vocabulary=0)  # no logits
+        memory = training_memory(shape.parameters - frozen, trunk, teacher, micro, p["precision"])
+        if p["weight_attention"]:  # the maps of both networks
+            maps = micro * self.lengths[p["corpus"]] * shape.heads
+            memory += 16 * maps * (shape.layers + teacher.layers / 4) / GIB
+        return replace(
+            estimate,
+            flops=flops,
+            layer_passes=self._layer_passes(p, estimate.sequences, shape.layers, teacher.layers),
+            gpu_gib=memory + 4 * frozen / GIB,
         )
-        longest, micro = self.lengths[p["corpus"]], self._micro(p)
-        maps = (
-            bool(p["weight_attention"])
-            * 16
-            * micro
-            * longest
-            * shape.heads
-            * (shape.layers + teacher.layers / 4)
-        )
-        memory = training_memory(
-            shape.parameters - words,
-            replace(shape, vocabulary=0),
-            teacher,
-            micro,
-            p["precision"],
-            maps,
-        )
-        passes = self._passes(p, told.sequences, shape.layers, teacher.layers)
-        return replace(told, flops=flops, layer_passes=passes, gpu=memory + 4 * words / GIB)
 
-    # ---------------------------------------------------------------------------------- fine-tuning
+    # --------------------------------------------------------------------------------- fine-tuning
 
-    def _finetune(self, step: Stage, p: dict) -> Estimate:
-        shape = self.shape(p["model"])
-        if not shape or p["task_source"] != "hub":
+    def _finetune(self, stage: Stage, p: dict) -> Estimate:
+        shape, facts = self.shape(p["model"]), hub_yaml()["tasks"]
+        if not shape or p["task_source"] != "hub" or not set(p["tasks"]) <= set(facts):
             return Estimate((shape,) if shape else ())
-        if any(name not in hub_facts.hub_yaml()["tasks"] for name in p["tasks"]):
-            return Estimate((shape,))
-        learnt, tokens, flops, longest, passes = set(), 0.0, 0.0, 0, 0.0
+        trained, tokens, flops, passes, largest = set(), 0.0, 0.0, 0.0, 0
         for name in p["tasks"]:
-            own, about = {**p, **p["per_task"].get(name, {})}, hub_facts.hub_yaml()["tasks"][name]
-            owner = TASKS[name].trains_on or name
-            given = (
-                p["train_examples"]
-                if isinstance(p["train_examples"], int)
-                else p["train_examples"].get(owner, 0)
+            own, trains_on = {**p, **p["per_task"].get(name, {})}, TASKS[name].trains_on or name
+            length = min(facts[name]["tokens"], own["max_length"])
+            largest = max(largest, own["batch_size"] * own["max_length"])
+            evaluations = len(p["seeds"]) * len(p["languages"] or [""])
+            evaluations *= own["epochs"] if p["evaluate"] == "every_epoch" else 1
+            examples = min(facts[name]["validation"], p["validation_examples"] or 10**9)
+            flops += forward(shape, evaluations * examples * length, length)
+            key = (trains_on, str(p["per_task"].get(name)))
+            if key in trained:  # tasks that share a training set are trained once
+                continue
+            trained.add(key)
+            limit = p["train_examples"]
+            limit = limit.get(trains_on, 0) if isinstance(limit, dict) else limit
+            examples = min(facts[name]["train"], limit or 10**9)
+            read = len(p["seeds"]) * own["epochs"] * examples
+            tokens, flops = (
+                tokens + read * length,
+                flops + 3 * forward(shape, read * length, length),
             )
-            length = min(about["tokens"], own["max_length"])
-            longest = max(longest, own["batch_size"] * own["max_length"])
-            seeds = len(p["seeds"])
-            checks = (
-                seeds
-                * (own["epochs"] if p["evaluate"] == "every_epoch" else 1)
-                * len(p["languages"] or [""])
-            )
-            flops += forward(
-                shape,
-                checks * min(about["validation"], p["validation_examples"] or 10**9) * length,
-                length,
-            )
-            if (owner, str(p["per_task"].get(name))) not in learnt:
-                learnt.add((owner, str(p["per_task"].get(name))))
-                read = seeds * own["epochs"] * min(about["train"], given or 10**9) * length
-                tokens, flops = tokens + read, flops + 3 * forward(shape, read, length)
-                passes += read / length / own["batch_size"] * shape.layers
-        bare = replace(shape, vocabulary=0)  # no logits
-        memory = training_memory(shape.parameters, bare, None, longest, p["precision"])
-        return Estimate((shape,), tokens=tokens, flops=flops, layer_passes=passes, gpu=memory)
+            passes += read / own["batch_size"] * shape.layers
+        trunk = replace(shape, vocabulary=0)  # no logits
+        memory = training_memory(shape.parameters, trunk, None, largest, p["precision"])
+        return Estimate((shape,), Volume(), None, tokens, flops, passes, memory)
 
 
-BASE = 512  # hidden units: of narrower models the share of a GPU's peak is another
-COLUMNS = (
-    "stage",
-    "models",
-    "data",
-    "tokens",
-    "PFLOP",
-    "hours",
-    "GPU GiB",
-    "RAM GiB",
-    "GB kept",
-    "GB more while it runs",
-)
+# ------------------------------------------------------------------------------------ what is shown
 
 
-def report(steps: Sequence[Stage], gpu: str = "") -> str:
-    """The whole forecast: what is needed first, every stage, sums, and what was assumed. Raises
-    InputError for an unknown GPU."""
-    card, reckoner = hub_facts.card(gpu), Reckoner()
-    estimates = {step.folder: reckoner.estimate(step) for step in steps}
-    hours = Hours(card, steps, estimates)
-    return "\n".join(
-        [
-            *first(steps),
-            "",
-            *table(steps, estimates, hours),
-            "",
-            *sums(steps, estimates, hours),
-            disk(estimates),
-            "",
-            *assumptions(card, hours, estimates),
-        ]
-    )
+def report(stages: Sequence[Stage], gpu: str = "") -> str:
+    """The whole forecast: downloads, every stage, sums. Raises InputError for an unknown GPU."""
+    card, estimates = Gpu.named(gpu), Estimates()
+    rows = [(stage, estimates.estimate(stage)) for stage in stages]
+    hours = {stage.folder: stage_hours(stage, estimate, card) for stage, estimate in rows}
+    parts = [downloads_lines(stages), stage_lines(rows, hours, card)]
+    parts += [sum_lines(stages, hours), note_lines(rows, hours, card)]
+    return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-# ----------------------------------------------------------------------------------- before it runs
+def stage_hours(stage: Stage, estimate: Estimate, card: Gpu) -> tuple[float | None, str]:
+    """The hours of a stage, and how they are known: measured, if it has run with these parameters,
+    or estimated for a GPU; None and the reason if they are not known."""
+    if result := result_of(stage):
+        return result["stage_seconds"] / 3600, "measured"
+    if estimate.flops is None or estimate.shapes[0].hidden < BASE_WIDTH:
+        return None, ""
+    precision = stage.parameters["precision"]
+    hours = card.hours(estimate.flops, estimate.layer_passes, precision)
+    return hours, "estimated" if hours is not None else f"no {precision}"
 
 
-def first(steps: Sequence[Stage]) -> list[str]:
-    """What has to be there, or agreed to, before anything can run."""
-    found, scale = hub_facts.needs(steps), steps[0].path.scale
-    if not found:
+def downloads_lines(stages: Sequence[Stage]) -> list[str]:
+    """What is read from the hub, with sizes and terms."""
+    needed = downloads(stages)
+    if not needed:
         return ["Before it runs: nothing to download."]
-    lines = [
-        f"Before it runs (terms as the hub's pages give them; read them there; {len(found)} "
-        f"downloads)"
-    ]
-    rows, notes = [], []
-    for need in found:
-        entry = hub_facts.hub_yaml()["models" if need.kind == "model" else "data_sets"].get(
-            need.id, {}
-        )
-        configs = [config for config in need.configs if config]
-        shown = (
-            ", ".join(configs)
-            if len(configs) < 4
-            else f"{configs[0]} … {configs[-1]}, {len(configs)} parts"
-        )
-        revision = need.revision or "main, not pinned"
+    rows, notes, total = [], [], {False: 0.0, True: 0.0}
+    for download in needed:
+        configs = [config for config in download.configs if config]
+        if len(configs) > 3:
+            configs = [f"{configs[0]} … {configs[-1]}, {len(configs)} parts"]
+        name = f"{download.kind} {download.id}" + f" ({', '.join(configs)})" * bool(configs)
+        revision = download.revision or "main, not pinned"
         revision = revision[:12] if len(revision) == 40 else revision
-        what, terms = (
-            f"{need.kind} {need.id}" + f" ({shown})" * bool(configs),
-            entry.get("terms", "see the hub"),
+        size = "size unknown"
+        if download.megabytes:
+            megabytes, exact = download.megabytes
+            size = "about " * (not exact) + format_bytes(megabytes)
+            total[download.streamed] += megabytes
+        terms = download.facts.get("terms", "see the hub")
+        size = f"streamed, {size}" if download.streamed else size
+        rows.append((name, f"@ {revision}", size, terms, " ".join(download.studies)))
+        if "note" in download.facts:
+            notes.append(f"  {download.id}: {download.facts['note']}")
+    names = " ".join(dict.fromkeys(stage.study for stage in stages))
+    return [
+        f"Before it runs: {len(needed)} downloads, with the terms that their pages on the hub give",
+        *(f"  {line}" for line in aligned(rows)),
+        f"  together about {format_bytes(total[False])} in the hub library's cache, and about "
+        f"{format_bytes(total[True])} that are streamed and not kept",
+        *notes,
+        f'  to fetch all that is not streamed: make plan SCALE={stages[0].path.scale} STUDIES="'
+        f'{names}" DOWNLOAD=yes; then HF_HUB_OFFLINE=1 works',
+    ]
+
+
+def stage_lines(
+    rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[float | None, str]], card: Gpu
+) -> list[str]:
+    """Two lines a stage: its numbers, and what it does."""
+    table = [("stage", "models", "text", "tokens read", "hours", "GPU GiB")]
+    for stage, estimate in rows:
+        shapes = [f"{shape.layers}L {shape.parameters / 1e6:,.3g}M" for shape in estimate.shapes]
+        mark = {"assumed": "~ ", "at most": "≤ "}.get(estimate.volume.basis, "")
+        text = "" if estimate.volume.tokens is None else f"{mark}{count(estimate.volume.tokens)}"
+        tokens = "" if estimate.tokens is None else f"{mark}{count(estimate.tokens)}"
+        spent, how = hours[stage.folder]
+        time = how if spent is None else format_hours(spent) + " measured" * (how == "measured")
+        memory = "" if estimate.gpu_gib is None else f"{estimate.gpu_gib:.0f}"
+        memory += " !" * ((estimate.gpu_gib or 0) > card.memory_gib)
+        table.append((stage.path.name, " → ".join(shapes), text, tokens, time, memory))
+    lines = aligned(table)
+    shown = [lines[0]]
+    for line, (stage, _) in zip(lines[1:], rows):
+        notebook = stage.notebook.removeprefix("notebooks/").removesuffix(".ipynb")
+        shown += [line, f"    {notebook}: {describe(stage)}"]
+    return [*shown, f"{len(rows)} stages, and the analysis"]
+
+
+def sum_lines(stages: Sequence[Stage], hours: dict[str, tuple[float | None, str]]) -> list[str]:
+    """The hours of every study; a stage that two studies share counts once."""
+    studies = list(dict.fromkeys(stage.study for stage in stages))
+    rows = [("study", "stages", "hours", "")]
+    for study in [*studies, *["all"] * (len(studies) > 1)]:
+        own = [stage for stage in stages if study in (stage.study, "all")]
+        spent = [hours[stage.folder][0] for stage in own]
+        known = [number for number in spent if number is not None]
+        missing = f"without {len(spent) - len(known)} stages" if len(known) < len(spent) else ""
+        rows.append((study, str(len(own)), format_hours(sum(known)) if known else "", missing))
+    return aligned(rows)
+
+
+def note_lines(
+    rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[float | None, str]], card: Gpu
+) -> list[str]:
+    """What the numbers rest on."""
+    bases = {estimate.volume.basis for _, estimate in rows}
+    lines = []
+    if "estimated" in {how for _, how in hours.values()}:
+        shares = ", ".join(
+            f"{100 * share:.0f} % of {getattr(card, precision):g} TFLOP/s in {precision}"
+            for precision, share in assumptions()["utilisation"].items()
+            if getattr(card, precision)
         )
-        rows.append((what, f"@ {revision}", download(need), terms, " ".join(need.studies)))
-        notes += [f"  {need.id}: {entry['note']}"] if "note" in entry else []
-    lines += ["  " + line for line in aligned(rows)]
-    known_sizes = [(need.streamed, *(hub_facts.megabytes(need) or (0.0, True))) for need in found]
-    kept, passing = (
-        sum(size for streamed, size, _ in known_sizes if streamed is way) * 1e6
-        for way in (False, True)
-    )
-    lines.append(f"  together about {_bytes(kept)} in the hub library's cache")
-    if passing:
-        lines.append(f"  about {_bytes(passing)} are streamed: read over the network, and not kept")
-    lines += notes
-    lines.append(
-        "  none is gated, as far as is known; no package is needed beyond constraints.txt, but a "
-        "PyTorch built for the GPU"
-    )
-    names = " ".join(dict.fromkeys(step.study for step in steps))
-    lines.append(
-        f'  to fetch it all now: make plan SCALE={scale} STUDIES="{names}" DOWNLOAD=yes; then '
-        f"HF_HUB_OFFLINE=1 asks nobody"
-    )
-    lines.append("  (what is streamed needs streaming: false for that)")
+        lines += [
+            f"hours: at the least, on one {card.name} that reaches {shares}.",
+            f"       GPU=… takes another of {', '.join(assumptions()['gpus'])}.",
+        ]
+    if any((estimate.gpu_gib or 0) > card.memory_gib for _, estimate in rows):
+        lines.append(
+            f"!: more than the {card.memory_gib:g} GiB of the GPU; a smaller micro_batch_size "
+            f"computes the same in less"
+        )
+    if "at most" in bases:
+        lines.append("≤: as if every line were as long as it may be")
+    if "assumed" in bases:
+        lines.append(f"~: with {assumptions()['bytes_per_token']} bytes a token")
+    lines.append("text: tokens of the corpus; tokens read: over all epochs and seeds")
     return lines
 
 
-def download(need: hub_facts.Need) -> str:
-    """What is downloaded, in MB or GB."""
-    found = hub_facts.megabytes(need)
-    size = "size unknown" if found is None else f"{'about ' * found[1]}{_bytes(found[0] * 1e6)}"
-    return f"streamed, {size}" if need.streamed else size
-
-
-# ------------------------------------------------------------------------------------------- stages
-
-
-class Hours:
-    """The hours of every stage: measured where it has run with these parameters; else, on this
-    machine, by the rate of the stages of its kind that have; else on the GPU, at the assumed share
-    of its peak, which is that of models of about base size."""
-
-    def __init__(
-        self, card: hub_facts.Card, steps: Sequence[Stage], estimates: dict[str, Estimate]
-    ):
-        self.card = card
-        self.known: dict[str, tuple[float | None, str]] = {}
-        measured = {step.folder: found for step in steps if (found := hub_facts.measured(step))}
-        work: dict[str, list[float]] = {}
-        for step in steps:
-            spent = measured.get(step.folder, {}).get("summary", {}).get("train_seconds", 0.0)
-            if spent and (flops := estimates[step.folder].flops):
-                work.setdefault(step.kind, []).append(flops / spent)
-        self.rates = {kind: sum(rates) / len(rates) for kind, rates in work.items()}
-        for step in steps:
-            flops = estimates[step.folder].flops
-            if step.folder in measured:
-                self.known[step.folder] = measured[step.folder]["stage_seconds"] / 3600, "measured"
-            elif flops and step.kind in self.rates:
-                self.known[step.folder] = flops / self.rates[step.kind] / 3600, "here"
-            elif flops is not None and estimates[step.folder].shapes[0].hidden >= BASE:
-                self.known[step.folder] = (
-                    card.hours(
-                        flops, estimates[step.folder].layer_passes, step.parameters["precision"]
-                    ),
-                    "GPU",
-                )
-            else:
-                self.known[step.folder] = None, ""
-
-    def text(self, step: Stage) -> str:
-        hours, how = self.known[step.folder]
-        if how == "GPU" and hours is None:
-            return f"no {step.parameters['precision']}"
-        return (
-            ""
-            if hours is None
-            else f"{_hours(hours)} {how}"
-            if how in ("measured", "here")
-            else _hours(hours)
-        )
-
-
-def table(steps: Sequence[Stage], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
-    """Two lines a stage: its numbers, and what it does."""
-    rows = [COLUMNS]
-    for step in steps:
-        found = estimates[step.folder]
-        flops = "" if found.flops is None else f"{'≤ ' * found.at_most}{_petas(found.flops)}"
-        gpu = (
-            ""
-            if found.gpu is None
-            else f"{found.gpu:.0f}{' !' * (found.gpu > hours.card.memory_gib)}"
-        )
-        memory = "" if found.memory is None else f"{found.memory:.0f}"
-        told = (
-            step.path.name,
-            _models(found),
-            _data(found),
-            _tokens(found),
-            flops,
-            hours.text(step),
-        )
-        rows.append((*told, gpu, memory, _gigabytes(found.disk), _gigabytes(found.scratch)))
-    lines = aligned(rows)
-    out = [lines[0]]
-    for line, step in zip(lines[1:], steps):
-        out += [line, f"    {step.notebook.split('/')[1].removesuffix('.ipynb')}: {does(step)}"]
-    return [*out, f"{len(steps)} stages, and the analysis"]
-
-
-def sums(steps: Sequence[Stage], estimates: dict[str, Estimate], hours: Hours) -> list[str]:
-    """Operations and hours of every study, what two of them share counted once."""
-    rows = [("study", "stages", "PFLOP", "hours", "")]
-    studies = list(dict.fromkeys(step.study for step in steps))
-    for label, within in [
-        (study, [step for step in steps if step.study == study]) for study in studies
-    ] + [("all", list(steps))]:
-        told = [hours.known[step.folder][0] for step in within]
-        flops = [estimates[step.folder].flops for step in within]
-        on_cpu = sum(
-            spent is None and step.kind == "data_prep" for spent, step in zip(told, within)
-        )
-        other = told.count(None) - on_cpu
-        unknown = [
-            f"{number} {what}"
-            for number, what in ((on_cpu, "of data preparation"), (other, "not known"))
-            if number
-        ]
-        rows.append(
-            (
-                label,
-                f"{len(within)}",
-                _petas(sum(filter(None, flops))) if any(flops) else "",
-                _hours(sum(filter(None, told))) if any(told) else "",
-                f"without {' and '.join(unknown)}" if unknown else "",
-            )
-        )
-    return aligned(rows[:-1] if len(studies) == 1 else rows)
-
-
-def disk(estimates: dict[str, Estimate]) -> str:
-    """Of the outputs, those that are known."""
-    kept, more = (
-        sum(found.disk for found in estimates.values()),
-        max(found.scratch for found in estimates.values()),
-    )
-    return (
-        f"disk: {_bytes(kept)} of outputs that stay, and up to {_bytes(more)} more while a "
-        f"stage runs"
-    )
-
-
-def assumptions(card: hub_facts.Card, hours: Hours, estimates: dict[str, Estimate]) -> list[str]:
-    """What the numbers hang on, and the words of the table."""
-    how, found = {kind for _, kind in hours.known.values()}, list(estimates.values())
-    shares = [
-        f"{100 * card.utilisation[key]:.0f} % of {peak:g} in {key}"
-        for key, peak in card.peak.items()
-        if peak
-    ]
-    reached = (
-        f"{', '.join(shares)}, and to need {card.least_ms:g} ms for each layer of a micro-batch"
-    )
-    told = [
-        (
-            "GPU" in how,
-            f"""hours: at the least, on one {card.name}. It is assumed to reach of its TFLOP/s
-       {reached}.
-       000 says {hub_facts.reported_hours():g} hours for each of its trainings on a Titan V, several times what GPU=TitanV gives.
-       GPU=… takes any card of params/estimates.yaml. Data preparation, on the CPU, is not in them.""",
-        ),
-        (
-            any((one.gpu or 0) > card.memory_gib for one in found),
-            f"!: more than the {card.memory_gib:g} GiB of the card; a smaller micro_batch_size "
-            f"computes the same in less",
-        ),
-        (
-            "measured" in how,
-            "measured: the stage has run here with these parameters; here: by the rate of its "
-            "kind here",
-        ),
-        (
-            any(one.at_most for one in found),
-            "≤: every line taken to be as long as it may be; real ones are shorter",
-        ),
-        (
-            any(one.volume and one.volume.basis == "assumed" for one in found),
-            f"~: tokens from bytes, {hub_facts.reckoning()['bytes_per_token']} bytes a token "
-            f"assumed",
-        ),
-        (
-            any(one.flops for one in found),
-            """PFLOP: 10^15 operations of matrix products in trunk and head, without padding.
-       A step is a forward and a backward pass (twice the forward) of the student, and a forward pass of its teacher.""",
-        ),
-        (
-            True,
-            """5 soft + 2 mlm + 1 cosine: losses and their weights. truncated: a student that starts with layers of its teacher.
-trained in, beside it: students of one stage, on one pass of their teacher. section: the part of its text that a hop reads.
-kept: what stays on disk; more while it runs: checkpoints, and text on its way, which do not.""",
-        ),
-    ]
-    return [line for holds, lines in told if holds for line in lines.splitlines()]
-
-
-def does(step: Stage) -> str:
-    """A stage in a few words: its text, its optimizer steps, its tasks."""
-    p = step.parameters
-    if step.kind == "data_prep" and p["sample_of"]:
-        return (
-            f"{100 * p['share']:g} % of "
-            f"{StagePath.parse(p['sample_of']).corpus}, {p['composition']}"
-        )
-    if step.kind == "data_prep":
-        sources = " + ".join(map(source_name, validate(step.kind, p).sources))
-        languages = list(
-            dict.fromkeys(
-                source.language for source in validate(step.kind, p).sources if source.language
-            )
-        )
+def describe(stage: Stage) -> str:
+    """A stage in a few words: its text, its losses and steps, or its tasks."""
+    p = stage.parameters
+    if stage.kind == "data_prep":
+        if p["sample_of"]:
+            corpus = StagePath.parse(p["sample_of"]).corpus
+            return f"{100 * p['share']:g} % of {corpus}, {p['composition']}"
+        sources = validate_sources(p["sources"])
+        names = " + ".join(map(source_name, sources))
+        languages = list(dict.fromkeys(source.language for source in sources if source.language))
         if len(languages) > 3:
-            sources = f"{len(languages)} languages, {languages[0]} to {languages[-1]}"
+            names = f"{len(languages)} languages, {languages[0]} to {languages[-1]}"
         size = "" if p["subset_unit"] == "none" else f", {p['subset_size']:,} {p['subset_unit']}"
-        return f"{sources}{size}; tokenizer {p['tokenizer']}"
-    if step.kind == "teacher_continuation":
+        return f"{names}{size}; tokenizer {p['tokenizer']}"
+    if stage.kind == "teacher_continuation":
         start = p["teacher"] or f"nothing, {p['layers']} layers of {p['hidden']}"
         return f"MLM from {start}; {_length(p)}"
-    if step.kind == "distillation":
-        weights = {name: p[f"weight_{name}"] for name in ("soft", "mlm", "cosine")}
-        losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
-        trained = f"{losses}; {_length(p)}" if losses else "not trained"
+    if stage.kind == "finetune":
+        languages = f" in {', '.join(p['languages'])}" if p["languages"] else ""
+        return f"{', '.join(p['tasks'])}{languages}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
+    names = ("hidden", "attention", "soft", "mlm", "cosine")
+    weights = {name: p.get(f"weight_{name}") for name in names}
+    losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
+    trained = f"{losses}; {_length(p)}" if losses else "not trained"
+    if stage.kind == "distillation":
         if p["trained_in"]:
             trained = f"{losses}, trained in {StagePath.parse(p['trained_in']).scenario}"
         beside = f", and {len(p['beside'])} more beside it" if p["beside"] else ""
         return f"{p['init']}, layers {p['student_layers']}; {trained}{beside}"
-    if step.kind == "cascade_ta":
-        weights = {name: p[f"weight_{name}"] for name in ("hidden", "attention", "soft")}
-        losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
-        read = f", section {p['section']}" if p["section"] else ""
-        trained = (
-            f"{losses}, {p['mapping']} layers; {_length(p)}{read}" if losses else "not trained"
-        )
-        return f"the lowest {p['layers']} layers; {trained}"
-    tasks = ", ".join(p["tasks"]) + (f" in {', '.join(p['languages'])}" if p["languages"] else "")
-    return f"{tasks}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
+    section = f", section {p['section']}" if p["section"] else ""
+    mapping = f"{p['mapping']} layers, " if losses else ""
+    return f"the lowest {p['layers']} layers; {mapping}{trained}{section}"
 
 
 def _length(p: dict) -> str:
-    much = f"{p['steps']:,} steps" if p["steps"] else f"{p['epochs']:g} epochs"
+    length = f"{p['steps']:,} steps" if p["steps"] else f"{p['epochs']:g} epochs"
     if p.get("grow_steps"):
-        much = f"{p['grow_steps']:,} + {much}"
-    return f"{much} of {p['batch_size']} sequences, {p['precision']} mixed precision"
-
-
-# -------------------------------------------------------------------------------------------- words
+        length = f"{p['grow_steps']:,} + {length}"
+    return f"{length} of {p['batch_size']} sequences, {p['precision']} mixed precision"
 
 
 def aligned(rows: list[tuple[str, ...]]) -> list[str]:
     """Rows of words as lines with columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows
-    ]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths)) for row in rows]
+    return [line.rstrip() for line in lines]
 
 
-def _models(found: Estimate) -> str:
-    return " → ".join(f"{shape.layers}L {shape.parameters / 1e6:,.3g}M" for shape in found.shapes)
-
-
-def _data(found: Estimate) -> str:
-    """The volume of a corpus that a stage prepares; of one it reads, what it reads of it, and how
-    much there is."""
-    volume = found.volume
-    if volume is None or volume.sequences is None:
-        return f"{_count(found.sequences)} sequences" if found.sequences else ""
-    whole = f"{'~' * (volume.basis == 'assumed')}{_count(volume.sequences)}"
-    if found.sequences:
-        return f"{_count(found.sequences)} of {whole} sequences"
-    return f"{whole} sequences, {'≤ ' * found.at_most}{_count(volume.tokens)} tokens"
-
-
-def _tokens(found: Estimate) -> str:
-    return (
-        ""
-        if found.tokens is None
-        else "0"
-        if not found.tokens
-        else f"{'≤ ' * found.at_most}{_count(found.tokens)}"
-    )
-
-
-def _count(number: float) -> str:
+def count(number: float) -> str:
+    """A number with its unit: 4.5 M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.4g} {unit}"
     return f"{number:.0f}"
 
 
-def _petas(flops: float) -> str:
-    return f"{flops / 1e15:,.0f}" if flops >= 1e16 else f"{flops / 1e15:.2g}"
+def format_hours(hours: float) -> str:
+    """Hours, or minutes if it is few."""
+    if 0 < hours < 0.1:
+        return f"{60 * hours:.1f} min"
+    return f"{hours:,.0f} h" if hours >= 10 or not hours else f"{hours:.1f} h"
 
 
-def _hours(hours: float) -> str:
-    if not hours:
-        return "0"
-    return (
-        f"{hours:,.0f} h"
-        if hours >= 10
-        else f"{hours:.1f} h"
-        if hours >= 0.1
-        else f"{60 * hours:.1f} min"
-    )
-
-
-def _bytes(number: float) -> str:
-    return (
-        f"{number / 1e6:,.0f} MB"
-        if number < 1e9
-        else f"{number / 1e9:,.1f} GB"
-        if number < 1e10
-        else f"{number / 1e9:,.0f} GB"
-    )
-
-
-def _gigabytes(number: float) -> str:
-    return "" if not number else f"{number / 1e9:,.2g}" if number < 1e10 else f"{number / 1e9:,.0f}"
+def format_bytes(megabytes: float) -> str:
+    """Megabytes, or gigabytes."""
+    return f"{megabytes:,.0f} MB" if megabytes < 1000 else f"{megabytes / 1000:,.1f} GB"

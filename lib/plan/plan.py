@@ -1,161 +1,153 @@
-"""What `make report` is told about the machine, checked before anything is computed.
-
-From params/ to a list of stages: what runs, in which order, with which parameters.
+"""The plan of a run: from params/ to a list of stages, checked before anything is computed.
 
 A study is a folder in params/: `scenarios.yaml` says what differs between its scenarios,
-`<scale>.yaml` how big they are. A stage is one notebook with one flat parameter file. Two scenarios
-that need the same thing need the same stage.
+`<scale>.yaml` how big they are. A stage is one notebook with one flat parameter file. Scenarios
+that need the same stage share it.
 """
 
 import argparse
 import json
 import os
 import sys
-from pathlib import Path
+from hashlib import sha256
 
 import yaml
 
 from lib.common import files, hub, places
 from lib.common.errors import InputError
+from lib.common.hub import ModelRef
 from lib.data.sources import check_source
-from lib.plan import hub_facts
+from lib.plan.forecast import report, result_of
+from lib.plan.hub_facts import downloads, fetch, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
 from lib.plan.study import Study, studies
 from lib.tasks import examples
 
 
-def check_machine(scale: str, cores: str, gpus: str) -> None:
-    """Raise InputError for numbers that are none, and for a folder of results that nothing can be
-    written into."""
-    for name, given, least in (("CORES", cores, 1), ("GPUS", gpus, 0)):
-        if not (given.isascii() and given.isdigit() and int(given) >= least):
-            raise InputError(f"{name} = {given!r}; allowed is a whole number, {least} or more")
-    files.require_writable(places.ROOT / "outputs" / scale)
-
-
 def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Stage]:
-    """The whole plan of a scale, in an order that can run. Nothing is computed, nothing written,
-    and unless `online` no network touched."""
-    steps: dict[str, Stage] = {}  # by folder: what two studies share is one stage
+    """The stages of some studies (all if none is named) at a scale, in an order that can run.
+
+    Nothing is computed or written, and unless `online` no network is used. Raises InputError.
+    """
+    stages: dict[str, Stage] = {}  # by folder: a stage that two studies share is there once
     for name in names or studies():
         study = Study(name, scale, data_dir)
-        steps |= {step.folder: step for step in study.resolve()}
+        stages |= {stage.folder: stage for stage in study.resolve()}
         try:
             check_models(study, online)
-            check(list(study.stages.values()), online)
+            check_data(list(study.stages.values()), online)
         except InputError as error:
             raise InputError(f"{study.scale_file}: {error}") from None
-    return list(steps.values())
-
-
-def hub_variables(scale: str, names: list[str]) -> dict[str, str]:
-    """The hub library's variables that the sections `hub` of a run's scale files stand for. Raises
-    InputError."""
-    found: dict[str, hub.Hub] = {}
-    for name in names or studies():
-        study: Study | None = Study(name, scale, data_dir=None)
-        while study:
-            found[study.scale_file] = study.sizes.hub
-            study = study.used
-    return hub.environment(found.items())
-
-
-def check_models(study: Study, online: bool) -> None:
-    """The hub's teachers have the kind their use asks for, and the layers they are said to have: by
-    params/hub.yaml, and where that does not know one, by its config.json if `online`. Raises
-    InputError."""
-    taught = {
-        step.parameters["teacher"]
-        for step in study.stages.values()
-        if step.parameters.get("teacher")
-    }
-    for name, entry in study.teachers().items():
-        model = entry.hub
-        if not model:
-            continue
-        about = hub_facts.hub_yaml()["models"].get(model)
-        ref = hub.ModelRef(model, entry.revision)
-        if about is None and (online or ref.is_folder):
-            found = ref.config()
-            about = {
-                "kind": found.get("model_type"),
-                "layers": found.get("num_hidden_layers", found.get("n_layers")),
-            }
-        if about is None:
-            continue
-        allowed = ("bert",) if model in taught else ("bert", "distilbert")
-        if about["kind"] not in allowed:
-            use = "of students: they are cut from it" if model in taught else "to fine-tune"
-            raise InputError(
-                f"teachers.{name}: {model!r} is of the kind {about['kind']!r}; allowed {use}: "
-                f"{' and '.join(allowed)}"
-            )
-        if about["layers"] and entry.layers not in (None, about["layers"]):
-            raise InputError(
-                f"teachers.{name}.layers = {entry.layers!r}: {model!r} has {about['layers']}"
-            )
-
-
-def check(steps: list[Stage], online: bool) -> None:
-    """What can be known of a study's steps before any compute: text and task files exist and read
-    well; if `online`, so does text on the hub that is not prepared yet. Raises InputError."""
-    for step in steps:
-        if step.kind == "data_prep":
-            sources = validate(step.kind, step.parameters).sources
-            on_hub = (
-                [source for source in sources if source.kind == "hub"]
-                if online and not hub_facts.measured(step)
-                else []
-            )
-            if len(on_hub) > 10:
-                print(
-                    f"looking at {len(on_hub)} parts of {on_hub[0].dataset} on the hub",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            for source in sources:
-                if source.kind != "hub" or source in on_hub:
-                    check_source(source)
-    finetunings = [step.parameters for step in steps if step.kind == "finetune"]
-    for p in finetunings[:1]:  # the same tasks for all models
-        for task in p["tasks"]:
-            source = examples.TaskSource(p["task_source"], p["task_folder"], p["task_language"])
-            examples.check(task, source, p["languages"])
+    return list(stages.values())
 
 
 def analysis(scale: str, names: list[str]) -> Stage:
-    """The last step: tables, figures and the report of everything at this scale."""
+    """The last stage: tables, figures and the report of everything at this scale."""
     path = StagePath(scale, study="", scenario="", kind="analysis")
     values = {"scale": scale, "studies": names or studies(), "output_dir": str(path)}
     return Stage(path, validate("analysis", values).model_dump(mode="json"))
 
 
-def write_parameters(step: Stage) -> str:
-    """The step's parameter file, rewritten only when it would change: its date is what makes a
-    stage run again.
+def write_parameters(stage: Stage) -> str:
+    """Write a stage's parameter file, unless it would not change: its date is what makes a stage
+    run again. Returns its path, relative to the checkout.
 
-    The first line names the notebook's own state, so that an edited notebook counts as a change and
-    a touched one does not.
+    The first line has a hash of the notebook's code, so that editing the notebook counts as a
+    change and touching it does not.
     """
-    path = places.ROOT / step.folder / "parameters.yaml"
-    text = f"# {step.notebook} {_notebook_state(places.ROOT / step.notebook)}\n"
-    text += yaml.safe_dump(step.parameters, allow_unicode=True, sort_keys=False)
+    path = places.ROOT / stage.folder / "parameters.yaml"
+    text = f"# {stage.notebook} {_hash_of_code(stage.notebook)}\n"
+    text += yaml.safe_dump(stage.parameters, allow_unicode=True, sort_keys=False)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return str(path.relative_to(places.ROOT))
 
 
-def _notebook_state(path: Path) -> str:
-    from hashlib import sha256
-
+def _hash_of_code(notebook: str) -> str:
+    path = places.ROOT / notebook
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return sha256(json.dumps(code).encode()).hexdigest()[:12]
 
 
+def hub_variables(scale: str, names: list[str]) -> dict[str, str]:
+    """The environment variables for the sections `hub` of a run's scale files. Raises
+    InputError."""
+    sections: dict[str, hub.Hub] = {}
+    for name in names or studies():
+        study: Study | None = Study(name, scale, data_dir=None)
+        while study:
+            sections[study.scale_file] = study.sizes.hub
+            study = study.used
+    return hub.environment(sections.items())
+
+
+# ----------------------------------------------------------------------------------------- checks
+
+
+def check_machine(scale: str, cores: str, gpus: str) -> None:
+    """Raise InputError for wrong numbers, or if nothing can be written to the scale's outputs."""
+    for name, value, least in (("CORES", cores, 1), ("GPUS", gpus, 0)):
+        if not (value.isascii() and value.isdigit() and int(value) >= least):
+            raise InputError(f"{name} = {value!r}; allowed is a whole number, {least} or more")
+    files.require_writable(places.ROOT / "outputs" / scale)
+
+
+def check_models(study: Study, online: bool) -> None:
+    """Raise InputError for a teacher that is used as it is and has another architecture than its
+    use needs, or other layers than the scale file says. Known are the models of params/hub.yaml,
+    those in folders and, if `online`, those of the hub."""
+    with_students = {stage.parameters.get("teacher") for stage in study.stages.values()}
+    for name, entry in study.teachers().items():
+        model = ModelRef(entry.hub or "", entry.revision)
+        facts = hub_yaml()["models"].get(model.name)
+        if facts is None and model.name and (online or model.is_folder):
+            config = model.config()
+            layers = config.get("num_hidden_layers", config.get("n_layers"))
+            facts = {"kind": config.get("model_type"), "layers": layers}
+        if facts is None:
+            continue
+        taught = model.name in with_students
+        allowed = ("bert",) if taught else ("bert", "distilbert")
+        if facts["kind"] not in allowed:
+            use = "of students: they are cut from it" if taught else "to fine-tune"
+            raise InputError(
+                f"teachers.{name}: {model.name!r} is of the kind {facts['kind']!r}; allowed {use}: "
+                f"{' and '.join(allowed)}"
+            )
+        if facts["layers"] and entry.layers not in (None, facts["layers"]):
+            raise InputError(
+                f"teachers.{name}.layers = {entry.layers!r}: {model.name!r} has {facts['layers']}"
+            )
+
+
+def check_data(stages: list[Stage], online: bool) -> None:
+    """Raise InputError for text or task files that are missing or cannot be read; if `online`, also
+    for text on the hub that is not prepared yet."""
+    for stage in stages:
+        if stage.kind == "data_prep":
+            sources = validate(stage.kind, stage.parameters).sources
+            on_hub = [source for source in sources if source.kind == "hub"]
+            if not online or result_of(stage):
+                sources, on_hub = [source for source in sources if source not in on_hub], []
+            if len(on_hub) > 10:
+                message = f"looking at {len(on_hub)} parts of {on_hub[0].dataset} on the hub"
+                print(message, file=sys.stderr, flush=True)
+            for source in sources:
+                check_source(source)
+    finetuned = [stage.parameters for stage in stages if stage.kind == "finetune"]
+    for p in finetuned[:1]:  # all models have the same tasks
+        source = examples.TaskSource(p["task_source"], p["task_folder"], p["task_language"])
+        for task in p["tasks"]:
+            examples.check(task, source, p["languages"])
+
+
+# ------------------------------------------------------------------------------------ command line
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Print the plan, or one line that says what is wrong with it."""
+    """Print the plan, or one line that says what is wrong with it; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m lib.plan.plan", description=__doc__.splitlines()[0]
     )
@@ -163,30 +155,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--studies", default="", help="names between spaces; all if empty")
     parser.add_argument("--data-dir", default="")
     parser.add_argument("--gpu", default="", help="a name from params/estimates.yaml")
-    parser.add_argument(
-        "--check", action="store_true", help="say nothing unless something is wrong"
-    )
-    parser.add_argument("--cores", default="1", help="how many make report may use; only checked")
+    parser.add_argument("--check", action="store_true", help="print nothing but errors")
+    parser.add_argument("--cores", default="1", help="those make report may use; only checked")
     parser.add_argument("--gpus", default="0", help="the same")
     parser.add_argument(
         "--download", action="store_true", help="fetch what the plan needs from the hub"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
-        names = given.studies.split()
-        os.environ.update(hub_variables(given.scale, names))  # before the hub library is imported
-        steps = resolve(given.scale, names, given.data_dir, online=given.check)
-        if given.download:
-            from lib.plan import hub_facts
-
-            for need in hub_facts.needs(steps):
-                hub_facts.fetch(need)
-        elif given.check:
-            check_machine(given.scale, given.cores, given.gpus)
+        names = options.studies.split()
+        # before the hub library is imported
+        os.environ.update(hub_variables(options.scale, names))
+        stages = resolve(options.scale, names, options.data_dir, online=options.check)
+        if options.download:
+            for download in downloads(stages):
+                fetch(download)
+        elif options.check:
+            check_machine(options.scale, options.cores, options.gpus)
         else:
-            from lib.plan.forecast import report
-
-            print(report(steps, given.gpu))
+            print(report(stages, options.gpu))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

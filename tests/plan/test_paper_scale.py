@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from lib.common.places import ROOT
-from lib.plan import hub_facts, plan
-from lib.plan.forecast import Reckoner
+from lib.plan import plan
+from lib.plan.forecast import Estimates
+from lib.plan.hub_facts import downloads
 from lib.plan.study import studies
 from lib.report.papers import fact, table
 
@@ -41,7 +42,7 @@ def steps():
 
 @pytest.fixture(scope="module")
 def estimates(steps):
-    reckoner = Reckoner()
+    reckoner = Estimates()
     return {name: reckoner.estimate(step) for name, step in steps.items()}
 
 
@@ -67,7 +68,7 @@ def test_every_value_says_where_it_stands(study):
 
 
 def test_hub_ids_have_a_pinned_revision(steps):
-    for need in hub_facts.needs(list(steps.values())):
+    for need in downloads(list(steps.values())):
         pinned = need.revision and re.fullmatch("[0-9a-f]{40}", need.revision)
         assert pinned or (need.id, need.revision) in MOVING, (need.id, need.revision)
 
@@ -106,9 +107,9 @@ def test_a_hop_reads_66666_times_256_lines(steps, estimates):
     hops = [f"cascade/cascade-{layers}/cascade_ta" for layers in range(11, 5, -1)]
     assert [estimates[name].sequences for name in hops] == [66_666 * 256] * 6
     assert estimates["cascade/direct-6/cascade_ta"].sequences == 6 * 66_666 * 256
-    assert all(
-        estimates[name].at_most and estimates[name].tokens <= 66_666 * 256 * 128 for name in hops
-    )
+    for name in hops:
+        assert estimates[name].volume.basis == "at most"
+        assert estimates[name].tokens <= 66_666 * 256 * 128
     p = steps["cascade/corpus_corpus/data_prep"].parameters
     assert p["sampled_lines"] >= 6 * 66_666 * 256 and p["sections"] == 6
 

@@ -1,6 +1,7 @@
 """The plan: what is shared, what changes what, and one clear line for everything that can be wrong
 in params/."""
 
+import json
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ import yaml
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.plan import plan
+from lib.plan import files, plan
 from lib.plan.stages import KINDS, validate
 
 
@@ -243,6 +244,41 @@ def test_a_scenario_given_twice(params):
     path.write_text(path.read_text() + "  S3: {init: random}\n")
     with pytest.raises(InputError, match="'S3' stands twice"):
         plan.resolve("tiny", ["herbert"])
+
+
+@pytest.mark.parametrize(
+    "teachers, scenarios, teacher",
+    [
+        ("teacher: {hub: checkpoint}", "{a: {init: truncated}}", "teacher"),
+        ("bert: {hub: ./checkpoint}", "{a: {init: truncated, teacher: bert}}", "bert"),
+        ("bert: {hub: '{data_dir}/checkpoint', layers: 4}", "{a: {teacher: bert}}", "bert"),
+    ],
+)
+def test_a_checkpoint_in_a_folder_is_its_students_teacher(
+    own_params, tmp_path, teachers, scenarios, teacher
+):
+    """It is fine-tuned like any other model, and students are compared with it."""
+    (tmp_path / "checkpoint").mkdir()
+    config = {"model_type": "bert", "num_hidden_layers": 4}
+    (tmp_path / "checkpoint/config.json").write_text(json.dumps(config))
+    (own_params / "mine").mkdir()
+    (own_params / "mine/scenarios.yaml").write_text(f"scenarios: {scenarios}")
+    (own_params / "mine/tiny.yaml").write_text(f"""
+corpora:
+  transfer:
+    sources: [{{kind: toy, language: toy-pl, corpus: web, lines: 9}}]
+    tokenizer: checkpoint
+teachers: {{{teachers}}}
+distillation: {{student_layers: [0, 2], learning_rate: 1e-3}}
+finetune:
+  {{tasks: [nkjp-ner], task_source: toy, task_language: toy-pl, seeds: [1], learning_rate: 1e-4}}
+""")
+    found = {stage.path.name: stage for stage in plan.resolve("tiny", ["mine"], str(tmp_path))}
+    model = found[f"mine/{teacher}/finetune"].parameters["model"]
+    assert (
+        model.endswith("checkpoint") and found["mine/a/distillation"].parameters["teacher"] == model
+    )
+    assert files.read_scenarios("mine").teacher == teacher
 
 
 @pytest.mark.parametrize(
