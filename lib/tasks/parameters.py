@@ -73,8 +73,10 @@ class Finetune(Optimised):
             if unknown:
                 names = ", ".join(self.tasks)
                 raise ValueError(f"{key} names {unknown[0]!r}, which is not among tasks ({names})")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds {self.seeds} repeat one")
+        for key in ("seeds", "languages"):
+            values = getattr(self, key)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{key} {values} repeat one")
         return self
 
     @model_validator(mode="after")
@@ -90,8 +92,6 @@ class Finetune(Optimised):
                 f"languages {self.languages} need a task that comes in several, "
                 f"{', '.join(multilingual)}; tasks are {', '.join(self.tasks)}"
             )
-        if len(set(self.languages)) < len(self.languages):
-            raise ValueError(f"languages {self.languages} repeat one")
         return self
 
     @model_validator(mode="after")

@@ -419,6 +419,23 @@ def test_a_new_task_is_one_entry(model, tmp_path, monkeypatch):
     assert [(row["task"], row["language"], row["metric"]) for row in rows] == [("mine", "en", "f1")]
 
 
+def test_automatic_precision_is_measured_once_for_a_stage(folder, model, tmp_path, monkeypatch):
+    measured, precisions = [], []
+    monkeypatch.setattr(ft, "fastest", lambda loss, batches: measured.append(batches) or "bf16")
+    monkeypatch.setattr(
+        ft, "one_run", lambda p, *args: precisions.append(p.precision) or {"scores": [], "cost": {}}
+    )
+    monkeypatch.setattr(ft, "COST", ())
+    source = {"task_source": "files", "task_folder": str(folder), "max_length": 48}
+    windows = {"doc_stride": 12, "max_question_length": 8}
+    p = parameters(model=str(model), tasks=["squad", "cola"], precision="auto", batch_size=8)
+    p = p.model_copy(update={**source, **windows, "seeds": [1, 2]})
+    ft.settle_precision(p, tmp_path)
+    ft.finetune_tasks(p, tmp_path)
+    assert [len(batch.labels) for (batch,) in measured] == [8]
+    assert precisions == ["bf16"] * 4
+
+
 def test_mismatched_pairs_may_be_missing(folder, model, tmp_path):
     other = tmp_path / "tasks"
     records = [entailed(i % 3) for i in range(12)]
