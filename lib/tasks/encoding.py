@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from lib.tasks.examples import Examples
-from lib.training.batches import Batch, Schedule, pad, places
+from lib.training.batches import Batch, Schedule, pad
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TaskBatches:
 
     def named(self, step: int, micro: int | None = None) -> str:
         """The training examples that a step reads, in words; counted from 0."""
-        return places(self.schedule, step, micro, "training example")
+        return self.schedule.named(step, micro, "training example")
 
 
 def by_length(rows: list[np.ndarray], size: int) -> Iterator[np.ndarray]:

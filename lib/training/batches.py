@@ -1,10 +1,9 @@
-"""Whole-word masking by tensor operations, for any tokenizer that says which tokens start a word.
+"""The batches of a training: which sequences make which step, grouped by length, and which of their
+words are masked.
 
-Which sequences make which step: seeded, grouped by length, and a pure function of the step number.
-
-Because `at(step)` depends on nothing but the seed and the step, a resumed run sees exactly the
-batches it would have seen; and because each micro-batch has random numbers of its own, several
-processes that take some of them each see the same ones.
+`at(step)` depends on the seed and the step alone, so a resumed run gets exactly the batches it would
+have got. Each micro-batch has random numbers of its own, so several processes get the same ones as
+a single process would.
 """
 
 import copy
@@ -19,7 +18,27 @@ from lib.data.prepared import Corpus
 from lib.training.parameters import Training
 
 IGNORE = -100
-"""Label of a position that no MLM loss is computed for (PyTorch's own convention)."""
+"""Label of a position without an MLM loss (PyTorch's own convention)."""
+POOL = 16
+"""Steps whose sequences are sorted by length together: more pad less, fewer mix better."""
+
+
+@dataclass
+class Batch:
+    """One micro-batch. All tensors are [sequences, length]: the inputs; `kept`, True on real
+    tokens; the labels (of a task: in a shape of its own); `segments`, 1 on the second text of a
+    pair, for models that tell the two apart. `place` is its number within its step."""
+
+    inputs: torch.Tensor
+    kept: torch.Tensor
+    labels: torch.Tensor
+    segments: torch.Tensor | None = None
+    place: int = 0
+
+    def to(self, device: torch.device) -> "Batch":
+        parts = (self.inputs, self.kept, self.labels, self.segments)
+        moved = (None if part is None else part.to(device, non_blocking=True) for part in parts)
+        return Batch(*moved, self.place)
 
 
 def whole_word_mask(
@@ -32,55 +51,44 @@ def whole_word_mask(
     probability: float,
     generator: torch.Generator,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose words, hide their tokens (80 % mask, 10 % a random token, 10 % left alone); BERT
-    (Devlin et al. 2018).
+    """Choose words and hide their tokens: 80 % mask, 10 % a random token, 10 % unchanged; BERT
+    (Devlin et al. 2018). Returns inputs and labels, the latter `IGNORE` on tokens not chosen.
 
     Args:
-        ids: [batch, length] token ids.
-        word_start: [batch, length] bool, True where a token begins a word. Tokens before the first
-        start of a row (the
-            rest of a word that was cut) count as one word. Pass all True to mask token by token.
-        maskable: [batch, length] bool, False on special tokens and padding.
-        probability: share of *words* chosen, so also the expected share of tokens.
-        generator: source of randomness; the same state gives the same masks.
-
-    Returns:
-        inputs and labels, both [batch, length]; labels are `IGNORE` where nothing is to be
-        predicted.
+        ids, word_start, maskable: all [sequences, length]. word_start is True where a token begins
+            a word; tokens before the first start (the rest of a word that was cut) count as one
+            word; all True masks token by token. maskable is False on special tokens and padding.
+        probability: the share of *words* chosen, so also the expected share of tokens.
     """
     word = (word_start & maskable).long().cumsum(dim=1)
-    # One draw for every word a row could have; all tokens of a word look up the same draw.
+    # One draw for every word that a row could have; all tokens of a word look up the same draw.
     draw = torch.rand(ids.shape[0], ids.shape[1] + 1, generator=generator)
     chosen = (draw.gather(1, word) < probability) & maskable
     labels = ids.masked_fill(~chosen, IGNORE)
 
-    fate = torch.rand(ids.shape, generator=generator)
-    anything = torch.randint(vocab_size, ids.shape, generator=generator)
-    inputs = torch.where(chosen & (fate < 0.8), mask_id, ids)
-    inputs = torch.where(chosen & (fate >= 0.8) & (fate < 0.9), anything, inputs)
+    change = torch.rand(ids.shape, generator=generator)
+    random_ids = torch.randint(vocab_size, ids.shape, generator=generator)
+    inputs = torch.where(chosen & (change < 0.8), mask_id, ids)
+    inputs = torch.where(chosen & (change >= 0.8) & (change < 0.9), random_ids, inputs)
     return inputs, labels
 
 
-# steps whose sequences are sorted by length together; larger pads less, smaller mixes better
-POOL = 16
-
-
 def stream(seed: int, step: int, place: int = 0) -> int:
-    """The seed of what is random in one micro-batch, the one with number `place` of a step.
+    """The random seed of the micro-batch with number `place` of a step.
 
-    torch's generator on a processor looks at the last 32 bits alone, so streams must differ there:
-    multiples of the golden section of 2³² are far from each other, those of a thousand places more
-    than a million steps.
+    torch's generator on a processor uses the last 32 bits alone, so streams must differ there:
+    multiples of the golden section of 2³² are far apart, those of a thousand places by more than a
+    million steps.
     """
     return seed * 1_000_003 + step + place * 2_654_435_769
 
 
 class Schedule:
-    """The order of sequences over a training run.
+    """The order of sequences over a training.
 
     Args:
         lengths: [sequences] tokens in each.
-        batch: sequences in one optimizer step; micro: sequences that go through the model at once.
+        batch, micro: sequences in an optimizer step, and through the model at once.
         epochs: passes over the data; steps > 0 overrides it.
     """
 
@@ -103,13 +111,13 @@ class Schedule:
         self._steps: list[list[np.ndarray]] = []
 
     def anew(self) -> "Schedule":
-        """The same schedule, to look up steps in while another thread reads this one."""
-        again = copy.copy(self)
-        again._epoch = -1
-        return again
+        """The same schedule, to look up steps while another thread reads this one."""
+        schedule = copy.copy(self)
+        schedule._epoch = -1
+        return schedule
 
     def indices(self, step: int) -> list[np.ndarray]:
-        """The micro-batches of one step, each an array of sequence indices."""
+        """The micro-batches of a step, each an array of sequence indices."""
         epoch, within = divmod(step, self.steps_per_epoch)
         pool, place = divmod(within, POOL)
         if epoch != self._epoch or pool < self._pool:
@@ -119,14 +127,24 @@ class Schedule:
             self._pool += 1
         return self._steps[place]
 
+    def named(self, step: int, micro: int | None, kind: str, shown: int = 8) -> str:
+        """The sequences of a step, or of one of its micro-batches, in words: "sequences 3, 17, 5
+        and 13 more"."""
+        pieces = self.anew().indices(step)
+        indices = np.concatenate(pieces if micro is None else pieces[micro : micro + 1]).tolist()
+        if len(indices) == 1:
+            return f"{kind} {indices[0]}"
+        more = f" and {len(indices) - shown} more" if len(indices) > shown else ""
+        return f"{kind}s {', '.join(map(str, indices[:shown]))}{more}"
+
     def _plan(self, epoch: int) -> Iterator[list[list[np.ndarray]]]:
-        """The steps of an epoch, POOL at a time: a corpus has too many to hold them all. Sequences
-        of similar length share a micro-batch; which ones meet in a step is random."""
+        """The steps of an epoch, POOL at a time, as a corpus has too many to hold them all. The
+        sequences of a micro-batch are of similar length; which micro-batches meet in a step is
+        random."""
         rng = np.random.default_rng([self.seed, epoch])
-        kind = np.int32 if len(self.lengths) < 2**31 else np.int64
-        order = rng.permutation(np.arange(len(self.lengths), dtype=kind))[
-            : self.steps_per_epoch * self.batch
-        ]
+        dtype = np.int32 if len(self.lengths) < 2**31 else np.int64
+        order = rng.permutation(np.arange(len(self.lengths), dtype=dtype))
+        order = order[: self.steps_per_epoch * self.batch]
         whole, rest = divmod(self.batch, self.micro)
         sizes = [self.micro] * whole + [rest] * (rest > 0)
         for start in range(0, len(order), POOL * self.batch):
@@ -134,73 +152,37 @@ class Schedule:
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
             count = len(pool) // self.batch
             pieces = np.split(pool, np.cumsum(sizes * count)[:-1])
-            full, short = (
-                [piece for piece in pieces if (len(piece) == self.micro) is want]
-                for want in (True, False)
-            )
-            full, short = (
-                [group[i] for i in rng.permutation(len(group))] for group in (full, short)
-            )
+            full = _shuffled(rng, [piece for piece in pieces if len(piece) == self.micro])
+            short = _shuffled(rng, [piece for piece in pieces if len(piece) < self.micro])
             yield [full[whole * k : whole * (k + 1)] + short[k : k + 1] for k in range(count)]
 
 
-@dataclass
-class Batch:
-    """One micro-batch: inputs and kept are [sequences, length], so are the labels of a corpus;
-    `kept` is bool, True on real tokens; `segments`, [sequences, length], is 1 on the second text of
-    a pair, where the model tells the two apart; `place` is its number among the micro-batches of
-    its step."""
-
-    inputs: torch.Tensor
-    kept: torch.Tensor
-    labels: torch.Tensor
-    segments: torch.Tensor | None = None
-    place: int = 0
-
-    def to(self, device: torch.device) -> "Batch":
-        parts = (self.inputs, self.kept, self.labels, self.segments)
-        return Batch(
-            *(None if part is None else part.to(device, non_blocking=True) for part in parts),
-            self.place,
-        )
-
-
-def places(schedule: Schedule, step: int, micro: int | None, what: str, shown: int = 8) -> str:
-    """The indices of a step's micro-batches, or of one of them, in words: "sequences 3, 17, 5 and
-    13 more"."""
-    micros = schedule.anew().indices(step)
-    indices = np.concatenate(micros if micro is None else micros[micro : micro + 1]).tolist()
-    more = f" and {len(indices) - shown} more" if len(indices) > shown else ""
-    return (
-        f"{what}s {', '.join(map(str, indices[:shown]))}{more}"
-        if len(indices) > 1
-        else f"{what} {indices[0]}"
-    )
+def _shuffled(rng: np.random.Generator, pieces: list) -> list:
+    return [pieces[index] for index in rng.permutation(len(pieces))]
 
 
 def padded(longest: int) -> int:
-    """The width of a batch whose longest sequence has so many tokens: the next multiple of 8 where
-    there is a GPU, whose fast products want that. On a processor it would only be more to compute,
-    with sentences some 10 % more."""
+    """The width of a batch whose longest sequence has this many tokens: the next multiple of 8 on a
+    GPU, whose fast products need that. On a processor it would only be more to compute, with
+    sentences some 10 %."""
     return -(-longest // 8) * 8 if torch.cuda.is_available() else longest
 
 
 def pad(rows: list[np.ndarray], value: int) -> torch.Tensor:
     """[sequences, `padded` longest], with `value` on the right."""
-    width = padded(max(len(row) for row in rows))
-    out = np.full((len(rows), width), value, dtype=np.int64)
+    out = np.full((len(rows), padded(max(map(len, rows)))), value, dtype=np.int64)
     for line, row in zip(out, rows):
         line[: len(row)] = row
     return torch.from_numpy(out)
 
 
 class MaskedBatches:
-    """Batches for MLM and distillation from a prepared corpus, masked afresh in every epoch.
+    """Batches for MLM and distillation from a prepared corpus, masked differently in every epoch.
 
     Args:
-        corpus: has `.lengths` and `.rows(indices) -> (ids, word_start)`.
+        corpus: has `.rows(indices) -> (ids, word_start)`.
         specials: ids that are never masked; pad_id, mask_id, vocab_size: the tokenizer's.
-        probability: share of words masked; whole_words False masks token by token.
+        probability: share of words masked; without whole_words: of tokens.
     """
 
     def __init__(
@@ -220,38 +202,29 @@ class MaskedBatches:
         self.pad_id, self.mask_id, self.vocab_size = pad_id, mask_id, vocab_size
         self.probability, self.whole_words = probability, whole_words
 
-    def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
-        """The micro-batches of a step, masked, or those of them that are `mine`: no other sequence
-        is read. The masks of each depend on the seed, the step and its place in the step alone."""
-        return [
-            self._masked(step, place, indices)
-            for place, indices in list(enumerate(self.schedule.indices(step)))[mine]
-        ]
+    def at(self, step: int, share: slice = slice(None)) -> list[Batch]:
+        """The masked micro-batches of a step, or a `share` of them: no other sequence is read."""
+        pieces = list(enumerate(self.schedule.indices(step)))[share]
+        return [self._masked(step, place, indices) for place, indices in pieces]
 
     def named(self, step: int, micro: int | None = None) -> str:
         """Which sequences of the corpus a step reads, or one of its micro-batches, from 0."""
-        return (
-            f"{places(self.schedule, step, micro, 'sequence')} of "
-            f"{getattr(self.corpus, 'folder', 'the corpus')}"
-        )
+        folder = getattr(self.corpus, "folder", "the corpus")
+        return f"{self.schedule.named(step, micro, 'sequence')} of {folder}"
 
     def _masked(self, step: int, place: int, indices: np.ndarray) -> Batch:
-        generator = torch.Generator().manual_seed(stream(self.schedule.seed, step, place))
         ids, starts = self.corpus.rows(indices)
         lengths = torch.tensor([len(row) for row in ids])
         tokens, word_start = pad(ids, self.pad_id), pad(starts, 0).bool()
         kept = torch.arange(tokens.shape[1]) < lengths[:, None]
-        maskable = kept & ~torch.isin(tokens, self.specials)
-        if not self.whole_words:
-            word_start = torch.ones_like(word_start)
         inputs, labels = whole_word_mask(
             tokens,
-            word_start,
-            maskable,
+            word_start if self.whole_words else torch.ones_like(word_start),
+            kept & ~torch.isin(tokens, self.specials),
             mask_id=self.mask_id,
             vocab_size=self.vocab_size,
             probability=self.probability,
-            generator=generator,
+            generator=torch.Generator().manual_seed(stream(self.schedule.seed, step, place)),
         )
         return Batch(inputs, kept, labels, place=place)
 
@@ -259,8 +232,8 @@ class MaskedBatches:
 def batches(
     p: Training, corpus: Corpus, *, steps: int = 0, seed: int | None = None
 ) -> MaskedBatches:
-    """Masked batches of a prepared corpus, as the parameters of a stage say; `steps` and `seed`
-    override theirs."""
+    """Masked batches of a prepared corpus by the parameters of a stage; `steps` and `seed` override
+    theirs."""
     if not len(corpus):
         raise InputError(f"{corpus.folder}: the prepared corpus holds no sequence")
     tokenizer = corpus.tokenizer()

@@ -1,4 +1,4 @@
-"""Training checkpoints: written aside and renamed, the last two kept, a damaged one passed over."""
+"""Training checkpoints: written whole or not at all, the last two kept, a damaged one skipped."""
 
 import pickle
 import zipfile
@@ -12,14 +12,21 @@ from lib.common import files
 from lib.common.errors import InputError
 
 KEPT = 2
+DAMAGE = (
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    pickle.UnpicklingError,
+)
+"""What reading a damaged checkpoint can raise."""
 
 
 def save(folder: Path, step: int, state: dict) -> Path:
-    """Write `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `step`. Appears
-    whole or not at all.
-
-    Raises InputError if the disk refuses; the checkpoints before it stay.
-    """
+    """Write `state` (tensors, numbers, strings, lists, dicts) as the checkpoint of `step`; returns
+    its path. Raises InputError if the disk refuses; earlier checkpoints stay."""
     path = folder / f"step-{step:09}.pt"
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,26 +43,16 @@ def every(folder: Path | None) -> list[Path]:
 
 
 def newest(folder: Path) -> dict | None:
-    """The state of the newest checkpoint that is whole, or None. Only plain tensors and values are
-    ever unpickled."""
+    """The state of the newest undamaged checkpoint, or None. Only plain tensors and values are ever
+    unpickled."""
     for path in reversed(every(folder)):
         try:
-            with zipfile.ZipFile(
-                path
-            ) as parts:  # torch.load would not notice: it skips the checksums
-                sound = parts.testzip() is None
-            state = torch.load(path, map_location="cpu", weights_only=True) if sound else None
+            with zipfile.ZipFile(path) as parts:  # torch.load skips the checksums
+                intact = parts.testzip() is None
+            state = torch.load(path, map_location="cpu", weights_only=True) if intact else None
             if isinstance(state, dict) and "step" in state:
                 return state
-        except (
-            zipfile.BadZipFile,
-            RuntimeError,
-            EOFError,
-            OSError,
-            ValueError,
-            KeyError,
-            pickle.UnpicklingError,
-        ):
+        except DAMAGE:
             pass
         print(f"{path} is damaged; trying the checkpoint before it", flush=True)
     return None
@@ -63,13 +60,13 @@ def newest(folder: Path) -> dict | None:
 
 @contextmanager
 def fitting(folder: Path) -> Iterator[None]:
-    """Within, a state of a checkpoint that does not fit what it is loaded into is an InputError of
-    one line."""
+    """Turns the error of a checkpoint that does not fit the model into an InputError of one
+    line."""
     try:
         yield
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
             f"{folder}: the checkpoint there is of another training ({reason}); remove the folder "
-            f"to begin anew"
+            f"to start again"
         ) from error

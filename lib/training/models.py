@@ -1,5 +1,5 @@
-"""Teachers and students: made, loaded, cut, counted. All are BERT encoders with a tied MLM head; a
-DistilBERT may be fine-tuned beside them."""
+"""Teachers and students, all BERT encoders with a tied MLM head: how they are made, loaded, cut and
+counted. For fine-tuning there is DistilBERT too."""
 
 import copy
 from pathlib import Path
@@ -14,7 +14,7 @@ from lib.common import hub
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 
-# published checkpoints hold more heads than are used; what is missing is looked at here
+# Published checkpoints hold more heads than are used; missing weights are checked here instead.
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
@@ -62,26 +62,25 @@ def new_encoder(
 
 def mimic(model: BertForMaskedLM, match: float = 0.1, copy: float = 0.8) -> None:
     """Start every attention head near what heads of trained models do, after Trockman & Kolter 2023
-    (mimetic initialisation): W_qᵀ W_k ≈ match · I, so that a token attends to its like, and W_o W_v
-    = copy · I, so that it takes over what it finds.
+    (mimetic initialisation): W_qᵀ W_k ≈ match · I, so that a token attends to tokens like itself,
+    and W_o W_v = copy · I, so that it takes over what it attends to.
 
-    A small encoder that starts from N(0, σ²) alone can spend thousands of steps before it looks up
-    a name that stands elsewhere in its sequence; started like this it does so within a few hundred.
+    A small encoder that starts from N(0, σ²) can take thousands of steps before it looks up a name
+    elsewhere in its sequence; started like this it takes a few hundred.
     """
-    config = model.config
-    hidden, width = config.hidden_size, config.hidden_size // config.num_attention_heads
+    hidden, heads = model.config.hidden_size, model.config.num_attention_heads
+    width = hidden // heads
+    scale = (match * hidden / width) ** 0.5
     with torch.no_grad():
         for layer in model.bert.encoder.layer:
             attention = layer.attention.self
-            for head in range(config.num_attention_heads):
+            for head in range(heads):
                 basis, _ = torch.linalg.qr(torch.randn(hidden, width))
                 rows = slice(head * width, (head + 1) * width)
-                attention.query.weight[rows] = attention.key.weight[rows] = (
-                    basis.T * (match * hidden / width) ** 0.5
-                )
-            turn, _ = torch.linalg.qr(torch.randn(hidden, hidden))
-            attention.value.weight.copy_(turn * copy**0.5)
-            layer.attention.output.dense.weight.copy_(turn.T * copy**0.5)
+                attention.query.weight[rows] = attention.key.weight[rows] = basis.T * scale
+            rotation, _ = torch.linalg.qr(torch.randn(hidden, hidden))
+            attention.value.weight.copy_(rotation * copy**0.5)
+            layer.attention.output.dense.weight.copy_(rotation.T * copy**0.5)
 
 
 def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedLM:
@@ -94,42 +93,28 @@ def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedL
 
 
 def load(model: ModelRef | str | Path, *, head: bool = True) -> BertForMaskedLM:
-    """A masked language model in fp32 from a folder or the hub, safetensors only, no remote code.
+    """A BERT masked language model in fp32 from a folder or the hub, without remote code.
 
-    Raises InputError where there is no such model, it is not a BERT encoder, or weights are
-    missing: a head that is not in the checkpoint would be random, so only those who do not use it
-    may say `head=False`.
+    Raises InputError if there is no such model, it is no BERT, or weights are missing: a head that
+    the checkpoint lacks would be random, so only callers that do not use it may set `head=False`.
     """
     ref = ModelRef.of(model)
-    try:
-        loaded, about = BertForMaskedLM.from_pretrained(
-            ref.path,
-            revision=ref.revision or "main",
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        purpose = " as a BERT masked language model"
-        raise hub.unavailable(ref, error, purpose=purpose) from error
+    loaded, missing = _pretrained(BertForMaskedLM, ref, " as a BERT masked language model")
     tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
-    missing = sorted(
-        key
-        for key in about["missing_keys"]
-        if not key.startswith(tied) and (head or not key.startswith("cls."))
-    )
+    missing = [key for key in missing if not key.startswith(tied)]
+    if not head:
+        missing = [key for key in missing if not key.startswith("cls.")]
     if missing:
         raise InputError(
             f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; "
-            f"it needs an "
-            "encoder and a masked-language-model head"
+            f"it needs an encoder and a masked-language-model head"
         )
-    return _finite(loaded, ref.name)
+    return loaded
 
 
 def kind_of(model: ModelRef | str | Path) -> str:
-    """Which of the encoders that can be fine-tuned a folder or hub id holds: bert or distilbert.
-    Raises InputError."""
+    """The kind of encoder in a folder or hub id: bert or distilbert. Raises InputError for
+    others."""
     ref = ModelRef.of(model)
     try:
         kind = AutoConfig.from_pretrained(
@@ -145,17 +130,25 @@ def kind_of(model: ModelRef | str | Path) -> str:
 
 
 def load_trunk(model: ModelRef | str | Path) -> torch.nn.Module:
-    """An encoder to fine-tune, in fp32 from a folder or the hub, safetensors only, no remote code:
-    BERT or DistilBERT.
-
-    Raises InputError where there is no such model, it is neither of the two, or weights are
-    missing.
-    """
+    """An encoder to fine-tune, BERT or DistilBERT, in fp32 from a folder or the hub, without remote
+    code. Raises InputError if there is no such model, it is of another kind, or weights are
+    missing."""
     ref = ModelRef.of(model)
     if kind_of(ref) == "bert":
         return load(ref, head=False).bert
+    loaded, missing = _pretrained(DistilBertModel, ref, " as a DistilBERT encoder")
+    if missing:
+        raise InputError(
+            f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more"
+        )
+    return loaded
+
+
+def _pretrained(kind: type, ref: ModelRef, purpose: str) -> tuple[torch.nn.Module, list[str]]:
+    """A model in fp32, and the weights that its checkpoint (safetensors only) lacks. Raises
+    InputError if it cannot be loaded, or a weight is not finite."""
     try:
-        loaded, about = DistilBertModel.from_pretrained(
+        model, report = kind.from_pretrained(
             ref.path,
             revision=ref.revision or "main",
             use_safetensors=True,
@@ -163,34 +156,24 @@ def load_trunk(model: ModelRef | str | Path) -> torch.nn.Module:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise hub.unavailable(ref, error, purpose=" as a DistilBERT encoder") from error
-    if missing := sorted(about["missing_keys"]):
-        raise InputError(
-            f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more"
-        )
-    return _finite(loaded, ref.name)
-
-
-def _finite(model: torch.nn.Module, name: str | Path) -> torch.nn.Module:
-    """The model. Raises InputError if one of its weights is no number, or infinite: it would be
-    learnt from."""
+        raise hub.unavailable(ref, error, purpose=purpose) from error
     for key, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise InputError(f"model {str(name)!r}: the weight {key} is not finite")
-    return model
+            raise InputError(f"model {ref.name!r}: the weight {key} is not finite")
+    return model, sorted(report["missing_keys"])
 
 
 def tells_segments(trunk: torch.nn.Module) -> bool:
-    """Whether a trunk takes token_type_ids: BERT does, DistilBERT has dropped them (Sanh et al.
+    """Whether an encoder takes token_type_ids: BERT does, DistilBERT has dropped them (Sanh et al.
     2019, section 3)."""
     return getattr(trunk.config, "type_vocab_size", 0) > 1
 
 
 def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
-    """The teacher's layers a student of half its depth starts from.
+    """The teacher's layers from which a student of half its depth starts.
 
-    `alternate`: every second from 0, as the seeds have it. `to_top`: so in the lower half, and one
-    higher in the upper, as DistilBERT's authors took them. A list stays as it is.
+    `alternate`: every second from 0, as in the sources. `to_top`: the same in the lower half, and
+    one higher in the upper, as DistilBERT's authors chose them. A list stays as it is.
 
     >>> layer_choice("alternate", 12), layer_choice("to_top", 12)
     ([0, 2, 4, 6, 8, 10], [0, 2, 4, 7, 9, 11])
@@ -203,13 +186,12 @@ def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
 
 
 def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:
-    """A student that starts from its teacher: same embeddings and head, and the teacher's layers
-    with these indices."""
-    have = teacher.config.num_hidden_layers
-    wrong = [layer for layer in layers if not 0 <= layer < have]
-    if wrong or not layers:
+    """A student with its teacher's embeddings and head, and the teacher's layers with these
+    indices."""
+    depth = teacher.config.num_hidden_layers
+    if not layers or not all(0 <= layer < depth for layer in layers):
         raise InputError(
-            f"student_layers: {list(layers)}, but the teacher has layers 0 … {have - 1}; name at "
+            f"student_layers: {list(layers)}, but the teacher has layers 0 … {depth - 1}; name at "
             f"least one of them"
         )
     student = copy.deepcopy(teacher)
@@ -220,14 +202,11 @@ def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM
 
 
 def grow(model: BertForMaskedLM, layers: int, by: str = "stacking") -> BertForMaskedLM:
-    """A deeper model of copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al.
-    2019), a, a, b, b by `interpolation` (Chang et al. 2018), of which every second layer is the
+    """A deeper model from copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al.
+    2019), or a, a, b, b by `interpolation` (Chang et al. 2018), of which every second layer is the
     shallow model again."""
-    have = model.config.num_hidden_layers
-    order = {
-        "stacking": [index % have for index in range(layers)],
-        "interpolation": [index * have // layers for index in range(layers)],
-    }[by]
+    depth, stacking = model.config.num_hidden_layers, by == "stacking"
+    order = [index % depth if stacking else index * depth // layers for index in range(layers)]
     return truncate(model, order)
 
 
@@ -237,8 +216,5 @@ def parameter_count(model: torch.nn.Module) -> int:
 
 
 def size_mib(model: torch.nn.Module) -> float:
-    """Size of the weights in MiB (2^20 bytes). The seeds' "417 MB" for BERT-base is this unit."""
-    return (
-        sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        / 2**20
-    )
+    """Size of the weights in MiB (2^20 bytes). The sources' "417 MB" for BERT-base is this unit."""
+    return sum(part.numel() * part.element_size() for part in model.parameters()) / 2**20

@@ -120,14 +120,14 @@ def test_the_defaults_are_the_optimizer_of_004():
             {"mapping": "last"},
             "mapping = 'last': input should be 'adjacent', 'uniform', 'top' or 'skip'",
         ),
-        ({"layers": 0}, "layers = 0: input should be greater than or equal to 1"),
+        ({"layers": 0}, "layers = 0: input should be greater than 0"),
         ({"dropout": True}, "dropout = True: input should be 'both', 'student' or 'none'"),
         (
             {"weight_attention": -1},
             "weight_attention = -1: input should be greater than or equal to 0",
         ),
         ({"section": -1}, "section = -1"),
-        ({"weight_mlm": 1}, "unknown key 'weight_mlm' for cascade_ta; allowed are"),
+        ({"weight_mlm": 1}, "unknown key 'weight_mlm'; allowed are"),
     ],
 )
 def test_wrong_parameters(wrong, message):

@@ -389,7 +389,7 @@ def test_a_student_of_other_parameters_is_refused(prepared, tmp_path):
         ({"beside": {"hot": {"weight_soft": 1}}}, "beside.hot.student_layers is missing"),
         (
             {"beside": {"../hot": OWN["hot"]}},
-            r"beside\.\.\./hot = '\.\./hot': string should match pattern",
+            "beside: string should match pattern",
         ),
         ({"beside": 3}, "beside = 3: input should be a valid dictionary"),
         (
