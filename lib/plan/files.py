@@ -113,6 +113,7 @@ class ScenariosFile(Section):
     title: str = ""
     source: str = ""  # an entry of papers.yaml
     question: str = ""
+    words: str = ""  # the names that claims use, explained; Markdown
     teacher: Name = "teacher"  # the scenario that students are compared with
     control: Name | None = None  # the untrained student; `truncated` if there is one
     columns: list[str] = []  # the scores that the report shows; all if empty

@@ -1,43 +1,53 @@
-"""The claims ledger: every empirical claim of the sources, tested against our own runs. Adding a
-claim is one entry in `lib.studies.herbert` and its neighbours, or in a new file that
-`lib.studies.registry` lists.
+"""What the sources claim, tested on our own runs. A claim is an entry of
+params/<study>/claims.yaml; params/herbert/claims.yaml says how entries are written.
 
-The verdict rule, for all claims: an entry names the region in which its quantity lies if the claim
-is true. The verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted`
-if the whole interval lies outside it, and `unresolved` otherwise, so also with one seed or none. An
-exact quantity, such as a count of parameters, is an interval of no width; several seeds that all
-give the same value are not one, and leave the claim open.
+**How a claim is measured.** Claims on scores (`gain`, `contrast`, `share`, `score`) are made of
+comparisons, each a value per fine-tuning seed; the paper's value is computed in the same way from
+its printed scores. `value` reads a count or a timing. A few claims name a Python function of their
+study (`measure`).
 
-A claim about several comparisons at once ("best of all", "on every task") is measured by the
-smallest of the paired differences, because the claim is no truer than its weakest part. The
-interval of that smallest difference runs from the least of the low ends, each at 95 % (every part
-has to pass, which needs no correction), to the least of the high ends, each at 1 - 0.05 / k for k
-parts (one failing part is enough, so looking at k of them is paid for).
+**Several comparisons at once** ("best of all", "on every task") are measured by the smallest of
+them, because the claim is no truer than its weakest part. The interval of the smallest runs from
+the least of the low ends, each at 95 % (every part has to pass, which needs no correction), to the
+least of the high ends, each at 1 - 0.05 / k for k parts (one failing part is enough, so looking at
+k of them has to be paid for).
 
-The claims ledger for readers: how many claims hold, and each claim on one line. What is the papers'
-is marked as theirs.
-
+**The verdict.** An entry names the region in which its quantity lies if the claim is true. The
+verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole
+interval lies outside it, and `unresolved` otherwise, so also with one seed or none. An exact
+quantity, such as a number of parameters, has an interval of no width. Several seeds that all give
+the same value have no interval, and leave the claim unresolved.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import ast
+import operator
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from math import inf, isinf, isnan, nan
-from typing import NamedTuple
+from functools import cache, partial
+from itertools import pairwise, product
+from math import inf, isfinite, isinf, isnan, nan
+from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
+from pydantic import BeforeValidator, RootModel, model_validator
 
-from lib.report.scores import scores
+from lib.common import places
+from lib.common.errors import InputError
+from lib.common.files import read_yaml
+from lib.plan.files import Name, Section, check, read_scenarios
+from lib.report import papers
+from lib.report.declaration import Declaration
 from lib.report.statistics import interval, paired_differences
 
 COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_high", "n", "verdict"]
 
-Pair = tuple[str, str]
-"""(better, worse): the scenario that the claim puts higher, and the other."""
+
+# --- what was measured ----------------------------------------------------------------------------
 
 
 class Evidence(NamedTuple):
-    """What we measured, in the claim's unit: the value, its 95 % interval, and the number of
-    (paired) seeds."""
+    """What was measured, in the claim's unit: the value, its 95 % interval, the number of seeds."""
 
     value: float
     low: float
@@ -48,41 +58,492 @@ class Evidence(NamedTuple):
 MISSING = Evidence(nan, nan, nan, 0)
 
 
+def counted(value: float) -> Evidence:
+    """Evidence of a quantity that is counted, not sampled: an interval of no width."""
+    return MISSING if isnan(value) else Evidence(value, value, value, 1)
+
+
+def smallest(parts: Sequence[pd.Series]) -> Evidence:
+    """The smallest of several quantities, each a value per seed, with the interval that the
+    module's docstring describes. MISSING if any of them was not measured."""
+    if not parts or any(part.empty for part in parts):
+        return MISSING
+    plain = [interval(part) for part in parts]
+    corrected = [interval(part, confidence=1 - 0.05 / len(parts)) for part in parts]
+    if any(isnan(i.low) for i in plain):
+        low = high = nan
+    else:
+        low, high = min(i.low for i in plain), min(i.high for i in corrected)
+    return Evidence(min(i.mean for i in plain), low, high, min(map(len, parts)))
+
+
+def largest(parts: Sequence[pd.Series]) -> Evidence:
+    """The mirror of `smallest`, for a claim that all quantities lie below a bound."""
+    mirrored = smallest([-part for part in parts])
+    return Evidence(-mirrored.value, -mirrored.high, -mirrored.low, mirrored.n)
+
+
+def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column: str) -> float:
+    """The scenario's value in efficiency.csv, NaN if there is none.
+
+    Several rows (stages) give the largest; those of stages that made no model of their own, such
+    as fine-tuning, have no parameters and do not count.
+    """
+    rows = efficiency[(efficiency["study"] == study) & (efficiency["scenario"] == scenario)]
+    rows = rows[rows["parameters"].notna()]
+    return float(rows[column].max()) if len(rows) else nan
+
+
+def number_of_layers(results: pd.DataFrame, study: str, scenario: str) -> float:
+    """Of the scenario's model, NaN if there are no results of it."""
+    rows = results[(results["study"] == study) & (results["scenario"] == scenario)]
+    return float(rows["layers"].max())
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores that a claim is measured by: those of a run, or those that the paper prints.
+
+    `of(scenario)` is a frame in percent, a row per seed and a column per score. `layers` is the
+    teacher's number of layers, for scenarios that are named by depth.
+    """
+
+    study: Declaration
+    of: Callable[[str], pd.DataFrame]
+    layers: int
+
+    def scenarios(self, names: Iterable[str]) -> list[str]:
+        """The names with numbers of layers in place of {first}, {half} and {each}: one less than
+        the teacher, half of the teacher, and every depth between."""
+        first, half = self.layers - 1, self.layers // 2
+        return [
+            name.format(first=first, half=half, each=depth)
+            for name in names
+            for depth in (range(first, half - 1, -1) if "{each}" in name else [0])
+        ]
+
+    def columns(self, names: Iterable[str], scenario: str, without: Sequence[str] = ()) -> list:
+        """The scores with these names; "mean" is the study's main one, and "each" stands for all
+        but that and `without`."""
+        main, columns = self.study.main, []
+        for name in names:
+            if name == "each":
+                every = self.of(scenario).columns
+                columns += [column for column in every if column not in (main, *without)]
+            else:
+                columns.append(main if name == "mean" else name)
+        return columns
+
+    def series(self, scenario: str, column: str) -> pd.Series:
+        """A score by seed; empty if it was not measured."""
+        return self.of(scenario).get(column, pd.Series(dtype=float))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run measured: rows of results.csv (of one protocol) and efficiency.csv."""
+
+    study: Declaration
+    results: pd.DataFrame
+    efficiency: pd.DataFrame
+    scores: Scores
+
+    def value(self, scenario: str, column: str) -> float:
+        """A scenario's value of a column of efficiency.csv, or its layers; NaN if there is none."""
+        [scenario] = self.scores.scenarios([scenario])
+        if column == "layers":
+            return number_of_layers(self.results, self.study.name, scenario)
+        return efficiency_value(self.efficiency, self.study.name, scenario, column)
+
+
+def run_of(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
+    layers = number_of_layers(results, study.name, study.teacher)
+    of = cache(partial(study.scores, results))
+    return Run(study, results, efficiency, Scores(study, of, 0 if isnan(layers) else int(layers)))
+
+
+# --- an entry of claims.yaml ----------------------------------------------------------------------
+
+
+def _number(value: Any) -> float | str:
+    allowed = isinstance(value, str) or type(value) in (int, float) and isfinite(value)
+    if not allowed:
+        raise ValueError("give a number, or a calculation with facts of papers.yaml")
+    return value
+
+
+Names = Annotated[list[str], BeforeValidator(lambda v: v if isinstance(v, list) else [v])]
+"""One name or a list of them."""
+Number = Annotated[float | str, BeforeValidator(_number)]
+"""A number, or a calculation that `calculated` understands."""
+Column = Literal[
+    "layers",
+    "parameters",
+    "size_mib",
+    "latency_s",
+    "tokens_seen",
+    "tokens_per_parameter",
+    "train_seconds",
+    "tokens_per_second",
+    "peak_memory_mib",
+]
+
+
+class Gain(Section):
+    """Points by which a scenario is above another, on each of `scores`. In an `order` each scenario is
+    above the next; an order of one name with {each} is that of its depths."""
+
+    better: Names = []
+    worse: Names = []
+    order: list[Names] = []
+    scores: Names = ["mean"]
+
+    @model_validator(mode="after")
+    def _one_form(self):
+        if bool(self.order) == bool(self.better and self.worse):
+            raise ValueError("give better and worse, or order")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.better, *self.worse, *(name for level in self.order for name in level)]
+
+    def parts(self, scores: Scores) -> list[pd.Series]:
+        levels = [scores.scenarios(level) for level in self.order or [self.better, self.worse]]
+        if len(levels) == 1:
+            levels = [[name] for name in levels[0]]
+        pairs = [pair for upper, lower in pairwise(levels) for pair in product(upper, lower)]
+        return [
+            paired_differences(scores.series(better, column), scores.series(worse, column))
+            for better, worse in pairs
+            for column in scores.columns(self.scores, better)
+        ]
+
+
+class Contrast(Section):
+    """Points by which a score (a task, a language) is above another in each of `scenarios`, or by
+    which it gains more than the other from the scenario `before` to the scenario `after`."""
+
+    better: Names
+    worse: Names
+    scenarios: Names = []
+    before: Names = []
+    after: Names = []
+
+    @model_validator(mode="after")
+    def _one_form(self):
+        if bool(self.scenarios) == bool(self.before and self.after):
+            raise ValueError("give scenarios, or before and after")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.scenarios, *self.before, *self.after]
+
+    def parts(self, scores: Scores) -> list[pd.Series]:
+        def level(column):
+            after_scores = scores.series(after, column)
+            if not self.before:
+                return after_scores
+            return paired_differences(after_scores, scores.series(before, column))
+
+        parts = []
+        for before in scores.scenarios(self.before) or [""]:
+            for after in scores.scenarios(self.after or self.scenarios):
+                for better in scores.columns(self.better, after, without=self.worse):
+                    for worse in scores.columns(self.worse, after, without=self.better):
+                        parts.append(paired_differences(level(better), level(worse)))
+        return parts
+
+
+class Score(Section):
+    """A score, in percent."""
+
+    scenarios: Names
+    scores: Names = ["mean"]
+
+    @property
+    def names(self) -> list[str]:
+        return self.scenarios
+
+    def parts(self, scores: Scores) -> list[pd.Series]:
+        return [
+            self.part(scores, name, column).dropna()
+            for name in scores.scenarios(self.scenarios)
+            for column in scores.columns(self.scores, name)
+        ]
+
+    def part(self, scores: Scores, name: str, column: str) -> pd.Series:
+        return scores.series(name, column)
+
+
+class Share(Score):
+    """A student's score in percent of its teacher's."""
+
+    def part(self, scores: Scores, name: str, column: str) -> pd.Series:
+        return 100 * scores.series(name, column) / scores.series(scores.study.teacher, column)
+
+
+class Value(Section):
+    """`times` a scenario's value of a column, divided by the value of the scenario `per` if given.
+
+    It is taken as exact. A latency is the median of many passes: only a wide region should judge
+    it.
+    """
+
+    scenario: str
+    column: Column
+    per: str = ""
+    per_column: Column | None = None
+    times: Number = 1
+
+    @property
+    def names(self) -> list[str]:
+        return [self.scenario, self.per] if self.per else [self.scenario]
+
+    def evidence(self, run: Run, number: Callable) -> Evidence:
+        value = number(self.times) * run.value(self.scenario, self.column)
+        if self.per:
+            value /= run.value(self.per, self.per_column or self.column)
+        return counted(value)
+
+
+class Expected(Section):
+    """The region, without its ends, in which a quantity lies if the claim is true."""
+
+    above: Number | None = None
+    below: Number | None = None
+    about: Number | None = None
+    within: Number | None = None
+
+    @model_validator(mode="after")
+    def _one_form(self):
+        if self.model_fields_set not in ({"above"}, {"below"}, {"above", "below"}) and (
+            self.model_fields_set != {"about", "within"}
+        ):
+            raise ValueError("give above or below or both, or about and within")
+        return self
+
+    def region(self, number: Callable) -> tuple[float, float]:
+        if self.about is not None:
+            return (
+                number(self.about) - number(self.within),
+                number(self.about) + number(self.within),
+            )
+        low = -inf if self.above is None else number(self.above)
+        high = inf if self.below is None else number(self.below)
+        return low, high
+
+
+UNITS = {"gain": "points", "contrast": "points", "score": "%", "share": "% of teacher"}
+"""The unit of each kind of claims on scores, where an entry names none."""
+
+
+class Entry(Section):
+    place: str
+    claim: str
+    gain: Gain | None = None
+    contrast: Contrast | None = None
+    score: Score | None = None
+    share: Share | None = None
+    value: Value | None = None
+    measure: str = ""
+    measured_by: Literal["smallest", "largest"] = "smallest"
+    expected: Expected = Expected(above=0)
+    paper: Number | None = None
+    teacher_size: Number | None = None
+    only_if: str = ""
+    unit: str = ""
+    asks: str = ""
+
+    @model_validator(mode="after")
+    def _one_kind(self):
+        kinds = [*UNITS, "value", "measure"]
+        present = [kind for kind in kinds if getattr(self, kind)]
+        if len(present) != 1:
+            raise ValueError(f"give one of {', '.join(kinds)}")
+        self.unit = self.unit or UNITS.get(present[0], "")
+        if not self.unit:
+            raise ValueError("give the unit")
+        return self
+
+    @property
+    def comparison(self) -> Gain | Contrast | Score | None:
+        """What is measured on scores; None for other kinds."""
+        return self.gain or self.contrast or self.score or self.share
+
+    @property
+    def scenarios(self) -> list[str]:
+        kind = self.comparison or self.value
+        return kind.names if kind else []
+
+    def on_scores(self, scores: Scores) -> Evidence:
+        pick = largest if self.measured_by == "largest" else smallest
+        return pick(self.comparison.parts(scores))
+
+    def evidence(self, run: Run, number: Callable) -> Evidence:
+        measures = run.study.measures
+        if self.only_if and not measures[self.only_if](run.results, run.efficiency):
+            return MISSING
+        if self.teacher_size is not None:
+            size = run.value(run.study.teacher, "parameters") / number(self.teacher_size)
+            if not abs(size - 1) <= TEACHER_TOLERANCE:
+                return MISSING
+        if self.comparison:
+            return self.on_scores(run.scores)
+        if self.value:
+            return self.value.evidence(run, number)
+        return measures[self.measure](run.results, run.efficiency)
+
+
+TEACHER_TOLERANCE = 0.05
+"""How far a teacher may be, as a share, from the number of parameters that a claim is about."""
+
+
+class Entries(RootModel):
+    root: dict[Name, Entry]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One claim. `claim` is its sentence in our words; `evidence(results, efficiency)` measures it.
+    """One claim. `claim` is its sentence, in our words.
 
-    `expected` is the open region (low, high) in which the quantity lies if the claim is true: see
-    `above`, `below`, `about`. `paper_value` is the same quantity computed from the paper's own
-    numbers, NaN where it prints none. `unit` stands behind the number, theirs and ours. `asks` is
-    what a run must have for the claim to be measured at all, where that is more than its scenarios:
-    "a teacher of BERT-base's size".
+    `expected` is the open region (low, high) in which the quantity lies if the claim is true.
+    `paper_value` is the same quantity computed from the paper's own numbers, NaN where it prints
+    none. `unit` stands behind both numbers. `asks` is what a run must have for the claim to be
+    measured at all, where that is more than its scenarios: "a teacher of BERT-base's size".
     """
 
     id: str
+    study: Declaration
     source: str
     claim: str
     paper_value: float
-    evidence: Callable[[pd.DataFrame, pd.DataFrame], Evidence]
     expected: tuple[float, float]
-    unit: str = "points"
-    asks: str = ""
+    unit: str
+    asks: str
+    evidence: Callable[[Run], Evidence]
 
 
-def above(threshold: float) -> tuple[float, float]:
-    return threshold, inf
+def read(study: Declaration, scenarios: Collection[str] = ()) -> list[Claim]:
+    """The claims of params/<study>/claims.yaml; none if there is no such file.
+
+    `scenarios` are all scenarios and teachers, if known: entries that name others are refused.
+    Raises InputError: one line with file, entry, key, and what is allowed.
+    """
+    file = f"params/{study.name}/claims.yaml"
+    if not (places.ROOT / file).is_file():
+        return []
+    entries = check(Entries, read_yaml(places.ROOT / file), file).root
+    return [
+        _claim(study, key, entry, f"{file}: {key}", scenarios) for key, entry in entries.items()
+    ]
 
 
-def below(threshold: float) -> tuple[float, float]:
-    return -inf, threshold
+def _claim(
+    study: Declaration, key: str, entry: Entry, where: str, scenarios: Collection[str]
+) -> Claim:
+    for name in entry.scenarios:
+        # The students of a chain are named <chain>-<layers>.
+        if scenarios and not {name, name.rpartition("-")[0]} & set(scenarios):
+            raise InputError(
+                f"{where}: there is no scenario {name!r}; there are {', '.join(scenarios)}"
+            )
+    for name in filter(None, [entry.measure, entry.only_if]):
+        if name not in study.measures:
+            functions = ", ".join(study.measures) or "none"
+            raise InputError(f"{where}: there is no function {name!r}; the study has {functions}")
+
+    cited = entry.place.split(",")[0] in papers.sources()
+    source = entry.place.split(",")[0] if cited else study.source
+    place = entry.place if cited or not source else f"{source}, {entry.place}"
+    number = partial(calculated, source=source, where=where)
+    if entry.paper is not None:
+        paper_value = nan if entry.paper == "none" else number(entry.paper)
+    elif entry.comparison:
+        printed = Scores(study, cache(study.printed), study.printed_layers)
+        paper_value = round(entry.on_scores(printed).value, 2)
+    else:
+        paper_value = nan
+    number = partial(number, paper=paper_value)
+    return Claim(
+        id=f"{study.name}-{key}".replace("_", "-"),
+        study=study,
+        source=place,
+        claim=entry.claim,
+        paper_value=paper_value,
+        expected=entry.expected.region(number),
+        unit=entry.unit,
+        asks=entry.asks,
+        evidence=partial(entry.evidence, number=number),
+    )
 
 
-def about(value: float, tolerance: float) -> tuple[float, float]:
-    return value - tolerance, value + tolerance
+OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+}
+
+
+def calculated(text: float | str, source: str, where: str, paper: float = nan) -> float:
+    """The value of a calculation such as "student_size / 100".
+
+    Its names are facts of papers.yaml: of the claim's source, or "teacher_parameters of 001" of
+    another one; `paper` is the claim's own printed value. Raises InputError.
+    """
+
+    def fact(match: re.Match) -> str:
+        name, other = match.groups()
+        return str(paper if name == "paper" else papers.fact(other or source, name))
+
+    def value(node: ast.AST) -> float:
+        match node:
+            case ast.Constant(int() | float() as constant):
+                return constant
+            case ast.UnaryOp(ast.USub(), operand):
+                return -value(operand)
+            case ast.BinOp(left, kind, right) if type(kind) in OPERATORS:
+                return OPERATORS[type(kind)](value(left), value(right))
+            case ast.Call(ast.Name("round"), [operand, digits], []):
+                return round(value(operand), int(value(digits)))
+        raise InputError("may hold numbers, facts of papers.yaml, + - * / and round(…, digits)")
+
+    try:
+        numbers = re.sub(r"\b(?!round\b)([a-z]\w*)(?: of (\w+))?", fact, str(text))
+        return float(value(ast.parse(numbers, mode="eval").body))
+    except (InputError, SyntaxError, ZeroDivisionError) as error:
+        raise InputError(f"{where}: {text!r}: {error}") from None
+
+
+# --- the verdict ----------------------------------------------------------------------------------
+
+
+def evaluate(
+    results: pd.DataFrame,
+    efficiency: pd.DataFrame,
+    claims: Sequence[Claim],
+    protocol: str = "final",
+) -> pd.DataFrame:
+    """A row per claim with the columns of claims.csv. Scores are percent, differences points.
+
+    `protocol` "final" scores each run after its last epoch; "best_epoch" is the maximum over
+    epochs, as in 000.
+    """
+    results = results[results["protocol"] == protocol]
+    studies = {claim.study.name: claim.study for claim in claims}
+    runs = {name: run_of(study, results, efficiency) for name, study in studies.items()}
+    rows = []
+    for claim in claims:
+        evidence = claim.evidence(runs[claim.study.name])
+        decided = verdict(evidence, claim.expected)
+        rows.append([claim.id, claim.source, claim.claim, claim.paper_value, *evidence, decided])
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def verdict(evidence: Evidence, expected: tuple[float, float]) -> str:
-    """The rule of this module's first paragraphs."""
+    """By the rule of the module's docstring."""
     if evidence.n == 0 or isnan(evidence.low) or isnan(evidence.high) or all_alike(evidence):
         return "unresolved"
     if evidence.low > expected[0] and evidence.high < expected[1]:
@@ -93,163 +554,18 @@ def verdict(evidence: Evidence, expected: tuple[float, float]) -> str:
 
 
 def all_alike(evidence: Evidence) -> bool:
-    """Whether several seeds gave one and the same value, as on a task of few examples: no interval
-    can be had from them."""
+    """Whether several seeds gave the same value, as on a task with few examples: there is no
+    interval then."""
     return evidence.n > 1 and evidence.high - evidence.low < 1e-9
 
 
-def evaluate(
-    results: pd.DataFrame,
-    efficiency: pd.DataFrame,
-    claims: Sequence[Claim],
-    protocol: str = "final",
-) -> pd.DataFrame:
-    """A row per claim with the columns of claims.csv. Scores are percent, differences percentage
-    points.
-
-    `protocol` "final" scores each run after its last epoch; "best_epoch" is the maximum over
-    epochs, as in 000.
-    """
-    results = results[results["protocol"] == protocol]
-    rows = []
-    for c in claims:
-        found = c.evidence(results, efficiency)
-        rows.append([c.id, c.source, c.claim, c.paper_value, *found, verdict(found, c.expected)])
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def smallest_gain(
-    study: str, pairs: Sequence[Pair], tasks: Sequence[str], on: Sequence[str]
-) -> Callable:
-    """Evidence for "better is above worse, for each of `pairs` and on each of `on`", in percentage
-    points.
-
-    `on` lists tasks, or MEAN for the mean of `tasks`. With one pair and one task it is the plain
-    paired difference.
-    """
-
-    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
-        found = {
-            name: scores(results, study, name, tasks)
-            for name in {name for pair in pairs for name in pair}
-        }
-        return smallest(gains(pairs, on)(found.__getitem__))
-
-    return evidence
-
-
-def gains(pairs: Sequence[Pair], on: Sequence[str]) -> Callable:
-    """Per-seed differences better - worse, in points, for each of `pairs` and each column of `on`.
-
-    What it returns takes `of`: scenario -> frame of scores by seed, ours or a paper's.
-    """
-    return lambda of: [
-        paired_differences(of(better)[task], of(worse)[task])
-        for better, worse in pairs
-        for task in on
-    ]
-
-
-def shares(students: Sequence[str], teacher: str, on: Sequence[str]) -> Callable:
-    """Per-seed share of the teacher's score that a student keeps, in percent; returns a function of
-    `of`, as `gains`."""
-    return lambda of: [
-        (100 * of(name)[task] / of(teacher)[task]).dropna() for name in students for task in on
-    ]
-
-
-def smallest(parts: Sequence[pd.Series]) -> Evidence:
-    """The smallest of several quantities, each a value per seed. Its interval is this module's
-    third paragraph."""
-    if any(part.empty for part in parts):
-        return MISSING
-    plain = [interval(part) for part in parts]
-    paid = [interval(part, confidence=1 - 0.05 / len(parts)) for part in parts]
-    if any(isnan(i.low) for i in plain):
-        low = high = nan
-    else:
-        low, high = min(i.low for i in plain), min(i.high for i in paid)
-    return Evidence(min(i.mean for i in plain), low, high, min(map(len, parts)))
-
-
-def largest(parts: Sequence[pd.Series]) -> Evidence:
-    """The largest of several quantities: for a claim that all of them lie below a bound. The mirror
-    of `smallest`."""
-    found = smallest([-part for part in parts])
-    return Evidence(-found.value, -found.high, -found.low, found.n)
-
-
-def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column: str) -> float:
-    """The scenario's value in efficiency.csv, NaN if there is none. Several rows (stages) give the
-    largest; those of stages that made no model of their own, such as fine-tuning, have no
-    parameters and do not count."""
-    rows = efficiency[(efficiency["study"] == study) & (efficiency["scenario"] == scenario)]
-    rows = rows[rows["parameters"].notna()]
-    return float(rows[column].max()) if len(rows) else nan
-
-
-def counted(value: float) -> Evidence:
-    """Evidence from a quantity that is counted, not sampled: an interval of no width."""
-    return MISSING if isnan(value) else Evidence(value, value, value, 1)
-
-
-def ratio(study: str, a: str, b: str, column: str, scale: float = 1) -> Callable:
-    """Evidence: `scale` times a's over b's value of a column of efficiency.csv, say parameters or
-    latency_s.
-
-    A latency is a median over many passes in turns and is taken as counted: only a wide region
-    should judge it.
-    """
-
-    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
-        ours, whole = (efficiency_value(efficiency, study, name, column) for name in (a, b))
-        return counted(scale * ours / whole)
-
-    return evidence
-
-
-def at_size(
-    measure: Callable, study: str, teacher: str, parameters: float, tolerance: float = 0.05
-) -> Callable:
-    """`measure`, or MISSING unless the teacher has so many parameters, within the tolerance (a
-    share): what a source says of its own model's size is left open by models of other sizes."""
-
-    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
-        found = efficiency_value(efficiency, study, teacher, "parameters") / parameters
-        return measure(results, efficiency) if abs(found - 1) <= tolerance else MISSING
-
-    return evidence
-
-
-def tokens_per_parameter(study: str, trained: str, model: str, passes: float = 1) -> Callable:
-    """Evidence: tokens that `trained` saw, divided by `passes` over the corpus, per parameter of
-    `model`."""
-
-    def evidence(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
-        tokens = efficiency_value(efficiency, study, trained, "tokens_seen") / passes
-        return counted(tokens / efficiency_value(efficiency, study, model, "parameters"))
-
-    return evidence
-
-
-def megabytes(study: str, scenario: str) -> Callable:
-    """Evidence: the model's size in 10^6 bytes."""
-    return lambda results, efficiency: counted(
-        efficiency_value(efficiency, study, scenario, "size_mib") * 1.048576
-    )
-
+# --- for readers ----------------------------------------------------------------------------------
 
 MARKS = {
     verdict: f"{mark}\u00a0{verdict}"
     for verdict, mark in (("holds", "✓"), ("contradicted", "✗"), ("unresolved", "?"))
 }
 """A verdict is a word and a mark, neither of them a colour, with no line break between them."""
-STUDIES = {
-    "herbert": "HerBERT",
-    "transfer_set": "Transfer sets",
-    "ablation": "DistilBERT",
-    "cascade": "CAMeMBERT",
-}
 THEIRS = ["paper"]
 """The columns of `at_a_glance` that hold the papers' own numbers."""
 RULE = (
@@ -269,48 +585,13 @@ RULE = (
     "par”), the one in the claim is our "
     "reading. The papers' values are computed from their printed tables, mostly of single runs."
 )
-WORDS = {
-    "herbert": (
-        "*HerBERT*: T1 is the teacher, T2 the same teacher trained further on the students' text. "
-        "The students have half of its "
-        "layers: S0 random weights, never pretrained; S1 random weights, trained on text by "
-        "guessing masked words (MLM); S2 every "
-        "second layer of T1, trained in the same way; S3 as S2, and trained to imitate the "
-        "teacher (distillation); S4 as S3, "
-        "taught by T2. NKJP-NER asks for the kind of a name, PolEmo2.0 for the opinion in a "
-        "review, of the domains of its "
-        "training examples (IN) or of others (OUT)."
-    ),
-    "transfer_set": (
-        "*Transfer sets*: the text on which a student imitates its teacher. GLUE is the mean of "
-        "nine tasks on sentences and pairs "
-        "of sentences; SQuAD finds the answer to a question in a passage, scored by exact match "
-        "(EM) and overlap of words (F1)."
-    ),
-    "ablation": (
-        "*DistilBERT*: a student of BERT with half of its layers, trained with three losses "
-        "(triple loss): soft targets (the "
-        "teacher's probabilities for each masked word), MLM (guessing the masked words), and "
-        "cosine (the direction of the hidden "
-        "states). CoLA, MNLI and WNLI are three of the nine tasks of GLUE; SQuAD asks for answers "
-        "in a passage."
-    ),
-    "cascade": (
-        "*CAMeMBERT*: a student of a multilingual BERT, reached through a cascade of teacher "
-        "assistants, each a layer shallower "
-        "than the one before; LightMBERT reaches the same depth in one hop. XNLI asks whether one "
-        "sentence follows from another; "
-        "the models are fine-tuned in English alone and tested in six languages."
-    ),
-}
-"""What the names in the claims mean, for readers who know none of the sources."""
 _DIGITS = {"points": 2, "times": 2}
 """Decimals by unit; 1 for all others."""
 
 
 def words(studies: Iterable[str]) -> str:
     """The names used in the claims of these studies, explained; Markdown, a paragraph each."""
-    return "\n\n".join(WORDS[study] for study in studies if study in WORDS)
+    return "\n\n".join(filter(None, (read_scenarios(study).words for study in studies)))
 
 
 def summary(ledger: pd.DataFrame) -> str:
@@ -326,14 +607,14 @@ def summary(ledger: pd.DataFrame) -> str:
     )
 
 
-def counts(ledger: pd.DataFrame, claims_by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
-    """How many claims of each study hold, are contradicted, are open although measured, and were
-    not measured."""
-    rows = {}
-    for study, claims in claims_by_study.items():
-        own = ledger[ledger["id"].isin([claim.id for claim in claims])]
-        if len(own):
-            rows[STUDIES.get(study, study)] = _counted(own)
+def counts(ledger: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
+    """How many claims of each study hold, are contradicted, are unresolved although measured, and
+    were not measured."""
+    ids: dict[str, list[str]] = {}
+    for claim in claims:
+        ids.setdefault(claim.study.short, []).append(claim.id)
+    by_study = {study: ledger[ledger["id"].isin(own)] for study, own in ids.items()}
+    rows = {study: _counted(own) for study, own in by_study.items() if len(own)}
     if len(rows) > 1:
         rows["all"] = _counted(ledger)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("study")

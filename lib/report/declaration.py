@@ -44,6 +44,8 @@ class Declaration:
     questions: Sequence[Question]
     scores: Scores
     printed: Callable[[str], pd.DataFrame]
+    printed_layers: int = 12
+    """Of the paper's own teacher, for claims on scenarios that are named by their depth."""
     measures: Mapping[str, Callable] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
     """Remarks under a table, by the table's name."""
