@@ -22,7 +22,7 @@ the same value have no interval, and leave the claim unresolved.
 import ast
 import operator
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise, product
@@ -30,12 +30,13 @@ from math import inf, isfinite, isinf, isnan, nan
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
-from pydantic import BeforeValidator, RootModel, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
-from lib.plan.files import Name, Section, check, read_scenarios
+from lib.common.parameters import NAME, checked
+from lib.plan.files import Section
 from lib.report import papers
 from lib.report.declaration import Declaration
 from lib.report.statistics import interval, paired_differences
@@ -190,7 +191,7 @@ Column = Literal[
 
 
 class Gain(Section):
-    """Points by which a scenario is above another, on each of `scores`. In an `order` each scenario is
+    """Points by which a scenario is above another, on each of `scores`. In an `order` each level is
     above the next; an order of one name with {each} is that of its depths."""
 
     better: Names = []
@@ -400,10 +401,6 @@ TEACHER_TOLERANCE = 0.05
 """How far a teacher may be, as a share, from the number of parameters that a claim is about."""
 
 
-class Entries(RootModel):
-    root: dict[Name, Entry]
-
-
 @dataclass(frozen=True)
 class Claim:
     """One claim. `claim` is its sentence, in our words.
@@ -434,29 +431,27 @@ def read(study: Declaration, scenarios: Collection[str] = ()) -> list[Claim]:
     file = f"params/{study.name}/claims.yaml"
     if not (places.ROOT / file).is_file():
         return []
-    entries = check(Entries, read_yaml(places.ROOT / file), file).root
-    return [
-        _claim(study, key, entry, f"{file}: {key}", scenarios) for key, entry in entries.items()
-    ]
+    entries = read_yaml(places.ROOT / file)
+    return [_read(study, name, values, file, scenarios) for name, values in entries.items()]
 
 
-def _claim(
-    study: Declaration, key: str, entry: Entry, where: str, scenarios: Collection[str]
-) -> Claim:
-    for name in entry.scenarios:
+def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Collection) -> Claim:
+    if not NAME.fullmatch(str(name)):
+        raise InputError(f"{file}: {name!r} is no name: use letters, digits, dashes, underscores")
+    where = f"{file}: {name}"
+    entry: Entry = checked(Entry, values, lambda key: where)
+    for scenario in entry.scenarios:
         # The students of a chain are named <chain>-<layers>.
-        if scenarios and not {name, name.rpartition("-")[0]} & set(scenarios):
-            raise InputError(
-                f"{where}: there is no scenario {name!r}; there are {', '.join(scenarios)}"
-            )
-    for name in filter(None, [entry.measure, entry.only_if]):
-        if name not in study.measures:
-            functions = ", ".join(study.measures) or "none"
-            raise InputError(f"{where}: there is no function {name!r}; the study has {functions}")
+        if scenarios and not {scenario, scenario.rpartition("-")[0]} & set(scenarios):
+            known = ", ".join(scenarios)
+            raise InputError(f"{where}: there is no scenario {scenario!r}; there are {known}")
+    for function in filter(None, [entry.measure, entry.only_if]):
+        if function not in study.measures:
+            known = ", ".join(study.measures) or "none"
+            raise InputError(f"{where}: there is no function {function!r}; the study has {known}")
 
-    cited = entry.place.split(",")[0] in papers.sources()
-    source = entry.place.split(",")[0] if cited else study.source
-    place = entry.place if cited or not source else f"{source}, {entry.place}"
+    first = entry.place.split(",")[0]
+    source = first if first in papers.sources() else study.source
     number = partial(calculated, source=source, where=where)
     if entry.paper is not None:
         paper_value = nan if entry.paper == "none" else number(entry.paper)
@@ -467,9 +462,9 @@ def _claim(
         paper_value = nan
     number = partial(number, paper=paper_value)
     return Claim(
-        id=f"{study.name}-{key}".replace("_", "-"),
+        id=f"{study.name}-{name}".replace("_", "-"),
         study=study,
-        source=place,
+        source=entry.place if source in ("", first) else f"{source}, {entry.place}",
         claim=entry.claim,
         paper_value=paper_value,
         expected=entry.expected.region(number),
@@ -589,11 +584,6 @@ _DIGITS = {"points": 2, "times": 2}
 """Decimals by unit; 1 for all others."""
 
 
-def words(studies: Iterable[str]) -> str:
-    """The names used in the claims of these studies, explained; Markdown, a paragraph each."""
-    return "\n\n".join(filter(None, (read_scenarios(study).words for study in studies)))
-
-
 def summary(ledger: pd.DataFrame) -> str:
     """One sentence: how the claims came out."""
     if not len(ledger):
@@ -607,14 +597,14 @@ def summary(ledger: pd.DataFrame) -> str:
     )
 
 
-def counts(ledger: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
-    """How many claims of each study hold, are contradicted, are unresolved although measured, and
-    were not measured."""
-    ids: dict[str, list[str]] = {}
-    for claim in claims:
-        ids.setdefault(claim.study.short, []).append(claim.id)
-    by_study = {study: ledger[ledger["id"].isin(own)] for study, own in ids.items()}
-    rows = {study: _counted(own) for study, own in by_study.items() if len(own)}
+def counts(ledger: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
+    """How many claims of each study (by what its row is called) hold, are contradicted, are
+    unresolved although measured, and were not measured."""
+    rows = {}
+    for study, claims in by_study.items():
+        own = ledger[ledger["id"].isin([claim.id for claim in claims])]
+        if len(own):
+            rows[study] = _counted(own)
     if len(rows) > 1:
         rows["all"] = _counted(ledger)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("study")

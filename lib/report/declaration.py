@@ -18,6 +18,11 @@ class Question:
     worse: str
 
 
+def nothing_printed(scenario: str) -> pd.DataFrame:
+    """The `printed` of a study that has no paper."""
+    return pd.DataFrame()
+
+
 @dataclass(frozen=True)
 class Declaration:
     """A study as its report needs it.
@@ -27,7 +32,7 @@ class Declaration:
     name that `scores` gives them; `main` is the one that questions and claims on the mean are
     about. `printed(scenario)` are the paper's own numbers in the form of `scores`: one row, or none
     where the paper prints none. `measures` are the Python functions that entries of claims.yaml
-    name, (results, efficiency) -> Evidence.
+    name, (results, efficiency) -> Evidence, or True or False for `only_if`.
     """
 
     name: str
@@ -47,5 +52,7 @@ class Declaration:
     printed_layers: int = 12
     """Of the paper's own teacher, for claims on scenarios that are named by their depth."""
     measures: Mapping[str, Callable] = field(default_factory=dict)
+    words: str = ""
+    """What the names in its claims mean, for readers who do not know the source; Markdown."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Remarks under a table, by the table's name."""

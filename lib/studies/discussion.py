@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from lib.report import claims
+from lib.plan.files import read_scenarios
 from lib.report.results import Results
 from lib.report.wording import number_of
 from lib.studies.compared import how_sure, listed, run, side
@@ -28,8 +28,7 @@ from lib.studies.decisions import (
 DECISIONS = (layers, weights, losses, temperature, amount, kind_of_text, way, teacher, spoken)
 """In the order in which they are faced. Each gives an Answer, or None where nothing was measured
 that bears on it."""
-STUDIES = claims.STUDIES | {"transfer_set": "transfer sets"}
-"""As a sentence names them."""
+IN_A_SENTENCE = {"Transfer sets": "transfer sets"}
 OPENING = (
     "Differences are in points, paired by fine-tuning seed, with 95 % intervals in brackets. A "
     "difference is *level* when its "
@@ -72,7 +71,8 @@ def decisions(scores: pd.DataFrame, efficiency: pd.DataFrame) -> list[Answer]:
 
 def paragraph(answer: Answer) -> str:
     """Question, what to do, how sure that is and from which studies, and what they show."""
-    studies = listed(dict.fromkeys(STUDIES[c.study] for c in answer.comparisons))
+    names = [read_scenarios(c.study).name for c in answer.comparisons]
+    studies = listed(dict.fromkeys(IN_A_SENTENCE.get(name, name) for name in names))
     return (
         f"**{answer.question}** {answer.follows}  \n*{_sure(answer)}, from {studies}.* "
         f"{answer.found}"

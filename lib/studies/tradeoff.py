@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
+from lib.plan.files import read_scenarios
 from lib.report import papers, scores
-from lib.report.claims import STUDIES
 from lib.report.figures import DIAMOND, PAPER, ink, literal, plain_axes, spread
 from lib.report.scores import MEAN
 from lib.report.statistics import interval, paired_differences
@@ -189,7 +189,7 @@ def best_table(students: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for row in best(students).itertuples():
         control, gain = untrained(row, students, results)
-        rows[STUDIES[row.study]] = {
+        rows[read_scenarios(row.study).name] = {
             "best student": row.scenario,
             "score kept, %": _kept(row),
             "parameters, %": _number(row.parameters_share),
@@ -204,7 +204,7 @@ def best_table(students: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 def table(students: pd.DataFrame) -> pd.DataFrame:
     """Every student: what it keeps and what it costs, those on a front marked."""
     rows = {
-        (STUDIES[row.study], row.scenario): {
+        (read_scenarios(row.study).name, row.scenario): {
             "score kept, %": _kept(row),
             "seeds": row.n,
             "parameters": _number(row.parameters, 0),
@@ -251,7 +251,7 @@ def words(students: pd.DataFrame, results: pd.DataFrame) -> str:
         f"below 100 %. {above or 'No'} {'student is' if above < 2 else 'are'} shown to keep more; "
         f"the others cannot be told from "
         f"their teacher. The highest mean, {_kept(top)} %, is that of {plain(top['scenario'])} "
-        f"({STUDIES[top['study']]}), with "
+        f"({read_scenarios(top['study']).name}), with "
         f"{_number(top['parameters_share'], 0)} % of the parameters."
     )
     told = []
@@ -261,7 +261,7 @@ def words(students: pd.DataFrame, results: pd.DataFrame) -> str:
             verdict = "one seed" if len(gain) == 1 else VERDICTS[decided(gain)]
             pair = f"{plain(row.scenario)} less {plain(control)}"
             told.append(
-                f"{STUDIES[row.study]}, {pair}: {with_interval(interval(gain))} points ({verdict})"
+                f"{read_scenarios(row.study).name}, {pair}: {with_interval(interval(gain))} points ({verdict})"
             )
     if told:
         text += (
@@ -273,7 +273,7 @@ def words(students: pd.DataFrame, results: pd.DataFrame) -> str:
 def describe(students: pd.DataFrame) -> str:
     """The figure in words, for readers who do not see it."""
     spoken = [
-        f"{STUDIES[row.study]} {row.scenario} {row.kept:.0f} % with "
+        f"{read_scenarios(row.study).name} {row.scenario} {row.kept:.0f} % with "
         f"{_number(row.parameters_share, 0)} % of the parameters"
         for row in students[students["on_front"]].itertuples()
     ]
@@ -502,7 +502,10 @@ def _legend(drawing, students: pd.DataFrame) -> None:
     from matplotlib.lines import Line2D
 
     shown = [
-        (Line2D([], [], ls="", marker=marker, ms=5.5, mfc=colour, mec="none"), STUDIES[study])
+        (
+            Line2D([], [], ls="", marker=marker, ms=5.5, mfc=colour, mec="none"),
+            read_scenarios(study).name,
+        )
         for study, (colour, marker) in LOOKS.items()
         if study in set(students["study"])
     ]

@@ -1,5 +1,5 @@
-"""For every claim of the ledger: made-up results by which it holds, others that contradict it,
-others that leave it open.
+"""For every claim of the papers: made-up results by which it holds, others that contradict it,
+others that leave it unresolved.
 
 Each claim reaches each of the three verdicts, so there is no list of those that cannot.
 """
@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from lib.report.claims import evaluate
-from lib.studies.registry import BY_STUDY, CLAIMS
 from tests.helpers import made_up
 from tests.helpers.made_up import (
     ABLATED,
@@ -23,8 +22,9 @@ from tests.helpers.made_up import (
     TRANSFER,
     lower,
 )
+from tests.helpers.papers_claims import CLAIMS
 
-STUDY = {claim.id: study for study, claims in BY_STUDY.items() for claim in claims}
+STUDY = {claim.id: claim.study.name for claim in CLAIMS}
 MAKE = {
     "herbert": (made_up.herbert, HERBERT),
     "transfer_set": (made_up.transfer_set, TRANSFER),

@@ -1,4 +1,4 @@
-"""The ledger for readers: a line a claim, and how many hold, on made-up results."""
+"""The tables of claims for readers, on made-up results."""
 
 import re
 from math import nan
@@ -9,11 +9,11 @@ import pytest
 from lib.report import claims
 from lib.report.claims import Evidence, evaluate
 from lib.report.page import show
-from lib.studies.registry import BY_STUDY, CLAIMS
 from tests.helpers import made_up
 from tests.helpers.made_up import NO_EFFICIENCY
+from tests.helpers.papers_claims import BY_ID, BY_STUDY, CLAIMS
 
-BY_ID = {claim.id: claim for claim in CLAIMS}
+LABELLED = {claims[0].study.short: claims for claims in BY_STUDY.values()}
 S4_BEST, SHARE = BY_ID["herbert-s4-best-ner"], BY_ID["herbert-share"]
 
 
@@ -93,15 +93,15 @@ def test_the_region_that_a_claim_needs(id, region):
 
 
 def test_the_counts_add_up(ledger):
-    table = claims.counts(ledger, BY_STUDY)
-    assert list(table.index) == [*claims.STUDIES.values(), "all"]
+    table = claims.counts(ledger, LABELLED)
+    assert list(table.index) == ["HerBERT", "Transfer sets", "DistilBERT", "CAMeMBERT", "all"]
     assert (table.drop(columns="claims").sum(axis=1) == table["claims"]).all()
     assert (table.drop(index="all").sum() == table.loc["all"]).all() and table.loc[
         "all", "claims"
     ] == len(CLAIMS)
     assert table.loc["CAMeMBERT", "not measured"] == len(BY_STUDY["cascade"])
     assert (
-        "all" not in claims.counts(ledger[ledger["id"].str.startswith("herbert")], BY_STUDY).index
+        "all" not in claims.counts(ledger[ledger["id"].str.startswith("herbert")], LABELLED).index
     )
 
 
@@ -109,7 +109,7 @@ def test_the_summary(ledger):
     none = ledger.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
     assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims.summary(none)
     assert claims.summary(none.iloc[:0]) == "This run answers no claim of the sources."
-    assert len(claims.counts(none.iloc[:0], BY_STUDY)) == 0
+    assert len(claims.counts(none.iloc[:0], LABELLED)) == 0
 
 
 def test_a_claim_that_the_ledger_no_longer_has_is_left_out(ledger):
@@ -125,7 +125,8 @@ def test_a_claim_that_the_ledger_no_longer_has_is_left_out(ledger):
 def test_every_name_in_a_claim_is_explained(study):
     names = r"\b(S[0-4]|T[12]|MLM|EM|F1|GLUE|SQuAD|XNLI|WNLI|CoLA|MNLI|NKJP-NER|PolEmo2\.0|LightMBERT|CAMeMBERT|DistilBERT)\b"
     used = {name for claim in BY_STUDY[study] for name in re.findall(names, claim.claim)}
-    explained = claims.words(BY_STUDY) if study == "transfer_set" else claims.words([study])
+    studies = BY_STUDY if study == "transfer_set" else [study]
+    explained = " ".join(BY_STUDY[name][0].study.words for name in studies)
     assert used and not [name for name in used if name not in explained]
 
 

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from lib.report.claims import evaluate
-from lib.studies.cascade import CASCADE as CLAIMS
 from tests.helpers import made_up
 from tests.helpers.made_up import CASCADE, NO_EFFICIENCY
+from tests.helpers.papers_claims import BY_ID, BY_STUDY
+
+CLAIMS = BY_STUDY["cascade"]
 
 
 def row(claim, results, efficiency=NO_EFFICIENCY) -> pd.Series:
@@ -41,9 +43,7 @@ ON_SCORES = [
     ],
 )
 def test_paper_values_follow_from_table_3(id, value):
-    assert next(claim for claim in CLAIMS if claim.id == id).paper_value == pytest.approx(
-        value, abs=0.006
-    )
+    assert BY_ID[id].paper_value == pytest.approx(value, abs=0.006)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: c.id)
@@ -62,8 +62,7 @@ def test_claims_are_asked_of_half_of_any_teacher(claim):
 
 
 def test_the_printed_average_is_not_asked_of_toy_languages_of_the_same_depth():
-    average = next(claim for claim in CLAIMS if claim.id == "cascade-average")
-    assert row(average, made_up.cascade(toy=True))["n"] == 0
+    assert row(BY_ID["cascade-average"], made_up.cascade(toy=True))["n"] == 0
 
 
 def test_claims_about_languages_that_are_not_there_stay_open():

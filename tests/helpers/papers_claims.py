@@ -1,0 +1,7 @@
+"""The claims of the papers' studies."""
+
+from lib.studies import registry
+
+BY_STUDY = registry.claims_of(registry.OF_THE_PAPERS, "tiny")
+CLAIMS = [claim for claims in BY_STUDY.values() for claim in claims]
+BY_ID = {claim.id: claim for claim in CLAIMS}
