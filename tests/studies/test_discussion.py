@@ -12,7 +12,7 @@ import pytest
 from lib.report.claims import COLUMNS, evaluate
 from lib.studies import discussion
 from lib.studies.compared import Compared, how_sure, overall, side
-from lib.studies.registry import CLAIMS
+from tests.helpers.papers_claims import CLAIMS
 from tests.helpers import made_up
 from tests.helpers.made_up import (
     ABLATED,
