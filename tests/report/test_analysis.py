@@ -15,8 +15,8 @@ from lib.report import bench, results
 from lib.report.page import render
 from lib.report.page.render import external_references
 from lib.runner import stage
-from lib.studies import registry
 from tests.helpers import made_up
+from tests.helpers.papers_claims import BY_STUDY
 from tests.studies.test_herbert import SCENARIOS
 from tests.studies.test_herbert import efficiency as herbert_efficiency
 from tests.studies.test_herbert import made_up as herbert_results
@@ -150,7 +150,7 @@ def test_the_page_has_the_sections_of_the_studies_that_ran(monkeypatch, tmp_path
     ]
     assert empty == []
     claims = len(re.findall(r"<td[^>]*>00[0124], ", page))
-    assert claims == sum(len(registry.BY_STUDY[study]) for study in studies)
+    assert claims == sum(len(BY_STUDY[study]) for study in studies)
 
 
 def test_a_study_with_few_of_its_scenarios_still_gives_a_page(monkeypatch, tmp_path):

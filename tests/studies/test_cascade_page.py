@@ -6,8 +6,8 @@ import re
 import pytest
 
 from lib.common.places import ROOT
-from lib.studies import registry
 from tests.helpers.made_up import NO_RESULTS, XNLI
+from tests.helpers.papers_claims import BY_STUDY
 from tests.report import test_analysis
 from tests.studies.test_cascade import history, mixture, toy
 
@@ -45,7 +45,7 @@ def test_the_page_has_the_cascades_section(monkeypatch, tmp_path, scores):
         for part in headings
         if not re.search("<table|<svg|<p>", part) and ">Appendix<" not in part
     ] == []
-    assert len(re.findall(r"<td[^>]*>004, ", page)) == len(registry.BY_STUDY["cascade"])
+    assert len(re.findall(r"<td[^>]*>004, ", page)) == len(BY_STUDY["cascade"])
 
 
 def test_the_page_without_anything_measured(monkeypatch, tmp_path):

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
+from lib.plan.files import read_scenarios
 from lib.report.claims import COLUMNS, evaluate
 from lib.studies import discussion
 from lib.studies.compared import Compared, how_sure, overall, side
-from tests.helpers.papers_claims import CLAIMS
 from tests.helpers import made_up
 from tests.helpers.made_up import (
     ABLATED,
@@ -23,6 +23,7 @@ from tests.helpers.made_up import (
     TRANSFER,
     lower,
 )
+from tests.helpers.papers_claims import CLAIMS
 
 MINE = HERBERT | {"T2": (91.5, 81.0, 95.0), "truncated": (82.0, 70.0, 75.0)}
 LOSSES = ABLATED | {
@@ -255,8 +256,8 @@ def test_any_subset_of_the_studies_gives_a_discussion_of_what_ran(count):
         assert not re.search(r"\bnan\b|\binf\b|None|<|\{|\}|\.\.| {2}(?!\n)", text)
         named = {
             study
-            for study, name in discussion.STUDIES.items()
-            if re.search(rf"from [^*]*{name}[^*]*\*", text)
+            for study in MAKE
+            if re.search(rf"(?i)from [^*]*{read_scenarios(study).name}[^*]*\*", text)
         }
         assert named == set(studies)
         assert text.count("\n\n") == len(discussion.decisions(scores, NO_EFFICIENCY)) + 1
