@@ -2,8 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import pandas as pd
+
+from lib.plan.files import read_scenarios
+from lib.report.scores import MEAN, TITLES, by_task
 
 Scores = Callable[[pd.DataFrame, str], pd.DataFrame]
 """(results of one protocol, scenario) -> percent, a row per seed and a column per score."""
@@ -25,14 +30,16 @@ def nothing_printed(scenario: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A study as its report needs it.
+    """A study as its report needs it: what params/<name>/scenarios.yaml says, and for the studies
+    of the papers what only Python can say.
 
-    `labels` and `colours` are by scenario, in the order in which scenarios are shown; the teacher
-    and other models are among them. `columns` are the scores that tables and figures show, by the
-    name that `scores` gives them; `main` is the one that questions and claims on the mean are
-    about. `printed(scenario)` are the paper's own numbers in the form of `scores`: one row, or none
-    where the paper prints none. `measures` are the Python functions that entries of claims.yaml
-    name, (results, efficiency) -> Evidence, or True or False for `only_if`.
+    `labels` and `colours` are by scenario, in the order in which scenarios are shown. `columns`
+    are the scores that tables and figures show, by the name `scores` gives them (none: all of
+    them); `main` is the one that questions are about. `printed(scenario)` are the paper's own
+    numbers in the form of `scores`: one row, or none where the paper prints none. `measures` are
+    the functions that entries of claims.yaml name, (results, efficiency) -> Evidence. `section`,
+    `findings` and `details` give what only this study shows: tables and figures of its section
+    and of the appendix (from an `lib.report.section.Analysis`), and paragraphs.
     """
 
     name: str
@@ -42,17 +49,75 @@ class Declaration:
     question: str
     teacher: str
     control: str
+    scenarios: Mapping[str, Mapping[str, Any]]
     labels: Mapping[str, str]
     colours: Mapping[str, str]
-    columns: Mapping[str, str]
     main: str
-    questions: Sequence[Question]
     scores: Scores
-    printed: Callable[[str], pd.DataFrame]
+    questions: Sequence[Question] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Readable names of scores beyond `columns`."""
+    printed: Callable[[str], pd.DataFrame] = nothing_printed
     printed_layers: int = 12
     """Of the paper's own teacher, for claims on scenarios that are named by their depth."""
     measures: Mapping[str, Callable] = field(default_factory=dict)
     words: str = ""
     """What the names in its claims mean, for readers who do not know the source; Markdown."""
     notes: Mapping[str, str] = field(default_factory=dict)
-    """Remarks under a table, by the table's name."""
+    """Remarks that stand under a table, by the name of its function in `lib.report.tables`."""
+    comparable: Callable[[pd.DataFrame], bool] = lambda results: True
+    """Whether `printed` may stand beside these results: 004's depths are those of 12 layers."""
+    section: Callable[[Any], list] | None = None
+    findings: Callable[[pd.DataFrame], list[str]] | None = None
+    details: Callable[[Any], list] | None = None
+
+    @property
+    def teachers(self) -> set[str]:
+        """The teacher, and those of single scenarios."""
+        return {self.teacher} | {entry.get("teacher", "") for entry in self.scenarios.values()}
+
+    def chain_of(self, scenario: str) -> tuple[str, str]:
+        """The students of a chain of hops are named <chain>-<layers>: chain and layers of such a
+        student, ("S3", "") of any other scenario."""
+        chain, _, layers = scenario.rpartition("-")
+        is_chain = scenario not in self.labels and chain and layers.isdigit()
+        return (chain, layers) if is_chain else (scenario, "")
+
+    def label(self, scenario: str) -> str:
+        """What the scenario is, in a few words; "" where the study does not say."""
+        return self.labels.get(self.chain_of(scenario)[0], "")
+
+    def colour(self, scenario: str) -> str | None:
+        return self.colours.get(self.chain_of(scenario)[0])
+
+    def control_of(self, student: str) -> str:
+        """The untrained control that a student is compared with; "" where the study has none."""
+        layers = self.chain_of(student)[1]
+        return f"{self.control}-{layers}" if self.control and layers else self.control
+
+
+def from_files(name: str) -> Declaration:
+    """The declaration of a study from params/<name>/scenarios.yaml alone, as a study of a user's
+    own has it: scored by the mean of its tasks."""
+    file = read_scenarios(name)
+    described = file.models | file.scenarios
+    columns = [MEAN if column == "mean" else column for column in file.columns]
+    return Declaration(
+        name=name,
+        short=file.name,
+        title=file.title or file.name,
+        source=file.source,
+        question=file.question,
+        words=file.words,
+        teacher=file.teacher,
+        control=file.control or "",
+        scenarios={key: file.common | entry.parameters for key, entry in file.scenarios.items()},
+        labels={key: entry.label for key, entry in described.items()},
+        colours={key: entry.colour for key, entry in described.items() if entry.colour},
+        main=MEAN,
+        scores=partial(by_task, name),
+        questions=[Question(q.title, q.better, q.worse) for q in file.questions],
+        columns={column: TITLES.get(column, column) for column in columns},
+        titles=TITLES,
+    )

@@ -262,6 +262,49 @@ def describe_curves(curves: pd.DataFrame) -> str:
     )
 
 
+def figure_finetuning(epochs: pd.DataFrame, colours: Mapping[str, str]):
+    """Score after each fine-tuning epoch, a panel per task. Thin lines are seeds, thick ones their
+    mean.
+
+    epochs: columns scenario, task, seed, epoch (from 1), value (percent).
+    """
+    import seaborn as sns
+    from matplotlib.ticker import MaxNLocator
+
+    names = sorted(epochs["scenario"].unique(), key=[*colours, *epochs["scenario"]].index)
+    style = {
+        "x": "epoch",
+        "y": "value",
+        "hue": "scenario",
+        "palette": {name: colours.get(name, ink()) for name in names},
+        "legend": False,
+    }
+    tasks = list(epochs["task"].unique())
+    figure, axes = panels(len(tasks), row_height=2.4, across=3 if len(tasks) > 4 else 2)
+    for ax, task in zip(axes, tasks):
+        runs = epochs[epochs["task"] == task]
+        sns.lineplot(runs, units="seed", estimator=None, lw=0.6, alpha=0.3, ax=ax, **style)
+        means = runs.groupby(["epoch", "scenario"])["value"].mean().unstack()
+        draw_lines(ax, means, width=1.6, gap=0.063, colours=style["palette"])
+        plain_axes(ax, literal(task), grid="y")
+        ax.set(xlabel="", ylabel="")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.supylabel("score in percent", fontsize=9)
+    figure.supxlabel("fine-tuning epoch", fontsize=9)
+    return figure
+
+
+def describe_finetuning(epochs: pd.DataFrame) -> str:
+    """The figure of epochs in words: every scenario's mean over tasks and seeds after the first and
+    the last epoch."""
+    means = epochs.groupby(["scenario", "epoch"], sort=False)["value"].mean()
+    parts = [
+        f"{name} {scores.iloc[0]:.1f} to {scores.iloc[-1]:.1f}"
+        for name, scores in means.groupby(level="scenario", sort=False)
+    ]
+    return f"Score by epoch and task. From the first epoch to the last: {', '.join(parts)}."
+
+
 def thinned(frame: pd.DataFrame) -> pd.DataFrame:
     """At most POINTS rows, each the mean of equally many neighbours: a figure needs no more."""
     size = -(-len(frame) // POINTS)

@@ -17,6 +17,18 @@ MEAN = "mean of tasks"
 """Stands for a task: the mean over a list of tasks, per seed."""
 
 
+def by_task(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
+    """Percent by seed (rows) for each task of the study, and their mean, MEAN (columns).
+
+    Several metrics or languages of one task count as their mean, as GLUE and XNLI do. A seed that
+    lacks a task has no mean.
+    """
+    rows = _of(results, study, scenario)
+    tasks = list(dict.fromkeys(results.loc[results["study"] == study, "task"]))
+    table = rows.pivot_table(index="seed", columns="task", values="value").reindex(columns=tasks)
+    return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
+
+
 def scores(results: pd.DataFrame, study: str, scenario: str, tasks: Sequence[str]) -> pd.DataFrame:
     """Percent by seed (rows) and task (columns); a seed needs all `tasks`. With several there is a
     column MEAN too.
@@ -48,6 +60,14 @@ TASKS = {
     "wnli": "WNLI",
 }
 """In the order of 002's Table 1."""
+TITLES = TASKS | {
+    "nkjp-ner": "NKJP-NER",
+    "polemo2-in": "PolEmo2.0-IN",
+    "polemo2-out": "PolEmo2.0-OUT",
+    "squad": "SQuAD",
+    "xnli": "XNLI",
+}
+"""How tasks are written."""
 MNLI = ("both", "matched")
 SQUAD = {"exact_match": "SQuAD EM", "f1": "SQuAD F1"}
 
@@ -81,12 +101,18 @@ def squad(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
     )
 
 
-def _of(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
+def one_protocol(results: pd.DataFrame) -> pd.DataFrame:
+    """`results` as they are. Raises InputError where they hold more than one protocol."""
     if results["protocol"].nunique() > 1:
         raise InputError(
             f"results hold the protocols {', '.join(results['protocol'].unique())}: choose one of "
             f"them"
         )
+    return results
+
+
+def _of(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
+    results = one_protocol(results)
     return results[(results["study"] == study) & (results["scenario"] == scenario)]
 
 

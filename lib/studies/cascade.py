@@ -1,39 +1,22 @@
-"""The cascade study: multilingual students made one layer shallower at a time, against one hop and
-no training (004_…: CAMeMBERT).
+"""The study `cascade`: multilingual students made one layer shallower at a time, against one hop
+and no training (004, CAMeMBERT).
 
-Scenarios are named `<chain>-<layers>`, and `teacher`. What tables, figures, findings and claims of
-the study share: names, depths, accuracies by language. `results` are rows of one protocol, as in
-results.csv; accuracies are percent.
-
-Tables of the cascade study, each beside what 004 (CAMeMBERT) prints.
-
-Pure functions from the contract tables to frames; `results` are rows of one protocol, accuracies
-percent. Numbers of ours and of the paper stand in one table only where their numbers of layers
-correspond, that is beside a teacher of 12; else each has its own.
-
-Figures of the cascade study (004, Table 3). Ours in colour, the paper's own numbers hollow and grey
-in a panel of their own.
-
-Depth falls from left to right, as a cascade does.
-
-What the cascade study says (004): Markdown paragraphs, worded by the numbers.
-
-`results` are rows of one protocol. Differences are paired by fine-tuning seed, in points; where an
-interval holds zero a comparison is undecided.
+Scenarios are named `<chain>-<layers>`, and `teacher`. `results` are rows of one protocol;
+accuracies are percent. Where the paper's numbers stand beside ours, depths must correspond: a
+teacher of 12 layers.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from lib.common.errors import InputError
 from lib.report import papers
 from lib.report.claims import Evidence, smallest
+from lib.report.declaration import Declaration, from_files
 from lib.report.figures import (
-    DIAMOND,
     PAPER,
     draw_lines,
     ink,
@@ -43,24 +26,16 @@ from lib.report.figures import (
     plain_axes,
     thinned,
 )
-from lib.report.statistics import interval, paired_differences, pm
-from lib.report.wording import (
-    by_side,
-    conclusion,
-    decided,
-    number_of,
-    plain,
-    printed,
-    signed,
-    signed_pm,
-    tested,
-    with_interval,
-)
+from lib.report.page import show
+from lib.report.scores import one_protocol
+from lib.report.section import Analysis
+from lib.report.statistics import interval, paired_differences
+from lib.report.wording import decided, number_of, plain, printed, signed, signed_pm, with_interval
 from lib.training.mappings import KINDS
 
-STUDY, TASK = "cascade", "xnli"
+NAME, TASK = "cascade", "xnli"
 AVERAGE = "average"
-"""The column of the mean over languages."""
+"""The score on which the study is judged: the mean over 004's languages."""
 CHANCE = 100 / 3
 """Three classes, equally frequent."""
 LANGUAGES = {
@@ -71,28 +46,25 @@ LANGUAGES = {
     "ar": "Arabic",
     "ur": "Urdu",
 }
-"""In the order of 004's Table 3. A toy language stands in the place of its namesake: toy-es in that
-of es."""
-CHAINS = ("cascade", "direct", "truncated")
-"""One layer less at a time; one hop; no pretraining. Other chains, such as cascade_by_2, are named
-by the study's parameters."""
+"""In the order of 004's Table 3. A toy language takes the place of its namesake: toy-es for es."""
 PAPER_LAYERS = 12
 """Layers of the teacher in 004."""
+SCORES_NOTE = (
+    "direct: one hop; truncated: no pretraining. Fine-tuning sees English pairs alone, so every "
+    "other language is zero-shot transfer. Guessing gives 33.3 %. The average is the mean over the "
+    "paper's six languages, seed by seed."
+)
+PAPER_NOTE = (
+    "One run per row, by the paper's account the best of extensive tuning. LightMBERT's row is "
+    "quoted from its authors. mBERT and DistilmBERT are no part of the paper: DistilBERT's authors "
+    "print them on their model page; their averages are computed here. "
+)
 
 
-def parsed(scenario: str) -> tuple[str, int]:
-    """Chain and number of layers: ("cascade", 5) of "cascade-5"; ("teacher", 0) of the teacher and
-    of other names."""
-    chain, _, layers = scenario.rpartition("-")
-    return (chain, int(layers)) if chain and layers.isdigit() else (scenario, 0)
+# --- scores ---------------------------------------------------------------------------------------
 
 
-def larger_hops(chain: str) -> bool:
-    """Whether the chain is a cascade of more than one layer at a time, such as cascade_by_2."""
-    return bool(re.fullmatch(r"cascade_by_([2-9]|\d{2,})", chain))
-
-
-def plainly(language: str) -> str:
+def code_of(language: str) -> str:
     """The language whose place it takes: "es" of "toy-es"."""
     return language.removeprefix("toy-")
 
@@ -100,36 +72,30 @@ def plainly(language: str) -> str:
 def languages(results: pd.DataFrame) -> dict[str, str]:
     """The languages measured: code (es) -> as results name it (toy-es), those of 004's Table 3
     first and in its order."""
-    named = {plainly(name): name for name in sorted(_rows(results)["language"].unique())}
-    order = [code for code in LANGUAGES if code in named] + [
-        code for code in named if code not in LANGUAGES
-    ]
-    return {code: named[code] for code in order}
+    names = {code_of(name): name for name in sorted(_rows(results)["language"].unique())}
+    return {code: names[code] for code in sorted(names, key=_language_place)}
+
+
+def _language_place(code: str) -> int:
+    return list(LANGUAGES).index(code) if code in LANGUAGES else len(LANGUAGES)
+
+
+def _rows(results: pd.DataFrame) -> pd.DataFrame:
+    results = one_protocol(results)
+    return results[(results["study"] == NAME) & (results["task"] == TASK)]
 
 
 def accuracy(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Percent by seed (rows) and language (columns, codes as in 004), and AVERAGE over 004's six,
-    or those of them that the study has; over all where it has none.
-
-    A seed that lacks one of these has no average.
-    """
+    """Percent by seed (rows) and language (columns, codes as in 004), and AVERAGE over 004's six or
+    those of them that were measured; over all where none was. A seed that lacks one of these has no
+    average."""
     rows = _rows(results)
-    rows = rows[rows["scenario"] == scenario]
-    rows = rows.assign(language=rows["language"].map(plainly), value=rows["value"].astype(float))
-    table = (
-        rows.groupby(["seed", "language"])["value"]
-        .mean()
-        .unstack()
-        .reindex(columns=list(languages(results)))
-    )
-    of_the_paper = [code for code in table if code in LANGUAGES] or list(table)
-    return table.assign(**{AVERAGE: table[of_the_paper].mean(axis=1, skipna=False)})
-
-
-def by_scenario(results: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
-    """scenario -> its `accuracy`, each computed once however often it is asked for. The frames are
-    shared: read only."""
-    return cache(partial(accuracy, results))
+    codes = list(languages(results))
+    rows = rows[rows["scenario"] == scenario].astype({"value": float})
+    rows = rows.assign(code=lambda r: r["language"].map(code_of))
+    table = rows.pivot_table(index="seed", columns="code", values="value").reindex(columns=codes)
+    averaged = [code for code in codes if code in LANGUAGES] or codes
+    return table.assign(**{AVERAGE: table[averaged].mean(axis=1, skipna=False)})
 
 
 def average(results: pd.DataFrame, scenario: str) -> pd.Series:
@@ -137,38 +103,29 @@ def average(results: pd.DataFrame, scenario: str) -> pd.Series:
     return accuracy(results, scenario)[AVERAGE].dropna().astype(float)
 
 
-def _rows(results: pd.DataFrame) -> pd.DataFrame:
-    if results["protocol"].nunique() > 1:
-        raise InputError(
-            f"results hold the protocols {', '.join(results['protocol'].unique())}: choose one of "
-            f"them"
-        )
-    return results[(results["study"] == STUDY) & (results["task"] == TASK)]
-
-
-def paper_accuracy(scenario: str) -> pd.DataFrame:
-    """004's Table 3: one row of its single run, columns as `accuracy`; no row where it prints none.
-
-    Its cascade is 12 → 11 → … → 6, and LightMBERT stands for `direct-6`. The average is the printed
-    one.
-    """
+def printed_accuracy(scenario: str) -> pd.DataFrame:
+    """004's Table 3: one row of its single run, columns as `accuracy`. Its cascade is 12 → 11 → … →
+    6, and LightMBERT stands for `direct-6`. The average is the printed one."""
     table = papers.table("004", "xnli").rename(columns={"mean": AVERAGE})
-    chain, layers = parsed(scenario)
-    row = (
-        "LMB"
-        if scenario == f"direct-{PAPER_LAYERS // 2}"
-        else str(layers)
-        if chain == "cascade"
-        else ""
-    )
-    return table.loc[[row] if row in table.index else []].reset_index(drop=True)
+    chain, layers = chain_of(scenario)
+    row = str(layers) if chain == "cascade" else ""
+    row = "LMB" if scenario == f"direct-{PAPER_LAYERS // 2}" else row
+    return table.loc[table.index == row].reset_index(drop=True)
 
 
-def paper_layers() -> list[int]:
+def printed_layers() -> list[int]:
     """The depths of 004's cascade, deepest first: 11 … 6."""
-    return sorted(
-        (int(name) for name in papers.table("004", "xnli").index if name.isdigit()), reverse=True
-    )
+    names = papers.table("004", "xnli").index
+    return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+
+# --- chains ---------------------------------------------------------------------------------------
+
+
+def chain_of(scenario: str) -> tuple[str, int]:
+    """Chain and layers: ("cascade", 5) of "cascade-5"; ("teacher", 0) of other names."""
+    chain, _, layers = scenario.rpartition("-")
+    return (chain, int(layers)) if chain and layers.isdigit() else (scenario, 0)
 
 
 def teacher_layers(results: pd.DataFrame) -> int:
@@ -178,900 +135,146 @@ def teacher_layers(results: pd.DataFrame) -> int:
 
 
 def chains(results: pd.DataFrame) -> dict[str, list[int]]:
-    """Chain -> its depths, deepest first, of every scenario with a score: cascade, direct,
-    truncated, then others."""
-    found: dict[str, list[int]] = {}
-    for chain, layers in sorted(map(parsed, _rows(results)["scenario"].unique()), reverse=True):
+    """Chain -> its depths, deepest first: cascade, direct, truncated, then others."""
+    first = ["cascade", "direct", "truncated"]
+    depths: dict[str, list[int]] = {}
+    for chain, layers in sorted(map(chain_of, _rows(results)["scenario"].unique()), reverse=True):
         if layers:
-            found.setdefault(chain, []).append(layers)
-    order = [chain for chain in CHAINS if chain in found] + sorted(
-        chain for chain in found if chain not in CHAINS
-    )
-    return {chain: found[chain] for chain in order}
+            depths.setdefault(chain, []).append(layers)
+    order = [*(c for c in first if c in depths), *sorted(c for c in depths if c not in first)]
+    return {chain: depths[chain] for chain in order}
 
 
-def baselines(results: pd.DataFrame) -> dict[str, int]:
-    """Models of no chain that were measured besides the teacher, such as DistilmBERT -> layers."""
-    layers = _rows(results).groupby("scenario", sort=False)["layers"].max()
-    return {
-        name: int(count)
-        for name, count in layers.items()
-        if name != "teacher" and not parsed(name)[1]
-    }
+def takes_larger_hops(chain: str) -> bool:
+    """Whether the chain is a cascade of more than one layer at a time, such as cascade_by_2."""
+    return bool(re.fullmatch(r"cascade_by_([2-9]|\d{2,})", chain))
 
 
 def hops(results: pd.DataFrame) -> list[tuple[str, str]]:
     """The cascade's hops from the teacher down: pairs of scenarios, the deeper one first."""
-    down = [f"cascade-{layers}" for layers in chains(results).get("cascade", [])]
-    down = ["teacher", *down] if teacher_layers(results) else down
-    return list(zip(down, down[1:]))
+    names = [f"cascade-{layers}" for layers in chains(results).get("cascade", [])]
+    names = ["teacher", *names] if teacher_layers(results) else names
+    return list(zip(names, names[1:]))
 
 
-def printed_hops() -> list[tuple[str, str]]:
-    """The hops between 004's printed rows: 11 → 10, …, 7 → 6."""
-    down = [f"cascade-{layers}" for layers in paper_layers()]
-    return list(zip(down, down[1:]))
-
-
-# --- differences ----------------------------------------------------------------------------------
-
-
-def difference(of: Callable, a: str, b: str, column: str = AVERAGE) -> pd.Series:
-    """a - b per seed in one language or on average, in points. `of`: scenario -> accuracies, ours
-    or the paper's."""
+def difference(read: Callable, first: str, second: str, column: str = AVERAGE) -> pd.Series:
+    """first - second by seed in one language or on average, in points. `read`: scenario ->
+    accuracies, ours or the paper's."""
     empty = pd.Series(dtype=float)
-    return paired_differences(of(a).get(column, empty), of(b).get(column, empty))
+    return paired_differences(read(first).get(column, empty), read(second).get(column, empty))
 
 
-def pairs(results: pd.DataFrame) -> list[tuple[str, str]]:
-    """What is compared with what, at each depth both have: cascade and direct, cascade and
-    truncated, and so on."""
-    found = chains(results)
-    compared = [("cascade", "direct"), ("cascade", "truncated"), ("direct", "truncated")]
-    compared += [(chain, "cascade") for chain in found if chain not in CHAINS]
+def along_the_chain(stages: Mapping[str, Mapping], key: str) -> dict[str, int]:
+    """Scenario -> a number of its stage's summary ("steps", "tokens_seen"), summed over its hop and
+    every hop before it; the teacher's own training is not counted. `stages`: scenario ->
+    result.json of its cascade_ta stage."""
+
+    def total(scenario: str) -> int:
+        stage = stages[scenario]
+        pattern = rf"/{NAME}/([^/]+)/cascade_ta/model/?$"
+        before = re.search(pattern, str(stage["parameters"]["teacher"]))
+        earlier = total(before[1]) if before and before[1] in stages else 0
+        return int(stage["summary"].get(key, 0)) + earlier
+
+    return {scenario: total(scenario) for scenario in stages}
+
+
+# --- the declaration ------------------------------------------------------------------------------
+
+
+def declared() -> Declaration:
+    return replace(
+        from_files(NAME),
+        main=AVERAGE,
+        titles=LANGUAGES,
+        scores=accuracy,
+        printed=printed_accuracy,
+        comparable=lambda results: teacher_layers(results) == PAPER_LAYERS,
+        measures={"as_printed": as_printed, "more_assistants": more_assistants},
+        notes={"scores_table": SCORES_NOTE},
+        section=section,
+        findings=findings,
+        details=details,
+    )
+
+
+def section(analysis: Analysis) -> list:
+    final = analysis.final
     return [
-        (f"{a}-{n}", f"{b}-{n}")
-        for a, b in compared
-        for n in found.get(a, [])
-        if n in found.get(b, [])
-    ]  # of one pair of chains the deeper comes first
-
-
-def along_the_chain(stages: Mapping[str, Mapping], what: str) -> dict[str, int]:
-    """Scenario -> `what` (of a stage's summary, such as "steps") of its hop and of every hop before
-    it; the teacher's own training is not counted.
-
-    `stages`: scenario -> result.json of its cascade_ta stage, whose parameter `teacher` names the
-    folder of the hop before.
-    """
-
-    def chain(scenario: str) -> int:
-        found = stages[scenario]
-        before = re.search(
-            rf"/{STUDY}/([^/]+)/cascade_ta/model/?$", str(found["parameters"]["teacher"])
-        )
-        return int(found["summary"].get(what, 0)) + (
-            chain(before[1]) if before and before[1] in stages else 0
-        )
-
-    return {scenario: chain(scenario) for scenario in stages}
-
-
-def steps_of(stages: Mapping[str, Mapping]) -> dict[str, int]:
-    """Scenario -> optimizer steps of its whole chain, see `along_the_chain`."""
-    return along_the_chain(stages, "steps")
-
-
-PRINTED = "printed average"
-PAPER_HEADING = "printed"
-"""The column of our tables, and the group of columns of the paper's, that hold printed numbers."""
-SHARE_COLUMNS = {
-    "share": "bytes, before",
-    "target": "aim",
-    "share_drawn": "lines drawn",
-    "share_bytes_drawn": "bytes drawn",
-    "share_tokens": "tokens drawn",
-}
-OURS, PAPER_SHARES = "ours, in %", "% of corpus"
-MANY = 12
-"""With more languages than this in a corpus, those that 004's tables leave out share one row."""
-SCORES_NOTE = (
-    "direct: one hop; truncated: no pretraining. Fine-tuning sees English pairs alone, so every "
-    "other language is zero-shot "
-    "transfer. Guessing gives 33.3 %. The average is the mean over the paper's six languages, "
-    "seed by seed."
-)
-PAPER_NOTE = (
-    "One run per row, by the paper's account the best of extensive tuning. LightMBERT's row is "
-    "quoted from its authors. mBERT and "
-    "DistilmBERT are no part of the paper: DistilBERT's authors print them on their model page; "
-    "their averages are computed here. "
-    + " ".join(map(printed, papers.flags("004", "hyperparameters")))
-)
-DROPS_NOTE = (
-    "Points of accuracy, the shallower model less the deeper, paired by fine-tuning seed: on "
-    "average with the ends of the 95 % "
-    "interval, by language ± half of it."
-)
-COMPARISON_NOTE = (
-    "Differences in points, paired by fine-tuning seed: on average with the ends of the 95 % "
-    "interval, by language ± half of it. "
-    "Steps: optimizer steps of the model and of every assistant before it, first against second. "
-    "As in the paper, the first "
-    "assistant's learning rate rises over all its steps; that of the one hop rises and falls again."
-)
-
-
-def scores_table(results: pd.DataFrame) -> pd.DataFrame:
-    """004's Table 3, ours: mean ± half of the 95 % interval over seeds, by model and layers (rows)
-    and language (columns).
-
-    The column PRINTED, the paper's average, is there only beside a teacher of 12 layers, where
-    numbers of layers correspond.
-    """
-    names, deep, of = languages(results), teacher_layers(results), by_scenario(results)
-    wanted = [("teacher", "teacher", deep)] if deep else []
-    wanted += [
-        (f"{chain}-{n}", chain, n) for chain, depths in chains(results).items() for n in depths
-    ]
-    wanted += [(name, name, layers) for name, layers in baselines(results).items()]
-    rows = []
-    for scenario, called, layers in wanted:
-        ours, theirs = of(scenario), paper_accuracy(scenario)[AVERAGE]
-        row = {"model": called, "layers": layers, AVERAGE: pm(ours[AVERAGE].dropna())}
-        row |= (
-            {PRINTED: f"{theirs.iloc[0]:.1f}" if len(theirs) else "–"}
-            if deep == PAPER_LAYERS
-            else {}
-        )
-        rows.append(row | {name: pm(ours[code].dropna()) for code, name in names.items()})
-    columns = [
-        "model",
-        "layers",
-        AVERAGE,
-        *([PRINTED] if deep == PAPER_LAYERS else []),
-        *names.values(),
-    ]
-    return pd.DataFrame(rows, columns=columns).set_index(["model", "layers"])
-
-
-def paper_table() -> pd.DataFrame:
-    """004's Table 3 as printed, and the two reference models; all columns under PAPER."""
-    table = papers.table("004", "xnli").rename(columns={"mean": AVERAGE})
-    others = papers.table("004", "xnli_reference")
-    others[AVERAGE] = others.mean(axis=1).round(1)
-    columns = [AVERAGE, *LANGUAGES]
-    names = [("cascade (CAMeMBERT)", str(layers)) for layers in paper_layers()]
-    names += [("LightMBERT", "6"), ("mBERT", str(PAPER_LAYERS)), ("DistilmBERT", "6")]
-    return _printed(
-        pd.concat([table, others])[columns],
-        pd.MultiIndex.from_tuples(names, names=["model", "layers"]),
-    )
-
-
-def _printed(
-    frame: pd.DataFrame, index: pd.Index, show: Callable = "{:.1f}".format
-) -> pd.DataFrame:
-    """`frame` as text under one heading that `show.table` can mark as the paper's."""
-    return (
-        frame.map(show)
-        .set_axis(pd.MultiIndex.from_product([[PAPER_HEADING], frame.columns]), axis=1)
-        .set_axis(index)
-    )
-
-
-def drops_table(results: pd.DataFrame) -> pd.DataFrame:
-    """What each hop of the cascade changes, on average and by language, and the whole way; paired
-    by seed, in points."""
-    rows, names, of = {}, languages(results), by_scenario(results)
-    for upper, lower in _with_whole(hops(results)):
-        if change := _changes(of, lower, upper, names):
-            rows[_way(upper, lower, teacher_layers(results))] = change
-    return pd.DataFrame.from_dict(
-        rows, orient="index", columns=[AVERAGE, *names.values()]
-    ).rename_axis("hop")
-
-
-def paper_drops_table() -> pd.DataFrame:
-    """The same from 004's Table 3, whose first hop is not printed: the teacher was not scored."""
-    rows = {
-        _way(upper, lower): (paper_accuracy(lower) - paper_accuracy(upper)).iloc[0]
-        for upper, lower in _with_whole(printed_hops())
-    }
-    frame = pd.DataFrame.from_dict(rows, orient="index")[[AVERAGE, *LANGUAGES]]
-    return _printed(frame, frame.index.rename("hop"), signed)
-
-
-def _with_whole(steps: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return steps + ([(steps[0][0], steps[-1][1])] if len(steps) > 1 else [])
-
-
-def _way(above: str, below: str, deep: int = PAPER_LAYERS) -> str:
-    return f"{parsed(above)[1] or deep} → {parsed(below)[1]}"
-
-
-def _changes(of: Callable, a: str, b: str, names: Mapping[str, str]) -> dict[str, str]:
-    """a - b on average, with the ends of its interval, and in each language, with half its width: a
-    narrower column."""
-    change = {code: difference(of, a, b, code) for code in [AVERAGE, *names]}
-    if not any(map(len, change.values())):
-        return {}
-    whole = change.pop(AVERAGE)
-    cells = {names[code]: signed_pm(d) if len(d) else "–" for code, d in change.items()}
-    return {AVERAGE: with_interval(interval(whole)) if len(whole) else "–"} | cells
-
-
-def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.DataFrame:
-    """Chains against each other at equal depth: paired differences on average and by language, in
-    points.
-
-    `steps`: scenario -> optimizer steps, see `steps_of`. The column PRINTED (cascade less
-    LightMBERT) is there only beside a teacher of 12 layers.
-    """
-    names, deep, of = languages(results), teacher_layers(results), by_scenario(results)
-    rows = []
-    for a, b in pairs(results):
-        row = {"first less second": f"{parsed(a)[0]} − {parsed(b)[0]}", "layers": parsed(a)[1]}
-        row["steps"] = " / ".join(f"{steps[name]:,}" if name in steps else "–" for name in (a, b))
-        row |= _changes(of, a, b, names)
-        theirs = difference(paper_accuracy, a, b)
-        rows.append(
-            row
-            | (
-                {PRINTED: signed(theirs.iloc[0]) if len(theirs) else "–"}
-                if deep == PAPER_LAYERS
-                else {}
-            )
-        )
-    head = ["first less second", "layers"]
-    columns = [
-        *head,
-        "steps",
-        AVERAGE,
-        *([PRINTED] if deep == PAPER_LAYERS else []),
-        *names.values(),
-    ]
-    return pd.DataFrame(rows, columns=columns).set_index(head)
-
-
-# --- the corpus -----------------------------------------------------------------------------------
-
-
-def mixed(prepared: Mapping[str, Mapping]) -> Mapping:
-    """Statistics of the corpus of several languages, from the results of data preparation; empty if
-    there is none."""
-    return next(
-        (
-            found["statistics"]
-            for found in prepared.values()
-            if found["statistics"].get("languages")
+        show.figure(
+            figure_chains(final),
+            "Average accuracy of the cascade, of one hop and of no pretraining, by depth. Bars: "
+            "95 % "
+            "interval over seeds. Right, hollow and grey: the paper.",
+            describe(final, [AVERAGE]),
         ),
-        {},
-    )
-
-
-def shares_table(statistics: Mapping) -> pd.DataFrame:
-    """004's Table 1 with ours: each language's share before and after sampling, in percent; "–" for
-    what is not there.
-
-    Columns (OURS, …) and ("paper", …). With more than MANY languages, those that 004 does not list
-    share a row.
-    """
-    ours = {str(row["language"]): row for row in statistics.get("languages", [])}
-    theirs = papers.table("004", "languages")["corpus_share"]
-    rest = [name for name in ours if plainly(name) not in LANGUAGES]
-    listed = sorted(set(ours) - set(rest), key=lambda name: list(LANGUAGES).index(plainly(name)))
-    listed += [code for code in LANGUAGES if code not in map(plainly, ours)] + (
-        rest if len(ours) <= MANY else []
-    )
-    rows = {}
-    for name in listed:
-        row = {(OURS, title): ours.get(name, {}).get(key) for key, title in SHARE_COLUMNS.items()}
-        rows[name] = row | {("paper", PAPER_SHARES): theirs.get(plainly(name))}
-    if len(ours) > MANY and rest:
-        together = {
-            (OURS, title): sum(ours[name].get(key) or 0 for name in rest)
-            for key, title in SHARE_COLUMNS.items()
-        }
-        rows[f"{len(rest)} others"] = together | {("paper", PAPER_SHARES): None}
-    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
-    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
-    return frame.map(
-        lambda value: "–" if pd.isna(value) else f"{value:.3g}" if value < 99.95 else f"{value:.0f}"
-    )
-
-
-def shares_note(statistics: Mapping) -> str:
-    """How the shares came about, with the exponent S; the paper gives its condition and not its
-    S."""
-    found = statistics.get("sampling") or {}
-    told = (
-        f"Sampled with exponent S = {found['exponent']:.3f}"
-        if found.get("exponent") is not None
-        else "Not sampled"
-    )
-    told += f", solved from {found['target']}" if found.get("target") else ""
-    unit, other = ("bytes", "lines") if found.get("unit") == "bytes" else ("lines", "bytes")
-    return (
-        f"{told}. The aim is for shares of {unit}; those of {other} differ by the length of a "
-        f"language's lines. The paper chose "
-        "S so that English is drawn 100 times as often as Icelandic, prints no S, and does not "
-        "say of what its percentages are."
-    )
-
-
-COLOURS = dict(zip(LANGUAGES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")))
-"""Okabe and Ito's, by language; a language that is not here is drawn in the ink of the page."""
-CHAIN_COLOURS = {"cascade": "#0072b2", "direct": "#d55e00", "truncated": "#009e73"}
-OTHERS = ("#cc79a7", "#e69f00", "#56b4e9")
-MARKERS = {"cascade": "o", "direct": "s", "truncated": "v"}
-
-
-def figure_languages(results: pd.DataFrame):
-    """Accuracy of the cascade by depth, a line per language, from the teacher down; the paper's own
-    in a second panel."""
-    figure, (ours, theirs) = panels(2, row_height=3.5, sharey=True)
-    down, of = _descent(results, "cascade"), by_scenario(results)
-    measured = {
-        code: {n: of(name)[code].dropna() for name, n in down} for code in languages(results)
-    }
-    for code, at in measured.items():
-        for layers, values in at.items():
-            _bar(ours, values, layers, COLOURS.get(code, ink()), "o")
-    _lines(
-        ours,
-        {
-            languages(results)[code]: {n: v.mean() for n, v in at.items()}
-            for code, at in measured.items()
-        },
-        {languages(results)[code]: COLOURS.get(code, ink()) for code in measured},
-    )
-    _depths(ours, [n for _, n in down], "this run")
-    printed = {
-        code: {n: _printed_value(f"cascade-{n}", code) for n in paper_layers()}
-        for code in LANGUAGES
-    }
-    for at in printed.values():
-        theirs.plot([-n for n in at], list(at.values()), **{**DIAMOND, "ms": 4.5, "mew": 1.0})
-    _lines(theirs, printed, dict.fromkeys(LANGUAGES, PAPER))
-    return _finished(figure, ours, theirs, "accuracy in percent")
-
-
-def figure_chains(results: pd.DataFrame):
-    """Average accuracy by depth: the cascade, one hop, no pretraining, other chains; the paper's
-    own in a second panel."""
-    figure, (ours, theirs) = panels(2, row_height=3.1, sharey=True)
-    _draw_chains(ours, results, by_scenario(results), AVERAGE, named=True)
-    ours.set_title("this run", fontsize=9.5, loc="left")
-    down = {n: _printed_value(f"cascade-{n}", AVERAGE) for n in paper_layers()}
-    half = PAPER_LAYERS // 2
-    theirs.plot([-n for n in down], list(down.values()), **DIAMOND)
-    theirs.plot(-half, _printed_value(f"direct-{half}", AVERAGE), **{**DIAMOND, "marker": "s"})
-    _lines(
-        theirs,
-        {"cascade": down, "LightMBERT": {half: _printed_value(f"direct-{half}", AVERAGE)}},
-        {"cascade": PAPER, "LightMBERT": PAPER},
-    )
-    return _finished(figure, ours, theirs, "average accuracy in percent")
-
-
-def figure_by_language(results: pd.DataFrame):
-    """The same chains in small multiples, a panel per language."""
-    from matplotlib.lines import Line2D
-
-    names, of = languages(results), by_scenario(results)
-    figure, axes = panels(max(len(names), 1), row_height=2.1, sharey=True, across=3)
-    for ax, (code, name) in zip(axes, names.items()):
-        _draw_chains(ax, results, of, code, named=False)
-        ax.set_title(literal(name), fontsize=9.5, loc="left")
-        _chance(ax)
-    handles = [
-        Line2D([], [], color=colour, marker=_marker(chain), mec="none", lw=1.4)
-        for chain, colour in _chain_colours(results).items()
-    ]
-    if handles:
-        figure.legend(
-            handles,
-            list(_chain_colours(results)),
-            loc="outside upper left",
-            ncols=4,
-            frameon=False,
-            fontsize=8,
-        )
-    axes[0].set_ylabel("accuracy in percent", fontsize=9)
-    figure.supxlabel("layers", fontsize=9)
-    return figure
-
-
-def describe(results: pd.DataFrame, columns: Sequence[str] = ()) -> str:
-    """A figure of accuracies in words: the mean of every model, on average or in the languages
-    `columns`."""
-    spoken = []
-    for name in [
-        "teacher",
-        *(f"{chain}-{n}" for chain, depths in chains(results).items() for n in depths),
-    ]:
-        means = accuracy(results, name)[list(columns) or [AVERAGE]].mean().dropna()
-        if len(means):
-            spoken.append(
-                f"{name} "
-                f"{', '.join(f'{code} {v:.1f}' if columns else f'{v:.1f}' for code, v in means.items())}"
-            )
-    return f"Accuracy in percent by depth. {'; '.join(spoken) or 'Nothing was measured'}."
-
-
-def _finished(figure, ours, theirs, label: str):
-    """What this run's panel and the paper's have in common: depths, chance, and what the axes
-    are."""
-    _depths(theirs, paper_layers(), "the paper, one run")
-    _chance(ours, named=True)
-    _chance(theirs)
-    ours.set_ylabel(label, fontsize=9)
-    figure.supxlabel("layers", fontsize=9)
-    return figure
-
-
-def _descent(results: pd.DataFrame, chain: str) -> list[tuple[str, int]]:
-    """(scenario, layers) of a chain, the teacher first, by falling depth."""
-    deep = teacher_layers(results)
-    return [("teacher", deep)] * bool(deep) + [
-        (f"{chain}-{n}", n) for n in chains(results).get(chain, [])
+        show.figure(
+            figure_languages(final),
+            "Accuracy of the cascade by language, from the teacher down. Bars: 95 % interval over "
+            "seeds. Right, hollow and grey: the paper.",
+            describe(final, list(languages(final))),
+        ),
+        show.table(
+            comparison_table(final, along_the_chain(_hop_stages(analysis), "steps")),
+            "Chains against each other at equal depth, in points.",
+            note="Paired by fine-tuning seed: on average with the ends of the 95 % interval, by "
+            "language ± half of it. Steps: optimizer steps of the model and of every assistant "
+            "before it, first against second. As in the paper, the first assistant's learning rate "
+            "rises over all its steps; that of the one hop rises and falls again.",
+        ),
     ]
 
 
-def _printed_value(scenario: str, column: str) -> float:
-    return float(paper_accuracy(scenario)[column].iloc[0])
-
-
-def _marker(chain: str) -> str:
-    return MARKERS.get(chain, "D")
-
-
-def _chain_colours(results: pd.DataFrame) -> dict[str, str]:
-    others = iter(OTHERS * len(chains(results)))
-    return {chain: CHAIN_COLOURS.get(chain) or next(others) for chain in chains(results)}
-
-
-def _draw_chains(ax, results: pd.DataFrame, of: Callable, column: str, named: bool) -> None:
-    """Every chain in one panel, side by side where they meet at one depth; those that go step by
-    step start at the teacher."""
-    colours, lines, deep = _chain_colours(results), {}, teacher_layers(results)
-    for i, (chain, colour) in enumerate(colours.items()):
-        aside, at = 0.1 * (i - (len(colours) - 1) / 2), {}
-        for name, layers in _descent(results, chain)[bool(deep) and chain == "direct" :]:
-            values, x = of(name)[column].dropna(), layers if name == "teacher" else layers - aside
-            if len(values):
-                at[x] = values.mean()
-                _bar(
-                    ax,
-                    values,
-                    x,
-                    ink() if name == "teacher" else colour,
-                    "o" if name == "teacher" else _marker(chain),
-                )
-        lines[chain] = at
-    if named:
-        _lines(ax, lines, colours)
-    else:
-        for chain, at in lines.items():
-            ax.plot(
-                [-n for n in at],
-                list(at.values()),
-                color=colours[chain],
-                lw=1.1,
-                alpha=0.8,
-                zorder=1,
-            )
-    _depths(
-        ax, [deep] * bool(deep) + [n for depths in chains(results).values() for n in depths], ""
-    )
-
-
-def _bar(ax, values: pd.Series, layers: float, colour: str, marker: str) -> None:
-    """Mean and 95 % interval over seeds, at a depth."""
-    if len(values):
-        mean, low, high = interval(values)
-        ax.plot([-layers] * 2, [low, high], lw=1.8, solid_capstyle="butt", color=colour)
-        ax.plot(-layers, mean, marker, ms=4.5, mec="none", color=colour)
-
-
-def _lines(ax, lines: Mapping[str, Mapping[int, float]], colours: Mapping[str, str]) -> None:
-    """Lines by depth, named at their right ends. `lines`: name -> layers -> percent."""
-    frame = pd.DataFrame(
-        {name: {-n: value for n, value in at.items()} for name, at in lines.items()}, dtype=float
-    )
-    frame = frame.sort_index().dropna(how="all")
-    if len(frame):
-        low, high = min(CHANCE, frame.min().min()) - 2, frame.max().max() + 3
-        ax.set_ylim(
-            min(low, ax.get_ylim()[0]) if ax.lines else low,
-            max(high, ax.get_ylim()[1]) if ax.lines else high,
-        )
-        draw_lines(ax, frame, width=1.2, gap=0.062, colours=colours)
-
-
-def _depths(ax, layers: Sequence[int], title: str) -> None:
-    """Depths fall from left to right: the axis holds their negatives, the ticks do not show it."""
-    plain_axes(ax, title, grid="y")
-    shown = sorted({-n for n in layers})
-    ax.set_xticks(shown, [str(-n) for n in shown])
-    if shown:
-        ax.set_xlim(shown[0] - 0.4, shown[-1] + 0.4)
-
-
-def _chance(ax, named: bool = False) -> None:
-    ax.axhline(CHANCE, color=ink(), lw=0.8, ls=(0, (1, 2)), alpha=0.8, zorder=1)
-    if named:
-        ax.text(
-            0.01,
-            CHANCE,
-            "chance",
-            transform=ax.get_yaxis_transform(),
-            fontsize=7.5,
-            va="bottom",
-            ha="left",
-        )
-
-
-# --- the hops' losses -----------------------------------------------------------------------------
-
-
-def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
-    """Loss of every hop by kind and layer, logarithmic: a column per hop, a row per kind, lighter
-    lines for higher layers.
-
-    `histories`: scenario -> logged steps, with hidden_0 … hidden_n and attention_1 … attention_n. A
-    scenario without any is left out. Layer 0 is the embeddings' output.
-    """
-    from matplotlib.lines import Line2D
-
-    drawn = {
-        name: thinned(pd.DataFrame(list(rows)).astype(float))
-        for name, rows in histories.items()
-        if rows
-    }
-    drawn = {
-        name: frame
-        for name, frame in drawn.items()
-        if any(_matched_layers(frame, kind) for kind in KINDS)
-    }
-    across = min(max(len(drawn), 1), across)
-    blocks = max(1, -(-len(drawn) // across))
-    figure, axes = panels(len(KINDS) * across * blocks, row_height=1.75, across=across)
-    deepest = max(
-        (n for frame in drawn.values() for kind in KINDS for n in _matched_layers(frame, kind)),
-        default=1,
-    )
-    for ax in axes:
-        ax.set_visible(False)
-    for i, (name, frame) in enumerate(drawn.items()):
-        for row, (kind, title) in enumerate(KINDS.items()):
-            ax = axes[(len(KINDS) * (i // across) + row) * across + i % across]
-            ax.set_visible(True)
-            for layer in _matched_layers(frame, kind):
-                line = frame[f"{kind}_{layer}"].where(lambda values: values > 0)
-                style = {"lw": 1.1, "ls": "-" if layer else (0, (2, 1.5))}
-                ax.plot(frame["step"], line, color=layer_shade(layer, deepest), **style)
-            ax.set_yscale("log")
-            plain_axes(ax, literal(name) if row == 0 else "", grid="y")
-            ax.tick_params(labelsize=7)
-            ax.minorticks_off()
-            if i % across == 0:
-                ax.set_ylabel(title, fontsize=8.5)
-    shown = sorted({0, 1, deepest, *np.linspace(1, deepest, 5).round().astype(int)})
-    handles = [
-        Line2D([], [], color=layer_shade(n, deepest), lw=1.6, ls="-" if n else (0, (2, 1.5)))
-        for n in shown
-    ]
-    figure.legend(
-        handles,
-        [f"layer {n}" if n else "embeddings" for n in shown],
-        loc="outside upper left",
-        ncols=len(shown),
-        frameon=False,
-        fontsize=8,
-        columnspacing=1.2,
-        handlelength=1.4,
-    )
-    figure.supxlabel("optimizer step of the hop", fontsize=9)
-    return figure
-
-
-def _matched_layers(frame: pd.DataFrame, kind: str) -> list[int]:
-    return sorted(
-        int(name.split("_")[1])
-        for name in frame
-        if name.startswith(f"{kind}_") and name.split("_")[1].isdigit()
-    )
-
-
-def describe_hops(histories: Mapping[str, Sequence[Mapping]]) -> str:
-    """The figure of losses in words: how the whole loss of each hop begins and ends."""
-    spoken = [
-        f"{name} {rows[0]['loss']:.3g} to {rows[-1]['loss']:.3g}"
-        for name, rows in histories.items()
-        if rows
-    ]
-    return (
-        f"Loss of each hop from its first to its last logged step: "
-        f"{', '.join(spoken) or 'nothing was trained'}."
-    )
-
-
-ONE_SEED = "One seed has no interval, so nothing is concluded."
-
-
-def findings(results: pd.DataFrame, steps: Mapping[str, int] = {}) -> list[str]:
-    """The answers, a paragraph each. `steps`: scenario -> optimizer steps of its whole chain, where
-    they are known."""
+def details(analysis: Analysis) -> list:
+    mixture = _mixture(analysis)
+    histories = {name: stage["history"] for name, stage in _hop_stages(analysis).items()}
     return [
-        transfer_paragraph(results),
-        depth_paragraph(results),
-        against_paragraph(results, "Is the cascade better than one hop?", "direct", steps),
-        against_paragraph(
-            results, "Is the cascade better than no pretraining at all?", "truncated", steps
+        show.prose(DIFFERENCES_FROM_THE_PAPER),
+        show.table(
+            drops_table(analysis.final),
+            "Change of accuracy at each hop, and over the whole cascade.",
         ),
-        *[
-            against_paragraph(results, _question(chain), chain, steps)
-            for chain in chains(results)
-            if chain not in CHAINS
-        ],
-        languages_paragraph(results),
+        show.table(
+            paper_table(),
+            "The paper's Table 3, and two reference models.",
+            theirs=["printed"],
+            note=PAPER_NOTE + " ".join(map(printed, papers.flags("004", "hyperparameters"))),
+        ),
+        show.table(
+            shares_table(mixture),
+            "Share of each language, beside the paper's Table 1.",
+            theirs=["paper"],
+            note=shares_note(mixture),
+        ),
+        show.figure(
+            figure_hops(histories),
+            "Loss of every hop by kind and layer, on logarithmic axes.",
+            describe_hops(histories),
+        ),
     ]
 
 
-def _question(chain: str) -> str:
-    if larger_hops(chain):
-        return f"Are more assistants better (one layer at a time against {chain})?"
-    return f"Is the cascade better than {chain}?"
+DIFFERENCES_FROM_THE_PAPER = (
+    "What differs from the paper, or needs saying: padding is left out of every mean, where the "
+    "paper pads all lines to one length and counts every element. The embeddings are shared and "
+    "frozen, so the loss of the first hidden pair is a constant, dropout apart, that no student "
+    "can lower. Attention maps are compared after dropout, as a model in training gives them. The "
+    "paper's public code, in the revisions we could read, keeps one line of each batch and maps "
+    "single layers without averaging: a candidate cause of its losses; here every line counts. "
+    "Averaging is another candidate: each hop pulls the student's top layer towards the mean of "
+    "its teacher's top two, and a chain with `mapping: top` (one more entry in `scenarios.yaml`) "
+    "would tell."
+)
 
 
-def _names(results: pd.DataFrame) -> dict[str, str]:
-    """The languages as the data call them, fit for a sentence."""
-    return {code: plain(name) for code, name in languages(results).items()}
+def _hop_stages(analysis: Analysis) -> dict[str, dict]:
+    return analysis.results.by_scenario("cascade_ta", NAME)
 
 
-def transfer_paragraph(results: pd.DataFrame) -> str:
-    """Zero-shot transfer of the teacher: points over chance by language, in falling order."""
-    head, names = "**How well does the teacher transfer?**", _names(results)
-    teacher = accuracy(results, "teacher")
-    over = {
-        code: (teacher[code] - CHANCE).dropna() for code in names if teacher[code].notna().any()
-    }
-    if not over:
-        return f"{head} Not measured: there is no score of the teacher."
-    order = sorted(over, key=lambda code: -over[code].mean())
-    parts = [f"{names[code]} {with_interval(interval(over[code]))}" for code in order]
-    text = (
-        f"Fine-tuned on English alone, in points over chance ({CHANCE:.1f} %): {', '.join(parts)}."
-    )
-    if min(map(len, over.values())) == 1:
-        return f"{head} {ONE_SEED} {text}"
-    short = [names[code] for code in order if decided(over[code]) <= 0]
-    told = (
-        f"Not shown to be above chance: {', '.join(short)}."
-        if short
-        else "Above chance in every language."
-    )
-    if "en" in over and len(over) > 1:
-        lag = {code: paired_differences(over[code], over["en"]) for code in order if code != "en"}
-        lag = {code: d for code, d in lag.items() if len(d)}
-        behind = [names[code] for code, d in lag.items() if decided(d) < 0]
-        nearest = max(lag, key=lambda code: lag[code].mean(), default=None)
-        if nearest:
-            told += (
-                f" Shown to be behind English: {', '.join(behind) or 'none'}; nearest to it is "
-                f"{names[nearest]} "
-                f"({with_interval(interval(lag[nearest]))})."
-            )
-    return f"{head} {told} {text}"
-
-
-def depth_paragraph(results: pd.DataFrame) -> str:
-    """What each hop of the cascade costs on average, and what a layer costs over the whole way."""
-    head, of = "**What does each layer cost?**", by_scenario(results)
-    change = {hop: difference(of, hop[1], hop[0]) for hop in hops(results)}
-    change = {hop: d for hop, d in change.items() if len(d)}
-    if not change:
-        return (
-            f"{head} Not measured: no two models of the cascade have a seed in common. "
-            f"{_printed_cost()}"
-        )
-    (first, _), (_, last) = list(change)[0], list(change)[-1]
-    whole, removed = difference(of, last, first), _layers(results, first) - _layers(results, last)
-    parts = [
-        f"{_layers(results, a)} → {_layers(results, b)}: {with_interval(interval(d))}"
-        for (a, b), d in change.items()
-    ]
-    text = f"Change of the average at each hop, in points: {'; '.join(parts)}."
-    if len(whole):
-        text += (
-            f" From {_layers(results, first)} layers to {_layers(results, last)} it is "
-            f"{with_interval(interval(whole))}"
-        )
-        text += f", {with_interval(interval(whole / removed), 2)} a layer." if removed else "."
-    if min(map(len, change.values())) == 1:
-        return f"{head} {ONE_SEED} {text} {_printed_cost()}"
-    falls = sum(decided(d) < 0 for d in change.values())
-    rises = sum(decided(d) > 0 for d in change.values())
-    counts = {"cost accuracy": falls, "gain": rises, "undecided": len(change) - falls - rises}
-    verdict = (
-        "Every hop costs accuracy."
-        if falls == len(change)
-        else f"Of {number_of(len(change), 'hop')}: "
-        f"{', '.join(f'{n} {what}' for what, n in counts.items() if n)}."
-    )
-    return f"{head} {verdict} {text} {_printed_cost()}"
-
-
-def _layers(results: pd.DataFrame, scenario: str) -> int:
-    return teacher_layers(results) if scenario == "teacher" else int(scenario.rpartition("-")[2])
-
-
-def _printed_cost() -> str:
-    (first, _), (_, last) = printed_hops()[0], printed_hops()[-1]
-    change = difference(paper_accuracy, last, first).iloc[0]
-    deep, shallow = max(paper_layers()), min(paper_layers())
-    return (
-        f"The paper prints {printed(signed(change))} points from {deep} layers to {shallow}, "
-        f"{printed(signed(change / (deep - shallow), 2))} a layer, one run each."
-    )
-
-
-def against_paragraph(
-    results: pd.DataFrame, question: str, other: str, steps: Mapping[str, int]
-) -> str:
-    """The cascade less another chain at every depth both have, on average; the shallowest is what
-    is concluded from."""
-    head, found = f"**{question}**", chains(results)
-    of = by_scenario(results)
-    at = {
-        n: difference(of, f"cascade-{n}", f"{other}-{n}")
-        for n in found.get("cascade", [])
-        if n in found.get(other, [])
-    }
-    at = {n: d for n, d in at.items() if len(d)}
-    theirs = _printed_against(other)
-    if not at:
-        return f"{head} Not measured: cascade and {other} have no depth and seed in common.{theirs}"
-    last = min(at)
-    d = at[last]
-    text = (
-        f"{head} {_sentence(conclusion(interval(d), 'the cascade', other))} At "
-        f"{number_of(last, 'layer')}, cascade less {other}: "
-        f"{with_interval(interval(d), 2)} points of the average "
-        f"({tested(d)}{_with_steps(last, other, steps)})."
-    )
-    words = {1: ", better", -1: ", worse", 0: ", undecided" if len(d) > 1 else ""}
-    higher = [
-        f"{n}: {with_interval(interval(d), 2)}{words[decided(d)]}"
-        for n, d in at.items()
-        if n != last
-    ]
-    if higher:
-        text += f" At other depths, {'; '.join(higher)}."
-    names = _names(results)
-    split = {
-        names[code]: difference(of, f"cascade-{last}", f"{other}-{last}", code) for code in names
-    }
-    return text + (f" By language: {by_side(split)}." if len(d) > 1 else "") + theirs
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def _with_steps(layers: int, other: str, steps: Mapping[str, int]) -> str:
-    ours, theirs = (steps.get(f"{chain}-{layers}") for chain in ("cascade", other))
-    if ours is None or theirs is None:
-        return ""
-    return (
-        f"; {ours:,} optimizer steps each"
-        if ours == theirs
-        else f"; {ours:,} optimizer steps against {theirs:,}"
-    )
-
-
-def _printed_against(other: str) -> str:
-    if other == "truncated":
-        return (
-            " The paper calls its loss almost on par with that of no pretraining, and prints "
-            "no number for it."
-        )
-    half = PAPER_LAYERS // 2
-    theirs = difference(paper_accuracy, f"cascade-{half}", f"{other}-{half}")
-    if theirs.empty and not larger_hops(other):
-        return " The paper prints no such comparison."
-    if theirs.empty:
-        return (
-            " The paper prints no such comparison; it cites Mirzadeh et al., who find most "
-            "assistants best."
-        )
-    ours, best = (
-        paper_accuracy(f"{chain}-{half}")[AVERAGE].iloc[0] for chain in ("cascade", other)
-    )
-    return (
-        f" The paper prints {printed(signed(theirs.iloc[0]))} at {half} layers: "
-        f"{printed(f'{ours:.1f}')} against LightMBERT's "
-        f"{printed(f'{best:.1f}')}."
-    )
-
-
-def languages_paragraph(results: pd.DataFrame) -> str:
-    """Which languages lose most from the top of the cascade to its end, neighbours told apart by
-    paired intervals."""
-    head, names = "**Which languages lose most?**", _names(results)
-    of, way = by_scenario(results), hops(results)
-    lost = {code: difference(of, way[-1][1], way[0][0], code) for code in names} if way else {}
-    order = sorted((code for code in lost if len(lost[code])), key=lambda code: lost[code].mean())
-    if not order:
-        return (
-            f"{head} Not measured: the cascade has no two depths with a seed in common. "
-            f"{_printed_losses()}"
-        )
-    parts = [f"{names[code]} {signed(lost[code].mean())}" + _half(lost[code]) for code in order]
-    text = (
-        f"From {_layers(results, way[0][0])} layers to {_layers(results, way[-1][1])}, in "
-        f"points: {', '.join(parts)}."
-    )
-    if min(len(lost[code]) for code in order) == 1:
-        return f"{head} {ONE_SEED} {text} {_printed_losses()}"
-    told = (
-        [_rank(lost, code, order, names) for code in dict.fromkeys((order[0], order[-1]))]
-        if order[1:]
-        else []
-    )
-    ranked = f"The loss is {'; '.join(told)}. " if told else ""
-    return (
-        f"{head} {ranked}{text} {_of_the_lead(results, way[0][0], lost, order)}{_printed_losses()}"
-    )
-
-
-def _of_the_lead(
-    results: pd.DataFrame, top: str, lost: Mapping[str, pd.Series], order: list[str]
-) -> str:
-    """The same losses as shares of what the top was above chance by: a language near chance has
-    little to lose."""
-    lead, names = accuracy(results, top)[order] - CHANCE, _names(results)
-    share = {
-        code: (-100 * lost[code] / lead[code]).dropna()
-        for code in order
-        if (lead[code].dropna() > 0).all()
-    }
-    ranked = sorted(share, key=lambda code: -share[code].mean())
-    parts = [f"{names[code]} {pm(share[code], 0)} %" for code in ranked]
-    return (
-        f"As a share of the points over chance that were there: {', '.join(parts)}. "
-        if parts
-        else ""
-    )
-
-
-def _half(d: pd.Series) -> str:
-    found = pm(d)
-    return f" ± {found.split(' ± ')[1]}" if "±" in found else ""
-
-
-def _rank(
-    lost: Mapping[str, pd.Series], code: str, order: list[str], names: Mapping[str, str]
-) -> str:
-    """Whether the first or last of the order is told apart from its neighbour."""
-    first = code == order[0]
-    gap = paired_differences(lost[code], lost[order[1] if first else order[-2]])
-    side = "largest" if first else "smallest"
-    verdict = "decided" if decided(gap) else "undecided"
-    return f"{side} in {names[code]}, {with_interval(interval(gap))} against the next: {verdict}"
-
-
-def _printed_losses() -> str:
-    (first, _), (_, last) = printed_hops()[0], printed_hops()[-1]
-    lost = {code: difference(paper_accuracy, last, first, code).iloc[0] for code in LANGUAGES}
-    order = sorted(lost, key=lost.__getitem__)
-    deep, shallow = max(paper_layers()), min(paper_layers())
-    return (
-        f"The paper's, from {deep} to {shallow}: "
-        f"{', '.join(f'{code} {printed(signed(lost[code]))}' for code in order)}."
-    )
+def _mixture(analysis: Analysis) -> Mapping:
+    """Statistics of the corpus of several languages; empty if there is none."""
+    prepared = analysis.results.by_scenario("data_prep", NAME).values()
+    return next((s["statistics"] for s in prepared if s["statistics"].get("languages")), {})
 
 
 # --- what claims.yaml names -----------------------------------------------------------------------
@@ -1085,12 +288,424 @@ def as_printed(results: pd.DataFrame, efficiency: pd.DataFrame) -> bool:
 
 def more_assistants(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
     """Points by which one layer at a time is above larger hops, at every depth both reach."""
-    depths, of = chains(results), by_scenario(results)
+    depths, read = chains(results), _reader(results)
     return smallest(
         [
-            difference(of, f"cascade-{n}", f"{chain}-{n}")
-            for chain in filter(larger_hops, depths)
+            difference(read, f"cascade-{n}", f"{chain}-{n}")
+            for chain in filter(takes_larger_hops, depths)
             for n in depths[chain]
             if n in depths.get("cascade", [])
         ]
+    )
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def _reader(results: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
+    return lambda scenario: accuracy(results, scenario)
+
+
+def _changes(
+    results: pd.DataFrame, first: str, second: str, names: Mapping[str, str]
+) -> dict[str, str]:
+    """first - second on average, with its interval, and in each language; {} if not measured."""
+    read = _reader(results)
+    change = {code: difference(read, first, second, code) for code in [AVERAGE, *names]}
+    if not any(map(len, change.values())):
+        return {}
+    whole = change.pop(AVERAGE)
+    cells = {names[code]: signed_pm(d) if len(d) else "–" for code, d in change.items()}
+    return {AVERAGE: with_interval(interval(whole)) if len(whole) else "–"} | cells
+
+
+def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.DataFrame:
+    """Chains against each other at each depth both have. `steps`: scenario -> optimizer steps of
+    its whole chain."""
+    names, depths = languages(results), chains(results)
+    pairs = [("cascade", "direct"), ("cascade", "truncated"), ("direct", "truncated")]
+    own = {chain for pair in pairs for chain in pair}
+    pairs += [(chain, "cascade") for chain in depths if chain not in own]
+    rows = []
+    for first, second in pairs:
+        for layers in depths.get(first, []):
+            if layers in depths.get(second, []):
+                pair = [f"{first}-{layers}", f"{second}-{layers}"]
+                counts = " / ".join(f"{steps[n]:,}" if n in steps else "–" for n in pair)
+                row = {"first less second": f"{first} − {second}", "layers": layers}
+                rows.append(row | {"steps": counts} | _changes(results, *pair, names))
+    columns = ["first less second", "layers", "steps", AVERAGE, *names.values()]
+    return pd.DataFrame(rows, columns=columns).set_index(columns[:2])
+
+
+def drops_table(results: pd.DataFrame) -> pd.DataFrame:
+    """What each hop of the cascade changes, and the whole way, in points."""
+    names, rows, steps = languages(results), {}, hops(results)
+    if len(steps) > 1:
+        steps = [*steps, (steps[0][0], steps[-1][1])]
+    for deeper, shallower in steps:
+        if change := _changes(results, shallower, deeper, names):
+            way = f"{_layers(results, deeper)} → {_layers(results, shallower)}"
+            rows[way] = change
+    columns = [AVERAGE, *names.values()]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("hop")
+
+
+def _layers(results: pd.DataFrame, scenario: str) -> int:
+    return teacher_layers(results) if scenario == "teacher" else chain_of(scenario)[1]
+
+
+def paper_table() -> pd.DataFrame:
+    """004's Table 3 as printed, and the two reference models; all columns under "printed"."""
+    table = papers.table("004", "xnli").rename(columns={"mean": AVERAGE})
+    others = papers.table("004", "xnli_reference")
+    others[AVERAGE] = others.mean(axis=1).round(1)
+    names = [("cascade (CAMeMBERT)", str(layers)) for layers in printed_layers()]
+    names += [("LightMBERT", "6"), ("mBERT", str(PAPER_LAYERS)), ("DistilmBERT", "6")]
+    frame = pd.concat([table, others])[[AVERAGE, *LANGUAGES]].map("{:.1f}".format)
+    frame.columns = pd.MultiIndex.from_product([["printed"], frame.columns])
+    return frame.set_axis(pd.MultiIndex.from_tuples(names, names=["model", "layers"]))
+
+
+SHARE_COLUMNS = {
+    "share": "bytes, before",
+    "target": "aim",
+    "share_drawn": "lines drawn",
+    "share_bytes_drawn": "bytes drawn",
+    "share_tokens": "tokens drawn",
+}
+MANY = 12
+"""With more languages than this in a corpus, those that 004's tables leave out share one row."""
+
+
+def shares_table(statistics: Mapping) -> pd.DataFrame:
+    """004's Table 1 with ours: each language's share before and after sampling, in percent."""
+    ours = {str(row["language"]): row for row in statistics.get("languages", [])}
+    paper = papers.table("004", "languages")["corpus_share"]
+    listed = sorted(
+        (n for n in ours if code_of(n) in LANGUAGES), key=lambda n: _language_place(code_of(n))
+    )
+    others = [name for name in ours if name not in listed]
+    missing = [code for code in LANGUAGES if code not in map(code_of, ours)]
+    many = len(ours) > MANY and bool(others)
+    rows = {}
+    for name in [*listed, *missing, *([] if many else others)]:
+        row = {
+            ("ours, in %", title): ours.get(name, {}).get(key)
+            for key, title in SHARE_COLUMNS.items()
+        }
+        rows[name] = row | {("paper", "% of corpus"): paper.get(code_of(name))}
+    if many:
+        rows[f"{len(others)} others"] = {
+            ("ours, in %", title): sum(ours[name].get(key) or 0 for name in others)
+            for key, title in SHARE_COLUMNS.items()
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+
+    def cell(value: float | None) -> str:
+        return "–" if pd.isna(value) else f"{value:.3g}" if value < 99.95 else f"{value:.0f}"
+
+    return frame.map(cell)
+
+
+def shares_note(statistics: Mapping) -> str:
+    """How the shares came about, with the exponent S."""
+    sampling = statistics.get("sampling") or {}
+    exponent, target = sampling.get("exponent"), sampling.get("target")
+    text = "Not sampled" if exponent is None else f"Sampled with exponent S = {exponent:.3f}"
+    text += f", solved from {target}" if target else ""
+    unit, other = ("bytes", "lines") if sampling.get("unit") == "bytes" else ("lines", "bytes")
+    return (
+        f"{text}. The aim is for shares of {unit}; those of {other} differ by the length of a "
+        "language's lines. The paper chose S so that English is drawn 100 times as often as "
+        "Icelandic, prints no S, and does not say of what its percentages are."
+    )
+
+
+# --- what the results say -------------------------------------------------------------------------
+
+
+def findings(results: pd.DataFrame) -> list[str]:
+    """How the teacher transfers, what a layer costs, and which languages lose most."""
+    return [transfer_paragraph(results), depth_paragraph(results), languages_paragraph(results)]
+
+
+ONE_SEED = "One seed has no interval, so nothing is concluded."
+
+
+def transfer_paragraph(results: pd.DataFrame) -> str:
+    """Zero-shot transfer of the teacher: points over chance by language, in falling order."""
+    head = "**How well does the teacher transfer?**"
+    names, teacher = languages(results), accuracy(results, "teacher")
+    over = {code: (teacher[code] - CHANCE).dropna().astype(float) for code in names}
+    over = {code: points for code, points in over.items() if len(points)}
+    if not over:
+        return f"{head} Not measured: there is no score of the teacher."
+    order = sorted(over, key=lambda code: -over[code].mean())
+    parts = [f"{plain(names[code])} {with_interval(interval(over[code]))}" for code in order]
+    text = f"Fine-tuned on English alone, in points over chance (33.3 %): {', '.join(parts)}."
+    if min(map(len, over.values())) == 1:
+        return f"{head} {ONE_SEED} {text}"
+    at_chance = [plain(names[code]) for code in order if decided(over[code]) <= 0]
+    verdict = "Above chance in every language."
+    if at_chance:
+        verdict = f"Not shown to be above chance: {', '.join(at_chance)}."
+    return f"{head} {verdict} {text}"
+
+
+def depth_paragraph(results: pd.DataFrame) -> str:
+    """What each hop of the cascade costs on average, and what a layer costs over the whole way."""
+    head, read = "**What does each layer cost?**", _reader(results)
+    change = {hop: difference(read, hop[1], hop[0]) for hop in hops(results)}
+    change = {hop: d for hop, d in change.items() if len(d)}
+    deep, shallow = max(printed_layers()), min(printed_layers())
+    total = difference(printed_accuracy, f"cascade-{shallow}", f"cascade-{deep}").iloc[0]
+    paper = (
+        f"The paper prints {printed(signed(total))} points from {deep} layers to {shallow}, "
+        f"{printed(signed(total / (deep - shallow), 2))} a layer, one run each."
+    )
+    if not change:
+        return f"{head} Not measured: no two models of the cascade share a seed. {paper}"
+    top, bottom = list(change)[0][0], list(change)[-1][1]
+    layers = [_layers(results, name) for name in (top, bottom)]
+    whole = difference(read, bottom, top)
+    parts = [
+        f"{_layers(results, a)} → {_layers(results, b)}: {with_interval(interval(d))}"
+        for (a, b), d in change.items()
+    ]
+    text = f"Change of the average at each hop, in points: {'; '.join(parts)}."
+    if len(whole) and layers[0] > layers[1]:
+        per_layer = with_interval(interval(whole / (layers[0] - layers[1])), 2)
+        text += (
+            f" From {layers[0]} layers to {layers[1]} it is {with_interval(interval(whole))}, "
+            f"{per_layer} a layer."
+        )
+    if min(map(len, change.values())) == 1:
+        return f"{head} {ONE_SEED} {text} {paper}"
+    falls = sum(decided(d) < 0 for d in change.values())
+    verdict = (
+        "Every hop costs accuracy."
+        if falls == len(change)
+        else f"{falls} of {number_of(len(change), 'hop')} shown to cost accuracy."
+    )
+    return f"{head} {verdict} {text} {paper}"
+
+
+def languages_paragraph(results: pd.DataFrame) -> str:
+    """Which languages lose most from the top of the cascade to its end, neighbours told apart by
+    paired intervals."""
+    head, names = "**Which languages lose most?**", languages(results)
+    read, way = _reader(results), hops(results)
+    lost = {code: difference(read, way[-1][1], way[0][0], code) for code in names} if way else {}
+    order = sorted((c for c in lost if len(lost[c])), key=lambda code: lost[code].mean())
+    if not order:
+        return f"{head} Not measured: the cascade has no two depths with a seed in common."
+    parts = [f"{plain(names[code])} {signed_pm(lost[code])}" for code in order]
+    text = f"From the teacher to the last assistant, in points: {', '.join(parts)}."
+    if min(len(lost[code]) for code in order) == 1:
+        return f"{head} {ONE_SEED} {text}"
+    ranks = []
+    for side, code, neighbour in (("largest", 0, 1), ("smallest", -1, -2)):
+        if len(order) > 1:
+            gap = paired_differences(lost[order[code]], lost[order[neighbour]])
+            verdict = "decided" if decided(gap) else "undecided"
+            ranks.append(
+                f"{side} in {plain(names[order[code]])}, {with_interval(interval(gap))} against "
+                f"the "
+                f"next: {verdict}"
+            )
+    return f"{head} {text}" + (f" The loss is {'; '.join(ranks)}." if ranks else "")
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+COLOURS = dict(zip(LANGUAGES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")))
+"""Okabe and Ito's, by language; others are drawn in the ink of the page."""
+
+
+def figure_chains(results: pd.DataFrame):
+    """Average accuracy by depth: the cascade, one hop, no pretraining, other chains; the paper's
+    own in a second panel."""
+    study, deep = from_files(NAME), teacher_layers(results)
+    lines = {}
+    for chain, depths in chains(results).items():
+        points = {n: average(results, f"{chain}-{n}") for n in depths}
+        starts_at_teacher = deep and chain != "direct"
+        lines[chain] = ({deep: average(results, "teacher")} if starts_at_teacher else {}) | points
+    colours = {chain: study.colours.get(chain, ink()) for chain in lines}
+    half = PAPER_LAYERS // 2
+    paper = {"cascade": _printed_line(AVERAGE)}
+    paper["LightMBERT"] = {half: printed_accuracy(f"direct-{half}")[AVERAGE].iloc[0]}
+    return _by_depth(lines, colours, paper, "average accuracy in percent")
+
+
+def figure_languages(results: pd.DataFrame):
+    """Accuracy of the cascade by depth, a line per language; the paper's own in a second panel."""
+    deep, names = teacher_layers(results), languages(results)
+    depths = {**({deep: "teacher"} if deep else {})}
+    depths |= {n: f"cascade-{n}" for n in chains(results).get("cascade", [])}
+    lines = {
+        names[code]: {n: accuracy(results, name)[code].dropna() for n, name in depths.items()}
+        for code in names
+    }
+    colours = {names[code]: COLOURS.get(code, ink()) for code in names}
+    return _by_depth(
+        lines, colours, {code: _printed_line(code) for code in LANGUAGES}, "accuracy in percent"
+    )
+
+
+def _printed_line(column: str) -> dict[int, float]:
+    return {n: printed_accuracy(f"cascade-{n}")[column].iloc[0] for n in printed_layers()}
+
+
+def _by_depth(
+    lines: Mapping[str, Mapping[int, pd.Series]],
+    colours: Mapping[str, str],
+    paper: Mapping[str, Mapping[int, float]],
+    label: str,
+):
+    """Two panels, ours with intervals over seeds and the paper's. Depth falls from left to right,
+    as a cascade does: the axes hold negative depths, their ticks do not show it.
+
+    lines: name -> layers -> scores by seed; paper: name -> layers -> the printed score.
+    """
+    import seaborn as sns
+
+    figure, (left, right) = panels(2, row_height=3.3, sharey=True)
+    long = pd.DataFrame(
+        [
+            {"line": name, "layers": -layers, "value": float(value)}
+            for name, points in lines.items()
+            for layers, values in points.items()
+            for value in values
+        ],
+        columns=["line", "layers", "value"],
+    )
+    if len(long):
+        sns.lineplot(
+            long,
+            x="layers",
+            y="value",
+            hue="line",
+            palette=dict(colours),
+            marker="o",
+            linestyle="",
+            errorbar=lambda values: interval(values)[1:],
+            err_style="bars",
+            legend=False,
+            ax=left,
+        )
+    means = long.groupby(["layers", "line"], sort=False)["value"].mean().unstack()
+    printed_points = pd.DataFrame(
+        {name: {-n: value for n, value in points.items()} for name, points in paper.items()}
+    )
+    for name in printed_points:
+        points = printed_points[name].dropna()
+        right.plot(points.index, points, "D", ms=4.5, mfc="none", mec=PAPER, ls="")
+    highest = max([CHANCE, *means.max(), *printed_points.max()]) + 3
+    left.set_ylim(min([CHANCE, *means.min(), *printed_points.min()]) - 2, highest)
+    greys = dict.fromkeys(printed_points, PAPER)
+    for ax, frame, shades, title in (
+        (left, means, colours, "this run"),
+        (right, printed_points, greys, "the paper, one run"),
+    ):
+        frame = frame.sort_index().dropna(how="all")
+        if len(frame):
+            draw_lines(ax, frame, width=1.2, gap=0.062, colours=shades)
+            ax.set_xticks(list(frame.index), [str(-n) for n in frame.index])
+        plain_axes(ax, title, grid="y")
+        ax.axhline(CHANCE, color=ink(), lw=0.8, ls=(0, (1, 2)), alpha=0.8, zorder=1)
+        ax.set(xlabel="", ylabel="")
+    left.text(
+        0.01, CHANCE, "chance", transform=left.get_yaxis_transform(), fontsize=7.5, va="bottom"
+    )
+    left.set_ylabel(label, fontsize=9)
+    figure.supxlabel("layers", fontsize=9)
+    return figure
+
+
+def describe(results: pd.DataFrame, columns: Sequence[str]) -> str:
+    """A figure of accuracies in words: the mean of every model in `columns`."""
+    names = ["teacher", *(f"{c}-{n}" for c, depths in chains(results).items() for n in depths)]
+    rows = []
+    for name in names:
+        means = accuracy(results, name)[list(columns)].mean().dropna()
+        if len(means):
+            numbers = ", ".join(
+                f"{mean:.1f}" if code == AVERAGE else f"{code} {mean:.1f}"
+                for code, mean in means.items()
+            )
+            rows.append(f"{name} {numbers}")
+    return f"Accuracy in percent by depth. {'; '.join(rows) or 'Nothing was measured'}."
+
+
+def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
+    """Loss of every hop by kind and layer, logarithmic: a column per hop, a row per kind, lighter
+    lines for higher layers.
+
+    `histories`: scenario -> logged steps, with hidden_0 … hidden_n and attention_1 … attention_n.
+    Layer 0 is the embeddings' output.
+    """
+    from matplotlib.lines import Line2D
+
+    frames = {
+        name: thinned(pd.DataFrame(list(rows)).astype(float))
+        for name, rows in histories.items()
+        if rows and any(_matched_layers(rows[0], kind) for kind in KINDS)
+    }
+    across = min(max(len(frames), 1), across)
+    blocks = max(1, -(-len(frames) // across))
+    figure, axes = panels(len(KINDS) * across * blocks, row_height=1.75, across=across)
+    layers = [
+        n for frame in frames.values() for kind in KINDS for n in _matched_layers(frame, kind)
+    ]
+    deepest = max(layers, default=1)
+    for ax in axes:
+        ax.set_visible(False)
+    for i, (name, frame) in enumerate(frames.items()):
+        for row, (kind, title) in enumerate(KINDS.items()):
+            ax = axes[(len(KINDS) * (i // across) + row) * across + i % across]
+            ax.set_visible(True)
+            for layer in _matched_layers(frame, kind):
+                line = frame[f"{kind}_{layer}"].where(lambda values: values > 0)
+                ax.plot(frame["step"], line, **_layer_style(layer, deepest), lw=1.1)
+            ax.set_yscale("log")
+            plain_axes(ax, literal(name) if row == 0 else "", grid="y")
+            ax.tick_params(labelsize=7)
+            ax.minorticks_off()
+            if i % across == 0:
+                ax.set_ylabel(title, fontsize=8.5)
+    shown = sorted({0, 1, deepest, *np.linspace(1, deepest, 5).round().astype(int)})
+    figure.legend(
+        [Line2D([], [], **_layer_style(layer, deepest), lw=1.6) for layer in shown],
+        [f"layer {layer}" if layer else "embeddings" for layer in shown],
+        loc="outside upper left",
+        ncols=len(shown),
+        frameon=False,
+        fontsize=8,
+    )
+    figure.supxlabel("optimizer step of the hop", fontsize=9)
+    return figure
+
+
+def _layer_style(layer: int, deepest: int) -> dict:
+    return {"color": layer_shade(layer, deepest), "ls": "-" if layer else (0, (2, 1.5))}
+
+
+def _matched_layers(columns: Sequence[str] | Mapping, kind: str) -> list[int]:
+    found = [re.fullmatch(rf"{kind}_(\d+)", name) for name in columns]
+    return sorted(int(match[1]) for match in found if match)
+
+
+def describe_hops(histories: Mapping[str, Sequence[Mapping]]) -> str:
+    """The figure of losses in words: how the whole loss of each hop begins and ends."""
+    parts = [
+        f"{name} {rows[0]['loss']:.3g} to {rows[-1]['loss']:.3g}"
+        for name, rows in histories.items()
+        if rows
+    ]
+    return (
+        "Loss of each hop from its first to its last logged step: "
+        f"{', '.join(parts) or 'nothing was trained'}."
     )

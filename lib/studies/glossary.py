@@ -1,82 +1,60 @@
-"""Words and names of the report, explained for a reader who knows none of its sources. A new term
-or scenario is one entry."""
+"""Terms and scenarios of the report, explained for readers who know none of its sources."""
 
 import pandas as pd
 
-from lib.studies import ablation, cascade, herbert
-from lib.studies.transfer_set import SHARES
+from lib.report import tables
+from lib.report.section import Analysis
 
 TERMS = {
-    "teacher, student": "The large model, and the smaller one that learns to answer as it does.",
-    "distillation": "Training a student on its teacher's answers, beside or instead of the truth.",
-    "hard target": "The true answer: here, the word that was hidden.",
+    "teacher, student": "The large model, and the smaller one that is trained to imitate it.",
+    "distillation": "Training a student on its teacher's answers, with or without the true ones.",
+    "hard target": "The true answer: here, the masked word.",
     "soft target": "The teacher's answer: a probability for every word of the vocabulary.",
-    "temperature": "T divides the scores before they become probabilities, the teacher's and the "
-    "student's alike; the larger T, "
-    "the more the unlikely words count.",
-    "MLM": "Masked language modelling: hiding some words of a text and guessing them. How BERT is "
-    "pretrained.",
-    "cosine loss": "One less the cosine of the angle between the student's last hidden state and "
-    "the teacher's.",
+    "temperature": "T divides the scores of teacher and student before they become probabilities. "
+    "The larger T, the more unlikely words count.",
+    "MLM": "Masked language modelling: predicting masked words. How BERT is pretrained.",
+    "cosine loss": "1 − the cosine of the angle between the last hidden states of student and "
+    "teacher.",
     "triple loss": "DistilBERT's: soft targets, MLM and cosine together.",
-    "transfer set": "The text on which the student imitates its teacher.",
-    "truncated": "Made of some of the teacher's layers as they are; as a scenario, our control: "
-    "no training follows.",
+    "transfer set": "The text on which a student is distilled.",
+    "truncated": "Made of some of the teacher's layers, unchanged. As a scenario: our control, "
+    "without further pretraining.",
     "hop, teacher assistant": "One distillation from a deeper to a shallower model; a model in "
-    "between, student first and teacher "
-    "then.",
-    "cascade": "A chain of hops, each of which takes one layer away.",
+    "between, first a student, then a teacher.",
+    "cascade": "A chain of hops, each of which removes one layer.",
     "layer mapping": "Which layer of the teacher, or which mean of layers, each layer of the "
     "student imitates.",
-    "attention map": "How much each word of a sentence looks at each other word, in one head of "
-    "one layer.",
-    "fine-tuning": "Training on the labelled examples of one task, after which a model is scored "
-    "on it.",
-    "fine-tuning seed": "The random numbers of one fine-tuning: the order of the examples and the "
-    "new head's weights. Every model "
-    "is fine-tuned with several.",
-    "± and [ ]": "The mean over fine-tuning seeds ± half of its 95 % t interval; in brackets the "
-    "two ends of that interval.",
+    "attention map": "How much each word of a sentence attends to every other, in one head of one "
+    "layer.",
+    "fine-tuning": "Training on the labelled examples of a task, before a model is scored on it.",
+    "fine-tuning seed": "Determines the order of the examples and the new head's initial weights. "
+    "Every model is fine-tuned with several seeds.",
+    "± and [ ]": "Mean over fine-tuning seeds ± half of its 95 % t interval; in brackets, the ends "
+    "of that interval.",
     "points": "Differences between scores in percent.",
     "paired difference": "The difference between two models with the same fine-tuning seed, "
     "averaged over seeds.",
-    "sign-flip test": "How often differences as large would come of signs thrown by a coin: p. "
-    "With few seeds p cannot be small.",
-    "cannot be told apart": "The interval of the difference holds zero. It may be none, or too "
-    "small for so few seeds.",
-    "last epoch, best epoch": "Scores after all of the fine-tuning; and at its best moment on the "
-    "very data that is scored, which "
-    "flatters.",
-    "KLEJ": "Polish tasks. PolEmo2.0: the sentiment of reviews, of the kinds trained on (IN) or "
-    "of others (OUT). NKJP-NER: the "
-    "kind of name in a sentence.",
+    "sign-flip test": "p: how often differences as large occur when their signs are random. With "
+    "few seeds p cannot be small.",
+    "cannot be told apart": "The interval of the difference includes zero: there is no difference, "
+    "or it is too small for so few seeds.",
+    "last epoch, best epoch": "Scores at the end of fine-tuning; scores at its best epoch, chosen "
+    "on the data that is scored, which flatters.",
+    "KLEJ": "Polish tasks. PolEmo2.0: sentiment of reviews, from the domains of training (IN) or "
+    "from others (OUT). NKJP-NER: the kind of name in a sentence.",
     "GLUE, macro score": "Nine English tasks on sentences and pairs of them; the mean of their "
     "scores.",
-    "SQuAD, EM, F1": "Finding the answer to a question in a passage: exact match, and overlap of "
+    "SQuAD, EM, F1": "Finding the answer to a question in a passage; exact match, and overlap of "
     "words.",
     "XNLI, zero-shot transfer": "Whether one sentence follows from another, in many languages; "
-    "trained in English alone.",
-    "perplexity": "How many words a model hesitates between where one is hidden; lower is better.",
-    "latency": "Seconds of one pass of one sequence through the encoder.",
-    "tokens seen": "Words or pieces of words that a model has read in its training, repetitions "
-    "counted.",
-    "front": "The students that no other beats at once in score and in cost.",
-    "toy language": "A made-up language with topics, sentiment, names and facts, so that a whole "
+    "fine-tuned in English alone.",
+    "perplexity": "Among how many words a model hesitates at a masked word; lower is better.",
+    "latency": "Seconds that the encoder takes for one sequence.",
+    "tokens seen": "Words or word pieces read in training, repetitions included.",
+    "front": "Students that no other student beats in both score and cost.",
+    "toy language": "An invented language with topics, sentiment, names and facts, so that a whole "
     "study runs in minutes.",
 }
-TRANSFER_SETS = {
-    **{name: f"a random {share:g} % of the corpus" for name, share in SHARES.items()},
-    "randomised": "the 10 % sample, the words of every sequence shuffled",
-    "generated": "sequences drawn from the lengths and word frequencies of the 10 % sample",
-    "bigram": "the same, each word drawn given the one before it",
-}
-CHAINS = {
-    "cascade": "{n} layers, reached through assistants one layer apart",
-    "direct": "{n} layers, reached in one hop (LightMBERT's way)",
-    "truncated": "the teacher's lowest {n} layers as they are: the control",
-}
-TEACHER = "the teacher itself"
-PUBLISHED = {name: "the published model, fine-tuned here" for name in ("DistilBERT", "DistilmBERT")}
 
 
 def terms() -> pd.DataFrame:
@@ -84,26 +62,15 @@ def terms() -> pd.DataFrame:
     return pd.DataFrame({"meaning": list(TERMS.values())}, index=pd.Index(list(TERMS), name="term"))
 
 
-def scenarios(results: pd.DataFrame) -> pd.DataFrame:
-    """Every scenario that was measured, by study, and what it is; a scenario of the user's own has
-    a dash."""
-    found = results[["study", "scenario", "layers"]].drop_duplicates(["study", "scenario"])
-    rows = [
-        (row.study, row.scenario, row.layers, meaning(row.study, row.scenario))
-        for row in found.itertuples()
-    ]
-    frame = pd.DataFrame(rows, columns=["study", "scenario", "layers", "what it is"])
-    return frame.set_index(["study", "scenario"])
-
-
-def meaning(study: str, scenario: str) -> str:
-    """A scenario in words."""
-    if scenario == "teacher":
-        return TEACHER
-    if scenario in PUBLISHED:
-        return PUBLISHED[scenario]
-    if study == cascade.STUDY:
-        chain, layers = cascade.parsed(scenario)
-        return CHAINS.get(chain, f"{{n}} layers, by {chain}" if layers else "–").format(n=layers)
-    known = {"herbert": herbert.ABOUT, "transfer_set": TRANSFER_SETS, "ablation": ablation.EVERY}
-    return known.get(study, {}).get(scenario, "–")
+def scenarios(analysis: Analysis) -> pd.DataFrame:
+    """Every scenario that was measured, by study, and what it is."""
+    rows = []
+    for study in analysis.studies.values():
+        own = analysis.final[analysis.final["study"] == study.name]
+        layers = own.groupby("scenario")["layers"].max()
+        rows += [
+            (study.short, name, layers[name], study.label(name) or "–")
+            for name in tables.scenarios_of(study, analysis.final)
+        ]
+    columns = ["study", "scenario", "layers", "what it is"]
+    return pd.DataFrame(rows, columns=columns).set_index(["study", "scenario"])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib.report.scores import TASKS
-from lib.studies.herbert import HERBERT_TASKS
+from lib.studies.herbert import TASKS as HERBERT_TASKS
 
 METRICS = {
     "cola": ["matthews"],

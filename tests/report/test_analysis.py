@@ -11,13 +11,13 @@ import pytest
 from nbformat.v4 import new_output
 
 from lib.common.places import ROOT
-from lib.report import bench, results
+from lib.report import bench, results, section
 from lib.report.page import render
 from lib.report.page.render import external_references
 from lib.runner import stage
+from lib.studies import registry
 from tests.helpers import made_up
 from tests.helpers.papers_claims import BY_STUDY
-from tests.studies.test_herbert import SCENARIOS
 from tests.studies.test_herbert import efficiency as herbert_efficiency
 from tests.studies.test_herbert import made_up as herbert_results
 
@@ -85,11 +85,10 @@ class Found:
 
 def run(monkeypatch, tmp_path, scores: dict, studies: list[str]) -> str:
     """The notebook's page for these studies, and nothing on disk outside tmp_path."""
-    monkeypatch.setattr(results, "Results", lambda *_: Found(scores))
-    monkeypatch.setattr(results, "latency", lambda models: {})
+    monkeypatch.setattr(section, "Results", lambda *_: Found(scores))
+    monkeypatch.setattr(section, "latency", lambda models: {})
     monkeypatch.setattr(bench, "FOLDER", tmp_path)  # as on a machine where no benchmark ran
     monkeypatch.setattr(bench, "read", lambda: None)
-    monkeypatch.setattr(results, "scenarios", lambda *_: SCENARIOS)
     monkeypatch.setattr(stage, "finish", lambda *_: None)
     notebook = nbformat.read(ROOT / "notebooks" / "6_analysis.ipynb", as_version=4)
     shown: list = []
@@ -168,19 +167,22 @@ def test_a_study_that_was_asked_for_and_has_nothing_still_gives_a_page(monkeypat
     assert page.count("Not measured") >= 10
 
 
-def test_every_cell_of_a_study_is_tagged_and_guarded():
-    cells = json.loads((ROOT / "notebooks" / "6_analysis.ipynb").read_text(encoding="utf-8"))[
-        "cells"
-    ]
-    guarded = 0
-    for cell in cells:
+CELLS = json.loads((ROOT / "notebooks" / "6_analysis.ipynb").read_text(encoding="utf-8"))["cells"]
+
+
+def test_the_notebook_is_short_and_knows_no_study_in_its_code():
+    assert len(CELLS) <= 30
+    for number, cell in enumerate(CELLS):
         source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
-        wanted = re.match(r'if "(\w+)" in p.studies:', source)
-        assert bool(wanted) == (
-            cell["cell_type"] == "code" and any(tag.startswith("study:") for tag in tags)
-        ), source
-        if wanted:
-            guarded += 1
-            assert tags == [f"study:{wanted[1]}"]
-    assert guarded >= 15
-    assert [cell["id"] for cell in cells] == [f"6-{i:02d}" for i in range(len(cells))]
+        assert cell["id"] == f"6-{number:02d}"
+        if cell["cell_type"] == "code" and "parameters" not in tags:
+            assert len(source.splitlines()) <= 15 and 'if "' not in source
+
+
+def test_every_section_of_a_study_is_tagged():
+    """So that the page leaves out what did not run."""
+    for study, title in SECTIONS.items():
+        own = [cell for cell in CELLS if cell["metadata"].get("tags") == [f"study:{study}"]]
+        assert "".join(own[0]["source"]).startswith(f"## {title}\n")
+        assert "".join(own[1]["source"]) == f'display(*section.section(analysis, "{study}"))'
+        assert registry.declared([study])[study].title == title

@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 
 from lib.common.errors import InputError
-from lib.report import papers
+from lib.report import figures, findings, papers, tables
 from lib.studies import cascade
 from lib.studies.cascade import AVERAGE
 from tests.helpers import made_up
 from tests.helpers.drawn import overlaps, texts
 from tests.helpers.made_up import CASCADE, NO_RESULTS, XNLI
 
+STUDY = cascade.declared()
 UNTRAINED = {"truncated-5": (79, 70, 66, 65, 60, 54), "truncated-4": (76, 66, 63, 62, 55, 50)}
 SHALLOW = made_up.shallow() | UNTRAINED | {"cascade_by_2-4": (78, 69, 65, 66, 60, 55)}
 
@@ -27,10 +28,10 @@ def toy(levels=SHALLOW, **how) -> pd.DataFrame:
 
 
 def test_names_give_chain_and_depth():
-    assert cascade.parsed("cascade_by_2-4") == ("cascade_by_2", 4) and cascade.parsed(
+    assert cascade.chain_of("cascade_by_2-4") == ("cascade_by_2", 4) and cascade.chain_of(
         "direct-11"
     ) == ("direct", 11)
-    assert cascade.parsed("teacher") == ("teacher", 0) == cascade.parsed("teacher")
+    assert cascade.chain_of("teacher") == ("teacher", 0) == cascade.chain_of("teacher")
     results = toy()
     assert cascade.chains(results) == {
         "cascade": [5, 4, 3],
@@ -73,7 +74,7 @@ def test_other_languages_than_the_papers():
     results = made_up.cascade({"teacher": (80, 70, 60)}, languages=("en", "fr", "ur"))
     assert list(cascade.languages(results)) == ["en", "ur", "fr"]
     assert cascade.average(results, "teacher").mean() == pytest.approx(70, abs=0.5)
-    assert list(cascade.scores_table(results))[-3:] == ["en", "ur", "fr"]
+    assert list(tables.scores_table(STUDY, results)) == [AVERAGE, "English", "Urdu", "fr"]
     assert "fr" in texts(cascade.figure_languages(results))
 
 
@@ -86,33 +87,29 @@ def test_two_protocols_at_once_are_refused():
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def test_scores_beside_the_printed_average_where_depths_correspond():
-    table = cascade.scores_table(made_up.cascade())
-    assert list(table) == [AVERAGE, cascade.PRINTED, *XNLI]
-    assert table.loc[("cascade", 6), cascade.PRINTED] == "60.1"
-    assert table.loc[("direct", 6), cascade.PRINTED] == "70.3"
-    assert (
-        table.loc[("truncated", 6), cascade.PRINTED]
-        == "–"
-        == table.loc[("teacher", 12), cascade.PRINTED]
-    )
-    assert re.fullmatch(r"76\.\d ± 0\.\d", table.loc[("cascade", 6), "en"])
+def test_scores_beside_the_printed_ones_where_depths_correspond():
+    table = tables.scores_table(STUDY, made_up.cascade())
+    assert table.loc["cascade-6", (AVERAGE, "paper")] == "60.1"
+    assert table.loc["direct-6", (AVERAGE, "paper")] == "70.3"
+    assert table.loc["truncated-6", (AVERAGE, "paper")] == "–"
+    assert re.fullmatch(r"76\.\d ± 0\.\d", table.loc["cascade-6", ("English", "ours")])
 
 
-def test_other_depths_have_no_printed_column_and_keep_the_toy_names():
-    table = cascade.scores_table(toy())
-    assert list(table) == [AVERAGE, *(f"toy-{code}" for code in XNLI)]
-    assert list(table.index)[:5] == [
-        ("teacher", 6),
-        ("cascade", 5),
-        ("cascade", 4),
-        ("cascade", 3),
-        ("direct", 3),
+def test_other_depths_have_no_printed_columns():
+    table = tables.scores_table(STUDY, toy())
+    assert list(table) == [AVERAGE, *cascade.LANGUAGES.values()]
+    order = ["teacher", "cascade-5", "cascade-4", "cascade-3", "direct-3", "truncated-5"]
+    assert list(table.index)[:6] == order
+
+
+def test_questions_are_asked_at_each_common_depth():
+    table = tables.differences_table(STUDY, toy())
+    pairs = list(table.index.get_level_values("difference"))
+    assert pairs[:3] == [
+        "cascade-3 − direct-3",
+        "cascade-3 − truncated-3",
+        "cascade-4 − truncated-4",
     ]
-    chain = {f"cascade-{n}": (60,) * 6 for n in (8, 7, 6)}
-    assert cascade.PRINTED not in cascade.scores_table(
-        made_up.cascade({"teacher": (70,) * 6} | chain, teacher=9)
-    )
 
 
 def test_the_papers_table_is_whole():
@@ -132,12 +129,12 @@ def test_the_papers_table_is_whole():
         "60.9",
         "56.4",
     ]
-    assert table.loc[("mBERT", "12"), (cascade.PAPER_HEADING, AVERAGE)] == "70.5"
-    assert set(table.columns.get_level_values(0)) == {cascade.PAPER_HEADING}
+    assert table.loc[("mBERT", "12"), ("printed", AVERAGE)] == "70.5"
+    assert set(table.columns.get_level_values(0)) == {"printed"}
 
 
 def test_the_paper_is_read_by_scenario():
-    assert cascade.paper_accuracy("cascade-11").iloc[0].tolist() == [
+    assert cascade.printed_accuracy("cascade-11").iloc[0].tolist() == [
         81.0,
         73.3,
         69.3,
@@ -146,9 +143,9 @@ def test_the_paper_is_read_by_scenario():
         57.1,
         69.2,
     ]
-    assert cascade.paper_accuracy("direct-6")[AVERAGE].tolist() == [70.3]
+    assert cascade.printed_accuracy("direct-6")[AVERAGE].tolist() == [70.3]
     for name in ("teacher", "cascade-5", "truncated-6", "cascade_by_2-6", "direct-11"):
-        assert cascade.paper_accuracy(name).empty, name
+        assert cascade.printed_accuracy(name).empty, name
 
 
 def test_what_a_hop_costs_is_paired_by_seed():
@@ -173,12 +170,6 @@ def test_what_a_hop_costs_is_paired_by_seed():
     )
 
 
-def test_the_papers_own_drops():
-    table = cascade.paper_drops_table()[cascade.PAPER_HEADING]
-    assert table[AVERAGE].tolist() == ["−2.2", "−0.6", "−1.7", "−1.4", "−3.2", "−9.1"]
-    assert table.loc["10 → 9", "en"] == "+0.7" and table.index[-1] == "11 → 6"
-
-
 def test_comparisons_at_equal_depth_with_their_steps():
     steps = {"cascade-3": 1200, "direct-3": 1200, "truncated-3": 0}
     table = cascade.comparison_table(toy(), steps)
@@ -191,12 +182,6 @@ def test_comparisons_at_equal_depth_with_their_steps():
     assert table.loc[("cascade − direct", 3), "steps"] == "1,200 / 1,200"
     assert table.loc[("cascade − truncated", 5), "steps"] == "– / –"
     assert table.loc[("cascade − direct", 3), AVERAGE].startswith("−10.")
-    assert (
-        cascade.comparison_table(made_up.cascade(), {}).loc[
-            ("cascade − direct", 6), cascade.PRINTED
-        ]
-        == "−10.2"
-    )
 
 
 def test_steps_add_up_along_the_chain():
@@ -216,7 +201,7 @@ def test_steps_add_up_along_the_chain():
         "cascade_by_2-4": hop(folder.format("not_here"), 7),
     }
     expected = [400, 700, 900, 900, 0, 7]
-    assert list(cascade.steps_of(stages).values()) == expected and cascade.steps_of({}) == {}
+    assert list(cascade.along_the_chain(stages, "steps").values()) == expected
 
 
 def mixture(codes, **more) -> dict:
@@ -239,78 +224,43 @@ def test_shares_of_languages_beside_table_1():
     )
     table = cascade.shares_table(found)
     assert list(table.index) == ["toy-en", "toy-es", "zh", "de", "ar", "ur", "fr"]
-    printed = table["paper", cascade.PAPER_SHARES]
+    printed = table["paper", "% of corpus"]
     assert printed.tolist() == ["12", "3.49", "2.08", "6.06", "2.33", "0.365", "–"]
-    assert table.loc["toy-en", (cascade.OURS, "bytes, before")] == "20"
-    assert table.loc["zh", (cascade.OURS, "aim")] == "–"
+    assert table.loc["toy-en", ("ours, in %", "bytes, before")] == "20"
+    assert table.loc["zh", ("ours, in %", "aim")] == "–"
     note = cascade.shares_note(found)
     assert "S = 0.667" in note and "toy-en = 100 fr" in note
     assert cascade.shares_note({}).startswith("Not sampled")
-    prepared = {"corpus_a": {"statistics": {"lines": 3}}, "corpus_b": {"statistics": found}}
-    assert cascade.mixed(prepared) is found and cascade.mixed({}) == {}
 
 
 def test_many_languages_share_a_row():
     table = cascade.shares_table(mixture([*XNLI, *(f"x{i}" for i in range(98))]))
     assert list(table.index) == [*XNLI, "98 others"]
-    assert table.loc["98 others", (cascade.OURS, "lines drawn")] == str(98 * 20)
-    assert set(cascade.shares_table({})[cascade.OURS].to_numpy().ravel()) == {"–"}
+    assert table.loc["98 others", ("ours, in %", "lines drawn")] == str(98 * 20)
+    assert set(cascade.shares_table({})["ours, in %"].to_numpy().ravel()) == {"–"}
 
 
 # --- findings and figures -------------------------------------------------------------------------
 
 
-def paragraph(results, start: str, **how) -> str:
-    return next(text for text in cascade.findings(results, **how) if text.startswith(f"**{start}"))
-
-
 def test_findings_on_results_like_the_papers():
     results = made_up.cascade(noise=0.1)
-    assert "Every hop costs accuracy" in paragraph(results, "What does each layer cost?")
-    assert "*−9.1*† points from 11 layers to 6, *−1.82*† a layer" in paragraph(
-        results, "What does each layer cost?"
-    )
-    direct = paragraph(
-        results,
-        "Is the cascade better than one hop?",
-        steps={"cascade-6": 400_000, "direct-6": 400_000},
-    )
-    assert (
-        "The cascade is worse" in direct
-        and "400,000 optimizer steps each" in direct
-        and "*60.1*† against" in direct
-    )
-    transfer = paragraph(results, "How well does the teacher transfer?")
+    transfer, depth, lost = cascade.findings(results)
+    assert "Every hop costs accuracy" in depth
+    assert "*−9.1*† points from 11 layers to 6, *−1.82*† a layer" in depth
     assert transfer.index("en +48.") < transfer.index("es +41.") < transfer.index("ur +25.")
-    assert (
-        "Above chance in every language" in transfer
-        and "behind English: es, de, zh, ar, ur" in transfer
-    )
-    lost = paragraph(results, "Which languages lose most?")
+    assert "Above chance in every language" in transfer
     assert "largest in ar" in lost and "smallest in en" in lost and lost.count(": decided") == 2
-    # (66.4 - 51.5) / (66.4 - 33.3) is 45 %; Urdu, last in points but two, is second here: (58.5 -
-    # 49.6) / (58.5 - 33.3)
-    assert re.search(r"ar 45 ± \d %, ur 35 ± \d %", lost)
-    assert "ar *−13.1*†, es *−11.2*†, de *−10.0*†, zh *−8.6*†, ur *−7.5*†, en *−4.2*†" in lost
+    questions = findings.findings(STUDY, results, made_up.NO_EFFICIENCY)
+    direct = next(text for text in questions if "one hop?" in text)
+    assert "cascade-6 is worse" in direct and "gave *−10.2*†" in direct
 
 
 def test_findings_turn_with_the_numbers():
     better = toy(SHALLOW | {"cascade-3": (82, 76, 72, 73, 68, 62)})
-    assert "The cascade is better" in paragraph(better, "Is the cascade better than one hop?")
-    assert "Of 3 hops: 2 cost accuracy, 1 gain." in paragraph(better, "What does each layer cost?")
-    level = toy(SHALLOW | {"truncated-3": CASCADE["cascade-6"]}, noise=3)
-    assert "cannot be told apart" in paragraph(level, "Is the cascade better than no pretraining")
-    assert "At other depths, 5: +" in paragraph(level, "Is the cascade better than no pretraining")
+    assert "2 of 3 hops shown to cost accuracy." in cascade.depth_paragraph(better)
     guessing = toy(SHALLOW | {"teacher": (80, 70, 60, 60, 50, 33)})
-    assert "Not shown to be above chance: toy-ur." in paragraph(
-        guessing, "How well does the teacher transfer?"
-    )
-    assert "One layer at a time" not in paragraph(toy(), "Are more assistants better")
-    assert "cascade less cascade_by_2: " in paragraph(toy(), "Are more assistants better")
-    other = toy(SHALLOW | {"cascade_top-3": (70, 60, 60, 60, 50, 45)})
-    assert "prints no such comparison." in paragraph(
-        other, "Is the cascade better than cascade_top?"
-    )
+    assert "Not shown to be above chance: toy-ur." in cascade.transfer_paragraph(guessing)
 
 
 def test_findings_of_one_seed_or_none_conclude_nothing():
@@ -318,7 +268,7 @@ def test_findings_of_one_seed_or_none_conclude_nothing():
     assert all("nothing is concluded" in text for text in one)
     assert not re.search(r"is better;|is worse;|decided[.;]|costs? accuracy", " ".join(one))
     none = cascade.findings(NO_RESULTS)
-    assert len(none) == 5 and all("Not measured" in text for text in none)
+    assert len(none) == 3 and all("Not measured" in text for text in none)
     assert not re.search(r"\bnan\b|None", " ".join(one + none))
 
 
@@ -340,23 +290,16 @@ def test_figure_of_languages_has_the_paper_in_a_panel_of_its_own():
         "6",
     ]
     for ax in (ours, theirs):
-        assert any(set(np.round(line.get_ydata(), 1)) == {33.3} for line in ax.lines), "chance"
+        assert any(
+            set(np.round(np.asarray(line.get_ydata(), float), 1)) == {33.3} for line in ax.lines
+        ), "chance"
     assert overlaps(figure) == []
 
 
-def test_figure_of_chains_marks_each_mean():
-    results = toy(noise=1)
-    figure = cascade.figure_chains(results)
-    squares = [line for line in figure.axes[0].lines if line.get_marker() == "s"]
-    assert [float(line.get_ydata()[0]) for line in squares] == [
-        pytest.approx(cascade.average(results, "direct-3").mean())
-    ]
-    assert {"cascade", "direct", "truncated", "cascade_by_2", "LightMBERT"} <= set(texts(figure))
-    assert overlaps(figure) == []
-    small = cascade.figure_by_language(results)
-    assert [ax.get_title(loc="left") for ax in small.axes] == [
-        f"toy-{code}" for code in XNLI
-    ] and overlaps(small) == []
+def test_figure_of_chains_has_every_chain_and_the_paper():
+    figure = cascade.figure_chains(toy(noise=1))
+    names = {"cascade", "direct", "truncated", "cascade_by_2", "LightMBERT"}
+    assert names <= set(texts(figure)) and overlaps(figure) == []
 
 
 @pytest.mark.parametrize(
@@ -365,12 +308,14 @@ def test_figure_of_chains_marks_each_mean():
 )
 def test_figures_and_tables_of_little_or_nothing(levels):
     results = made_up.cascade(levels, seeds=1)
-    for draw in (cascade.figure_languages, cascade.figure_chains, cascade.figure_by_language):
+    for draw in (cascade.figure_languages, cascade.figure_chains):
         assert overlaps(draw(results)) == []
-    frames = [cascade.scores_table(results), cascade.drops_table(results)]
+    frames = [tables.scores_table(STUDY, results), cascade.drops_table(results)]
     frames.append(cascade.comparison_table(results, {}))
-    assert "nan" not in cascade.describe(results) + " ".join(frame.to_csv() for frame in frames)
-    assert ("Nothing was measured" in cascade.describe(results)) == (not levels)
+    assert "nan" not in cascade.describe(results, [AVERAGE]) + " ".join(
+        frame.to_csv() for frame in frames
+    )
+    assert ("Nothing was measured" in cascade.describe(results, [AVERAGE])) == (not levels)
 
 
 def history(layers: int, steps: int) -> list[dict]:
@@ -410,10 +355,10 @@ def test_figure_of_hops_has_a_line_for_every_layer_of_every_kind():
 
 
 def test_long_curves_are_thinned_to_means():
-    thin = cascade.thinned(pd.DataFrame(history(1, 1000)))
+    thin = figures.thinned(pd.DataFrame(history(1, 1000)))
     assert len(thin) == 112 and thin["step"].iloc[0] == 5.0  # nine steps a point: the mean of 1 … 9
     assert thin["loss"].iloc[0] == pytest.approx(sum(1 / s for s in range(1, 10)) / 9)
-    assert cascade.thinned(pd.DataFrame(history(1, 7)))["step"].tolist() == list(range(1, 8))
+    assert figures.thinned(pd.DataFrame(history(1, 7)))["step"].tolist() == list(range(1, 8))
 
 
 def test_levels_of_these_tests_are_the_printed_ones():

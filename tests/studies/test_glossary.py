@@ -1,10 +1,19 @@
-"""Every scenario and term has a meaning."""
+"""Every scenario and term is explained."""
+
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from lib.plan.study import Study, studies
-from lib.studies import glossary
+from lib.studies import glossary, registry
+
+
+def table(study: str, names: list[str]) -> pd.Series:
+    final = pd.DataFrame({"study": study, "scenario": names, "layers": 2})
+    return glossary.scenarios(SimpleNamespace(studies=registry.declared([study]), final=final))[
+        "what it is"
+    ].droplevel("study")
 
 
 @pytest.mark.parametrize("scale", ["smoke", "paper"])
@@ -12,25 +21,17 @@ from lib.studies import glossary
 def test_every_scenario_of_the_project_is_explained(study, scale):
     plan = Study(study, scale, data_dir=None)
     plan.resolve()
-    names = [name for name, kind in plan.folders if kind == "finetune"]
-    assert len(names) > 3 and [name for name in names if glossary.meaning(study, name) == "–"] == []
+    names = [name for name, kind in plan.places if kind == "finetune"]
+    explained = table(study, names)
+    assert len(names) > 3 and set(explained.index) == set(names)
+    assert "–" not in set(explained)
 
 
-def test_scenarios_of_ones_own_have_a_dash():
-    assert glossary.meaning("herbert", "mine") == "–" == glossary.meaning("another", "S0")
-    assert glossary.meaning("cascade", "cascade_by_2-4") == "4 layers, by cascade_by_2"
-    assert (
-        glossary.meaning("cascade", "truncated-3")
-        == "the teacher's lowest 3 layers as they are: the control"
-    )
+def test_undeclared_scenarios_have_a_dash():
+    explained = table("cascade", ["truncated-3", "mine"])
+    assert dict(explained) == {"truncated-3": "control: no training", "mine": "–"}
 
 
-def test_the_tables():
-    results = pd.DataFrame(
-        {"study": ["herbert"] * 3, "scenario": ["S0", "S0", "T1"], "layers": [2, 2, 4]}
-    )
-    table = glossary.scenarios(results)
-    assert list(table.index) == [("herbert", "S0"), ("herbert", "T1")]
-    assert table.loc[("herbert", "S0"), "what it is"] == "random, not pretrained"
-    terms = glossary.terms()["meaning"]
-    assert len(terms) > 20 and terms.str.endswith(".").all()
+def test_terms():
+    meanings = glossary.terms()["meaning"]
+    assert len(meanings) > 20 and meanings.str.endswith(".").all()

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from lib.studies.transfer_set import paper_suites
+from lib.studies.transfer_set import printed_suites
 from tests.helpers.made_up import BERT, DISTILBERT, TRANSFER
 from tests.helpers.papers_claims import BY_ID, BY_STUDY, CLAIMS
 
@@ -65,4 +65,4 @@ def test_paper_values_follow_from_the_printed_tables(id, value):
 def test_levels_of_these_tests_are_the_printed_ones():
     assert BERT["mnli"] == 84.7 and sum(DISTILBERT.values()) / 9 == pytest.approx(77.0, abs=0.05)
     for name, (glue, squad) in TRANSFER.items():
-        assert paper_suites(name).iloc[0].tolist() == [glue, *squad]
+        assert printed_suites(name).iloc[0].tolist() == [glue, *squad]

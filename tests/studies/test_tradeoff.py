@@ -1,11 +1,14 @@
 """The trade-off over all studies, on made-up results."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.report import papers
-from lib.studies import tradeoff
+from lib.report.section import Analysis
+from lib.studies import registry, tradeoff
 from tests.helpers import made_up
 from tests.helpers.drawn import overlaps
 from tests.studies.test_herbert import LEVEL
@@ -56,9 +59,23 @@ def efficiency(**changed) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def analysis(scores=None, models=None, stages=None) -> Analysis:
+    """All four studies; `stages`: what the cascade's hops published."""
+    scores = results() if scores is None else scores
+    models = efficiency() if models is None else models
+    own_stages = lambda kind, study: (stages or {}) if study == "cascade" else {}  # noqa: E731
+    gathered = SimpleNamespace(by_scenario=own_stages)
+    studies = registry.declared(registry.OF_THE_PAPERS)
+    return Analysis(gathered, studies, {}, scores, scores, models, pd.DataFrame())
+
+
+def table(*parts, **more) -> pd.DataFrame:
+    return tradeoff.students(analysis(*parts, **more))
+
+
 @pytest.fixture(scope="module")
 def students() -> pd.DataFrame:
-    return tradeoff.frame(results(), efficiency())
+    return table()
 
 
 def row(students, study, scenario):
@@ -67,8 +84,8 @@ def row(students, study, scenario):
 
 def test_every_student_of_every_study_and_no_teacher(students):
     assert list(students.columns) == tradeoff.COLUMNS
-    assert set(students["study"]) == set(tradeoff.SCORED)
-    assert not set(students["scenario"]) & set(tradeoff.TEACHERS)
+    assert set(students["study"]) == set(registry.OF_THE_PAPERS)
+    assert not set(students["scenario"]) & {"teacher", "T1", "T2"}
     assert set(students.loc[students["study"] == "herbert", "scenario"]) == set(LEVEL) - {
         "T1",
         "T2",
@@ -93,14 +110,15 @@ def test_shares_are_of_the_study_s_own_teacher_seed_by_seed(students):
 
 
 def test_latency_is_that_of_the_shape():
-    found = tradeoff.frame(results(), efficiency(S3={"latency_s": 1.0}))
+    found = table(models=efficiency(S3={"latency_s": 1.0}))
     of_one_shape = found[found["parameters"] == 60e6]["latency_s"]
     assert of_one_shape.nunique() == 1 and of_one_shape.iloc[0] == pytest.approx(0.006)
 
 
 def test_tokens_of_a_chain_and_of_a_model_from_a_hub():
+    stages = {"cascade-6": {"parameters": {"teacher": "x"}, "summary": {"tokens_seen": 9_000_000}}}
     hub = {"DistilBERT": {"tokens_seen": 0, "stage": None}}
-    found = tradeoff.frame(results(), efficiency(**hub), {"cascade-6": 9_000_000})
+    found = table(models=efficiency(**hub), stages=stages)
     assert row(found, "cascade", "cascade-6")["tokens_seen"] == 9e6
     assert np.isnan(row(found, "transfer_set", "DistilBERT")["tokens_seen"])
     assert row(found, "herbert", "truncated")["tokens_seen"] == 0
@@ -123,7 +141,7 @@ def test_the_front(cost, kept, on):
 
 def test_the_front_turns_with_the_numbers(students):
     assert not row(students, "herbert", "S0")["on_front"]
-    small = tradeoff.frame(results(), efficiency(S0={"parameters": 10e6}))
+    small = table(models=efficiency(S0={"parameters": 10e6}))
     assert row(small, "herbert", "S0")["on_front"]
 
 
@@ -141,55 +159,51 @@ def test_the_papers_students_come_from_their_tables():
 
 
 def test_tables_say_what_training_gave_over_the_control(students):
-    best = tradeoff.best_table(students, results())
+    best = tradeoff.best_table(students, analysis())
     assert list(best.index) == ["HerBERT", "Transfer sets", "DistilBERT", "CAMeMBERT"]
     assert best.loc["HerBERT", "untrained"] == "truncated"
     assert best.loc["HerBERT", "gain over it [95 %]"].startswith("+")
     assert best.loc["DistilBERT", "untrained"] == "–"
-    whole = tradeoff.table(students)
+    whole = tradeoff.students_table(students, analysis())
     assert len(whole) == len(students) and "±" in whole.iloc[0]["score kept, %"]
 
 
-def test_words_go_as_far_as_the_intervals(students):
-    told = tradeoff.words(students, results())
-    assert (
-        f" of {len(students)} students keep less" in told
-        and "No student is shown to keep more" in told
-    )
-    assert "the same layers without any training" in told and "(it helped)" in told
-    one = tradeoff.frame(results()[results()["seed"] == 1], efficiency())
-    assert "(one seed)" in tradeoff.words(one, results()[results()["seed"] == 1])
-    assert "±" not in tradeoff.table(one).iloc[0]["score kept, %"]
+def test_the_paragraph_goes_as_far_as_the_intervals(students):
+    text = tradeoff.paragraph(students, analysis())
+    assert f" of {len(students)} students keep less" in text and ", 0 keep more" in text
+    assert "the same layers untrained" in text and "(it helped)" in text
+    one = results()[results()["seed"] == 1]
+    assert "(one seed)" in tradeoff.paragraph(table(one), analysis(one))
+    assert "±" not in tradeoff.students_table(table(one), analysis(one)).iloc[0]["score kept, %"]
 
 
 def test_nothing_measured():
-    nothing = tradeoff.frame(made_up.NO_RESULTS, made_up.NO_EFFICIENCY)
+    empty = analysis(made_up.NO_RESULTS, made_up.NO_EFFICIENCY)
+    nothing = tradeoff.students(empty)
     assert nothing.empty and list(nothing.columns) == tradeoff.COLUMNS
-    assert "Not measured" in tradeoff.words(nothing, made_up.NO_RESULTS)
-    assert tradeoff.best_table(nothing, made_up.NO_RESULTS).empty and tradeoff.table(nothing).empty
-    assert "nothing was measured" in tradeoff.describe(nothing)
-    assert len(tradeoff.figure(nothing).axes) == 3
+    assert "Not measured" in tradeoff.paragraph(nothing, empty)
+    assert tradeoff.best_table(nothing, empty).empty
+    assert tradeoff.students_table(nothing, empty).empty
+    assert "nothing was measured" in tradeoff.describe(nothing, empty)
+    assert len(tradeoff.figure(nothing, empty).axes) == 3
 
 
 def test_without_sizes_the_shares_stay():
-    found = tradeoff.frame(results(), made_up.NO_EFFICIENCY)
-    assert (
-        found["kept"].notna().all()
-        and found["parameters_share"].isna().all()
-        and not found["on_front"].any()
-    )
-    tradeoff.figure(found)
-    assert "nan" not in tradeoff.words(found, results()) + tradeoff.table(
-        found
-    ).to_string() + tradeoff.describe(found)
+    unsized = analysis(models=made_up.NO_EFFICIENCY)
+    students = tradeoff.students(unsized)
+    assert students["kept"].notna().all() and not students["on_front"].any()
+    assert students["parameters_share"].isna().all()
+    tradeoff.figure(students, unsized)
+    text = tradeoff.paragraph(students, unsized) + tradeoff.describe(students, unsized)
+    assert "nan" not in text + tradeoff.students_table(students, unsized).to_string()
 
 
 def test_the_figure_shows_each_student_in_three_panels_and_the_papers(students):
-    figure = tradeoff.figure(students)
-    assert [ax.get_xlabel() for ax in figure.axes] == list(tradeoff.LABELS.values())
+    figure = tradeoff.figure(students, analysis())
+    assert [ax.get_xlabel() for ax in figure.axes] == list(tradeoff.COSTS.values())
     for ax, diamonds in zip(figure.axes, (1, 1, 0)):
         marks = [line.get_marker() for line in ax.lines]
-        assert sum(marks.count(marker) for _, marker in tradeoff.LOOKS.values()) >= len(students)
+        assert sum(marks.count(marker) for marker in "os^v") >= len(students)
         assert marks.count("D") == diamonds
         hollow = [
             line

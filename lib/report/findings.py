@@ -1,0 +1,128 @@
+"""What a study's results say, in sentences worded by the numbers: a Markdown paragraph a question.
+
+An interval that holds zero is called undecided, and one seed concludes nothing.
+"""
+
+import numpy as np
+import pandas as pd
+
+from lib.report.declaration import Declaration, Question
+from lib.report.statistics import interval, paired_differences, pm
+from lib.report.tables import (
+    columns_of,
+    difference,
+    pairs_of,
+    printed_difference,
+    scenarios_of,
+    share_kept,
+    students_of,
+)
+from lib.report.wording import (
+    by_side,
+    conclusion,
+    number_of,
+    printed,
+    signed,
+    tested,
+    with_interval,
+)
+
+
+def findings(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> list[str]:
+    """One paragraph for each question, one on how much of the teacher is kept, and the study's
+    own."""
+    paragraphs = [question_paragraph(study, results, question) for question in study.questions]
+    own = study.findings(results) if study.findings else []
+    return [*paragraphs, kept_paragraph(study, results, efficiency), *own]
+
+
+def question_paragraph(study: Declaration, results: pd.DataFrame, question: Question) -> str:
+    """The verdict, the difference on the main score, and on which other scores it holds. Two chains
+    are judged at their shallowest common depth; other depths are added."""
+    pairs = {pair: difference(study, results, *pair) for pair in pairs_of(study, results, question)}
+    pairs = {pair: gains for pair, gains in pairs.items() if len(gains)}
+    if not pairs:
+        return (
+            f"**{question.title}** Not measured: {question.better} and {question.worse} have no "
+            "seed in common with all scores."
+        )
+    (better, worse), gains = next(iter(pairs.items()))
+    titles = columns_of(study, results)
+    means = [
+        study.scores(results, name).loc[gains.index, study.main].mean() for name in (better, worse)
+    ]
+    sentences = [
+        f"**{question.title} ({better} against {worse}).**",
+        conclusion(interval(gains), better, worse),
+        f"On {titles[study.main]}: {means[0]:.1f} against {means[1]:.1f}, "
+        f"{with_interval(interval(gains))} points ({tested(gains)}).",
+    ]
+    others = {
+        title: difference(study, results, better, worse, column)
+        for column, title in titles.items()
+        if column != study.main
+    }
+    if others and len(gains) > 1:
+        sentences.append(f"By score: {by_side(others)}.")
+    if depths := [
+        f"{with_interval(interval(gain))} ({deeper[0]})" for deeper, gain in list(pairs.items())[1:]
+    ]:
+        sentences.append(f"At other depths: {', '.join(depths)}.")
+    paper = printed_difference(study, results, better, worse)
+    if not np.isnan(paper):
+        sentences.append(f"The paper's single run gave {printed(signed(paper))}.")
+    return " ".join(sentences)
+
+
+def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> str:
+    """The share of the teacher's main score that each student keeps, and of its parameters."""
+    head = "**How much of the teacher is kept.**"
+    kept = {name: share_kept(study, results, name) for name in students_of(study, results)}
+    kept = {name: share for name, share in kept.items() if len(share)}
+    if not kept:
+        return f"{head} Not measured: no student has a seed in common with {study.teacher}."
+    seeds = sorted({len(share) for share in kept.values()})
+    count = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
+    parts = ", ".join(f"{name} {pm(share)} %" for name, share in kept.items())
+    text = (
+        f"{head} Of {study.teacher}'s {columns_of(study, results)[study.main]}, seed by seed "
+        f"({count} seed{'' if seeds[-1] == 1 else 's'}), the students keep: {parts}."
+    )
+    sizes = efficiency[efficiency["study"] == study.name].groupby("scenario")["parameters"].max()
+    teacher = sizes.get(study.teacher, np.nan)
+    shares = {100 * sizes[name] / teacher for name in kept if name in sizes.index}
+    shares = sorted(share for share in shares if not np.isnan(share))
+    if shares:
+        ends = " to ".join(dict.fromkeys(f"{share:.1f}" for share in (shares[0], shares[-1])))
+        text += f" They have {ends} % of its parameters."
+    return text
+
+
+def optimism_paragraph(study: Declaration, all_results: pd.DataFrame) -> str:
+    """How much the maximum over epochs exceeds the last epoch: `all_results` hold both
+    protocols."""
+    head = "**How optimistic the best epoch is.**"
+    by_protocol = dict(tuple(all_results.groupby("protocol")))
+    final, best = (by_protocol.get(name, all_results[:0]) for name in ("final", "best_epoch"))
+    gains = {}
+    for name in scenarios_of(study, final):
+        scores = [study.scores(results, name).get(study.main) for results in (best, final)]
+        if all(score is not None for score in scores):
+            gains[name] = paired_differences(*scores)
+    gains = {name: gain for name, gain in gains.items() if len(gain)}
+    if not gains:
+        return f"{head} Not measured: no run has a score under both protocols."
+    by_seed = pd.DataFrame(gains).dropna()
+    if by_seed.empty:
+        size = f"{signed(np.mean([gain.mean() for gain in gains.values()]))} points"
+    else:
+        gain = with_interval(interval(by_seed.mean(axis=1)))
+        size = f"{gain} points ({number_of(len(by_seed), 'seed')})"
+    most = max(gains, key=lambda name: gains[name].mean())
+    return (
+        f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} "
+        f"over its last epoch, on {columns_of(study, final)[study.main]} and the mean of "
+        f"{number_of(len(gains), 'scenario')}; most for {most} "
+        f"({with_interval(interval(gains[most]))}). The maximum cannot be lower than the last "
+        "epoch: this is a size, not a test."
+    )

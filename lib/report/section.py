@@ -1,0 +1,207 @@
+"""A study's part of the report: what every study shows, and what it adds of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from lib.plan.study import Study
+from lib.report import claims, figures, findings, overview, tables
+from lib.report.declaration import Declaration
+from lib.report.page import show
+from lib.report.results import Results, latency
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a scale has produced, and the studies it is read by.
+
+    `scores` are results.csv with both protocols, `final` those after the last epoch; `ledger` is
+    claims.csv.
+    """
+
+    results: Results
+    studies: dict[str, Declaration]
+    claims: dict[str, list[claims.Claim]]
+    scores: pd.DataFrame
+    final: pd.DataFrame
+    efficiency: pd.DataFrame
+    ledger: pd.DataFrame
+
+    def write(self, analysis: str, scratch: Path) -> None:
+        """Write the contract files."""
+        self.results.write(
+            analysis,
+            scratch,
+            results=self.scores,
+            efficiency=self.results.with_other_stages(self.efficiency),
+            claims=self.ledger,
+        )
+
+
+def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
+    """Gather the results of a scale, measure the models' latency, and test the claims."""
+    entries = claims_of(studies, scale)
+    results = Results(scale, list(studies))
+    scores = results.scores()
+    efficiency = results.efficiency(latency(results.models()))
+    every = [claim for study_claims in entries.values() for claim in study_claims]
+    return Analysis(
+        results=results,
+        studies=studies,
+        claims=entries,
+        scores=scores,
+        final=scores[scores["protocol"] == "final"],
+        efficiency=efficiency,
+        ledger=claims.evaluate(scores, efficiency, every),
+    )
+
+
+def claims_of(studies: dict[str, Declaration], scale: str) -> dict[str, list[claims.Claim]]:
+    """Study -> the claims of its claims.yaml. Raises InputError for one that names a scenario which
+    the study does not have at this scale."""
+    return {
+        name: claims.read(study, [*study.labels, *Study(name, scale, data_dir=None).teachers()])
+        for name, study in studies.items()
+    }
+
+
+def claims_at_a_glance(analysis: Analysis) -> list:
+    """Each study's claims that were measured, and what its names mean."""
+    shown = []
+    for name, study in analysis.studies.items():
+        if analysis.claims[name]:
+            shown += [
+                show.prose(study.words) if study.words else None,
+                show.table(
+                    claims.at_a_glance(analysis.ledger, analysis.claims[name]),
+                    f"{study.short}: the claims, and what this run says of them.",
+                    theirs=claims.THEIRS,
+                ),
+            ]
+    return [item for item in shown if item is not None]
+
+
+def claims_in_detail(analysis: Analysis) -> list:
+    """The rule behind the verdicts, how many came out how, and what could not be measured."""
+    by_study = {study.short: analysis.claims[name] for name, study in analysis.studies.items()}
+    every = [claim for entries in by_study.values() for claim in entries]
+    return [
+        show.prose(claims.RULE),
+        show.table(claims.counts(analysis.ledger, by_study), "How many claims came out how."),
+        show.table(
+            claims.not_measured(analysis.ledger, every),
+            "Claims that this run has nothing to measure by, and what they need.",
+            theirs=claims.THEIRS,
+        ),
+    ]
+
+
+def introduction(study: Declaration) -> str:
+    """The heading and the question of a study that has no words of its own in the notebook."""
+    return f"## {study.title}\n\n" + (f"**Question.** {study.question}" if study.question else "")
+
+
+def section(analysis: Analysis, name: str) -> list:
+    """What the report shows of a study; nothing where it did not run."""
+    if name not in analysis.studies:
+        return []
+    study, final = analysis.studies[name], analysis.final
+    shown = [
+        show.table(tables.scenarios_table(study), "What each scenario is."),
+        show.prose(f"### {study.short}: results"),
+        show.table(
+            tables.scores_table(study, final),
+            "Scores in percent after the last epoch.",
+            theirs=[tables.PAPER],
+            note=_note(study, "scores_table", tables.SCORES_NOTE),
+        ),
+        show.figure(
+            scores_figure(study, final),
+            "Scores by scenario. Dots: fine-tuning seeds; bars: mean and 95 % interval"
+            + ("; hollow diamonds: the paper." if study.source else "."),
+            describe(study, final),
+        ),
+        *(study.section(analysis) if study.section else []),
+        show.prose(f"### {study.short}: what it says"),
+    ]
+    if study.questions:
+        shown.append(
+            show.table(
+                tables.differences_table(study, final),
+                "Each question's answer: paired differences in points.",
+                theirs=[tables.PAPER],
+                note=_note(study, "differences_table", tables.DIFFERENCES_NOTE),
+            )
+        )
+    shown += [
+        show.table(
+            tables.kept_table(study, final),
+            "What each student keeps of its teacher's scores, and how far it is from the teacher "
+            "and from its untrained control, in points.",
+            note=_note(study, "kept_table", tables.KEPT_NOTE),
+        ),
+        show.prose("\n\n".join(findings.findings(study, final, analysis.efficiency))),
+    ]
+    return shown
+
+
+PANELS = 4
+"""A study with more scores than this has the main one drawn alone."""
+
+
+def scores_figure(study: Declaration, results: pd.DataFrame):
+    """A row per scenario with a dot per seed, a panel per score, the paper's numbers as
+    diamonds."""
+    columns = tables.columns_of(study, results)
+    if len(columns) > PANELS:
+        columns = {study.main: columns[study.main]}
+    names = tables.scenarios_of(study, results)
+    labels = {name: f"{name}: {label}" if label else name for name, label in _labels(study, names)}
+    printed = tables.printed_frame(study, results, names, columns)
+    return figures.rows_of_seeds(
+        tables.seeds_frame(study, results, names, columns),
+        order=names,
+        labels=labels,
+        colours={name: study.colour(name) for name in names if study.colour(name)},
+        printed=printed if len(printed) else None,
+        xlabel="score in percent",
+    )
+
+
+def _labels(study: Declaration, names: list[str]) -> list[tuple[str, str]]:
+    return [(name, study.label(name)) for name in names]
+
+
+def _note(study: Declaration, table: str, general: str) -> str:
+    return " ".join(filter(None, (general, study.notes.get(table, ""))))
+
+
+def describe(study: Declaration, results: pd.DataFrame) -> str:
+    """The figure of scores in words, for readers who do not see it."""
+    title = tables.columns_of(study, results)[study.main]
+    means = {
+        name: study.scores(results, name)[study.main].mean()
+        for name in tables.scenarios_of(study, results)
+    }
+    listed = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items() if mean == mean)
+    return f"Scores by scenario. {title} in percent: {listed or 'nothing measured'}."
+
+
+def details(analysis: Analysis, name: str) -> list:
+    """What the appendix shows of a study; nothing where it did not run."""
+    if name not in analysis.studies:
+        return []
+    study, epochs = analysis.studies[name], analysis.results.epochs(name)
+    return [
+        show.prose(f"### {study.short}: details"),
+        *(study.details(analysis) if study.details else []),
+        show.prose(findings.optimism_paragraph(study, analysis.scores)),
+        show.figure(
+            figures.figure_finetuning(epochs, study.colours),
+            "Fine-tuning: the mean of a task's metrics after every epoch. Thin: seeds; thick: "
+            "their mean.",
+            figures.describe_finetuning(epochs),
+        ),
+        *overview.training_details(analysis.results, analysis.efficiency, name, study.colours),
+    ]

@@ -1,0 +1,254 @@
+"""The tables that every study gets, computed from what it declares (see `lib.report.declaration`).
+
+`results` are rows of results.csv of one protocol; scores are percent, differences points, paired by
+fine-tuning seed. A cell of text holds "–" where nothing was measured or printed.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from lib.report.declaration import Declaration, Question
+from lib.report.statistics import interval, paired_differences, pm
+from lib.report.wording import signed, signed_pm, with_interval
+
+PAPER = "paper"
+"""Heads the columns that hold a paper's own numbers."""
+SCORES_NOTE = "Mean over fine-tuning seeds ± half of the 95 % interval."
+DIFFERENCES_NOTE = (
+    "First less second, paired by fine-tuning seed: the first column with the ends of its 95 % "
+    "interval, the others ± half of it. An interval that holds zero decides nothing."
+)
+KEPT_NOTE = (
+    "Share of the teacher's score, seed by seed. Guessing keeps a share too, so zero is not the "
+    "floor."
+)
+LOSSES = {"weight_soft": "soft", "weight_mlm": "MLM", "weight_cosine": "cosine"}
+
+
+def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
+    """The scores that are shown, the main one first: name -> title."""
+    if study.columns:
+        return dict(study.columns)
+    measured = dict.fromkeys(
+        column
+        for scenario in scenarios_of(study, results)
+        for column in study.scores(results, scenario)
+    )
+    titles = {column: study.titles.get(column, column) for column in measured}
+    title = titles.pop(study.main, study.main)
+    if len(titles) == 1:  # the mean of one task is that task
+        return {study.main: next(iter(titles.values()))}
+    return {study.main: title} | titles
+
+
+def scenarios_of(study: Declaration, results: pd.DataFrame) -> list[str]:
+    """The scenarios that have scores, in the declared order; undeclared ones at the end. Of a chain
+    the deepest comes first."""
+    measured = dict.fromkeys(results.loc[results["study"] == study.name, "scenario"])
+    declared = list(study.labels)
+
+    def place(scenario: str) -> tuple[int, int]:
+        chain, layers = study.chain_of(scenario)
+        known = chain in study.labels
+        return (declared.index(chain) if known else len(declared), -int(layers or 0))
+
+    return sorted(measured, key=place)
+
+
+def students_of(study: Declaration, results: pd.DataFrame) -> list[str]:
+    """`scenarios_of` without the teachers."""
+    return [name for name in scenarios_of(study, results) if name not in study.teachers]
+
+
+def scenarios_table(study: Declaration) -> pd.DataFrame:
+    """What each scenario is: its label, and where its scenarios.yaml entry says so, its initial
+    weights, its teacher, and the weights of its losses."""
+    rows = {}
+    for name, label in study.labels.items():
+        entry = study.scenarios.get(name, {})
+        weights = [f"{entry.get(key) or 0:g}" for key in LOSSES]
+        distils = "init" in entry
+        rows[name] = {
+            "what it is": label,
+            "initial weights": entry.get("init", "–"),
+            "teacher": entry.get("teacher", "–"),
+            " / ".join(LOSSES.values()): " / ".join(weights) if distils else "–",
+        }
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("scenario")
+    return table.loc[:, (table != "–").any()] if len(table) else table
+
+
+def scores_table(
+    study: Declaration, results: pd.DataFrame, names: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Every scenario's scores: mean ± half of the 95 % interval over seeds.
+
+    Where the paper prints scores of the study, columns are pairs (title, ours | paper).
+    """
+    if names is None:
+        measured = scenarios_of(study, results)
+        printed_only = [name for name in study.labels if len(printed_scores(study, results, name))]
+        names = [*measured, *(name for name in printed_only if name not in measured)]
+    names, titles = list(names), columns_of(study, results)
+    has_paper = any(len(printed_scores(study, results, name)) for name in names)
+    rows = {}
+    for name in names:
+        measured, printed = study.scores(results, name), printed_scores(study, results, name)
+        if measured.empty and printed.empty:
+            continue
+        row = {}
+        for column, title in titles.items():
+            text = pm(measured[column].dropna()) if column in measured else "–"
+            row[(title, "ours") if has_paper else title] = text
+            if has_paper:
+                row[title, PAPER] = _printed_cell(printed, column)
+        rows[name] = row
+    table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("scenario")
+    if has_paper and len(table):
+        table.columns = pd.MultiIndex.from_tuples(table.columns)
+    return table
+
+
+def printed_scores(study: Declaration, results: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The paper's numbers of a scenario, where they may stand beside these results."""
+    return study.printed(name) if study.comparable(results) else pd.DataFrame()
+
+
+def _printed_cell(printed: pd.DataFrame, column: str) -> str:
+    if printed.empty or column not in printed or np.isnan(printed[column].iloc[0]):
+        return "–"
+    return f"{printed[column].iloc[0]:.1f}"
+
+
+def difference(
+    study: Declaration, results: pd.DataFrame, better: str, worse: str, column: str = ""
+) -> pd.Series:
+    """better - worse by seed, in points, on one score; empty where no seed has both."""
+    column = column or study.main
+    first, second = study.scores(results, better), study.scores(results, worse)
+    if column not in first or column not in second:
+        return pd.Series(dtype=float)
+    return paired_differences(first[column], second[column])
+
+
+def printed_difference(
+    study: Declaration, results: pd.DataFrame, better: str, worse: str, column: str = ""
+) -> float:
+    """The same difference between the paper's own numbers; NaN where it does not print both."""
+    column = column or study.main
+    first, second = (printed_scores(study, results, name) for name in (better, worse))
+    if first.empty or second.empty or column not in first or column not in second:
+        return np.nan
+    return float(first[column].iloc[0] - second[column].iloc[0])
+
+
+def pairs_of(
+    study: Declaration, results: pd.DataFrame, question: Question
+) -> list[tuple[str, str]]:
+    """The scenarios that a question compares. Two chains are compared at each depth both have, the
+    shallowest first."""
+    names = scenarios_of(study, results)
+    depths = [
+        {study.chain_of(name)[1] for name in names if study.chain_of(name)[0] == chain} - {""}
+        for chain in (question.better, question.worse)
+    ]
+    if not all(depths):
+        return [(question.better, question.worse)]
+    shared = sorted(depths[0] & depths[1], key=int)
+    return [(f"{question.better}-{n}", f"{question.worse}-{n}") for n in shared]
+
+
+def differences_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
+    """A row per question of the study: the paired difference on every score, and the paper's."""
+    titles = columns_of(study, results)
+    rows = {}
+    for question in study.questions:
+        for pair in pairs_of(study, results, question):
+            differences = {column: difference(study, results, *pair, column) for column in titles}
+            printed = printed_difference(study, results, *pair)
+            cells = {titles[study.main]: _main_cell(differences[study.main])}
+            cells[PAPER] = "–" if np.isnan(printed) else signed(printed)
+            for column, title in titles.items():
+                if column != study.main:
+                    values = differences[column]
+                    cells[title] = signed_pm(values) if len(values) else "–"
+            rows[question.title, " − ".join(pair)] = cells
+    table = pd.DataFrame(list(rows.values()))
+    if rows:
+        table.index = pd.MultiIndex.from_tuples(rows, names=["question", "difference"])
+        table = table.loc[:, [c for c in table if c != PAPER or (table[c] != "–").any()]]
+    return table
+
+
+def _main_cell(differences: pd.Series) -> str:
+    return with_interval(interval(differences)) if len(differences) else "–"
+
+
+def kept_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
+    """A row per student: the share of the teacher's score that it keeps, in percent, on every
+    score; and on the main one its differences to the teacher and to the untrained control."""
+    titles = columns_of(study, results)
+    title = titles[study.main]
+    rows = {}
+    for name in students_of(study, results):
+        row = {
+            f"{label}, % kept": pm(share_kept(study, results, name, column))
+            for column, label in titles.items()
+        }
+        row[f"less the teacher ({title})"] = _main_cell(
+            difference(study, results, name, study.teacher)
+        )
+        control = study.control_of(name)
+        if control and control != name:
+            row["less the control"] = _main_cell(difference(study, results, name, control))
+        rows[name] = row
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("–").rename_axis("student")
+
+
+def share_kept(study: Declaration, results: pd.DataFrame, name: str, column: str = "") -> pd.Series:
+    """100 * student / teacher by seed, in percent; empty where no seed has both."""
+    column = column or study.main
+    student, teacher = study.scores(results, name), study.scores(results, study.teacher)
+    if column not in student or column not in teacher:
+        return pd.Series(dtype=float)
+    return (100 * student[column] / teacher[column]).astype(float).dropna()
+
+
+def seeds_frame(
+    study: Declaration, results: pd.DataFrame, names: Iterable[str], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """Every score of every seed in long form: scenario, column (its title), seed, value."""
+    frames = []
+    for name in names:
+        table = study.scores(results, name)
+        for column, title in columns.items():
+            if column in table:
+                values = table[column].dropna()
+                frames.append(
+                    pd.DataFrame(
+                        {
+                            "scenario": name,
+                            "column": title,
+                            "seed": values.index,
+                            "value": values.to_numpy(float),
+                        }
+                    )
+                )
+    shape = ["scenario", "column", "seed", "value"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=shape)
+
+
+def printed_frame(
+    study: Declaration, results: pd.DataFrame, names: Iterable[str], columns: Mapping[str, str]
+) -> pd.DataFrame:
+    """The paper's own scores in long form: scenario, column (its title), value."""
+    rows = []
+    for name in names:
+        printed = printed_scores(study, results, name)
+        for column, title in columns.items():
+            if len(printed) and column in printed and not np.isnan(printed[column].iloc[0]):
+                value = float(printed[column].iloc[0])
+                rows.append({"scenario": name, "column": title, "value": value})
+    return pd.DataFrame(rows, columns=["scenario", "column", "value"])
