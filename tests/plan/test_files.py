@@ -54,7 +54,10 @@ def test_descriptions_change_no_stage(own_params):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"titel": "x"}, "unknown key 'titel'; allowed are name, title, source, question, words, teacher"),
+        (
+            {"titel": "x"},
+            "unknown key 'titel'; allowed are name, title, source, question, words, teacher",
+        ),
         ({"models": {"T1": {"color": "red"}}}, "unknown key 'models.T1.color'; allowed are label"),
         ({"models": {"T1": {"colour": "red"}}}, "models.T1.colour = 'red': string should match"),
         ({"questions": [{"title": "x", "better": "S1"}]}, "questions.0.worse is missing"),

@@ -32,7 +32,10 @@ class Found(test_analysis.Found):
 def test_the_page_has_the_cascades_section(monkeypatch, tmp_path, scores):
     monkeypatch.setattr(test_analysis, "Found", Found)
     page = test_analysis.run(monkeypatch, tmp_path, {"cascade": scores}, ["cascade"])
-    assert ">Cascades: a multilingual teacher, one layer less at a time</h2>" in page and "Traceback" not in page
+    assert (
+        ">Cascades: a multilingual teacher, one layer less at a time</h2>" in page
+        and "Traceback" not in page
+    )
     assert not re.search(r">nan\b|[\[ (]nan[\], )]|None", page) and page.count("<math") >= 8
     headings = re.split(r"<h[23] ", page)[1:]
     assert [
