@@ -112,7 +112,9 @@ def from_files(name: str) -> Declaration:
         words=file.words,
         teacher=file.teacher,
         control=file.control or "",
-        scenarios={key: file.common.parameters | entry.parameters for key, entry in file.scenarios.items()},
+        scenarios={
+            key: file.common.parameters | entry.parameters for key, entry in file.scenarios.items()
+        },
         labels={key: entry.label for key, entry in described.items()},
         colours={key: entry.colour for key, entry in described.items() if entry.colour},
         main=MEAN,
