@@ -1,7 +1,6 @@
-# One generic rule for every kind of stage: it is one papermill call with one flat parameter file. Snakemake owns order,
-# parallelism and resume.
-# make report runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert". On a cluster every stage is a job:
-# params/profiles/.
+# One rule for each kind of stage: a stage is one papermill call with one flat parameter file. Snakemake owns order,
+# parallelism and resume. `make report` runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert".
+# On a cluster every stage is a job: params/profiles/.
 
 import os
 
@@ -10,26 +9,45 @@ from lib.plan.stages import KINDS
 
 SCALE = str(config.get("scale", "tiny"))
 STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
+DATA_DIR = str(config.get("data_dir") or "")
 GPUS = int(config.get("gpus", 0))
-CORES = int(config.get("cores", 0)) or os.cpu_count()  # of a job that takes all there are
-os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the stages' hub: the section `hub` of the scale files
-STEPS = {step.result: step for step in plan.resolve(SCALE, STUDIES, str(config.get("data_dir") or ""))}
-PARAMETERS = {result: plan.write_parameters(step) for result, step in STEPS.items()}
-ANALYSIS = plan.analysis(SCALE, STUDIES)
-ANALYSIS_PARAMETERS = plan.write_parameters(ANALYSIS)
+CORES = int(config.get("cores", 0)) or os.cpu_count()  # for a job that takes all there are
+TITLE = "Distilling BERT: a reproducible report"
+
+os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the section `hub` of the scale files
+STAGES = {stage.result: stage for stage in plan.resolve(SCALE, STUDIES, DATA_DIR)}
+PARAMETERS = {result: plan.write_parameters(stage) for result, stage in STAGES.items()}
+ANALYSIS_PARAMETERS = plan.write_parameters(plan.analysis(SCALE, STUDIES))
 
 
-def step(wildcards):
-    """The stage that a job is to run."""
-    return STEPS[f"outputs/{SCALE}/{wildcards.stage}/result.json"]
+def stage_of(wildcards):
+    """The stage that a job runs."""
+    return STAGES[f"outputs/{SCALE}/{wildcards.stage}/result.json"]
 
 
 def cores(stage):
-    """The CPU cores a job books. A stage that takes as many as there are leaves the others' to those that share its machine's
-    GPUs with it."""
+    """The CPU cores that a job books. A stage that takes all there are leaves their share to the
+    stages that use the machine's other GPUs."""
     if stage.threads:
         return stage.threads
-    return max(1, CORES * stage.gpus // GPUS) if GPUS and stage.gpus else workflow.cores or CORES
+    if GPUS and stage.gpus:
+        return max(1, CORES * stage.gpus // GPUS)
+    return workflow.cores or CORES
+
+
+def gpus(wildcards):
+    """The GPUs that a job books: one for each process of its stage. The limit comes with
+    --resources gpu=<number>."""
+    return min(GPUS, stage_of(wildcards).gpus)
+
+
+RUN = "python -m lib.runner.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml"
+# Stages on one machine divide its GPUs among themselves (lib/common/locks.py). Those of a cluster's job are its own.
+if GPUS and not workflow.remote_exec:
+    RUN = f"STAGE_GPUS='{{resources.gpu}} of {GPUS}' {RUN}"
+# Where Snakemake keeps files in a store (as it has to on Kubernetes), it wants the result where it copies it from.
+RUN += " && result=outputs/{SCALE}/{wildcards.stage}/result.json"
+RUN += " && (test $result -ef {output:q} || cp $result {output:q})"
 
 
 localrules:
@@ -41,42 +59,39 @@ rule report:
         f"outputs/{SCALE}/report.html",
 
 
-# Where Snakemake keeps files in a store (it has to on Kubernetes), it wants the result where it copies it from.
-KEEP = " && result=outputs/{SCALE}/{wildcards.stage}/result.json && (test $result -ef {output:q} || cp $result {output:q})"
-
-# Stages on one machine share its GPUs out among themselves (lib/common/locks.py); those of a cluster's job are its own.
-TAKE = f"STAGE_GPUS='{{resources.gpu}} of {GPUS}' " if GPUS and not workflow.remote_exec else ""
-
-for kind in list(KINDS)[:-1]:  # the analysis has a rule of its own
+for kind in KINDS:
+    if kind == "analysis":  # has a rule of its own
+        continue
 
     rule:
         name:
             kind
         input:
-            parameters=lambda wildcards: PARAMETERS[step(wildcards).result],
-            needs=lambda wildcards: [f"{folder}/result.json" for folder in step(wildcards).needs],
+            parameters=lambda wildcards: PARAMETERS[stage_of(wildcards).result],
+            needs=lambda wildcards: [f"{folder}/result.json" for folder in stage_of(wildcards).needs],
         output:
             f"outputs/{SCALE}/{{stage}}/result.json",
         wildcard_constraints:
             stage=f".+/{kind}",
         priority:
-            # What others wait for goes first: else the longest chain is left for the end, and one core with it.
+            # Stages that others wait for go first. Otherwise the longest chain runs at the end, alone.
             KINDS[kind].priority
-        threads: lambda wildcards: cores(step(wildcards))
+        threads: lambda wildcards: cores(stage_of(wildcards))
         resources:
-            # Where there are GPUs, one for each process of a stage; the limit comes with --resources gpu=<how many>.
-            **({"gpu": lambda wildcards: min(GPUS, step(wildcards).gpus)} if GPUS else {}),
+            **({"gpu": gpus} if GPUS else {}),
         shell:
-            TAKE + "python -m lib.runner.warm --stage outputs/{SCALE}/{wildcards.stage}/parameters.yaml" + KEEP
+            RUN
 
 
 rule analysis:
     input:
         parameters=ANALYSIS_PARAMETERS,
-        results=list(STEPS),
-        bench=[path for path in ["outputs/bench/bench.json"] if os.path.isfile(path)],  # the appendix shows it
+        results=list(STAGES),
+        # the appendix shows it
+        bench=[path for path in ["outputs/bench/bench.json"] if os.path.isfile(path)],
     output:
         f"outputs/{SCALE}/report.html",
     threads: 2
     shell:
-        "python -m lib.runner.warm --stage outputs/{SCALE}/analysis/parameters.yaml && python -m lib.report.page.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} 'Distilling BERT: a reproducible report'"
+        "python -m lib.runner.warm --stage outputs/{SCALE}/analysis/parameters.yaml"
+        " && python -m lib.report.page.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} '{TITLE}'"
