@@ -8,7 +8,7 @@ larger one is divided into buckets again. All orders are equally likely.
 """
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Callable, Iterable, Iterator
@@ -40,10 +40,10 @@ class Mix:
     group: np.ndarray
     lines: np.ndarray
     bytes: np.ndarray
-    exponent: float | None = None
-    probabilities: np.ndarray = field(default_factory=lambda: np.empty(0))
-    lines_drawn: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
-    bytes_drawn: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    exponent: float | None
+    probabilities: np.ndarray
+    lines_drawn: np.ndarray
+    bytes_drawn: np.ndarray
 
     def describe(self, params, source_tokens: np.ndarray) -> dict:
         """The statistics `languages` (see languages.language_table), if sources name theirs, and

@@ -3,12 +3,12 @@
 import os
 import time
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
+from functools import lru_cache, partial
+from itertools import chain, islice
+from multiprocessing import Pool
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 
@@ -21,9 +21,8 @@ from lib.data.tokenizer import fingerprint, load_tokenizer, train_tokenizer
 from lib.data.transfer_sets import first_and_last
 
 BLOCK = 1000  # lines tokenised, and rows written, at a time
-SLICE = 50_000  # lines between two looks at the subset and at the clock
-REASONS = ("kept", "too_few_tokens", "too_many_unknown")
-PER_LINE = ("tokens", "lost", "unknown", "words", "bytes", "pieces")
+BLOCKS = 50  # given to several processes at a time
+TOO_FEW_TOKENS, TOO_MANY_UNKNOWN = "too_few_tokens", "too_many_unknown"
 
 
 def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> dict:
@@ -128,8 +127,8 @@ class TextTally(prepared.Tally):
     were split or truncated; `lost`: tokens truncated.
     """
 
-    by_source: np.ndarray = None
-    sections: np.ndarray = None
+    by_source: np.ndarray | int = 0
+    sections: np.ndarray | int = 0
     cut: int = 0
     lost: int = 0
 
@@ -149,71 +148,55 @@ def tokenise(
     Returns: the counts of what was kept, and the number of lines dropped by reason.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
-    from datasets import Dataset, Features, Value
+    from datasets import Dataset
 
     path = folder / "scratch" / f"{part}.arrow"
     report = reading.progress_reporter("tokenising", say)
-    per_line = {name: Value("int32") for name in PER_LINE}
-    row_features = Features(
-        {**prepared.features(), "reason": Value("int8"), "first": Value("bool"), **per_line}
+    cut = partial(
+        cut_lines,
+        file=str(folder / "tokenizer" / "tokenizer.json"),
+        unknown=unknown,
+        max_length=params.max_length,
+        min_tokens=params.min_tokens,
+        max_unknown_share=params.max_unknown_share,
+        split=params.long_lines == "split",
     )
-    settings = {
-        "file": str(folder / "tokenizer" / "tokenizer.json"),
-        "unknown": unknown,
-        "max_length": params.max_length,
-        "min_tokens": params.min_tokens,
-        "max_unknown_share": params.max_unknown_share,
-        "split": params.long_lines == "split",
-    }
-    tally, dropped = TextTally(), Counter()
-    tally.by_source = np.zeros(len(params.sources), np.int64)
-    tally.sections = np.zeros(params.sections, np.int64)
+    tally, dropped, done = TextTally(), Counter(), 0
     with prepared.arrow_writer(path, schema := prepared.features().arrow_schema) as writer:
-        for start in range(0, len(text), SLICE):
-            stop = min(start + SLICE, len(text))
-            lines = text.select(range(start, stop))
-            workers = min(params.processes, -(-(stop - start) // BLOCK))
-            with _one_thread_each(workers):
-                rows = lines.with_format("arrow").map(
-                    cut_lines,
-                    batched=True,
-                    batch_size=BLOCK,
-                    remove_columns=text.column_names,
-                    fn_kwargs=settings,
-                    num_proc=workers if workers > 1 else None,
-                    new_fingerprint=f"{part}{start}",
-                    features=row_features,
-                )
-            table = rows.data.table
-            column = {
-                name: table.column(name).to_numpy() for name in ("reason", "first", *PER_LINE)
-            }
-            keep, first = column["reason"] == 0, column["first"]
-            within = np.ones_like(keep)
-            if budget is not None:  # the first row of a line has all its tokens
-                within = tally.tokens + np.cumsum(column["tokens"]) <= budget
-            for code in (1, 2):
-                dropped[REASONS[code]] += int((within & (column["reason"] == code)).sum())
-            keep &= within
-            sequences = table.select(schema.names).filter(pa.array(keep))
-            writer.write_table(sequences.cast(schema), max_chunksize=BLOCK)
-            lengths = np.asarray(pc.list_value_length(sequences.column("input_ids")))
-            _count(tally, lengths, {name: column[name][keep & first] for name in PER_LINE})
-            line = np.cumsum(first)[keep] - 1  # of each sequence
-            lines = lines.with_format("numpy")
-            source, section = lines["source"][:][line], lines["section"][:][line]
-            tokens = np.bincount(source, column["tokens"][keep], len(tally.by_source))
-            tally.by_source += tokens.astype(np.int64)
-            tally.sections += np.bincount(section, minlength=len(tally.sections))
-            is_last = stop == len(text) or not within.all()
-            share = max(stop / len(text), tally.tokens / budget if budget else 0.0)
-            report(stop, 1.0 if is_last else share)
-            for cache in rows.cache_files:
-                Path(cache["filename"]).unlink(missing_ok=True)
-            if is_last:
-                dropped["beyond_subset"] = int((first & ~within).sum()) + len(text) - stop
+        for block, lines in _cut_blocks(text, cut, params.processes):
+            within = np.ones(len(block), bool)
+            if budget is not None:  # a prefix of the lines
+                within = tally.tokens + np.cumsum(lines.tokens) <= budget
+            for reason in (TOO_FEW_TOKENS, TOO_MANY_UNKNOWN):
+                dropped[reason] += int((within & (lines.dropped == reason)).sum())
+            kept = within & (lines.dropped == "")
+            kept_rows = kept[lines.line]
+            columns = prepared.sequence_columns(lines.lengths, lines.ids, lines.starts)
+            rows = pa.table(columns).filter(pa.array(kept_rows))
+            writer.write_table(rows.cast(schema), max_chunksize=BLOCK)
+
+            words, sizes, source, section = (
+                block[name].to_numpy() for name in ("words", "bytes", "source", "section")
+            )
+            prepared.count_values(tally.lengths, lines.lengths[kept_rows])
+            prepared.count_values(tally.words, words[kept])
+            tokens, lost = lines.tokens[kept], lines.lost[kept]
+            tally.tokens += int(tokens.sum())
+            tally.bytes += int(sizes[kept].sum())
+            tally.unknown += int(lines.unknown[kept].sum())
+            tally.lost += int(lost.sum())
+            pieces = np.bincount(lines.line, minlength=len(block))[kept]
+            tally.cut += int(((pieces > 1) | (lost > 0)).sum())
+            of_source = np.bincount(source[kept], tokens, len(params.sources))
+            tally.by_source += of_source.astype(np.int64)
+            tally.sections += np.bincount(section[lines.line[kept_rows]], minlength=params.sections)
+            done += int(within.sum())
+            if not within.all():
                 break
+            share = max(done / len(text), tally.tokens / budget if budget else 0.0)
+            report(done, min(share, 0.999))
+    report(done, 1.0)
+    dropped["beyond_subset"] = len(text) - done
     if not tally.tokens:
         problem = f"no line of {len(text)} is left after tokenising ({dict(dropped)})"
         raise InputError(f"{part}: {problem}")
@@ -221,33 +204,28 @@ def tokenise(
     return tally, dropped
 
 
-def _count(tally: TextTally, lengths: np.ndarray, lines: dict[str, np.ndarray]) -> None:
-    """Count sequences of these lengths, and lines, of which the columns PER_LINE are given."""
-    prepared.count_values(tally.lengths, lengths)
-    prepared.count_values(tally.words, lines["words"])
-    tally.tokens += int(lines["tokens"].sum())
-    tally.bytes += int(lines["bytes"].sum())
-    tally.unknown += int(lines["unknown"].sum())
-    tally.lost += int(lines["lost"].sum())
-    tally.cut += int(((lines["pieces"] > 1) | (lines["lost"] > 0)).sum())
-
-
-@contextmanager
-def _one_thread_each(processes: int):
-    """Tokenise on one thread in each of several processes: threads do not survive a fork."""
+def _cut_blocks(text, cut: Callable, processes: int) -> Iterator[tuple]:
+    """The lines of a Dataset in blocks: Arrow tables, and what `cut` makes of their texts."""
+    blocks = text.with_format("arrow").iter(BLOCK)
+    processes = min(processes, -(-len(text) // BLOCK))
+    if processes <= 1:
+        for block in blocks:
+            yield block, cut(block["text"].to_pylist())
+        return
     before = os.environ.get("TOKENIZERS_PARALLELISM")
-    if processes > 1:
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads do not survive a fork
     try:
-        yield
+        with Pool(processes) as pool:
+            # Some at a time: a lazy map would put the whole text into its queue.
+            while some := list(islice(blocks, BLOCKS)):
+                yield from zip(some, pool.map(cut, [block["text"].to_pylist() for block in some]))
     finally:
-        if processes > 1:
-            os.environ.pop("TOKENIZERS_PARALLELISM")
-            if before is not None:
-                os.environ["TOKENIZERS_PARALLELISM"] = before
+        os.environ.pop("TOKENIZERS_PARALLELISM")
+        if before is not None:
+            os.environ["TOKENIZERS_PARALLELISM"] = before
 
 
-# Kept between calls, as a process tokenises many batches; the time the file was written tells a new
+# Kept between calls, as a process tokenises many blocks; the time the file was written tells a new
 # tokenizer at the same path from an old one.
 @lru_cache(maxsize=2)
 def _backend(file: str, written: int):
@@ -263,18 +241,39 @@ def _backend(file: str, written: int):
     return backend, example.ids[: inside[0]], example.ids[inside[-1] + 1 :]
 
 
-def cut_lines(batch, *, file, unknown, max_length, min_tokens, max_unknown_share, split):
-    """The sequences of a batch of lines, one a row; both are Arrow tables.
+class CutLines(NamedTuple):
+    """Lines cut into sequences.
 
-    A dropped line is one row without tokens and with its `reason`, an index in REASONS. What
-    describes a line (PER_LINE) is in its `first` row; its other rows have zeros there.
+    Flat, [tokens with special ones]: `ids` and `starts`, where words start. [sequences]: `lengths`,
+    and `line`, the index of their line. [lines]: `dropped`, the reason or ""; `tokens` kept, `lost`
+    to truncation, and `unknown`, without special ones.
     """
-    import pyarrow as pa
 
+    ids: np.ndarray
+    starts: np.ndarray
+    lengths: np.ndarray
+    line: np.ndarray
+    dropped: np.ndarray
+    tokens: np.ndarray
+    lost: np.ndarray
+    unknown: np.ndarray
+
+
+def cut_lines(
+    texts: list[str],
+    *,
+    file: str,
+    unknown: int | None,
+    max_length: int,
+    min_tokens: int,
+    max_unknown_share: float,
+    split: bool,
+) -> CutLines:
+    """Tokenise lines with the tokenizer in a file, and cut them into sequences."""
     backend, before, after = _backend(file, os.stat(file).st_mtime_ns)
     specials = len(before) + len(after)
     room = max_length - specials
-    encodings = backend.encode_batch(batch.column("text").to_pylist(), add_special_tokens=False)
+    encodings = backend.encode_batch(texts, add_special_tokens=False)
     ids_of_lines = [encoding.ids for encoding in encodings]
     full = np.array([len(ids) for ids in ids_of_lines], np.int64)
     ids = np.array(list(chain.from_iterable(ids_of_lines)), np.int32)
@@ -288,58 +287,42 @@ def cut_lines(batch, *, file, unknown, max_length, min_tokens, max_unknown_share
     def unknown_tokens(length):
         return unknown_before[begin + length] - unknown_before[begin]
 
-    reason = np.where(unknown_tokens(full) > max_unknown_share * full, 2, 0)
-    reason[(full == 0) | (full + specials < min_tokens)] = 1
-    kept = np.where(reason == 0, full if split else np.minimum(full, room), 0)
-    end = begin + kept
+    too_many_unknown = unknown_tokens(full) > max_unknown_share * full
+    too_few_tokens = (full == 0) | (full + specials < min_tokens)
+    dropped = np.where(too_many_unknown, TOO_MANY_UNKNOWN, "")
+    dropped = np.where(too_few_tokens, TOO_FEW_TOKENS, dropped)
+    tokens = np.where(dropped == "", full if split else np.minimum(full, room), 0)
+    end = begin + tokens
 
-    # The pieces of lines are [left, right) in `ids`, a row each; most lines are one piece.
-    edges = {
+    # The pieces of lines are [left, right) in `ids`; most lines are one piece.
+    points = {
         line: cut_points(starts[begin[line] : end[line]].tolist(), room, min_tokens - specials)
-        for line in np.flatnonzero(kept > room).tolist()
+        for line in np.flatnonzero(tokens > room).tolist()
     }
-    pieces = np.ones(len(full), np.int64)
-    pieces[list(edges)] = [len(points) - 1 for points in edges.values()]
-    row = np.cumsum(pieces) - pieces  # the first of each line
+    pieces = (tokens > 0).astype(np.int64)
+    pieces[list(points)] = [len(edges) - 1 for edges in points.values()]
+    first_piece = np.cumsum(pieces) - pieces
     left, right = np.repeat(begin, pieces), np.repeat(end, pieces)
-    for line, points in edges.items():
-        rows = slice(row[line], row[line] + pieces[line])
-        left[rows] = begin[line] + np.array(points[:-1])
-        right[rows] = begin[line] + np.array(points[1:])
+    for line, edges in points.items():
+        rows = slice(first_piece[line], first_piece[line] + pieces[line])
+        left[rows] = begin[line] + np.array(edges[:-1])
+        right[rows] = begin[line] + np.array(edges[1:])
 
-    lengths = np.where(right > left, right - left + specials, 0)
+    lengths = right - left + specials
     first, last = first_and_last(lengths)
-    first, last = first[lengths > 0], last[lengths > 0]
-    is_kept = np.arange(len(ids)) < np.repeat(end, full)
     inner = np.ones(int(lengths.sum()), bool)
     row_ids, row_starts = np.empty(len(inner), np.int32), np.zeros(len(inner), bool)
     for offset, token in enumerate(before):
         row_ids[first + offset], inner[first + offset] = token, False
     for offset, token in enumerate(reversed(after)):
         row_ids[last - offset], inner[last - offset] = token, False
+    is_kept = np.arange(len(ids)) < np.repeat(end, full)
     row_ids[inner], row_starts[inner] = ids[is_kept], starts[is_kept]
     row_starts[first + len(before)] = True
-
-    def in_first_row(values):
-        column = np.zeros(len(lengths), np.int32)
-        column[row] = np.where(reason == 0, values, 0)
-        return column
-
-    per_line = {
-        "tokens": kept,
-        "lost": full - kept,
-        "unknown": unknown_tokens(kept),
-        "words": batch.column("words").to_numpy(),
-        "bytes": batch.column("bytes").to_numpy(),
-        "pieces": pieces,
-    }
-    return pa.table(
-        {
-            **prepared.sequence_columns(lengths, row_ids, row_starts),
-            "reason": np.repeat(reason, pieces).astype(np.int8),
-            "first": np.isin(np.arange(len(lengths)), row),
-            **{name: in_first_row(values) for name, values in per_line.items()},
-        }
+    line = np.repeat(np.arange(len(full)), pieces)
+    lost = np.where(dropped == "", full - tokens, 0)
+    return CutLines(
+        row_ids, row_starts, lengths, line, dropped, tokens, lost, unknown_tokens(tokens)
     )
 
 

@@ -305,7 +305,7 @@ def test_held_out_lines_are_apart(book, tmp_path):
 
 def test_the_same_on_one_process_and_on_two(book, tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "BLOCK", 64)
-    monkeypatch.setattr(prepare, "SLICE", 250)  # several slices and several blocks in each
+    monkeypatch.setattr(prepare, "BLOCKS", 4)  # several slices and several blocks in each
     found = []
     for processes in (1, 2):
         statistics, corpus = make(
