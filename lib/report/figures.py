@@ -22,7 +22,10 @@ COMPONENTS = {
     "mlm": "MLM loss",
     "hard": "MLM loss",
     "cosine": "cosine loss",
+    "hidden": "hidden outputs",
+    "attention": "attention maps",
 }
+"""The parts of a loss, as a training's history names them and as figures do."""
 DASHES = ("", (4, 1.5), (1, 1), (4, 1.5, 1, 1.5))
 """Line styles, for scenarios that share a colour."""
 POINTS = 120

@@ -152,10 +152,10 @@ class Results:
 
     def corpora(self, study: str) -> pd.DataFrame:
         """The statistics of every prepared corpus of a study, a column each."""
-        from lib.report.stages import statistics
+        from lib.report.stages import corpus_statistics
 
         columns = {
-            name.removeprefix("corpus_"): statistics(result["statistics"])["value"]
+            name.removeprefix("corpus_"): corpus_statistics(result["statistics"])["value"]
             for name, result in self.by_scenario("data_prep", study).items()
         }
         order = dict.fromkeys(name for column in columns.values() for name in column.index)

@@ -1,8 +1,4 @@
-"""What the notebooks show of one training stage: curves, scores, sizes. Frames and figures, to be
-passed to lib.report.page.show.
-
-Tables and the figure of notebook 1: what the text was, what was done to it, and what came out.
-"""
+"""What notebooks 1 to 5 show of their stage, as frames and figures for lib.report.page.show."""
 
 from itertools import islice
 
@@ -13,55 +9,166 @@ from lib.data import derived, tokenizer
 from lib.data.cleaning import clean, damage
 from lib.data.prepared import record_batches
 from lib.data.sources import read_passages
-from lib.report.figures import draw_lines, layer_shade, panels, plain_axes
+from lib.report.figures import COMPONENTS, draw_lines, layer_shade, panels, plain_axes
+from lib.report.page.show import PALETTE
+from lib.report.statistics import pm
+from lib.tasks.metrics import PROTOCOLS, by_protocol
 from lib.training.mappings import KINDS, layer_mapping
 from lib.training.parameters import CascadeTA
 
-COMPONENTS = {
-    "loss": "weighted sum",
-    "mlm": "MLM",
-    "soft": "soft target",
-    "cosine": "cosine",
-    "hidden": "hidden outputs",
-    "attention": "attention maps",
-}
+# ---------------------------------------------------------------- notebook 1: the prepared text
 
 
-def curves(history: list[dict]):
-    """Every loss component of a training, and its learning rate, against the step."""
-    from matplotlib.figure import Figure
+def samples(p, folder, count: int = 4, width: int = 160) -> pd.DataFrame:
+    """The first passages of the first source, as they are and cleaned; for a transfer set, the
+    first sequences drawn from its parent, and what became of them in the prepared `folder`."""
+    if p.sample_of:
+        words = tokenizer.load_tokenizer(str(folder / "tokenizer"))
+        columns = {}
+        tables = {"in the parent": derived.sample_tables(p)}
+        tables[f"here: {p.composition}"] = record_batches(folder)
+        for name, batches in tables.items():
+            sequences = next(batches).slice(0, count)["input_ids"].to_pylist()
+            columns[name] = [
+                words.decode(ids, skip_special_tokens=True)[:width] for ids in sequences
+            ]
+        return pd.DataFrame(columns)
+    lines = list(islice(read_passages(p.sources[0], p.seed), count))
+    cleaned = [clean(line, p.cleaning)[:width] for line in lines]
+    original = [line[:width] for line in lines]
+    return pd.DataFrame({"as it is": original, f"cleaned: {p.cleaning}": cleaned})
 
-    frame = pd.DataFrame(history)
-    names = [name for name in COMPONENTS if name in frame]
-    if len(names) == 2:
-        names = names[1:]  # a single component is the sum
-    figure = Figure(figsize=(2.4 * (len(names) + 1), 2.2), layout="constrained")
-    axes = figure.subplots(1, len(names) + 1, squeeze=False)[0]
-    for axis, name in zip(axes, [*names, "rate"]):
-        axis.plot(
-            frame["step"], frame[name], color="#0072B2" if name != "rate" else "#D55E00", lw=1.2
-        )
-        axis.set(title=COMPONENTS.get(name, "learning rate"), xlabel="step")
-        axis.spines[["top", "right"]].set_visible(False)
+
+def preparation(p, statistics: dict) -> pd.DataFrame:
+    """What preparing changed: what each kind of cleaning would do to a text, or the size of a
+    transfer set and of its parent."""
+    return _share_of_parent(statistics) if p.sample_of else _cleaning_damage(p)
+
+
+def _share_of_parent(statistics: dict) -> pd.DataFrame:
+    # Words and bytes would not compare: a text's are counted between white space, a transfer set's
+    # by the tokens that start words.
+    rows = {}
+    for unit in ("sequences", "tokens"):
+        parent, here = statistics["parent"][unit], statistics[unit]
+        share = f"{100 * here / parent:.3g}"
+        rows[unit] = {"parent": f"{parent:,}", "here": f"{here:,}", "share, %": share}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("number of")
+
+
+def _cleaning_damage(p, count: int = 2000) -> pd.DataFrame:
+    """For every kind of cleaning: the share of words removed and changed, of characters lost and of
+    lines lowercased, in percent, over the first passages."""
+    lines = list(islice(read_passages(p.sources[0], p.seed), count))
+    rows = {cleaning: damage(lines, cleaning) for cleaning in ("none", "careful", "neattext")}
+    frame = 100 * pd.DataFrame.from_dict(rows, orient="index").rename_axis("cleaning")
+    columns = ["words_removed", "words_changed", "characters_lost", "lines_lowercased"]
+    return frame[columns].rename(columns=lambda name: f"{name.replace('_', ' ')}, %")
+
+
+def corpus_statistics(statistics: dict) -> pd.DataFrame:
+    """The statistics.json of a prepared corpus, or of a transfer set, as a column of strings."""
+    s = statistics
+    rows = {"made of": _made_of(s)}
+    if "lines_in" in s:
+        rows["lines read"] = s["lines_in"]
+        for reason, count in s["dropped"].items():
+            rows[f"dropped: {reason.replace('_', ' ')}"] = count
+    rows["lines held out"] = s["held_out"]["lines"]
+    rows["lines kept"] = s["lines"]
+    rows["sequences"] = s["sequences"]
+    if len(s.get("sections", [])) > 1:
+        rows["sequences of its sections"] = ", ".join(f"{n:,}" for n in s["sections"])
+    if sampling := s.get("sampling"):
+        target = f", from {sampling['target']}" if sampling["target"] else ""
+        rows["sampling exponent"] = f"{sampling['exponent']:.3f}{target}"
+    rows |= {
+        "words": s["words"],
+        "tokens": s["tokens"],
+        "bytes of text": s["bytes"],
+        "tokens a word": round(s["tokens_per_word"], 2),
+        "unknown tokens, %": round(100 * s["unknown_share"], 3),
+        "tokens a sequence, mean": round(s["tokens_per_sequence"]["mean"], 1),
+        "tokens a sequence, median": s["tokens_per_sequence"]["median"],
+        "tokens a sequence, most": s["tokens_per_sequence"]["max"],
+        "words a line, mean": round(s["words_per_line"]["mean"], 1),
+        "words a line, median": s["words_per_line"]["median"],
+        "vocabulary": s["vocabulary"],
+        "tokens prepared a second": round(s["tokens_per_second"]),
+    }
+    values = [value if isinstance(value, str) else f"{value:,}" for value in rows.values()]
+    return pd.DataFrame({"value": values}, index=pd.Index(rows, name="statistic"))
+
+
+def _made_of(statistics: dict) -> str:
+    """The sources of a prepared corpus in a few words."""
+    if "parent" in statistics:
+        return f"{100 * statistics['share']:g} % of a corpus, {statistics['composition']}"
+    names = [source["name"] for source in statistics.get("sources", [])]
+    if len(names) > 12:
+        return f"{len(names)} sources, {names[0]} to {names[-1]}"
+    return " + ".join(names) or "text"
+
+
+def by_source(statistics: dict) -> pd.DataFrame:
+    """001's Table 4: size, lines, words and words a line of each source and of all, before
+    tokenising. A transfer set has one row, its own."""
+    sources = {source["name"]: source for source in statistics.get("sources", [])}
+    sources["all"] = statistics.get("text", statistics)
+    rows = {
+        name: {
+            "MB": f"{source['bytes'] / 1e6:,.2f}",
+            "lines": f"{source['lines']:,}",
+            "words": f"{source['words']:,}",
+            "words a line, mean": f"{source['words_per_line']['mean']:.1f}",
+            "words a line, median": f"{source['words_per_line']['median']:g}",
+        }
+        for name, source in sources.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
+
+
+def languages(statistics: dict) -> pd.DataFrame:
+    """004's Table 1: the share of each language before sampling (of bytes, P) and after (of lines,
+    P'). `repeated`: how often a line was drawn in the mean. One row, `all`, if the sources do not
+    name their languages."""
+    s = statistics
+    all_languages = {"language": "all", "lines": s["lines"], "lines_drawn": s["lines"]}
+    all_languages["tokens"] = s["tokens"]
+    shares = ("share", "share_drawn", "share_bytes_drawn", "share_tokens")
+    all_languages |= dict.fromkeys(shares, 100.0)
+    rows = {
+        row["language"]: {
+            "before, % of bytes": f"{row['share']:.3g}",
+            "after, % of lines": f"{row['share_drawn']:.3g}",
+            "after, % of bytes": f"{row['share_bytes_drawn']:.3g}",
+            "after, % of tokens": f"{row['share_tokens']:.3g}",
+            "lines there": f"{row['lines']:,}",
+            "lines drawn": f"{row['lines_drawn']:,}",
+            "repeated": f"{row['lines_drawn'] / max(row['lines'], 1):.3g} ×",
+            "tokens": f"{row['tokens']:,}",
+        }
+        for row in s.get("languages", [all_languages])
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
+
+
+def length_histogram(statistics: dict):
+    """The histogram of sequence lengths in tokens."""
+    histogram = statistics["length_histogram"]
+    edges, counts = np.asarray(histogram["edges"]), histogram["counts"]
+    figure, (ax,) = panels(1, row_height=2.4)
+    ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color=PALETTE[0], edgecolor="none")
+    plain_axes(ax, "", grid="y")
+    ax.set(xlabel="tokens in a sequence, special tokens included", ylabel="sequences")
     return figure
 
 
-def knowledge(**probes: dict) -> pd.DataFrame:
-    """Probes beside each other: held-out MLM loss in nats, perplexity, accuracy in percent."""
-    rows = {
-        name.replace("_", " "): {
-            "MLM loss, nats": f"{found['mlm_loss']:.3f}",
-            "perplexity": f"{np.exp(min(found['mlm_loss'], 50)):,.1f}",
-            "MLM accuracy, %": f"{found['mlm_accuracy']:.1f}",
-            "masked positions": found["positions"],
-        }
-        for name, found in probes.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+# ----------------------------------------------------------- notebooks 2 to 4: a training
 
 
 def sizes(**models) -> pd.DataFrame:
-    """Layers, parameters and size of models beside each other, and the ratio to the first."""
+    """Layers, parameters and size of models by name, and the ratio to the first."""
     from lib.training.models import parameter_count, size_mib
 
     first = parameter_count(next(iter(models.values())))
@@ -77,310 +184,60 @@ def sizes(**models) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def scores(rows: list[dict]) -> pd.DataFrame:
-    """Fine-tuning results per task and metric under both protocols, in percent: mean ± half the 95
-    % interval over seeds. Of a task in several languages, the mean over them."""
-    from lib.report.statistics import pm
-    from lib.tasks.metrics import PROTOCOLS, by_protocol
-
-    out = {}
-    for key, runs in by_protocol(pd.DataFrame(rows)).groupby(["task", "metric"], sort=False):
-        seeds = runs.groupby(["protocol", "seed"])["value"].mean()
-        means = {title: pm(seeds[protocol]) for protocol, title in PROTOCOLS.items()}
-        out[key] = {**means, "seeds": runs["seed"].nunique()}
-    return pd.DataFrame.from_dict(out, orient="index").rename_axis(["task", "metric"])
-
-
-def scores_by_language(rows: list[dict]) -> pd.DataFrame:
-    """The scores of the tasks that come in several languages: a column a language and their mean, a
-    row for each task, metric and protocol; mean ± half the 95 % interval over seeds. There must be
-    such a task."""
-    from lib.report.statistics import pm
-    from lib.tasks.metrics import PROTOCOLS, by_protocol
-
-    frame = pd.DataFrame(rows)
-    frame = frame[frame.groupby("task")["language"].transform("nunique") > 1]
-    out = {}
-    for key, both in by_protocol(frame).groupby(["task", "metric"], sort=False):
-        for protocol, title in PROTOCOLS.items():
-            runs = both[both["protocol"] == protocol]
-            wide = runs.pivot(index="seed", columns="language", values="value")
-            wide = wide[list(runs["language"].unique())].assign(mean=wide.mean(axis=1))
-            out[*key, title] = {str(language): pm(wide[language]) for language in wide}
-    return pd.DataFrame.from_dict(out, orient="index").rename_axis(["task", "metric", "protocol"])
+def knowledge(**probes: dict) -> pd.DataFrame:
+    """Probes by name: held-out MLM loss in nats, perplexity, accuracy in percent."""
+    rows = {
+        name.replace("_", " "): {
+            "MLM loss, nats": f"{probe['mlm_loss']:.3f}",
+            "perplexity": f"{np.exp(min(probe['mlm_loss'], 50)):,.1f}",
+            "MLM accuracy, %": f"{probe['mlm_accuracy']:.1f}",
+            "masked positions": probe["positions"],
+        }
+        for name, probe in probes.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 
-def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
-    """A few training examples of every task with their labels: a class by its name, a number, an
-    answer."""
-    from lib.tasks.examples import TaskSource, load
-    from lib.tasks.registry import TASKS
-
-    def label_text(task, label) -> str:
-        if task.kind == "span":
-            return label.texts[0]
-        return task.labels[label] if task.labels else f"{label:g}"
-
-    rows = []
-    for name in p.tasks:
-        examples = load(name, "train", TaskSource.of(p), count)
-        for text, label in zip(examples.texts, examples.labels):
-            label = label_text(TASKS[name], label)
-            rows.append({"task": name, "text": " ⏎ ".join(text)[:width], "label": label})
-    return pd.DataFrame(rows)
-
-
-def finetuning(rows: list[dict]):
-    """Every metric after every epoch, one line a seed, one panel a task, language and metric, at
-    most four panels beside each other."""
-    from matplotlib.figure import Figure
-
-    frame = pd.DataFrame(rows)
-    panels = list(dict.fromkeys(zip(frame["task"], frame["language"], frame["metric"])))
-    several = frame.groupby("task")["language"].nunique() > 1
-    wide = min(4, len(panels))
-    deep = -(-len(panels) // wide)
-    figure = Figure(figsize=(2.4 * wide, 2.2 * deep), layout="constrained")
-    axes = figure.subplots(
-        deep, wide, squeeze=False, sharey=frame["metric"].nunique() == 1
-    ).flatten()
-    for axis, (task, language, metric) in zip(axes, panels):
-        shown = frame[
-            (frame["task"] == task) & (frame["language"] == language) & (frame["metric"] == metric)
-        ]
-        for _, group in shown.groupby("seed"):
-            axis.plot(group["epoch"], group["value"], color="#0072B2", lw=1, alpha=0.7)
-        axis.set(
-            title=f"{task}, {language}" if several[task] else task,
-            xlabel="epoch",
-            ylabel=f"{metric.replace('_', ' ')}, %",
-        )
-        axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes[len(panels) :]:
-        axis.remove()
+def curves(history: list[dict]):
+    """Every loss component of a training, and its learning rate, against the step."""
+    frame = pd.DataFrame(history)
+    names = [name for name in COMPONENTS if name in frame]
+    if len(names) == 2:
+        names = names[1:]  # a single component is the sum
+    figure, axes = panels(len(names) + 1, row_height=2.2, across=3)
+    for ax, name in zip(axes, [*names, "rate"]):
+        ax.plot(frame["step"], frame[name], color=PALETTE[name == "rate"], lw=1.2)
+        plain_axes(ax, COMPONENTS.get(name, "learning rate"), grid="y")
+    figure.supxlabel("optimizer step", fontsize=9)
     return figure
 
 
-def samples(p, folder, count: int = 4, width: int = 160) -> pd.DataFrame:
-    """The first passages of the first source, as they are and as `p.cleaning` leaves them; of a
-    transfer set, the first sequences of its parent that are in the sample, and the first of what
-    became of them in the prepared `folder`."""
-    if p.sample_of:
-        words = tokenizer.load_tokenizer(str(folder / "tokenizer"))
-        before, after = next(derived.sample_tables(p)), next(record_batches(folder))
-        cut = [
-            tuple(words.decode(ids, skip_special_tokens=True)[:width] for ids in pair)
-            for pair in zip(
-                *(rows.slice(0, count)["input_ids"].to_pylist() for rows in (before, after))
-            )
+def layer_targets(p: CascadeTA, teacher_layers: int) -> pd.DataFrame:
+    """The layers of the teacher that are averaged for each layer of the assistant; 0 is the output
+    of the embeddings."""
+    columns = {}
+    for title, targets in zip(KINDS.values(), layer_mapping(p.mapping, p.layers, teacher_layers)):
+        columns[title] = [
+            " + ".join(map(str, targets.get(layer, []))) or "–" for layer in range(p.layers + 1)
         ]
-        return pd.DataFrame(cut, columns=["in the parent", f"here: {p.composition}"])
-    lines = list(islice(read_passages(p.sources[0], p.seed), count))
-    cut = [(line[:width], clean(line, p.cleaning)[:width]) for line in lines]
-    return pd.DataFrame(cut, columns=["as it is", f"cleaned: {p.cleaning}"])
+    return pd.DataFrame(columns).rename_axis("layer")
 
 
-def effect(p, found: dict) -> pd.DataFrame:
-    """What preparing did: to a text, what each kind of cleaning would do; to a parent, how much of
-    it a transfer set has."""
-    return beside_parent(found) if p.sample_of else cleaning_damage(p)
-
-
-def beside_parent(found: dict) -> pd.DataFrame:
-    """The sequences and tokens of a transfer set beside those of its parent. Words and bytes would
-    not compare: a text's are counted between white space, a transfer set's by where tokens start
-    words."""
-    rows = {
-        name: {
-            "parent": f"{found['parent'][name]:,}",
-            "here": f"{found[name]:,}",
-            "share, %": f"{100 * found[name] / found['parent'][name]:.3g}",
-        }
-        for name in ("sequences", "tokens")
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("number of")
-
-
-def cleaning_damage(p, count: int = 2000) -> pd.DataFrame:
-    """What each kind of cleaning would do to the first passages: percent of words removed and
-    changed, of characters lost."""
-    lines = list(islice(read_passages(p.sources[0], p.seed), count))
-    rows = {}
-    for how in ("none", "careful", "neattext"):
-        did = damage(lines, how)
-        rows[how] = {
-            "words removed, %": 100 * did["words_removed"],
-            "words changed, %": 100 * did["words_changed"],
-            "characters lost, %": 100 * did["characters_lost"],
-            "lines lowercased, %": 100 * did["lines_lowercased"],
-        }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("cleaning")
-
-
-def statistics(found: dict) -> pd.DataFrame:
-    """The statistics of a prepared corpus, or of a transfer set derived from one, as one column."""
-    rows = {"made of": made_of(found)}
-    if "lines_in" in found:
-        rows |= {
-            "lines read": found["lines_in"],
-            **{
-                f"dropped: {reason.replace('_', ' ')}": count
-                for reason, count in found["dropped"].items()
-            },
-        }
-    rows |= {
-        "lines held out": found["held_out"]["lines"],
-        "lines kept": found["lines"],
-        "sequences": found["sequences"],
-        **sections(found),
-        "words": found["words"],
-        "tokens": found["tokens"],
-        "bytes of text": found["bytes"],
-        "tokens a word": round(found["tokens_per_word"], 2),
-        "unknown tokens, %": round(100 * found["unknown_share"], 3),
-        "tokens a sequence, mean": round(found["tokens_per_sequence"]["mean"], 1),
-        "tokens a sequence, median": found["tokens_per_sequence"]["median"],
-        "tokens a sequence, most": found["tokens_per_sequence"]["max"],
-        "words a line, mean": round(found["words_per_line"]["mean"], 1),
-        "words a line, median": found["words_per_line"]["median"],
-        "vocabulary": found["vocabulary"],
-        "tokens prepared a second": round(found["tokens_per_second"]),
-    }
-    shown = [value if isinstance(value, str) else f"{value:,}" for value in rows.values()]
-    return pd.DataFrame({"value": shown}, index=pd.Index(rows, name="statistic"))
-
-
-def sections(found: dict) -> dict:
-    """The sequences of each section, and the exponent that languages were sampled with, where there
-    were such."""
-    parts, sampled = found.get("sections", []), found.get("sampling")
-    rows = (
-        {"sequences of its sections": ", ".join(f"{part:,}" for part in parts)}
-        if len(parts) > 1
-        else {}
-    )
-    if sampled:
-        asked = f", from {sampled['target']}" if sampled["target"] else ""
-        rows["sampling exponent"] = f"{sampled['exponent']:.3f}{asked}"
-    return rows
-
-
-def made_of(found: dict) -> str:
-    """In a few words, what a prepared corpus was made of."""
-    if "parent" in found:
-        return f"{100 * found['share']:g} % of a corpus, {found['composition']}"
-    names = [source["name"] for source in found.get("sources", [])]
-    if len(names) > 12:
-        return f"{len(names)} sources, {names[0]} to {names[-1]}"
-    return " + ".join(names) or "text"
-
-
-def by_source(found: dict) -> pd.DataFrame:
-    """001's Table 4 of a corpus: size, lines, words and words a line of each source and of all,
-    before tokenising.
-
-    A transfer set has one row, its own figures.
-    """
-    rows = {source["name"]: source for source in found.get("sources", [])} | {
-        "all": found.get("text", found)
-    }
-    return pd.DataFrame.from_dict(
-        {
-            name: {
-                "MB": f"{row['bytes'] / 1e6:,.2f}",
-                "lines": f"{row['lines']:,}",
-                "words": f"{row['words']:,}",
-                "words a line, mean": f"{row['words_per_line']['mean']:.1f}",
-                "words a line, median": f"{row['words_per_line']['median']:g}",
-            }
-            for name, row in rows.items()
-        },
-        orient="index",
-    ).rename_axis("source")
-
-
-def languages(found: dict) -> pd.DataFrame:
-    """004's Table 1 of a corpus: the share of each language before sampling (of bytes, P) and after
-    (of lines, P').
-
-    `repeated` is how often a line was drawn in the mean. One row, `all`, where sources do not name
-    their languages.
-    """
-    whole = {
-        "language": "all",
-        "share": 100.0,
-        "share_drawn": 100.0,
-        "share_bytes_drawn": 100.0,
-        "share_tokens": 100.0,
-    }
-    whole |= {"lines": found["lines"], "lines_drawn": found["lines"], "tokens": found["tokens"]}
-    rows = {
-        row["language"]: {
-            "before, % of bytes": f"{row['share']:.3g}",
-            "after, % of lines": f"{row['share_drawn']:.3g}",
-            "after, % of bytes": f"{row['share_bytes_drawn']:.3g}",
-            "after, % of tokens": f"{row['share_tokens']:.3g}",
-            "lines there": f"{row['lines']:,}",
-            "lines drawn": f"{row['lines_drawn']:,}",
-            "repeated": f"{row['lines_drawn'] / max(row['lines'], 1):.3g} ×",
-            "tokens": f"{row['tokens']:,}",
-        }
-        for row in found.get("languages", [whole])
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("language")
-
-
-def lengths(found: dict):
-    """Histogram of sequence lengths in tokens."""
-    from matplotlib.figure import Figure
-
-    edges, counts = (
-        np.asarray(found["length_histogram"]["edges"]),
-        np.asarray(found["length_histogram"]["counts"]),
-    )
-    figure = Figure(figsize=(6.2, 2.4), layout="constrained")
-    axis = figure.subplots()
-    axis.bar(
-        edges[:-1], counts, width=np.diff(edges), align="edge", color="#0072B2", edgecolor="none"
-    )
-    axis.set(xlabel="tokens in a sequence, special tokens included", ylabel="sequences")
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def matching(p: CascadeTA, teacher_layers: int) -> pd.DataFrame:
-    """Which layers of the teacher are averaged for each layer of the assistant; 0 is the output of
-    the embeddings."""
-    hidden, attention = layer_mapping(p.mapping, p.layers, teacher_layers)
-    rows = {
-        layer: [
-            " + ".join(map(str, targets.get(layer, []))) or "–" for targets in (hidden, attention)
-        ]
-        for layer in range(p.layers + 1)
-    }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(KINDS.values())).rename_axis(
-        "layer"
-    )
-
-
-def by_layer(before: dict[str, float], after: dict[str, float]) -> pd.DataFrame:
-    """The `distances` of every layer before and after a hop, and their ratio; a layer without
+def layer_distances(before: dict[str, float], after: dict[str, float]) -> pd.DataFrame:
+    """The distances (`hops.distances`) of every layer before and after a hop; a layer without
     target has none."""
     layers = sorted({int(key.rpartition("_")[2]) for key in before if "_" in key})
     columns = {}
     for kind, title in KINDS.items():
-        for name, found in (("before", before), ("after", after)):
-            columns[title, name] = [_said(found.get(f"{kind}_{layer}")) for layer in layers]
+        for name, distances in (("before", before), ("after", after)):
+            values = [distances.get(f"{kind}_{layer}") for layer in layers]
+            columns[title, name] = ["–" if value is None else f"{value:.3g}" for value in values]
     return pd.DataFrame(columns, index=pd.Index(layers, name="layer"))
 
 
-def _said(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def figure_layers(history: list[dict]):
+def layer_losses(history: list[dict]):
     """The loss of every layer against the step: a panel for hidden outputs, one for attention maps,
-    a line a layer, the lighter the higher. Logarithmic; a loss of 0 is not drawn.
+    a line per layer, the lighter the higher. Logarithmic; a loss of 0 is not drawn.
 
     Lines are running means over a tenth of the steps: short sequences, which share a batch, have
     larger attention weights and so larger losses.
@@ -389,26 +246,87 @@ def figure_layers(history: list[dict]):
 
     frame = pd.DataFrame(history).set_index("step")
     frame = frame.rolling(max(1, len(frame) // 10), min_periods=1).mean()
-    layers = {kind: [name for name in frame if name.startswith(f"{kind}_")] for kind in KINDS}
-    deepest = max(
-        (int(name.rpartition("_")[2]) for names in layers.values() for name in names), default=0
-    )
-    figure, axes = panels(sum(map(bool, layers.values())), row_height=2.9)
-    for ax, (kind, names) in zip(axes, ((kind, names) for kind, names in layers.items() if names)):
-        powers = np.log10(
-            frame[names].where(frame[names] > 0)
-        )  # draw_lines sets its names apart on a linear scale
-        powers.columns = [name.rpartition("_")[2] for name in names]
-        shades = {name: layer_shade(int(name), deepest) for name in powers}
-        draw_lines(ax, powers, width=1.3, gap=0.065, colours=shades)
+    logs = {}  # on a linear axis, because draw_lines spaces its labels on a linear one
+    for kind in KINDS:
+        losses = frame.filter(regex=f"^{kind}_")
+        if len(losses.columns):
+            losses.columns = [name.rpartition("_")[2] for name in losses]
+            logs[kind] = np.log10(losses.where(losses > 0))
+    deepest = max((int(layer) for own in logs.values() for layer in own), default=0)
+    figure, axes = panels(len(logs), row_height=2.9)
+    for ax, (kind, lines) in zip(axes, logs.items()):
+        colours = {layer: layer_shade(int(layer), deepest) for layer in lines}
+        draw_lines(ax, lines, width=1.3, gap=0.065, colours=colours)
         low, high = ax.get_ylim()
-        ticks = [
-            t
-            for t in LogLocator(subs=(1, 2, 5)).tick_values(10**low, 10**high)
-            if low <= np.log10(t) <= high
-        ]
+        ticks = LogLocator(subs=(1, 2, 5)).tick_values(10**low, 10**high)
+        ticks = [tick for tick in ticks if low <= np.log10(tick) <= high]
         ax.set_yticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
         plain_axes(ax, f"{KINDS[kind]}, mean squared error", grid="y")
         ax.set_ylim(low, high)
     figure.supxlabel("optimizer step", fontsize=9)
+    return figure
+
+
+# ----------------------------------------------------------------- notebook 5: the fine-tuning
+
+
+def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
+    """A few training examples of every task with their labels: the name of a class, a number, or an
+    answer."""
+    from lib.tasks.examples import TaskSource, load
+    from lib.tasks.registry import TASKS
+
+    rows = []
+    for name in p.tasks:
+        task, examples = TASKS[name], load(name, "train", TaskSource.of(p), count)
+        for texts, label in zip(examples.texts, examples.labels):
+            if task.kind == "span":
+                label = label.texts[0]
+            else:
+                label = task.labels[label] if task.labels else f"{label:g}"
+            rows.append({"task": name, "text": " ⏎ ".join(texts)[:width], "label": label})
+    return pd.DataFrame(rows)
+
+
+def scores(rows: list[dict]) -> pd.DataFrame:
+    """Fine-tuning results by task and metric under both protocols, in percent: mean ± half of the
+    95 % interval over seeds. For a task in several languages, their mean."""
+    table = {}
+    for key, runs in by_protocol(pd.DataFrame(rows)).groupby(["task", "metric"], sort=False):
+        seeds = runs.groupby(["protocol", "seed"])["value"].mean()
+        means = {title: pm(seeds[protocol]) for protocol, title in PROTOCOLS.items()}
+        table[key] = {**means, "seeds": runs["seed"].nunique()}
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis(["task", "metric"])
+
+
+def scores_by_language(rows: list[dict]) -> pd.DataFrame:
+    """The scores of the tasks in several languages: a column per language and one for their mean, a
+    row per task, metric and protocol. There must be such a task."""
+    frame = pd.DataFrame(rows)
+    frame = frame[frame.groupby("task")["language"].transform("nunique") > 1]
+    table = {}
+    for key, both in by_protocol(frame).groupby(["task", "metric"], sort=False):
+        for protocol, title in PROTOCOLS.items():
+            runs = both[both["protocol"] == protocol]
+            wide = runs.pivot(index="seed", columns="language", values="value")
+            wide = wide[list(runs["language"].unique())].assign(mean=wide.mean(axis=1))
+            table[*key, title] = {str(language): pm(wide[language]) for language in wide}
+    index = ["task", "metric", "protocol"]
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis(index)
+
+
+def finetuning(rows: list[dict]):
+    """Every metric after every epoch: a line per seed, a panel per task, language and metric."""
+    frame = pd.DataFrame(rows)
+    several = frame.groupby("task")["language"].nunique() > 1
+    groups = list(frame.groupby(["task", "language", "metric"], sort=False))
+    one_metric = frame["metric"].nunique() == 1
+    figure, axes = panels(len(groups), row_height=2.2, sharey=one_metric, across=3)
+    for ax, ((task, language, metric), runs) in zip(axes, groups):
+        for _, run in runs.groupby("seed"):
+            ax.plot(run["epoch"], run["value"], color=PALETTE[0], lw=1, alpha=0.7)
+        plain_axes(ax, f"{task}, {language}" if several[task] else task, grid="y")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.set_ylabel(f"{metric.replace('_', ' ')}, %", fontsize=8.5)
+    figure.supxlabel("epoch", fontsize=9)
     return figure

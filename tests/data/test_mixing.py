@@ -384,4 +384,4 @@ def test_the_view_is_the_papers_table_1(wiki, tmp_path):
     ) == ["en"]
     del statistics["languages"]
     assert list(stages.languages(statistics).index) == ["all"]
-    assert "sampling exponent" in stages.statistics(statistics).index
+    assert "sampling exponent" in stages.corpus_statistics(statistics).index

@@ -55,15 +55,15 @@ def test_samples_of_a_transfer_set(corpus, tmp_path):
 
 def test_effect_is_the_right_table(corpus, tmp_path):
     p, _, statistics = corpus
-    assert stages.effect(p, statistics).index.tolist() == ["none", "careful", "neattext"]
+    assert stages.preparation(p, statistics).index.tolist() == ["none", "careful", "neattext"]
     p, statistics = derive(corpus, tmp_path, share=0.5)
-    found = stages.effect(p, statistics)
+    found = stages.preparation(p, statistics)
     assert found.loc["sequences"].tolist() == ["280", "140", "50"]
     assert list(found.index) == ["sequences", "tokens"]
 
 
 def test_statistics_of_both_kinds(corpus, tmp_path):
-    text = stages.statistics(corpus[2])["value"]
+    text = stages.corpus_statistics(corpus[2])["value"]
     assert (
         text["made of"],
         text["lines read"],
@@ -71,14 +71,14 @@ def test_statistics_of_both_kinds(corpus, tmp_path):
         text["dropped: duplicate"],
     ) == ("ala.txt", "300", "280", "0")
     _, statistics = derive(corpus, tmp_path, share=0.5, composition="bigram")
-    made = stages.statistics(statistics)["value"]
+    made = stages.corpus_statistics(statistics)["value"]
     assert (made["made of"], made["sequences"], made["lines held out"]) == (
         "50 % of a corpus, bigram",
         "140",
         "20",
     )
     assert set(made.index) < set(text.index)
-    assert stages.lengths(statistics).axes[0].get_ylabel() == "sequences"
+    assert stages.length_histogram(statistics).axes[0].get_ylabel() == "sequences"
 
 
 def test_by_source(corpus, tmp_path):

@@ -389,9 +389,9 @@ def test_the_probe_masks_words_though_the_hop_does_not(saved, folder):
 
 
 def test_tables_of_layers():
-    found = stages.matching(given("t", "c", layers=2, mapping="skip", weight_soft=1), 4)
+    found = stages.layer_targets(given("t", "c", layers=2, mapping="skip", weight_soft=1), 4)
     assert found.to_numpy().tolist() == [["0", "–"], ["2", "2"], ["–", "–"]]
-    found = stages.matching(given("t", "c", layers=2), 3)
+    found = stages.layer_targets(given("t", "c", layers=2), 3)
     assert found.to_numpy().tolist() == [["0 + 1", "–"], ["1 + 2", "1 + 2"], ["2 + 3", "2 + 3"]]
     before = {
         "hidden_0": 0.5,
@@ -400,7 +400,7 @@ def test_tables_of_layers():
         "hidden": 2.5,
         "attention": 0.01,
     }
-    found = stages.by_layer(before, before | {"hidden_1": 1.0, "attention_1": 0.001234})
+    found = stages.layer_distances(before, before | {"hidden_1": 1.0, "attention_1": 0.001234})
     assert found.loc[1].tolist() == ["2", "1", "0.01", "0.00123"] and found.loc[0].tolist() == [
         "0.5",
         "0.5",
@@ -426,10 +426,10 @@ def test_figure_of_layers():
         }
         for s in range(1, 9)
     ]
-    hidden, attention = stages.figure_layers(history).axes
+    hidden, attention = stages.layer_losses(history).axes
     assert [text.get_text() for text in hidden.texts] == ["1", "10"]
     assert hidden.lines[0].get_ydata() == pytest.approx(np.log10([1 / s for s in range(1, 9)]))
     assert [tick.get_text() for tick in hidden.get_yticklabels()][:3] == ["0.2", "0.5", "1"]
     assert len(attention.lines) == 2
     only = [{key: value for key, value in row.items() if "attention" not in key} for row in history]
-    assert len(stages.figure_layers(only).axes) == 1
+    assert len(stages.layer_losses(only).axes) == 1
