@@ -1,5 +1,5 @@
-"""How a notebook begins and ends a stage: parameters checked, a scratch folder, publishing by
-rename."""
+"""How a notebook begins and ends a stage: checked parameters, a scratch folder, and publishing by
+renaming."""
 
 import ast
 import json
@@ -22,20 +22,19 @@ from lib.common.machine import machine, peak_memory_mib, versions
 from lib.plan.stages import KINDS, StageParameters, validate
 
 HELD: dict[Path, FileLock] = {}
-"""Locks of the stages that this process has under way: where one has been killed, its kernel may
-live a moment longer."""
-
+"""The locks of this process's unfinished stages, by folder. A notebook's cells share them, and the
+cell that begins a stage may run twice."""
 PATIENCE = 10.0
-"""Seconds to wait for such a lock."""
-
-HOW = ("processes",)
-"""Parameters that change no result: under other values of them, work half done is gone on with."""
+"""Seconds to wait for such a lock: the kernel of a killed stage may live a moment longer."""
+WITHOUT_EFFECT = ("processes",)
+"""Parameters that do not change the result, so that unfinished work continues under other
+values."""
 
 
 @dataclass
 class Run:
-    """A stage under way: its checked parameters `p`, and `folder`, the scratch folder to write
-    into."""
+    """A running stage: its checked parameters `p`, the scratch `folder` to write into, and the
+    `target` folder where it publishes."""
 
     kind: str
     p: Any
@@ -45,31 +44,24 @@ class Run:
 
 
 def notebook_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
-    """What the parameter cells of a notebook define. A misspelt parameter is among them, and is
-    refused later.
+    """The parameters that a notebook defines, including misspelt ones, which are refused later.
 
-    In a notebook those are the cells that hold nothing but assignments of constants: the parameter
-    cell and the one that papermill injects. So a cell may be run again when later ones have filled
-    the namespace. Elsewhere, every plain value.
+    In a notebook, they are the names in cells that hold only assignments of constants: the
+    parameters cell and the one that papermill adds. So a cell may run again when later ones have
+    filled the namespace. Elsewhere, they are all plain values.
     """
     if "In" in namespace:
-        return {
-            name: namespace[name]
-            for cell in namespace["In"]
-            for name in constants(cell)
-            if name in namespace
-        }
+        names = [name for cell in namespace["In"] for name in _constants(cell)]
+        return {name: namespace[name] for name in names if name in namespace}
     return {
         name: value
         for name, value in namespace.items()
-        if not name.startswith("_")
-        and not isinstance(value, (ModuleType, type))
-        and not callable(value)
+        if not (name.startswith("_") or isinstance(value, ModuleType | type) or callable(value))
     }
 
 
-def constants(cell: str) -> list[str]:
-    """The names a cell assigns, if all it does is to assign constants; else none."""
+def _constants(cell: str) -> list[str]:
+    """The names that a cell assigns, if it only assigns constants; else none."""
     try:
         body = ast.parse(cell).body
         for node in body:
@@ -80,63 +72,46 @@ def constants(cell: str) -> list[str]:
 
 
 def begin(kind: str, namespace: dict[str, Any]) -> Run:
-    """Check the parameters in `namespace` (a notebook's globals()) and open the stage's scratch
-    folder.
+    """Check the parameters in `namespace` (a notebook's globals()) and open the scratch folder.
 
-    The scratch folder of an earlier run with the same parameters is kept, checkpoints included; any
-    other is cleared. Raises InputError, also if another process has the same stage under way.
+    The scratch folder of an earlier run with the same parameters and inputs is kept, with its
+    checkpoints; any other is cleared. Raises InputError, also if another process runs the stage.
     """
-    p: StageParameters = validate(
-        kind, notebook_parameters(namespace), lambda key: f"notebooks/{KINDS[kind].notebook}.ipynb"
-    )
+    notebook = places.ROOT / "notebooks" / f"{KINDS[kind].notebook}.ipynb"
+    p = validate(kind, notebook_parameters(namespace), lambda key: f"notebooks/{notebook.name}")
     locks.take_gpus()
     if p.threads:
         os.environ.update(OMP_NUM_THREADS=str(p.threads), MKL_NUM_THREADS=str(p.threads))
-        if "torch" in sys.modules:  # imported before this call: the variables come too late
+        if "torch" in sys.modules:  # it has read the variables already
             sys.modules["torch"].set_num_threads(p.threads)
-    values = p.model_dump(mode="json")
     if not p.output_dir:
-        values["output_dir"] = (
-            f"outputs/lab/{kind}-{sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]}"
-        )
-        p = p.model_copy(update={"output_dir": values["output_dir"]})
+        values = json.dumps(p.model_dump(mode="json"), sort_keys=True)
+        name = f"{kind}-{sha256(values.encode()).hexdigest()[:8]}"
+        p = p.model_copy(update={"output_dir": f"outputs/lab/{name}"})
     target = places.ROOT / p.output_dir
     if target not in HELD:
-        HELD[target] = locks.take(
-            target / "scratch.lock", f"the stage {p.output_dir}", print, PATIENCE
-        )
-    folder, note = target / "scratch", target / "scratch" / "parameters.json"
-    whole = {"parameters": values, "made from": inputs(p, KINDS[kind].notebook)}
-    if _work(note) != _work(whole):
+        purpose = f"the stage {p.output_dir}"
+        HELD[target] = locks.take(target / "scratch.lock", purpose, print, PATIENCE)
+    folder = target / "scratch"
+    note = folder / "parameters.json"
+    work = {"parameters": p.model_dump(mode="json"), "made from": inputs(p, notebook)}
+    if not _is_same_work(note, work):
         shutil.rmtree(folder, ignore_errors=True)
         with files.writing(folder):
             folder.mkdir(parents=True)
-    write_json(note, whole)
+    write_json(note, work)
     return Run(kind, p, folder, target, time.time())
 
 
-def _work(noted: Path | dict[str, Any]) -> dict[str, Any]:
-    """What is noted of a scratch folder, without the parameters that say how it is computed and not
-    what."""
-    try:
-        noted = noted if isinstance(noted, dict) else json.loads(noted.read_text(encoding="utf-8"))
-        return noted | {
-            "parameters": {
-                key: value for key, value in noted["parameters"].items() if key not in HOW
-            }
-        }
-    except (OSError, ValueError, KeyError):
-        return {}
-
-
-def inputs(p: StageParameters, notebook: str) -> dict[str, str]:
-    """What a stage reads besides its parameters, by content: work half done on other inputs is not
-    gone on with."""
-    paths = {"notebook": places.ROOT / "notebooks" / f"{notebook}.ipynb"}
+def inputs(p: StageParameters, notebook: Path) -> dict[str, str]:
+    """The hashes of what a stage reads besides its parameters: when they change, unfinished work
+    starts anew."""
+    paths = {"notebook": notebook}
     for name in ("teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in"):
-        place = places.ROOT / str(getattr(p, name, "") or "none")
-        told = (place / "result.json", place.parent / "result.json", place / "training.json")
-        paths |= {name: result for result in told if result.is_file()}
+        path = places.ROOT / str(getattr(p, name, "") or "none")
+        for result in (path / "result.json", path.parent / "result.json", path / "training.json"):
+            if result.is_file():
+                paths[name] = result
     return {
         name: sha256(path.read_bytes()).hexdigest()
         for name, path in paths.items()
@@ -144,10 +119,22 @@ def inputs(p: StageParameters, notebook: str) -> dict[str, str]:
     }
 
 
+def _is_same_work(note: Path, work: dict[str, Any]) -> bool:
+    """Whether the note in a scratch folder says the same, except for parameters without effect."""
+
+    def comparable(work: dict[str, Any]) -> dict[str, Any]:
+        parameters = work["parameters"].items()
+        return work | {"parameters": {k: v for k, v in parameters if k not in WITHOUT_EFFECT}}
+
+    try:
+        return comparable(json.loads(note.read_text(encoding="utf-8"))) == comparable(work)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
 def finish(run: Run, result: dict[str, Any]) -> Path:
-    """Publish: everything in the scratch folder takes its place by renaming, a model gets its card,
-    `result.json` comes last. Returns its path. A result that is there is a stage that is whole.
-    """
+    """Publish a stage: rename what is in the scratch folder to its place, write the model's card,
+    and write `result.json` last. Returns its path. Where it exists, the stage is complete."""
     if not run.folder.is_dir():
         raise InputError(
             f"{run.p.output_dir} is published already; to make it again, run the notebook from "
@@ -159,11 +146,11 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
             if path.name in ("checkpoints", "parameters.json", "processes"):
                 continue
             files.flush(path)
-            place = run.target / path.name
-            if place.is_dir():
-                shutil.rmtree(place)
-            path.rename(place)
-    whole = {
+            published = run.target / path.name
+            if published.is_dir():
+                shutil.rmtree(published)
+            path.rename(published)
+    result = {
         "stage": run.kind,
         "parameters": run.p.model_dump(mode="json"),
         **result,
@@ -176,9 +163,9 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
         from lib.report import card
 
         with files.writing(run.target / "model"):
-            card.write(run.target / "model", whole)
-    path = write_json(run.target / "result.json", whole)
-    shutil.rmtree(run.folder)  # only now: who is stopped before goes on from the checkpoints in it
+            card.write(run.target / "model", result)
+    path = write_json(run.target / "result.json", result)
+    shutil.rmtree(run.folder)  # last: until then, a stopped stage resumes from its checkpoints
     if run.target in HELD:
         locks.release(HELD.pop(run.target))
     return path

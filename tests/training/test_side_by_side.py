@@ -410,7 +410,7 @@ def test_work_half_done_on_another_training_is_not_gone_on_with(tmp_path):
     found = []
     for text in ("first", "second"):
         (tmp_path / "beside/hot/training.json").write_text(text)
-        found.append(stage.inputs(p, "3_distillation"))
+        found.append(stage.inputs(p, ROOT / "notebooks/3_distillation.ipynb"))
     assert found[0]["trained_in"] != found[1]["trained_in"] and found[0].keys() == {
         "notebook",
         "trained_in",
