@@ -87,7 +87,11 @@ def _execute(folder: Path, values: dict, say) -> int:
                 stopped = error.ename == "Stopped"
                 say(
                     "stopped: "
-                    + (error.evalue if stopped else "started again, it goes on from what it has kept")
+                    + (
+                        error.evalue
+                        if stopped
+                        else "started again, it goes on from what it has kept"
+                    )
                 )
                 return 130
             with (folder / "log.txt").open("a", encoding="utf-8") as log:
@@ -103,7 +107,9 @@ def _execute(folder: Path, values: dict, say) -> int:
     if not result.is_file():
         if signals:
             raise KeyboardInterrupt
-        say("failed: the notebook ended without a result; its kernel was killed, perhaps for memory")
+        say(
+            "failed: the notebook ended without a result; its kernel was killed, perhaps for memory"
+        )
         return 1
     say(f"done in {clock(time.time() - began)}")
     return 0

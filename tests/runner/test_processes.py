@@ -13,8 +13,7 @@ import torch
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.plan.stages import Stage, StagePath, validate
-from lib.runner import processes as distributed
-from lib.runner import stage
+from lib.runner import processes, stage
 from lib.training import checkpoints
 from tests.helpers import together
 
@@ -236,30 +235,30 @@ def test_the_error_of_a_process_is_the_users(prepared, tmp_path):
 
 def test_who_failed_first_is_told(tmp_path):
     assert "one of 2 processes was killed, perhaps for memory, or cut off" in str(
-        distributed._failure(tmp_path, 2)
+        processes._first_error(tmp_path, 2)
     )
     for rank, kind, when in ((0, "RuntimeError", 3), (1, "InputError", 2), (2, "OSError", 4)):
         note = {"rank": rank, "kind": kind, "time": when, "message": f"of {rank}"}
         (tmp_path / f"failed-{rank}.json").write_text(json.dumps(note))
-    found = distributed._failure(tmp_path, 3)
+    found = processes._first_error(tmp_path, 3)
     assert isinstance(found, InputError) and str(found) == "of 1"
     (tmp_path / "failed-1.json").unlink()
-    assert str(distributed._failure(tmp_path, 3)) == "process 0 of 3: RuntimeError: of 0"
+    assert str(processes._first_error(tmp_path, 3)) == "process 0 of 3: RuntimeError: of 0"
 
 
 def test_that_one_was_stopped_is_told_only_if_it_was_asked_to(tmp_path):
     """Else torchrun has stopped it because of one that was killed, and left no note."""
     note = {"rank": 0, "kind": "Stopped", "time": 1, "message": "x after step 3"}
     (tmp_path / "failed-0.json").write_text(json.dumps(note))
-    assert "was killed, perhaps for memory" in str(distributed._failure(tmp_path, 2))
-    assert repr(distributed._failure(tmp_path, 2, asked=True)) == "Stopped('x after step 3')"
+    assert "was killed, perhaps for memory" in str(processes._first_error(tmp_path, 2))
+    assert repr(processes._first_error(tmp_path, 2, was_asked=True)) == "Stopped('x after step 3')"
     (tmp_path / "failed-1.json").write_text(
         json.dumps(note | {"rank": 1, "kind": "InputError", "time": 2, "message": "full"})
     )
-    assert repr(distributed._failure(tmp_path, 2, asked=True)) == "InputError('full')"
+    assert repr(processes._first_error(tmp_path, 2, was_asked=True)) == "InputError('full')"
     for path in tmp_path.iterdir():
         path.unlink()
-    assert isinstance(distributed._failure(tmp_path, 2, asked=True), KeyboardInterrupt)
+    assert isinstance(processes._first_error(tmp_path, 2, was_asked=True), KeyboardInterrupt)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +269,7 @@ def test_that_one_was_stopped_is_told_only_if_it_was_asked_to(tmp_path):
             r"processes 3 share the micro-batches of a step, and there are 2 \(batch_size 8, micro_batch_size 4\); "
             "allowed are 1 … 2",
         ),
-        ({"processes": 0}, "processes = 0: input should be greater than or equal to 1"),
+        ({"processes": 0}, "processes = 0: input should be greater than 0"),
     ],
 )
 def test_wrong_parameters(wrong, message):
@@ -285,20 +284,20 @@ def test_more_processes_than_gpus_is_one_line(monkeypatch):
     with pytest.raises(
         InputError, match="processes = 4: each needs a GPU of its own, and there are 2"
     ):
-        distributed._enough_gpus(4)
+        processes._check_gpus(4)
 
 
 def test_work_half_done_is_gone_on_with_by_another_number_of_processes(prepared, tmp_path):
     given = validate(
         "distillation", prepared | SMALL | STUDENT | {"output_dir": str(tmp_path)}
     ).model_dump()
-    for processes, other, kept in ((1, {}, False), (2, {}, True), (2, {"temperature": 3.0}, False)):
-        folder = stage.begin("distillation", given | {"processes": processes} | other).folder
+    for number, other, kept in ((1, {}, False), (2, {}, True), (2, {"temperature": 3.0}, False)):
+        folder = stage.begin("distillation", given | {"processes": number} | other).folder
         assert (folder / "half").exists() == kept
         (folder / "half").touch()
         assert (
             json.loads((folder / "parameters.json").read_text())["parameters"]["processes"]
-            == processes
+            == number
         )
 
 
