@@ -25,13 +25,13 @@ def make(outputs):
     steps = {step.folder: step.parameters for step in plan.resolve("smoke", ["herbert"])}
     corpus = outputs / "smoke/herbert/corpus_teacher/data_prep"
     corpus.mkdir(parents=True)
-    given = validate("data_prep", steps[f"{STUDY}/corpus_teacher/data_prep"])
-    statistics = prepare.prepare(given, corpus, say=lambda line: None)
+    parameters = validate("data_prep", steps[f"{STUDY}/corpus_teacher/data_prep"])
+    statistics = prepare.prepare(parameters, corpus, say=lambda line: None)
     (corpus / "result.json").write_text(
         json.dumps(
             {
                 "stage": "data_prep",
-                "parameters": given.model_dump(mode="json"),
+                "parameters": parameters.model_dump(mode="json"),
                 "statistics": statistics,
             }
         )
@@ -62,13 +62,13 @@ def make(outputs):
         folder = outputs / "smoke/herbert" / name / kind
         pretraining.save(model, words, folder / "model")
         text = json.dumps(steps[f"{STUDY}/{name}/{kind}"]).replace('"outputs/', f'"{outputs}/')
-        known = {"mlm_loss": 5.0, "mlm_accuracy": 1.0, "positions": 100}
+        quality = {"mlm_loss": 5.0, "mlm_accuracy": 1.0, "positions": 100}
         result = {
             "stage": kind,
             "parameters": json.loads(text),
             "summary": pretraining.summary(model, []),
-            "before": known,
-            "after": known,
+            "before": quality,
+            "after": quality,
             "history": [],
             "machine": machine.machine(),
             "versions": machine.versions(),

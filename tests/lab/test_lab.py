@@ -33,12 +33,12 @@ def html(parts) -> str:
 
 
 def test_every_student_is_found_with_its_teacher(outputs):
-    found = {pair.name: pair for pair in models.pairs(outputs)}
-    assert list(found) == ["smoke · herbert · S1 (1 layer)", "smoke · herbert · S3 (1 layer)"]
-    assert {pair.teacher for pair in found.values()} == {
+    pairs = {pair.name: pair for pair in models.pairs(outputs)}
+    assert list(pairs) == ["smoke · herbert · S1 (1 layer)", "smoke · herbert · S3 (1 layer)"]
+    assert {pair.teacher for pair in pairs.values()} == {
         ModelRef(str(outputs / "smoke/herbert/T1/teacher_continuation/model"))
     }
-    assert all(pair.root == pair.teacher and pair.layers == 1 for pair in found.values())
+    assert all(pair.root == pair.teacher and pair.layers == 1 for pair in pairs.values())
 
 
 def test_the_root_of_a_chain_is_its_first_teacher_and_a_student_without_teacher_is_left_out(
@@ -56,11 +56,11 @@ def test_the_root_of_a_chain_is_its_first_teacher_and_a_student_without_teacher_
     second = publish("cascade-3", "cascade_ta", first)
     publish("cascade-2", "cascade_ta", second)
     publish("orphan", "cascade_ta", tmp_path / "gone/model")
-    found = {pair.student.name: pair for pair in models.pairs(tmp_path)}
-    assert sorted(found) == [
+    pairs = {pair.student.name: pair for pair in models.pairs(tmp_path)}
+    assert sorted(pairs) == [
         str(tmp_path / f"smoke/cascade/cascade-{n}/cascade_ta/model") for n in (2, 3)
     ]
-    assert {pair.root.name for pair in found.values()} == {str(first)}
+    assert {pair.root.name for pair in pairs.values()} == {str(first)}
 
 
 def test_a_blank_is_the_tokenizers_mask_however_it_is_written(pair):
@@ -68,7 +68,7 @@ def test_a_blank_is_the_tokenizers_mask_however_it_is_written(pair):
     ids = [
         models.encode(f"a {blank} b", words) for blank in ("[MASK]", "<mask>", "_", "___", "[mask]")
     ]
-    assert all(found == ids[0] for found in ids) and ids[0].count(words.mask_token_id) == 1
+    assert all(row == ids[0] for row in ids) and ids[0].count(words.mask_token_id) == 1
     assert models.tokens(ids[0], words)[2] == "[MASK]"
     assert words.mask_token_id not in models.encode("snake_case", words)
 
@@ -79,24 +79,24 @@ def test_without_a_word_there_is_one_line(pair):
 
 
 def test_an_example_hides_one_word_of_a_held_out_sentence(pair):
-    words, seen = models.get_tokenizer(pair.student), set()
+    words, sentences = models.get_tokenizer(pair.student), set()
     for number in range(5):
-        given = models.get_example(pair, number)
-        whole, masked = (models.encode(text, words) for text in (given.whole, given.masked))
-        assert [place for place, (a, b) in enumerate(zip(whole, masked)) if a != b] == [given.place]
-        assert masked[given.place] == words.mask_token_id
-        assert models.tokens([whole[given.place]], words) == [given.hidden]
-        seen.add(given.whole)
-    assert len(seen) == 5 and models.get_example(pair, 3) == models.get_example(pair, 3)
+        example = models.get_example(pair, number)
+        whole, masked = (models.encode(text, words) for text in (example.whole, example.masked))
+        assert [place for place, (a, b) in enumerate(zip(whole, masked)) if a != b] == [example.place]
+        assert masked[example.place] == words.mask_token_id
+        assert models.tokens([whole[example.place]], words) == [example.hidden]
+        sentences.add(example.whole)
+    assert len(sentences) == 5 and models.get_example(pair, 3) == models.get_example(pair, 3)
 
 
 def test_where_the_corpus_is_gone_an_example_is_made_of_the_vocabulary(pair):
     pair.parameters["corpus"] = "outputs/nowhere"
-    given = models.get_example(pair)
+    example = models.get_example(pair)
     assert (
-        given.masked.split()[3] == "[MASK]"
-        and given.whole.split()[3] == given.hidden
-        and given.place == 4
+        example.masked.split()[3] == "[MASK]"
+        and example.whole.split()[3] == example.hidden
+        and example.place == 4
     )
 
 
@@ -134,16 +134,16 @@ def test_where_nothing_has_run_every_widget_says_what_to_run(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    "given, answer",
+    "parameters, message",
     [
         ({"scale": "huge"}, r"^notebooks/lab.ipynb: scale = 'huge'; allowed are .*tiny.*$"),
         ({"guesses": 0}, r"^notebooks/lab.ipynb: guesses = 0; allowed are 1 … 15$"),
         ({"guesses": "many"}, r"^notebooks/lab.ipynb: guesses = 'many'; allowed are 1 … 15$"),
     ],
 )
-def test_a_wrong_parameter_of_the_notebook_is_one_line(outputs, given, answer):
-    with pytest.raises(InputError, match=answer):
-        page.start(outputs, **given)
+def test_a_wrong_parameter_of_the_notebook_is_one_line(outputs, parameters, message):
+    with pytest.raises(InputError, match=message):
+        page.start(outputs, **parameters)
 
 
 def test_the_parameters_say_what_comes_first(outputs, tmp_path):

@@ -79,23 +79,23 @@ def lab(tmp_path_factory):
 def answers(runtime) -> tuple[str, str] | None:
     """Address and token of the server that has noted its own in this folder, once it answers."""
     try:
-        told = json.loads(next(runtime.glob("jpserver-*.json")).read_text())
+        server = json.loads(next(runtime.glob("jpserver-*.json")).read_text())
         urlopen(
             Request(
-                f"{told['url']}api/status", headers={"Authorization": f"token {told['token']}"}
+                f"{server['url']}api/status", headers={"Authorization": f"token {server['token']}"}
             ),
             timeout=5,
         )
     except (StopIteration, OSError, ValueError):
         return None
-    return told["url"], told["token"]
+    return server["url"], server["token"]
 
 
 def waited_for(what, server, log):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end and server.poll() is None:
-        if found := what():
-            return found
+        if result := what():
+            return result
         time.sleep(0.1)
     raise AssertionError(log.read_text())
 

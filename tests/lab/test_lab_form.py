@@ -34,7 +34,7 @@ def test_an_entry_is_read_as_yaml():
 
 
 @pytest.mark.parametrize(
-    "study, name, change, wanted",
+    "study, name, change, message",
     [
         (
             "herbert",
@@ -72,13 +72,13 @@ def test_an_entry_is_read_as_yaml():
     ],
 )
 def test_what_is_wrong_with_an_entry_is_one_line(
-    study, name, change, wanted, tmp_path, monkeypatch
+    study, name, change, message, tmp_path, monkeypatch
 ):
     (tmp_path / "params").symlink_to(places.ROOT / "params")
     monkeypatch.setattr(places, "ROOT", tmp_path)  # nothing has run there
     with pytest.raises(InputError) as error:
         form.make_stages("smoke", study, name, form.first_values("smoke", study) | change, True)
-    assert wanted in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("study", ["herbert", "cascade", "transfer_set", "ablation"])
@@ -143,7 +143,7 @@ def until(true, seconds=300):
 
 
 def test_a_run_ends_with_a_model_and_scores_beside_the_studys(project):
-    said = lab(
+    printed = lab(
         project,
         """
 folder = begin("mine")
@@ -159,11 +159,11 @@ except ValueError as error:
     print(error)
 """,
     )
-    assert "Done: the model and its scores are in outputs/lab/smoke/herbert/mine. True 4" in said
-    assert "mine (lab)" in said and said.count("<svg") == 1 and "mine-2" in said
+    assert "Done: the model and its scores are in outputs/lab/smoke/herbert/mine. True 4" in printed
+    assert "mine (lab)" in printed and printed.count("<svg") == 1 and "mine-2" in printed
     assert (
         "name: 'mine' is taken by another run in outputs/lab/smoke/herbert/mine; choose another "
-        "name" in said
+        "name" in printed
     )
     assert (
         project / "outputs/lab/smoke/herbert/mine/distillation/model/model.safetensors"
@@ -171,7 +171,7 @@ except ValueError as error:
 
 
 def test_a_run_that_is_stopped_has_a_checkpoint_and_can_go_on(project):
-    said = lab(
+    printed = lab(
         project,
         """
 folder = begin("long", "steps: 20000")
@@ -185,7 +185,7 @@ end(folder)
 print(background.read(folder).line)
 """,
     )
-    running, stopped, again, twice = said.splitlines()
+    running, stopped, again, twice = printed.splitlines()
     assert running.startswith("Running: stage 1 of 2, distillation: ")
     assert "a checkpoint of step" in stopped and "the same entry goes on from there" in stopped
     assert again == "True" and twice.startswith("Stopped: ")

@@ -33,16 +33,16 @@ def test_its_parameters_are_in_one_cell_and_each_is_used():
     ]
     (tagged,) = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     assert tagged is cells[0]
-    known = {line.split(" = ")[0] for line in tagged.source.splitlines()}
-    assert known == set(papermill.inspect_notebook(str(NOTEBOOK))) == {"scale", "guesses"}
+    names = {line.split(" = ")[0] for line in tagged.source.splitlines()}
+    assert names == set(papermill.inspect_notebook(str(NOTEBOOK))) == {"scale", "guesses"}
     later = "\n".join(cell.source for cell in cells[1:])
-    assert all(f"{name}={name}" in later for name in known)
+    assert all(f"{name}={name}" in later for name in names)
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     """The executed notebook as a page, of a project with results and of one without."""
-    found = {}
+    html = {}
     with pytest.MonkeyPatch.context() as patch:
         for name in ("results", "none"):
             project = copy_of_the_project(tmp_path_factory.mktemp(name))
@@ -60,8 +60,8 @@ def pages(tmp_path_factory):
                 progress_bar=False,
             )
             render.render(done, done.with_suffix(".html"), "The lab")
-            found[name] = done.with_suffix(".html").read_text(encoding="utf-8")
-    return found
+            html[name] = done.with_suffix(".html").read_text(encoding="utf-8")
+    return html
 
 
 def test_a_page_shows_the_static_view_of_each_widget_once(pages):

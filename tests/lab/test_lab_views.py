@@ -42,8 +42,8 @@ def html(parts) -> str:
 def test_the_distance_is_the_divergence_from_teacher_to_student():
     teacher, student = RANDOM.normal(size=(2, 5, 30)) * 3
     p, q = softmax(teacher), softmax(student)
-    found = fill.divergences(torch.tensor(teacher), torch.tensor(student))
-    assert found == pytest.approx((p * np.log(p / q)).sum(-1), rel=1e-5)
+    distances = fill.divergences(torch.tensor(teacher), torch.tensor(student))
+    assert distances == pytest.approx((p * np.log(p / q)).sum(-1), rel=1e-5)
     assert fill.divergences(torch.tensor(teacher), torch.tensor(teacher)) == pytest.approx(
         0, abs=1e-6
     )
@@ -74,25 +74,28 @@ def test_the_view_has_a_table_a_blank_and_one_figure(pair):
 
 
 def test_the_distance_of_maps_is_their_mean_squared_error():
-    ours, theirs = softmax(RANDOM.normal(size=(2, 1, 2, 6, 6)))
-    found = attention.distance(torch.tensor(ours), torch.tensor(theirs))
-    assert found == pytest.approx(((ours - theirs) ** 2).mean(), rel=1e-5)
+    student, teacher = softmax(RANDOM.normal(size=(2, 1, 2, 6, 6)))
+    distance = attention.distance(torch.tensor(student), torch.tensor(teacher))
+    assert distance == pytest.approx(((student - teacher) ** 2).mean(), rel=1e-5)
     kept = torch.ones(1, 6, dtype=torch.bool)
-    assert found == pytest.approx(
-        float(losses.attention_loss(torch.tensor(ours), torch.tensor(theirs), kept)) / 36, rel=1e-6
+    assert distance == pytest.approx(
+        float(losses.attention_loss(torch.tensor(student), torch.tensor(teacher), kept)) / 36,
+        rel=1e-6,
     )
 
 
 def test_layers_are_compared_with_the_mean_of_those_they_are_mapped_to():
-    theirs = {layer: torch.tensor(softmax(RANDOM.normal(size=(1, 2, 4, 4)))) for layer in (1, 2, 3)}
-    ours = {layer: (theirs[layer] + theirs[layer + 1]) / 2 for layer in (1, 2)}
-    frame = attention.distances(ours, theirs, attention.target_layers("adjacent", 2, 3))
+    teacher = {
+        layer: torch.tensor(softmax(RANDOM.normal(size=(1, 2, 4, 4)))) for layer in (1, 2, 3)
+    }
+    student = {layer: (teacher[layer] + teacher[layer + 1]) / 2 for layer in (1, 2)}
+    frame = attention.distances(student, teacher, attention.target_layers("adjacent", 2, 3))
     assert list(frame["teacher's layers"]) == ["1 + 2", "2 + 3"]
     assert [float(value) for value in frame["all heads"]] == pytest.approx([0, 0], abs=1e-12)
-    shifted = attention.distances(ours, theirs, attention.target_layers("top", 2, 3))
-    wanted = float(((ours[1] - theirs[2])[:, 1] ** 2).mean())
-    assert float(shifted.loc[1, "head 2"]) == pytest.approx(wanted, rel=0.05)
-    skipped = attention.distances(ours, theirs, attention.target_layers("skip", 2, 3))
+    shifted = attention.distances(student, teacher, attention.target_layers("top", 2, 3))
+    expected = float(((student[1] - teacher[2])[:, 1] ** 2).mean())
+    assert float(shifted.loc[1, "head 2"]) == pytest.approx(expected, rel=0.05)
+    skipped = attention.distances(student, teacher, attention.target_layers("skip", 2, 3))
     assert skipped.loc[2, "all heads"] == skipped.loc[2, "head 1"] == "–"
 
 
@@ -117,16 +120,16 @@ def test_soft_targets_and_losses(temperature):
     )
     q, p = softmax(logits[:, 1] / temperature)
     assert loss.soft_targets(student.logits[1], temperature) == pytest.approx(q, rel=1e-5)
-    found = loss.losses(student, teacher, 1, 7, temperature)
-    assert found["soft"] == pytest.approx(temperature**2 * (p * np.log(p / q)).sum(), rel=1e-4)
-    assert found["mlm"] == pytest.approx(-np.log(softmax(logits[0, 1])[7]), rel=1e-5)
-    ours, theirs = hidden[:, 1]
-    cosine = ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs)
-    assert found["cosine"] == pytest.approx(1 - cosine, rel=1e-5)
+    values = loss.losses(student, teacher, 1, 7, temperature)
+    assert values["soft"] == pytest.approx(temperature**2 * (p * np.log(p / q)).sum(), rel=1e-4)
+    assert values["mlm"] == pytest.approx(-np.log(softmax(logits[0, 1])[7]), rel=1e-5)
+    s, t = hidden[:, 1]
+    cosine = s @ t / np.linalg.norm(s) / np.linalg.norm(t)
+    assert values["cosine"] == pytest.approx(1 - cosine, rel=1e-5)
     weights = {"soft": 5.0, "mlm": 2.0, "cosine": 0.5}
-    total = 5 * found["soft"] + 2 * found["mlm"] + 0.5 * found["cosine"]
-    assert sum(loss.weighted(found, weights).values()) == pytest.approx(total)
-    assert loss.table(found, weights).loc["total", "weighted"] == f"{total:.3f}"
+    total = 5 * values["soft"] + 2 * values["mlm"] + 0.5 * values["cosine"]
+    assert sum(loss.weighted(values, weights).values()) == pytest.approx(total)
+    assert loss.table(values, weights).loc["total", "weighted"] == f"{total:.3f}"
 
 
 def test_the_curve_is_the_loss_at_every_temperature():
@@ -147,31 +150,35 @@ def test_bars_are_the_same_tokens_at_every_temperature_and_add_up(pair):
 
 
 def test_the_losses_of_the_view_move_with_temperature_and_weights(pair):
-    given = models.get_example(pair)
-    seen = {
+    example = models.get_example(pair)
+    views = {
         html(
             loss.view(
-                given.whole, pair, given.place, temperature, {"soft": weight, "mlm": 2, "cosine": 1}
+                example.whole,
+                pair,
+                example.place,
+                temperature,
+                {"soft": weight, "mlm": 2, "cosine": 1},
             )
         )
         for temperature in (1, 2)
         for weight in (0, 5)
     }
-    assert len(seen) == 4
+    assert len(views) == 4
     for place in (0, 99):
         with pytest.raises(InputError, match="hide a word 1 … "):
-            loss.view(given.whole, pair, place, 2, dict.fromkeys(loss.NAMES, 1.0))
+            loss.view(example.whole, pair, place, 2, dict.fromkeys(loss.NAMES, 1.0))
     with pytest.raises(InputError, match="without \\[MASK\\]"):
-        loss.view(given.masked, pair, 1, 2, dict.fromkeys(loss.NAMES, 1.0))
+        loss.view(example.masked, pair, 1, 2, dict.fromkeys(loss.NAMES, 1.0))
 
 
 # ------------------------------------------------------------------------------------------ results
 
 
 def test_filters_keep_the_rows_that_match(outputs):
-    found = browser.read("smoke", outputs)
+    all_rows = browser.read("smoke", outputs)
     kept = browser.filtered(
-        found,
+        all_rows,
         study="herbert",
         scenario=("S1", "T1"),
         task="all",
@@ -183,9 +190,9 @@ def test_filters_keep_the_rows_that_match(outputs):
         and set(kept["task"]) == set(lab_outputs.TASKS)
         and len(kept) == 2 * 3 * 2
     )
-    assert len(browser.filtered(found, scenario=(), protocol="final")) == len(found) / 2
+    assert len(browser.filtered(all_rows, scenario=(), protocol="final")) == len(all_rows) / 2
     with pytest.raises(InputError, match="^no result has task none"):
-        browser.filtered(found, task="none")
+        browser.filtered(all_rows, task="none")
 
 
 def test_the_table_has_mean_and_interval(outputs):
@@ -218,9 +225,9 @@ def test_a_fine_tuning_of_ones_own_has_the_rows_that_results_csv_would_have(outp
     gathered = results.Results.__new__(results.Results)
     gathered.stages = {("herbert", "mine (lab)", "finetune"): stage}
     keys = ["task", "seed", "language", "protocol"]
-    wanted = gathered.scores().sort_values(keys).reset_index(drop=True)
-    found = browser.rows("herbert", "mine (lab)", stage).sort_values(keys).reset_index(drop=True)
-    pd.testing.assert_frame_equal(found[list(wanted)], wanted, check_dtype=False)
+    expected = gathered.scores().sort_values(keys).reset_index(drop=True)
+    rows = browser.rows("herbert", "mine (lab)", stage).sort_values(keys).reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows[list(expected)], expected, check_dtype=False)
     place = tmp_path / "lab/smoke/herbert/mine/finetune"
     place.mkdir(parents=True)
     (place / "result.json").write_text(json.dumps(stage))

@@ -21,7 +21,7 @@ from lib.training.loop import Recipe
 
 
 def data(examples=64, seed=0, pad_id=1):
-    """Two classes told apart by one token."""
+    """Two classes that differ in one token."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, examples)
     rows = [np.r_[0, rng.integers(10, 40, rng.integers(3, 9)), 5 + label, 2] for label in labels]
@@ -51,10 +51,10 @@ def test_segments_reach_the_trunk(trunk):
     )
     types = (torch.arange(batch.inputs.shape[1]) >= 4).long() * batch.kept
     hidden = trunk(batch.inputs, batch.kept.long(), token_type_ids=types).last_hidden_state
-    found = classifier(batch)
-    assert torch.allclose(found, classifier.linear(hidden[:, 0]))
+    logits = classifier(batch)
+    assert torch.allclose(logits, classifier.linear(hidden[:, 0]))
     batch.segments = None
-    assert not torch.allclose(found, classifier(batch))
+    assert not torch.allclose(logits, classifier(batch))
 
 
 def accuracies(validation):
@@ -65,9 +65,9 @@ def accuracies(validation):
             {
                 "task": task,
                 "value": 100
-                * (ft.predict(classifier, found, torch.device("cpu")) == found.labels).mean(),
+                * (ft.predict(classifier, encoded, torch.device("cpu")) == encoded.labels).mean(),
             }
-            for task, found in validation.items()
+            for task, encoded in validation.items()
         ]
 
     return evaluate
@@ -126,14 +126,14 @@ class Killed(Exception):
 
 
 def test_a_killed_run_goes_on_within_itself(tmp_path):
-    """From its last checkpoint, with what was found after the epochs before it, which are not
+    """From its last checkpoint, with the results of the epochs before it, which are not
     measured again."""
-    found, seen = {"a": data(seed=1)}, []
+    validation, evaluations = {"a": data(seed=1)}, []
 
-    def kept(stop, measure=accuracies(found)):
+    def kept(stop, measure=accuracies(validation)):
         def evaluate(classifier):
-            seen.append(len(seen))
-            if len(seen) == stop:
+            evaluations.append(len(evaluations))
+            if len(evaluations) == stop:
                 raise Killed
             return measure(classifier)
 
@@ -152,7 +152,7 @@ def test_a_killed_run_goes_on_within_itself(tmp_path):
     with pytest.raises(Killed):
         kept(stop=4)
     rows, cost = kept(stop=0)
-    assert rows == run(fresh_trunk(), found) and len(seen) == 4 + 3
+    assert rows == run(fresh_trunk(), validation) and len(evaluations) == 4 + 3
     assert cost["tokens"] == 6 * sum(map(len, data().rows))
 
 
@@ -163,12 +163,12 @@ def test_a_short_run_leaves_no_checkpoint(tmp_path):
 
 def test_predictions_come_back_in_the_order_of_the_examples(trunk):
     classifier = Classifier(trunk, 2, 0.1)
-    found = data(examples=40)
+    encoded = data(examples=40)
     one_by_one = [
         int(ft.predict(classifier, Encoded([row], np.zeros(1, int), 1), torch.device("cpu"))[0])
-        for row in found.rows
+        for row in encoded.rows
     ]
-    assert ft.predict(classifier, found, torch.device("cpu"), size=7).tolist() == one_by_one
+    assert ft.predict(classifier, encoded, torch.device("cpu"), size=7).tolist() == one_by_one
 
 
 def test_mean_pooling_ignores_padding(trunk):
@@ -181,7 +181,7 @@ def test_mean_pooling_ignores_padding(trunk):
 
 
 def parameters(**more):
-    given = {
+    values = {
         "model": "m",
         "tasks": ["nkjp-ner"],
         "task_source": "toy",
@@ -189,7 +189,7 @@ def parameters(**more):
         "seeds": [1],
         "learning_rate": 1e-3,
     }
-    return validate("finetune", given | more)
+    return validate("finetune", values | more)
 
 
 def test_tasks_that_share_training_data_are_one_group():
@@ -385,10 +385,10 @@ def test_every_kind_of_task_is_learnt_from_files(folder, model, tmp_path):
 
 
 def test_trunks_get_segments_if_and_only_if_they_have_them(folder, model, tmp_path, monkeypatch):
-    seen = []
+    batches = []
     forward = Classifier.forward
     monkeypatch.setattr(
-        Classifier, "forward", lambda self, batch: (seen.append(batch), forward(self, batch))[1]
+        Classifier, "forward", lambda self, batch: (batches.append(batch), forward(self, batch))[1]
     )
     p = parameters(
         model=str(model),
@@ -403,8 +403,8 @@ def test_trunks_get_segments_if_and_only_if_they_have_them(folder, model, tmp_pa
     )
     ft.finetune_tasks(p, tmp_path)
     wordpiece_bert = "wordpiece" in model.name
-    assert seen and all((batch.segments is not None) == wordpiece_bert for batch in seen)
-    assert not wordpiece_bert or all(batch.segments.any() for batch in seen)
+    assert batches and all((batch.segments is not None) == wordpiece_bert for batch in batches)
+    assert not wordpiece_bert or all(batch.segments.any() for batch in batches)
 
 
 def test_a_new_task_is_one_entry(model, tmp_path, monkeypatch):

@@ -36,10 +36,10 @@ def test_against_the_libraries_on_lopsided_classes_and_ties(seed):
     assert METRICS["f1"](guesses.astype(int), labels.astype(int)) == pytest.approx(
         100 * sk.f1_score(labels, guesses)
     )
-    three, asked = rng.integers(0, 3, 150), rng.integers(0, 3, 150)
-    assert METRICS["accuracy"](three, asked) == pytest.approx(100 * sk.accuracy_score(asked, three))
-    assert METRICS["matthews"](three, asked) == pytest.approx(
-        100 * sk.matthews_corrcoef(asked, three)
+    three, true = rng.integers(0, 3, 150), rng.integers(0, 3, 150)
+    assert METRICS["accuracy"](three, true) == pytest.approx(100 * sk.accuracy_score(true, three))
+    assert METRICS["matthews"](three, true) == pytest.approx(
+        100 * sk.matthews_corrcoef(true, three)
     )
     rounded, scores = rng.integers(0, 6, 150).astype(float), rng.normal(size=150)
     ranks = np.corrcoef(stats.rankdata(scores), stats.rankdata(rounded))[
@@ -74,7 +74,7 @@ def test_constant_predictions_score_zero_not_nan():
 
 
 @pytest.mark.parametrize(
-    "given, expected",
+    "answer, expected",
     [
         ("The  Cat,  a hat!", "cat hat"),
         ("an apple's core", "apples core"),
@@ -91,8 +91,8 @@ def test_constant_predictions_score_zero_not_nan():
         ("中国的首都。", "中国的首都。"),
     ],
 )
-def test_normalisation(given, expected):
-    assert normalised(given) == expected
+def test_normalisation(answer, expected):
+    assert normalised(answer) == expected
 
 
 def test_exact_match_takes_any_gold_answer():

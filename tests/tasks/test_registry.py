@@ -29,20 +29,20 @@ def test_records_and_label_ids(tmp_path):
             {"sentence": "nic", "target": "noEntity"},
         ],
     )
-    found = examples.load("nkjp-ner", "train", source)
-    assert found.texts == [("Agata wypadła słabo .",), ("nic",)] and found.labels == [3, 1]
+    loaded = examples.load("nkjp-ner", "train", source)
+    assert loaded.texts == [("Agata wypadła słabo .",), ("nic",)] and loaded.labels == [3, 1]
     assert examples.load("nkjp-ner", "train", source, limit=1).labels == [3]
 
 
 def test_tsv_with_bare_quotation_marks_keeps_every_row(tmp_path):
     """csv's default quoting would swallow the rows between two stray quotation marks."""
     rows = 'sentence\ttarget\n"Ala ma kota\tpersName\nkot\tnoEntity\nto " jest\ttime\n'
-    found = examples.load("nkjp-ner", "train", folder(tmp_path, rows, ending="tsv"))
-    assert [text for (text,) in found.texts] == [
+    loaded = examples.load("nkjp-ner", "train", folder(tmp_path, rows, ending="tsv"))
+    assert [text for (text,) in loaded.texts] == [
         '"Ala ma kota',
         "kot",
         'to " jest',
-    ] and found.labels == [3, 1, 5]
+    ] and loaded.labels == [3, 1, 5]
 
 
 def test_out_trains_on_in(tmp_path):
@@ -86,11 +86,11 @@ def test_label_order_is_written_down():
     for name, task in TASKS.items():
         if task.suite == "klej":
             assert list(task.labels) == sorted(task.labels), name
-    said = {
+    registered = {
         name: TASKS[name].labels
         for name in ("cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli", "xnli")
     }
-    assert said == {
+    assert registered == {
         "cola": ("unacceptable", "acceptable"),
         "sst2": ("negative", "positive"),
         "mrpc": ("not_equivalent", "equivalent"),
@@ -141,8 +141,8 @@ def test_metrics_of_glue_and_squad():
     ],
 )
 def test_records_of_glue_and_squad(tmp_path, task, record, texts, label):
-    found = examples.load(task, "train", folder(tmp_path, [record], task=task))
-    assert (found.texts, found.labels) == ([texts], [label]) and type(found.labels[0]) is type(
+    loaded = examples.load(task, "train", folder(tmp_path, [record], task=task))
+    assert (loaded.texts, loaded.labels) == ([texts], [label]) and type(loaded.labels[0]) is type(
         label
     )
 
@@ -242,10 +242,10 @@ def test_both_validation_sets_of_mnli(tmp_path):
 def test_the_hub_is_asked_for_the_part_and_the_revision(monkeypatch):
     import datasets
 
-    asked = []
+    requests = []
 
     def load_dataset(*names, **options):
-        asked.append((names, options))
+        requests.append((names, options))
         return datasets.Dataset.from_list(
             [{"sentence": "a", "label": 1}, {"sentence": "b", "label": -1}]
         )
@@ -253,7 +253,7 @@ def test_the_hub_is_asked_for_the_part_and_the_revision(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     source = TaskSource("hub", revisions={"cola": "abc"})
     assert examples.load("cola", "train", source, limit=1).labels == [1]
-    assert asked == [(("nyu-mll/glue", "cola"), {"split": "train", "revision": "abc"})]
+    assert requests == [(("nyu-mll/glue", "cola"), {"split": "train", "revision": "abc"})]
     with pytest.raises(InputError, match="nyu-mll/glue cola train, record 2: label -1"):
         examples.load("cola", "train", source)
 

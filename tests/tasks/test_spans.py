@@ -26,7 +26,7 @@ def tokenizer(request):
     return train_tokenizer(LINES, request.param, 300)
 
 
-def asked(answer, question="Kto to rzekł?", context=CONTEXT):
+def question_about(answer, question="Kto to rzekł?", context=CONTEXT):
     return Examples([(question, context)], [Answers((answer,), (context.index(answer),))])
 
 
@@ -46,7 +46,7 @@ def cut(examples, tokenizer, max_length=24, doc_stride=6, max_question_length=5)
     ["Zygmunt III", "1596 r.! It cost", "cicho", "$3.50", "Zażółć", "1596 r.", "北京", "。"],
 )
 def test_answers_come_back_letter_by_letter(tokenizer, answer):
-    data = cut(asked(answer), tokenizer)
+    data = cut(question_about(answer), tokenizer)
     held = [(w, *label) for w, label in enumerate(data.labels) if label[1]]
     assert held and all(data.text(*place) == answer for place in held)
     start = CONTEXT.index(answer)
@@ -65,9 +65,9 @@ def test_windows_are_those_of_the_tokenizer_itself(tokenizer):
     """The library windows too; its stride is the overlap. Same ids, same characters."""
     question = tokenizer("Kto to rzekł?", add_special_tokens=False)["input_ids"]
     max_length, doc_stride = 40, 9
-    data = cut(asked("cicho"), tokenizer, max_length, doc_stride, 64)
+    data = cut(question_about("cicho"), tokenizer, max_length, doc_stride, 64)
     room = max_length - len(question) - 3
-    theirs = tokenizer(
+    expected = tokenizer(
         "Kto to rzekł?",
         CONTEXT,
         truncation="only_second",
@@ -76,28 +76,28 @@ def test_windows_are_those_of_the_tokenizer_itself(tokenizer):
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
     )
-    assert [row.tolist() for row in data.rows] == theirs["input_ids"]
-    for window, offsets in enumerate(theirs["offset_mapping"]):
+    assert [row.tolist() for row in data.rows] == expected["input_ids"]
+    for window, offsets in enumerate(expected["offset_mapping"]):
         first, last = data.begin[window], data.end[window] - 1
         assert data.text(window, first, last) == CONTEXT[offsets[first][0] : offsets[last][1]]
-    if "token_type_ids" in theirs:
+    if "token_type_ids" in expected:
         batch = data.batch(np.arange(len(data.rows)))
         assert [
             batch.segments[i, : len(kinds)].tolist()
-            for i, kinds in enumerate(theirs["token_type_ids"])
-        ] == theirs["token_type_ids"]
+            for i, kinds in enumerate(expected["token_type_ids"])
+        ] == expected["token_type_ids"]
     else:
         assert data.second is None
 
 
 def test_a_short_context_is_one_window_and_a_long_question_is_cut(tokenizer):
-    data = cut(asked("cat", question="Kto " * 30, context="the cat"), tokenizer, 64, 8, 5)
+    data = cut(question_about("cat", question="Kto " * 30, context="the cat"), tokenizer, 64, 8, 5)
     assert len(data.rows) == 1 and data.begin[0] == 1 + 5 + 1  # [CLS], five tokens, [SEP]
     assert data.text(0, *data.labels[0]) == "cat"
 
 
 def test_windows_without_the_answer_point_to_the_first_token(tokenizer):
-    data = cut(asked("Zażółć"), tokenizer)
+    data = cut(question_about("Zażółć"), tokenizer)
     assert len(data.labels) > 2 and data.labels[-1].tolist() == [0, 0]
 
 
@@ -164,8 +164,8 @@ def test_the_best_span_is_the_best_of_all():
     """20 starts and 20 ends are all there are in so short a context."""
     logits = torch.randn(30, 24, 2, generator=torch.Generator().manual_seed(0))
     begin, end = torch.full((30,), 4), torch.full((30,), 22)
-    found = spans.best_spans(logits, begin, end, 3)
-    for row, (score, first, last) in enumerate(zip(*(part.tolist() for part in found))):
+    best = spans.best_spans(logits, begin, end, 3)
+    for row, (score, first, last) in enumerate(zip(*(part.tolist() for part in best))):
         expected = brute_force(logits[row].numpy(), 4, 22, 3)
         assert (first, last) == expected[1:] and score == pytest.approx(float(expected[0]))
 
@@ -191,14 +191,14 @@ class Pointer(torch.nn.Module):
 
 def test_the_answer_is_taken_from_the_best_window_of_its_question(tokenizer):
     examples = Examples(
-        [("the cat", "the cat"), *asked("Zygmunt").texts], [Answers(("cat",), (4,))] * 2
+        [("the cat", "the cat"), *question_about("Zygmunt").texts], [Answers(("cat",), (4,))] * 2
     )
-    examples.labels[1] = asked("III").labels[0]
+    examples.labels[1] = question_about("III").labels[0]
     data = cut(examples, tokenizer)
     token = tokenizer("III", add_special_tokens=False)["input_ids"][0]
-    found = spans.answers(Pointer(token), data, torch.device("cpu"), 30, size=3)
-    assert found[1] and CONTEXT.index(found[1]) == CONTEXT.index("III")
-    assert found[0] and found[0] in "the cat"
+    answers = spans.answers(Pointer(token), data, torch.device("cpu"), 30, size=3)
+    assert answers[1] and CONTEXT.index(answers[1]) == CONTEXT.index("III")
+    assert answers[0] and answers[0] in "the cat"
     assert squad(["a cat", "III"], data.golds) == {"exact_match": 100, "f1": 100}
 
 

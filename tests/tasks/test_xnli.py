@@ -1,4 +1,4 @@
-"""XNLI: learnt from English pairs, measured in every language; files, hub and toy languages; frozen
+"""XNLI: trained on English pairs, evaluated in every language; files, hub and toy languages; frozen
 embeddings."""
 
 import json
@@ -98,7 +98,7 @@ def model(request, tmp_path_factory):
     return place
 
 
-def given(**more):
+def parameters(**more):
     """Values of 004 where they matter: no warmup, a constant rate, no weight decay, its ε,
     embeddings frozen."""
     values = {
@@ -125,7 +125,7 @@ def given(**more):
 
 
 def test_a_row_for_every_language_and_seed(folder, model, tmp_path):
-    rows, _ = ft.finetune_tasks(given(model=str(model), task_folder=str(folder)), tmp_path)
+    rows, _ = ft.finetune_tasks(parameters(model=str(model), task_folder=str(folder)), tmp_path)
     assert [(row["seed"], row["epoch"], row["language"]) for row in rows] == [
         (seed, epoch, language) for seed in (1, 2) for epoch in (1, 2) for language in LANGUAGES
     ]
@@ -142,7 +142,9 @@ def test_one_fine_tuning_a_seed_and_every_text_encoded_once(folder, model, tmp_p
     monkeypatch.setattr(
         ft, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1]
     )
-    ft.finetune_tasks(given(model=str(model), task_folder=str(folder), evaluate="last"), tmp_path)
+    ft.finetune_tasks(
+        parameters(model=str(model), task_folder=str(folder), evaluate="last"), tmp_path
+    )
     assert tuned == [1, 2] and coded == [12, 9, 9, 9]
 
 
@@ -158,7 +160,7 @@ def test_the_same_model_is_measured_on_each_language(folder, model, tmp_path, mo
             finetune(classifier, *args, **more),
         )[1],
     )
-    p = given(
+    p = parameters(
         model=str(model),
         task_folder=str(folder),
         seeds=[3],
@@ -186,34 +188,37 @@ def test_the_same_model_is_measured_on_each_language(folder, model, tmp_path, mo
             with torch.inference_mode():
                 right += int(classifier.eval()(batch).argmax()) == record["label"]
         assert row["value"] == pytest.approx(100 * right / 9), row["language"]
-    assert rows[0]["value"] > 80  # English, the language of training, is learnt
+    assert rows[0]["value"] > 80  # English, the language of training
 
 
 @pytest.mark.parametrize("limit, used", [({"xnli": 5}, 5), (7, 7), (0, 12)])
 def test_how_many_pairs_are_learnt_from(folder, model, limit, used):
-    p = given(
+    p = parameters(
         model=str(model), task_folder=str(folder), train_examples=limit, validation_examples=6
     )
     assert ft.shared_training(p) == {"xnli": ["xnli"]}
     training, validation = ft.read_data(p, ["xnli"], load_tokenizer(str(model)), segments=True)
     assert len(training.rows) == used
-    assert {place: len(found.rows) for place, found in validation["xnli"].items()} == {
+    assert {place: len(encoded.rows) for place, encoded in validation["xnli"].items()} == {
         (language, ""): 6 for language in LANGUAGES
     }
 
 
 def test_xnli_shares_the_training_of_mnli_if_it_is_the_same():
-    together = given(tasks=["mnli", "xnli"])
+    together = parameters(tasks=["mnli", "xnli"])
     assert ft.shared_training(together) == {"mnli": ["mnli", "xnli"]}
-    assert ft.shared_training(given(tasks=["mnli", "xnli"], train_examples={"mnli": 9})) == {
+    assert ft.shared_training(parameters(tasks=["mnli", "xnli"], train_examples={"mnli": 9})) == {
         "mnli": ["mnli", "xnli"]
     }
     apart = {"mnli": ["mnli"], "xnli": ["xnli"]}
-    assert ft.shared_training(given(tasks=["mnli", "xnli"], train_examples={"xnli": 9})) == apart
     assert (
-        ft.shared_training(given(tasks=["mnli", "xnli"], per_task={"xnli": {"epochs": 3}})) == apart
+        ft.shared_training(parameters(tasks=["mnli", "xnli"], train_examples={"xnli": 9})) == apart
     )
-    own = given(per_task={"xnli": {"epochs": 3}}, train_examples={"xnli": 9})
+    assert (
+        ft.shared_training(parameters(tasks=["mnli", "xnli"], per_task={"xnli": {"epochs": 3}}))
+        == apart
+    )
+    own = parameters(per_task={"xnli": {"epochs": 3}}, train_examples={"xnli": 9})
     assert ft.shared_training(own) == {"xnli": ["xnli"]}
 
 
@@ -226,18 +231,18 @@ def test_frozen_embeddings_do_not_move_and_everything_else_does(
 ):
     """Of word and position vectors only those in use can move; AdamW's decay would move the others
     too."""
-    seen = {}
+    record = {}
     finetune = ft.finetune
 
     def watched(classifier, training, *args, **more):
-        seen["before"] = {
+        record["before"] = {
             name: value.detach().clone() for name, value in classifier.named_parameters()
         }
-        seen["recipe"], seen["classifier"] = more["recipe"], classifier
+        record["recipe"], record["classifier"] = more["recipe"], classifier
         return finetune(classifier, training, *args, **more)
 
     monkeypatch.setattr(ft, "finetune", watched)
-    p = given(
+    p = parameters(
         model=str(model),
         task_folder=str(folder),
         seeds=[1],
@@ -248,13 +253,13 @@ def test_frozen_embeddings_do_not_move_and_everything_else_does(
     )
     ft.finetune_tasks(p, tmp_path)
     moved = {
-        name: not torch.equal(seen["before"][name], value.detach().cpu())
-        for name, value in seen["classifier"].named_parameters()
+        name: not torch.equal(record["before"][name], value.detach().cpu())
+        for name, value in record["classifier"].named_parameters()
     }
     still = {name for name, did in moved.items() if not did}
     embeddings = {name for name in moved if name.startswith("trunk.embeddings.")}
     assert len(embeddings) >= 4 and still == (embeddings if frozen else set())
-    recipe = seen["recipe"]
+    recipe = record["recipe"]
     assert (recipe.epsilon, recipe.betas, recipe.schedule, recipe.warmup) == (
         2e-7,
         (0.8, 0.98),
@@ -277,7 +282,7 @@ def test_frozen_embeddings_cost_no_gradient_and_no_place_in_the_optimizer(
     )
     classifier = ft.Classifier(models.load_trunk(model), 3, 0.0)
     monkeypatch.setattr(ft, "Classifier", lambda *args: classifier)
-    p = given(model=str(model), task_folder=str(folder))
+    p = parameters(model=str(model), task_folder=str(folder))
     encoded = ft.read_data(p, ["xnli"], load_tokenizer(str(model)), segments=False)
     ft.one_run(p, registry.TASKS["xnli"], classifier.trunk, *encoded, seed=1)
     frozen = list(classifier.trunk.embeddings.parameters())
@@ -322,7 +327,7 @@ def test_files_of_every_language_are_read_before_any_compute(folder):
 def test_a_language_that_is_missing_ends_a_stage_in_one_line(folder, model, tmp_path):
     with pytest.raises(InputError, match="languages: xnli does not come in 'xx'") as caught:
         ft.finetune_tasks(
-            given(model=str(model), task_folder=str(folder), languages=["en", "xx"]), tmp_path
+            parameters(model=str(model), task_folder=str(folder), languages=["en", "xx"]), tmp_path
         )
     assert "\n" not in str(caught.value)
 
@@ -344,7 +349,7 @@ def test_a_language_that_is_missing_ends_a_stage_in_one_line(folder, model, tmp_
 )
 def test_wrong_parameters(wrong, message):
     with pytest.raises(InputError, match=message):
-        given(**wrong)
+        parameters(**wrong)
 
 
 # ---------------------------------------------------------------------------- hub, toys, real files
@@ -353,14 +358,14 @@ def test_wrong_parameters(wrong, message):
 def test_the_hub_is_asked_for_a_part_a_language_and_for_the_training_pairs_of_mnli(monkeypatch):
     import datasets
 
-    asked = []
+    requests = []
 
     def load_dataset(*names, **options):
-        asked.append((*names, options["split"], options["revision"]))
+        requests.append((*names, options["split"], options["revision"]))
         return datasets.Dataset.from_list([{"premise": "a", "hypothesis": "b", "label": 2}])
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    p = given(
+    p = parameters(
         task_source="hub",
         task_folder="",
         languages=["es", "ur"],
@@ -368,7 +373,7 @@ def test_the_hub_is_asked_for_a_part_a_language_and_for_the_training_pairs_of_mn
     )
     tokenizer = train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100)
     _, validation = ft.read_data(p, ["xnli"], tokenizer, segments=True)
-    assert asked == [
+    assert requests == [
         ("nyu-mll/glue", "mnli", "train", "def"),
         ("facebook/xnli", "es", "test", "abc"),
         ("facebook/xnli", "ur", "test", "abc"),
@@ -380,10 +385,10 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
     """Trained on task_language's records, measured on each language's own."""
     from lib.data.toy import tasks
 
-    asked = []
+    requests = []
 
     def task_records(language, task, split, size, seed):
-        asked.append((language, task, split, size))
+        requests.append((language, task, split, size))
         return [
             {"premise": language, "hypothesis": split, "label": number % 2}
             for number in range(size)
@@ -391,7 +396,7 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
 
     monkeypatch.setitem(tasks.TOY_TASKS, "xnli", tasks.TOY_TASKS["mnli"])
     monkeypatch.setattr(tasks, "task_records", task_records)
-    p = given(
+    p = parameters(
         task_source="toy",
         task_folder="",
         task_language="toy-en",
@@ -404,7 +409,7 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
     _, validation = ft.read_data(
         p, ["xnli"], train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100), segments=False
     )
-    assert asked == [
+    assert requests == [
         ("toy-en", "xnli", "train", 4),
         ("toy-en", "xnli", "test", 3),
         ("toy-pl", "xnli", "test", 3),
@@ -429,7 +434,7 @@ def test_toy_tasks_share_a_fine_tuning_only_if_their_training_records_are_the_sa
     monkeypatch.setitem(
         tasks.TOY_TASKS, "xnli", tasks.ToyTask(tasks.mnli, (0, 1, 2), trains_on=borrows)
     )
-    p = given(
+    p = parameters(
         task_source="toy",
         task_folder="",
         task_language="toy-en",
@@ -443,14 +448,14 @@ def test_toy_tasks_share_a_fine_tuning_only_if_their_training_records_are_the_sa
 def test_the_real_test_sets_have_every_class_1670_times_and_ask_the_same_in_every_language():
     """Conneau et al. 2018, section 3: 5,010 test pairs a language, translated, so their labels are
     alike line by line."""
-    found = {}
+    loaded = {}
     for language in ("en", "es", "zh", "de", "ar", "ur"):
-        found[language] = examples.load(
+        loaded[language] = examples.load(
             "xnli", "test", TaskSource("files", folder=str(DATA), language=language)
         )
-        assert Counter(found[language].labels) == {0: 1670, 1: 1670, 2: 1670}, language
-        assert found[language].labels == found["en"].labels
-    assert found["zh"].texts != found["en"].texts
+        assert Counter(loaded[language].labels) == {0: 1670, 1: 1670, 2: 1670}, language
+        assert loaded[language].labels == loaded["en"].labels
+    assert loaded["zh"].texts != loaded["en"].texts
     training = examples.load(
         "xnli", "train", TaskSource("files", folder=str(DATA), language="zh"), limit=50
     )
