@@ -83,7 +83,9 @@ def test_an_example_hides_one_word_of_a_held_out_sentence(pair):
     for number in range(5):
         example = models.get_example(pair, number)
         whole, masked = (models.encode(text, words) for text in (example.whole, example.masked))
-        assert [place for place, (a, b) in enumerate(zip(whole, masked)) if a != b] == [example.place]
+        assert [place for place, (a, b) in enumerate(zip(whole, masked)) if a != b] == [
+            example.place
+        ]
         assert masked[example.place] == words.mask_token_id
         assert models.tokens([whole[example.place]], words) == [example.hidden]
         sentences.add(example.whole)
