@@ -45,7 +45,7 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
     from datasets import Dataset
 
     began, parent = time.perf_counter(), places.ROOT / params.sample_of
-    known = _parent_statistics(params.sample_of)
+    parent_statistics = _parent_statistics(params.sample_of)
     if parent.resolve() in (folder.resolve(), *folder.resolve().parents):
         problem = f"{params.sample_of} is where the transfer set would go; allowed: another folder"
         raise InputError(f"sample_of: {problem}")
@@ -65,12 +65,12 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
         "nested": params.nested,
         "parent": {
             "folder": params.sample_of,
-            **{name: known[name] for name in OF_PARENT if name in known},
+            **{name: parent_statistics[name] for name in OF_PARENT if name in parent_statistics},
         },
-        "held_out": known["held_out"],
+        "held_out": parent_statistics["held_out"],
         **tally.describe(),
         "vocabulary": len(tokenizer),
-        "tokenizer_fingerprint": known["tokenizer_fingerprint"],
+        "tokenizer_fingerprint": parent_statistics["tokenizer_fingerprint"],
     }
     return prepared.write_statistics(folder, statistics, began, say)
 

@@ -1,11 +1,11 @@
-"""A corpus of many lines prepared and trained on under a memory limit: python -m
-tests.helpers.large_corpus --lines 10000000
+"""Prepare a corpus of many lines and train on it under a memory limit: python -m
+tests.helpers.large_corpus --folder /path/to/folder --lines 10000000
 
-The limit is RLIMIT_DATA: all memory that is the process's own (heap, anonymous and other private
-writable mappings), and not what it merely maps of files, which the system may take back at any
-time. A limit of the address space (`ulimit -v`) would count libraries and mapped files too, and one
-of resident memory Linux does not have. Arrow's own allocator reserves a GiB that it does not use,
-and which would count: the C library's is used in its place.
+The limit is RLIMIT_DATA: the memory that belongs to the process (heap, anonymous and other private
+writable mappings), without mapped files, which the system can take back at any time. A limit of the
+address space (`ulimit -v`) would count libraries and mapped files too, and Linux cannot limit
+resident memory. Arrow's own allocator reserves a GiB that it does not use and that would count, so
+the C library's is used.
 """
 
 import argparse
@@ -25,8 +25,7 @@ WORDS, LONGEST = 60_000, 16
 
 
 def write_lines(path: Path, lines: int, seed: int = 0) -> None:
-    """A text of made-up words, Zipf-distributed as those of a language are, with one line in fifty
-    twice."""
+    """A text of made-up words, Zipf-distributed as in a language, with one line in fifty twice."""
     rng = np.random.default_rng(seed)
     letters = np.array(list("aeioubcdfghklmnprstvz"))
     words = np.array(["".join(rng.choice(letters, size)) for size in rng.integers(2, 9, WORDS)])
@@ -45,38 +44,36 @@ def write_lines(path: Path, lines: int, seed: int = 0) -> None:
 
 
 def anonymous_mib() -> float:
-    """Memory that is this process's own and resident (RssAnon), in MiB."""
+    """Resident memory that belongs to this process (RssAnon), in MiB."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("RssAnon:")[1].split()[0]) / 1024
 
 
 class Peak:
-    """The most RssAnon there was, looked at every 50 ms."""
+    """The largest RssAnon, sampled every 50 ms."""
 
     def __init__(self):
-        self.mib, self.over = 0.0, threading.Event()
-        threading.Thread(target=self._look, daemon=True).start()
+        self.mib, self.stop = 0.0, threading.Event()
+        threading.Thread(target=self._sample, daemon=True).start()
 
-    def _look(self) -> None:
-        while not self.over.wait(0.05):
+    def _sample(self) -> None:
+        while not self.stop.wait(0.05):
             self.mib = max(self.mib, anonymous_mib())
 
     def since(self) -> float:
-        """The peak since it was last asked for."""
+        """The peak since the last call."""
         peak, self.mib = max(self.mib, anonymous_mib()), 0.0
         return peak
 
 
 def limit(mib: int) -> None:
-    """Let this process have no more memory of its own than this, libraries (which are loaded by
-    now) included; 0: no limit."""
+    """Limit the memory of this process, including libraries already loaded; 0: no limit."""
     if mib:
         resource.setrlimit(resource.RLIMIT_DATA, (mib * 2**20, mib * 2**20))
 
 
 def run(folder: Path, lines: int, limit_mib: int, steps: int) -> dict[str, float]:
-    """Prepare a text of so many lines and train on it under the limit; seconds and peaks of
-    memory."""
+    """Seconds and peak memory of preparing a text and training on it under the limit."""
     folder.mkdir(parents=True, exist_ok=True)
     text = folder / "text.txt"
     if not text.is_file():
@@ -88,11 +85,11 @@ def run(folder: Path, lines: int, limit_mib: int, steps: int) -> dict[str, float
     from lib.training import pretraining  # noqa: F401
 
     torch.set_num_threads(1)
-    peak, found = (
+    peak, results = (
         Peak(),
         {"lines": lines, "text_mib": text.stat().st_size / 2**20, "limit_mib": limit_mib},
     )
-    found["libraries_mib"] = anonymous_mib()
+    results["libraries_mib"] = anonymous_mib()
     limit(limit_mib)
     values = {
         "sources": [{"kind": "files", "path": str(text)}],
@@ -104,18 +101,17 @@ def run(folder: Path, lines: int, limit_mib: int, steps: int) -> dict[str, float
     }
     began = time.perf_counter()
     statistics = prepare.prepare(validate("data_prep", values), folder / "corpus")
-    found |= {
+    results |= {
         "prepare_seconds": time.perf_counter() - began,
         "prepare_peak_mib": peak.since(),
         "sequences": statistics["sequences"],
         "duplicates": statistics["dropped"]["duplicate"],
     }
-    return rounded(found | train(folder / "corpus", folder / "checkpoints", steps, peak))
+    return rounded(results | train(folder / "corpus", folder / "checkpoints", steps, peak))
 
 
 def train(corpus: Path, folder: Path, steps: int, peak: Peak) -> dict[str, float]:
-    """Train a tiny teacher on a prepared corpus; its seconds, its peak of memory and its last
-    loss."""
+    """Seconds, peak memory and last loss of training a tiny teacher on a prepared corpus."""
     from lib.data.prepared import open_corpus
     from lib.plan.stages import validate
     from lib.training import pretraining
@@ -144,8 +140,7 @@ def train(corpus: Path, folder: Path, steps: int, peak: Peak) -> dict[str, float
 
 
 def write_prepared(folder: Path, mib: int, length: int = 128) -> int:
-    """A prepared corpus of random sequences of so many MiB; how many sequences it has. It looks as
-    lib.data.prepare writes it."""
+    """Write a prepared corpus of random sequences, of a given size; returns their number."""
     import pyarrow as pa
 
     from lib.data import prepare
@@ -178,25 +173,25 @@ def write_prepared(folder: Path, mib: int, length: int = 128) -> int:
 
 
 def run_prepared(folder: Path, mib: int, limit_mib: int, steps: int) -> dict[str, float]:
-    """Train on a prepared corpus of so many MiB under the limit."""
+    """Seconds and peak memory of training on a prepared corpus of a given size under the limit."""
     import torch
 
     from lib.training import pretraining  # noqa: F401
 
     torch.set_num_threads(1)
     sequences, peak = write_prepared(folder / "corpus", mib), Peak()
-    found = {
+    results = {
         "corpus_mib": mib,
         "sequences": sequences,
         "limit_mib": limit_mib,
         "libraries_mib": anonymous_mib(),
     }
     limit(limit_mib)
-    return rounded(found | train(folder / "corpus", folder / "checkpoints", steps, peak))
+    return rounded(results | train(folder / "corpus", folder / "checkpoints", steps, peak))
 
 
-def rounded(found: dict[str, float]) -> dict[str, float]:
-    return {key: round(value, 1) for key, value in found.items()}
+def rounded(results: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 1) for key, value in results.items()}
 
 
 if __name__ == "__main__":
@@ -211,11 +206,11 @@ if __name__ == "__main__":
     )
     parser.add_argument("--limit-mib", type=int, default=2048)
     parser.add_argument("--steps", type=int, default=48)
-    given = parser.parse_args()
-    size = given.prepared_mib
-    made = (
-        run_prepared(given.folder, size, given.limit_mib, given.steps)
+    arguments = parser.parse_args()
+    size = arguments.prepared_mib
+    results = (
+        run_prepared(arguments.folder, size, arguments.limit_mib, arguments.steps)
         if size
-        else run(given.folder, given.lines, given.limit_mib, given.steps)
+        else run(arguments.folder, arguments.lines, arguments.limit_mib, arguments.steps)
     )
-    json.dump(made, sys.stdout, indent=1)
+    json.dump(results, sys.stdout, indent=1)
