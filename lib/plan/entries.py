@@ -34,6 +34,30 @@ def chain_layers(teacher_layers: int, hop: int | str) -> list[int]:
     return [*range(teacher_layers - size, last, -size), last]
 
 
+def plan_hops(
+    chain: Entry,
+    shared: dict[str, Any],
+    layers: list[int],
+    sections: int,
+    scenario: str,
+    scale_file: str,
+) -> list[dict[str, Any]]:
+    """The parameters of every hop of a chain, but for its teacher and its corpus, which has
+    `sections`. `shared` is the section `cascade` of the scale file; `scenario` names the chain in
+    messages. Raises InputError."""
+    shared = dict(shared)
+    total_steps = shared.pop("total_steps", None)
+    refuse(shared, f"{scale_file}: cascade.", NOT_SHARED)
+    hops = hop_parameters(chain, shared, len(layers), scenario)
+    reading = [(0, 0)] * len(layers)
+    if is_trained(hops[0]):
+        reading = share_out(total_steps, len(layers), sections, scale_file)
+    return [
+        values | {"layers": count, "steps": steps, "section": section}
+        for values, count, (steps, section) in zip(hops, layers, reading)
+    ]
+
+
 def hop_parameters(
     chain: Entry, shared: dict[str, Any], hops: int, where: str
 ) -> list[dict[str, Any]]:

@@ -100,9 +100,8 @@ class Study:
 
     def corpora(self) -> list[str]:
         """The names of the corpora there are, those of the used study first."""
-        return list(
-            dict.fromkeys((self.used.corpora() if self.used else []) + [*self.sizes.corpora])
-        )
+        used = self.used.corpora() if self.used else []
+        return list(dict.fromkeys([*used, *self.sizes.corpora]))
 
     def parameters(self, section: str) -> dict[str, Any]:
         """The parameters in a section of the scale file, over those of the used study."""
@@ -256,8 +255,8 @@ class Study:
         return model
 
     def _side_by_side(self, name: str) -> tuple[dict[str, Any], list[str]]:
-        """The parameters that say where a student is trained, and the stages that its own needs for
-        that.
+        """The parameters that say where a student is trained, and the stages that its own stage
+        needs for that.
 
         Students of a group are trained in the stage of its first one, the leader. The leader's
         `beside` holds the other students' own values by name; the others' `trained_in` is the
@@ -284,36 +283,24 @@ class Study:
         """The assistants of a chain, <chain>-<layers>, one stage each."""
         chain, own = self.about.entry(name), self.about.scenarios[name].parameters
         shared, where = self.parameters("cascade"), f"{self.scenario_file}: scenarios.{name}"
-        total_steps = shared.pop("total_steps", None)
-        entries.refuse(shared, f"{self.scale_file}: cascade.", entries.NOT_SHARED)
         teacher_name = chain.teacher or self.about.teacher
         teacher, corpus = self.teacher(teacher_name), self.corpus(chain.corpus or "corpus")
         self._check_tokenizer(f"scenarios.{name}", teacher.name, corpus)
         layers = entries.chain_layers(self._layers_for_chain(teacher_name), chain.hop)
-        parameters = entries.hop_parameters(chain, shared, len(layers), where)
-        trained, reading = entries.is_trained(parameters[0]), [(0, 0)] * len(layers)
-        if trained:
-            sections = self.stages[corpus].parameters["sections"]
-            reading = entries.share_out(total_steps, len(layers), sections, self.scale_file)
+        sections = self.stages[corpus].parameters["sections"]
+        hops = entries.plan_hops(chain, shared, layers, sections, where, self.scale_file)
         assistants = {}
-        for i, (steps, section) in enumerate(reading):
-            values = parameters[i] | {
-                "steps": steps,
-                "section": section,
-                "layers": layers[i],
-                "teacher": teacher.name,
-                "teacher_revision": teacher.revision,
-                "corpus": corpus,
-            }
+        for number, values in enumerate(hops, 1):
+            values |= {"teacher": teacher.name, "teacher_revision": teacher.revision}
             origin = _origin(
-                (where, own | chain.hops.get(i + 1, {})),
+                (where, own | chain.hops.get(number, {})),
                 (f"{self.scenario_file}: common", self.about.common.parameters),
                 (f"{self.scale_file}: cascade", shared),
             )
-            assistant, needs = f"{name}-{layers[i]}", [*teacher.needs, corpus]
-            folder = self._add("cascade_ta", assistant, values, needs, origin)
+            assistant, needs = f"{name}-{values['layers']}", [*teacher.needs, corpus]
+            folder = self._add("cascade_ta", assistant, values | {"corpus": corpus}, needs, origin)
             assistants[assistant] = Model(f"{folder}/model", None, [folder])
-            if trained:  # else every assistant is cut from the chain's teacher
+            if entries.is_trained(values):  # else all are cut from the chain's teacher
                 teacher = assistants[assistant]
         return assistants
 
