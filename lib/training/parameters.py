@@ -2,22 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lib.common.parameters import NAME, Optimised, Share
 
 
 class Training(Optimised):
-    """What every stage that trains has. `steps` > 0 counts optimizer steps and overrides
+    """What every stage that pretrains has. `steps` > 0 counts optimizer steps and overrides
     `epochs`."""
 
     corpus: str
@@ -29,28 +21,27 @@ class Training(Optimised):
     whole_words: bool = True
 
     @model_validator(mode="after")
-    def _work_for_every_process(self):
+    def _enough_for_every_process(self):
         micros = -(-self.batch_size // self.micro_batch_size)
         if self.processes > micros:
             raise ValueError(
                 f"processes {self.processes} share the micro-batches of a step, and there are "
-                f"{micros} (batch_size "
-                f"{self.batch_size}, micro_batch_size {self.micro_batch_size}); allowed are 1 … "
-                f"{micros}"
+                f"{micros} (batch_size {self.batch_size}, micro_batch_size "
+                f"{self.micro_batch_size}); allowed are 1 … {micros}"
             )
         return self
 
 
 class Taught(Training):
-    """What the stages have in which a student learns from a teacher."""
+    """What the stages in which a student learns from a teacher have."""
 
     teacher: str
     teacher_revision: str | None = None
 
 
 class TeacherContinuation(Training):
-    """2_teacher_continuation: `teacher` empty trains one from nothing, of the shape below; else it
-    goes on from there."""
+    """2_teacher_continuation. An empty `teacher` trains one from nothing, of the shape below;
+    otherwise that teacher is trained further."""
 
     teacher: str = ""
     teacher_revision: str | None = None
@@ -61,9 +52,7 @@ class TeacherContinuation(Training):
     dropout: Share = 0.1
     initializer_range: PositiveFloat = 0.02
     attention_init: Literal["normal", "mimetic"] = "normal"
-    grow_from_layers: NonNegativeInt = (
-        0  # first train so many layers, then copy them; 0: all layers from the start
-    )
+    grow_from_layers: NonNegativeInt = 0  # train so many first, then copy them; 0: all at once
     grow_by: Literal["stacking", "interpolation"] = "stacking"  # a b a b, or a a b b
     grow_steps: NonNegativeInt = 0
     grow_learning_rate: PositiveFloat = 1e-3
@@ -86,12 +75,11 @@ class StudentsOwn(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     init: Literal["random", "truncated"] = "truncated"
     student_layers: (
-        Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-        | Literal["alternate", "to_top"]
+        Annotated[list[NonNegativeInt], Field(min_length=1)] | Literal["alternate", "to_top"]
     )
-    weight_mlm: Annotated[float, Field(ge=0)] = 0.0
-    weight_soft: Annotated[float, Field(ge=0)] = 0.0
-    weight_cosine: Annotated[float, Field(ge=0)] = 0.0
+    weight_mlm: NonNegativeFloat = 0.0
+    weight_soft: NonNegativeFloat = 0.0
+    weight_cosine: NonNegativeFloat = 0.0
     temperature: PositiveFloat = 2.0
     positions: Literal["all", "masked"] = "all"
 
@@ -109,17 +97,16 @@ class StudentsOwn(BaseModel):
 
 
 class Distillation(Taught, StudentsOwn):
-    """3_distillation. All three weights 0: the student is published as it starts (000's S0, the
+    """3_distillation. All three weights 0: the student is published as it starts (S0 of 000, the
     control `truncated`).
 
-    `beside` and `trained_in` are the plan's: a stage trains the students of other scenarios with
-    its own, their stages find them there (see lib.training.side_by_side).
+    The plan sets `beside` and `trained_in`: a stage trains the students of other scenarios along
+    with its own, and their stages load them from there (lib.training.side_by_side).
     """
 
     beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentsOwn] = {}
-    trained_in: str = (
-        ""  # a folder beside/<name> of the stage that trains this student; empty: this one does
-    )
+    # A folder beside/<name> of the stage that trains this student; empty: this one does.
+    trained_in: str = ""
 
     @model_validator(mode="after")
     def _one_place_of_training(self):
@@ -140,37 +127,32 @@ class Distillation(Taught, StudentsOwn):
 
 class CascadeTA(Taught):
     """4_cascade_ta: one hop, from a teacher to a teacher assistant of its lowest `layers` layers.
-    The optimizer is 004's.
+    The optimizer is that of 004.
 
     All three weights 0: the assistant is published as it starts (the control `truncated`).
     """
 
     layers: PositiveInt
     mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
-    weight_hidden: Annotated[float, Field(ge=0)] = 1.0
-    weight_attention: Annotated[float, Field(ge=0)] = 1.0
-    weight_soft: Annotated[float, Field(ge=0)] = 0.0
+    weight_hidden: NonNegativeFloat = 1.0
+    weight_attention: NonNegativeFloat = 1.0
+    weight_soft: NonNegativeFloat = 0.0
     temperature: PositiveFloat = 2.0
     freeze_embeddings: bool = True
     dropout: Literal["both", "student", "none"] = "both"
-    section: NonNegativeInt = (
-        0  # which of the corpus's sections is read, from 1; 0: all of the corpus
-    )
-    mask_probability: Annotated[float, Field(ge=0, lt=1)] = (
-        0.0  # 0: the plain text, as 004 feeds it
-    )
+    section: NonNegativeInt = 0  # which of the corpus's sections to read, from 1; 0: all of it
+    mask_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: plain text, as in 004
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     adam_epsilon: PositiveFloat = 1e-9
-    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    clip_norm: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
     def _last_layer(self):
         if self.mapping == "skip" and not self.weight_soft:
             raise ValueError(
                 "mapping skip gives the last layer no target and needs weight_soft above 0; "
-                "without soft targets "
-                "allowed are adjacent, uniform and top"
+                "without soft targets allowed are adjacent, uniform and top"
             )
         return self
