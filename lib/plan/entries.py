@@ -5,7 +5,7 @@ from typing import Any
 
 from lib.common.errors import InputError
 from lib.plan.files import Entry
-from lib.training.parameters import CascadeTA, Distillation, StudentsOwn
+from lib.training.parameters import CascadeTA, DistillationParameters, StudentParameters
 
 SET_BY_PLAN = {
     "layers": "hop says how many",
@@ -118,11 +118,11 @@ def refuse(parameters: dict[str, Any], where: str, keys: Iterable[str]) -> None:
 
 # ------------------------------------------------------------------------------------ side by side
 
-VARIED = set(StudentsOwn.model_fields)
+VARIED = set(StudentParameters.model_fields)
 """The parameters that students may differ in that are trained side by side."""
 
 
-def trained_with(name: str, students: dict[str, Distillation]) -> list[str]:
+def trained_with(name: str, students: dict[str, DistillationParameters]) -> list[str]:
     """The students that can be trained in one stage with `name`, which is one of them, in the order
     of `students`; empty if it is not trained."""
     own = students[name]

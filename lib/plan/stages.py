@@ -13,7 +13,7 @@ from lib.common import places
 from lib.common.parameters import StageParameters, checked
 from lib.data.parameters import DataPrep
 from lib.tasks.parameters import Finetune
-from lib.training.parameters import CascadeTA, Distillation, TeacherContinuation
+from lib.training.parameters import CascadeTA, DistillationParameters, TeacherContinuation
 
 
 class Analysis(StageParameters):
@@ -37,7 +37,7 @@ class Kind:
 KINDS = {
     "data_prep": Kind("1_data_prep", DataPrep, priority=4),
     "teacher_continuation": Kind("2_teacher_continuation", TeacherContinuation, True, priority=3),
-    "distillation": Kind("3_distillation", Distillation, True, priority=2),
+    "distillation": Kind("3_distillation", DistillationParameters, True, priority=2),
     "cascade_ta": Kind("4_cascade_ta", CascadeTA, True, priority=2),
     "finetune": Kind("5_finetune", Finetune, priority=1),
     "analysis": Kind("6_analysis", Analysis),

@@ -11,7 +11,7 @@ from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.plan import entries, files
 from lib.plan.stages import Stage, StagePath, validate
-from lib.training.parameters import Distillation
+from lib.training.parameters import DistillationParameters
 
 DATA = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
@@ -264,7 +264,7 @@ class Study:
         """
         if not self.parameters("distillation").get("side_by_side"):
             return {}, []
-        students: dict[str, Distillation] = {}
+        students: dict[str, DistillationParameters] = {}
         for other in self.about.scenarios:
             entry = self.about.entry(other)
             if not entry.same_as and entry.hop is None:

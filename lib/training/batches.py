@@ -1,9 +1,9 @@
 """The batches of a training: which sequences make which step, grouped by length, and which of their
 words are masked.
 
-`at(step)` depends on the seed and the step alone, so a resumed run gets exactly the batches it would
-have got. Each micro-batch has random numbers of its own, so several processes get the same ones as
-a single process would.
+`at(step)` depends on the seed and the step alone, so a resumed run gets the batches it would have
+got. Each micro-batch has random numbers of its own, so several processes get the same ones as a
+single process would.
 """
 
 import copy

@@ -2,8 +2,17 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from lib.common.parameters import NAME, Optimised, Share
 
@@ -68,7 +77,7 @@ class TeacherContinuation(Training):
         return self
 
 
-class StudentsOwn(BaseModel):
+class StudentParameters(BaseModel):
     """What students trained side by side may differ in. All three weights 0: the student is not
     trained."""
 
@@ -96,7 +105,7 @@ class StudentsOwn(BaseModel):
         return bool(self.weight_mlm or self.weight_soft or self.weight_cosine)
 
 
-class Distillation(Taught, StudentsOwn):
+class DistillationParameters(Taught, StudentParameters):
     """3_distillation. All three weights 0: the student is published as it starts (S0 of 000, the
     control `truncated`).
 
@@ -104,7 +113,7 @@ class Distillation(Taught, StudentsOwn):
     with its own, and their stages load them from there (lib.training.side_by_side).
     """
 
-    beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentsOwn] = {}
+    beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentParameters] = {}
     # A folder beside/<name> of the stage that trains this student; empty: this one does.
     trained_in: str = ""
 

@@ -19,8 +19,13 @@ from lib.training.batches import IGNORE, batches
 from lib.training.loop import COST, expense, recipe, train
 from lib.training.losses import mlm_loss
 from lib.training.objectives import Distillation, hidden_states
-from lib.training.parameters import CascadeTA, StudentsOwn, TeacherContinuation, Training
-from lib.training.parameters import Distillation as DistillationParameters
+from lib.training.parameters import (
+    CascadeTA,
+    DistillationParameters,
+    StudentParameters,
+    TeacherContinuation,
+    Training,
+)
 
 # ----------------------------------------------------------------------------------------- teachers
 
@@ -117,7 +122,7 @@ def starting_student(
     return models.random_encoder(teacher.config, len(layers), p.seed)
 
 
-def objective(p: StudentsOwn, student, teacher) -> Distillation:
+def objective(p: StudentParameters, student, teacher) -> Distillation:
     """What a student minimises, as notebook 3 makes it, ready to train."""
     objective = Distillation(
         student,

@@ -25,8 +25,7 @@ from lib.training.batches import Batch
 from lib.training.batches import batches as masked_batches
 from lib.training.loop import Recipe, fastest, training_steps
 from lib.training.objectives import Distillation, hidden_states
-from lib.training.parameters import Distillation as DistillationParameters
-from lib.training.parameters import StudentsOwn
+from lib.training.parameters import DistillationParameters, StudentParameters
 
 STEPS_HELD = 2
 """Steps whose batches are held: while the last student is at one, the first one's reader asks for
@@ -87,7 +86,7 @@ def load_trained(p: DistillationParameters, student: models.BertForMaskedLM) -> 
             f"trained_in = {p.trained_in!r}: no student there; run the stage that trains it first"
         )
     training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-    for key in StudentsOwn.model_fields:
+    for key in StudentParameters.model_fields:
         value = training["parameters"].get(key)
         if value != getattr(p, key):
             raise InputError(
