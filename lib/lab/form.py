@@ -3,6 +3,7 @@ background, its curves drawn while it trains."""
 
 import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,7 +52,7 @@ CHOICES = {
     "hop": [1, 2, 3, "half"],
     "mapping": ["adjacent", "uniform", "top", "skip"],
 }
-KINDS = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fine-tuning"}
+KIND_NAMES = {"distillation": "distillation", "cascade_ta": "one hop", "finetune": "fine-tuning"}
 INTERVAL = 1.5
 """Seconds between two looks at a run."""
 
@@ -171,7 +172,9 @@ def _in_lab(stage: Stage, stages: list[Stage], name: str) -> Stage:
 
 def describe(stages: list[Stage]) -> str:
     """A sentence that says what the stages do."""
-    parts = [f"{KINDS.get(stage.kind, stage.kind)}: {forecast.describe(stage)}" for stage in stages]
+    parts = [
+        f"{KIND_NAMES.get(stage.kind, stage.kind)}: {forecast.describe(stage)}" for stage in stages
+    ]
     return "Will run " + "; then ".join(parts) + "."
 
 
@@ -204,13 +207,18 @@ def run_view(folder: Path) -> list[HTML]:
     return parts
 
 
+def plan_line(make: Callable[[], list[Stage]]) -> str:
+    """What the stages will do, or why there are none, as a line of HTML."""
+    return render(lambda: [HTML(message(describe(make())))])
+
+
 def view(scale: str, study: str, name: str) -> list[HTML]:
     """The form on a page: its parameters with their first values, the stages they give, and the
     runs so far."""
     entry = first_values(scale, study)
     names = pd.Index(list(entry), name="parameter")
     rows = pd.DataFrame({"value": map(str, entry.values())}, index=names)
-    line = message(describe(make_stages(scale, study, name, entry, True)))
+    line = plan_line(lambda: make_stages(scale, study, name, entry, True))
     caption = f"An entry of your own for {study} at the scale {scale}, called {name}."
     return [show.table(rows, caption), HTML(line), *own_runs()]
 
@@ -286,7 +294,7 @@ class Form:
         return stages, entry
 
     def _check(self, *_) -> None:
-        self.line.value = render(lambda: [HTML(message(describe(self._plan()[0])))])
+        self.line.value = plan_line(lambda: self._plan()[0])
 
     def _start(self, *_) -> None:
         try:
