@@ -9,7 +9,7 @@ from IPython.display import HTML, Markdown
 from lib.common import places
 from lib.common.errors import InputError
 from lib.lab import background, fill
-from lib.plan.study import DATA, Study, scales, studies
+from lib.plan.study import CAPTIONS, Study, scales, studies
 from lib.report.page import show
 
 NOTHING = (
@@ -96,7 +96,7 @@ def headline(path: Path, study: str) -> dict[str, str]:
 
 def verdicts(folder: Path) -> str:
     """The verdicts in a scale's claims.csv and the path of its report, in a sentence."""
-    sentence = f"**{folder.name}** ({DATA.get(folder.name, 'a scale of your own')})"
+    sentence = f"**{folder.name}** ({CAPTIONS.get(folder.name, 'a scale of your own')})"
     if (folder / "claims.csv").is_file():
         counts = pd.read_csv(folder / "claims.csv")["verdict"].value_counts()
         sentence += (

@@ -13,12 +13,13 @@ from lib.plan import entries, files
 from lib.plan.stages import Stage, StagePath, validate
 from lib.training.parameters import DistillationParameters
 
-DATA = {
+CAPTIONS = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
     "tiny": "toy languages, teachers trained on the spot",
     "local": "text and tasks from a folder",
     "paper": "the papers' own models, text and tasks",
 }
+"""What a scale reads, for readers of the report."""
 
 
 def studies() -> list[str]:

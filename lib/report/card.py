@@ -18,7 +18,7 @@ from lib.common.files import atomic
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.plan.stages import KINDS, StagePath
-from lib.plan.study import DATA, Study
+from lib.plan.study import CAPTIONS, Study
 from lib.report import papers
 from lib.report.results import TRAINED, Results
 from lib.report.statistics import interval, paired_difference
@@ -271,7 +271,7 @@ def details(
         }[stage],
         **{"p": p, "stage": stage, "scale": scale, "study": study, "scenario": scenario},
         "title": title,
-        "scale_data": DATA.get(scale, "a scale of the user's own"),
+        "scale_data": CAPTIONS.get(scale, "a scale of the user's own"),
         "notebook": KINDS[stage].notebook,
         "summary": result["summary"],
         "machine": result["machine"],

@@ -11,7 +11,7 @@ from lib.common.machine import machine, versions
 from lib.common.progress import clock
 from lib.plan.files import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
-from lib.plan.study import DATA
+from lib.plan.study import CAPTIONS
 from lib.report import claims, figures, papers
 from lib.report.page import show
 from lib.report.results import Results
@@ -75,7 +75,7 @@ def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
         for score in stage["scores"]
     }
     return {
-        "Scale": f"{scale}: {DATA.get(scale, 'a scale of your own')}",
+        "Scale": f"{scale}: {CAPTIONS.get(scale, 'a scale of your own')}",
         "Models": f"{len(set(results.models().values()))}, fine-tuned {len(runs):,} times on "
         f"{scores['task'].nunique()} tasks",
         "Hardware": f"{computer['cores']} cores of {computer['cpu']}; "

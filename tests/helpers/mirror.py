@@ -1,9 +1,7 @@
-"""A small mirror of the hub on this machine: serves a folder of tests/helpers/standins.py by the
-hub's own protocol.
+"""A mirror of the hub on this machine, which serves the folder of tests/helpers/standins.py.
 
-What the library asks for is answered as the hub answers it: files with their commit, listings, 404
-with the reason; a commit (40 hex digits) is the folder `pinned`, any other revision a folder of its
-name.
+It answers as the hub does: files with their commit, listings, and 404 with the reason. A commit (40
+hex digits) is the folder `pinned`, any other revision the folder of that name.
 """
 
 import hashlib
@@ -18,18 +16,18 @@ FILES = re.compile(
     r"/(?P<kind>datasets/)?(?P<id>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
 )
 LISTS = re.compile(
-    r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)/(?P<what>revision|tree|paths-info)/(?P<revision>[^/]+)(?:/(?P<path>.+))?"
+    r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)/(?P<listing>revision|tree|paths-info)/(?P<revision>[^/]+)(?:/(?P<path>.+))?"
 )
 BRANCHES = ("main", "refs/pr/2", "refs/convert/parquet")
 WHOLE = re.compile(r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)")
 
 
 class Mirror:
-    """Serves `folder` while it is open; `endpoint` is what the hub library wants to know, `asked`
-    every request so far."""
+    """Serves `folder` while it is open. `endpoint` is its address, `requests` are the paths of all
+    requests so far."""
 
     def __init__(self, folder: Path):
-        self.folder, self.asked = folder, []
+        self.folder, self.requests = folder, []
         handler = type("Handler", (_Handler,), {"mirror": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -51,26 +49,26 @@ class _Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
-        self.mirror.asked.append(self.path)
+        self.mirror.requests.append(self.path)
         path = urlsplit(self.path).path
-        if found := FILES.fullmatch(path):
-            return self._file(found)
-        if found := LISTS.fullmatch(path):
-            return self._list(found)
-        if found := WHOLE.fullmatch(path):
-            return self._about(found, "main")
+        if match := FILES.fullmatch(path):
+            return self._file(match)
+        if match := LISTS.fullmatch(path):
+            return self._list(match)
+        if match := WHOLE.fullmatch(path):
+            return self._about(match, "main")
         self._missing("EntryNotFound")
 
     do_POST = do_GET
 
-    def _folder(self, found, revision: str) -> Path | None:
-        """Where a revision of a repository lies; None, and an answer, where there is none."""
-        kind = "datasets" if (found["kind"] or "").startswith("datasets") else "models"
-        repository = self.mirror.folder / kind / found["id"]
+    def _folder(self, match, revision: str) -> Path | None:
+        """The folder of a revision; None, after an answer, if there is none."""
+        kind = "datasets" if (match["kind"] or "").startswith("datasets") else "models"
+        repository = self.mirror.folder / kind / match["id"]
         if not repository.is_dir():
             self._missing("RepoNotFound")
             return None
-        names = {commit(found["id"], name): name for name in BRANCHES}
+        names = {commit(match["id"], name): name for name in BRANCHES}
         name = names.get(revision, "pinned" if re.fullmatch("[0-9a-f]{40}", revision) else revision)
         folder = repository / name
         if name == "main" and not folder.is_dir():
@@ -80,71 +78,57 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return folder
 
-    def _file(self, found) -> None:
-        revision = unquote(found["revision"])
-        if (folder := self._folder(found, revision)) is None:
+    def _file(self, match) -> None:
+        revision = unquote(match["revision"])
+        if (folder := self._folder(match, revision)) is None:
             return
-        file = folder / unquote(found["path"])
+        file = folder / unquote(match["path"])
         if not file.is_file():
-            return self._missing("EntryNotFound", {"X-Repo-Commit": commit(found["id"], revision)})
+            return self._missing("EntryNotFound", {"X-Repo-Commit": commit(match["id"], revision)})
         content = file.read_bytes()
         headers = {
-            "X-Repo-Commit": commit(found["id"], revision),
+            "X-Repo-Commit": commit(match["id"], revision),
             "ETag": f'"{oid(content)}"',
             "Accept-Ranges": "bytes",
         }
-        if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
-            first, last = int(asked[1]), min(int(asked[2] or len(content)), len(content) - 1)
+        if part := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
+            first, last = int(part[1]), min(int(part[2] or len(content)), len(content) - 1)
             headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
             return self._answer(206, content[first : last + 1], headers)
         self._answer(200, content, headers)
 
-    def _list(self, found) -> None:
-        revision = unquote(found["revision"])
-        if found["what"] == "revision":
-            return self._about(found, revision)
-        if (folder := self._folder(found, revision)) is None:
+    def _list(self, match) -> None:
+        revision = unquote(match["revision"])
+        if match["listing"] == "revision":
+            return self._about(match, revision)
+        if (folder := self._folder(match, revision)) is None:
             return
-        if found["what"] == "tree":
-            start = folder / unquote(found["path"] or "")
+        if match["listing"] == "tree":
+            start = folder / unquote(match["path"] or "")
             if not start.is_dir():
                 return self._missing("EntryNotFound")
             deep = parse_qs(urlsplit(self.path).query).get("recursive", [""])[0].lower() == "true"
-            return self._json(
-                [
-                    entry(folder, path)
-                    for path in sorted(start.rglob("*") if deep else start.iterdir())
-                ]
-            )
+            paths = sorted(start.rglob("*") if deep else start.iterdir())
+            return self._json([entry(folder, path) for path in paths])
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        wanted = (
-            json.loads(body)["paths"]
-            if body.startswith(b"{")
-            else parse_qs(body.decode()).get("paths", [])
-        )
-        paths = [folder / path for path in ([wanted] if isinstance(wanted, str) else wanted)]
+        if body.startswith(b"{"):
+            names = json.loads(body)["paths"]
+        else:
+            names = parse_qs(body.decode()).get("paths", [])
+        paths = [folder / name for name in ([names] if isinstance(names, str) else names)]
         self._json([entry(folder, path) for path in paths if path.exists()])
 
-    def _about(self, found, revision: str) -> None:
-        if (folder := self._folder(found, revision)) is not None:
-            files = [
-                {"rfilename": str(path.relative_to(folder))}
-                for path in sorted(folder.rglob("*"))
-                if path.is_file()
-            ]
-            self._json(
-                {
-                    "id": found["id"],
-                    "sha": commit(found["id"], revision),
-                    "siblings": files,
-                    "tags": [],
-                    "private": False,
-                }
-            )
+    def _about(self, match, revision: str) -> None:
+        if (folder := self._folder(match, revision)) is None:
+            return
+        paths = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+        about = {"id": match["id"], "sha": commit(match["id"], revision)}
+        about |= {"siblings": [{"rfilename": str(path)} for path in paths]}
+        self._json(about | {"tags": [], "private": False})
 
-    def _missing(self, why: str, headers: dict | None = None) -> None:
+    def _missing(self, reason: str, headers: dict | None = None) -> None:
         self._answer(
-            404, json.dumps({"error": why}).encode(), {"X-Error-Code": why, **(headers or {})}
+            404, json.dumps({"error": reason}).encode(), {"X-Error-Code": reason, **(headers or {})}
         )
 
     def _json(self, value) -> None:
@@ -163,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def commit(repository: str, revision: str) -> str:
-    """The commit a revision is: itself, or 40 digits made of its name."""
+    """The commit of a revision: itself, or 40 digits made from its name."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     return hashlib.sha1(f"{repository}@{revision}".encode()).hexdigest()

@@ -1,10 +1,10 @@
-"""Stand-ins for everything the scale `paper` reads from the hub: the hub's files, columns, splits,
-key names, tokenizer kinds and special ids, with tiny random models and a few made-up records. Made
-on the spot, the same every time, some 10 MB.
+"""Stand-ins for everything that the scale `paper` reads from the hub: the same files, columns,
+splits, keys, features of tokenizers and special ids, with tiny random models and a few made-up
+records, some 10 MB.
 
-`build(folder, languages)` writes them as `folder`/models/<id>/<revision> and
-`folder`/datasets/<id>/<revision>; tests/helpers/mirror.py serves such a folder as the hub does. A
-revision `pinned` stands for any commit.
+`build(folder, languages)` writes <folder>/models/<id>/<revision> and
+<folder>/datasets/<id>/<revision>, which tests/helpers/mirror.py serves. The revision `pinned` stands
+for any commit.
 """
 
 import json
@@ -17,7 +17,7 @@ from lib.data.toy.corpora import corpus_lines
 from lib.tasks.registry import TASKS
 
 LAYERS, HIDDEN, HEADS = 12, 48, 12
-"""As deep as the real ones, so that every layer choice of the papers can be made, and narrow."""
+"""As many layers as the real ones, for every choice of layers in the papers, but narrow."""
 TOY = {
     "pl": "toy-pl",
     "en": "toy-en",
@@ -32,7 +32,7 @@ XNLI = "ar bg de el en es fr hi ru sw th tr ur vi zh".split()
 
 
 def build(folder: Path, languages: list[str]) -> None:
-    """Write all stand-ins; `languages` are the Wikipedias there are."""
+    """Write all stand-ins. `languages` are those of Wikipedia."""
     from datasets import disable_progress_bars
 
     disable_progress_bars()
@@ -311,7 +311,7 @@ def corpora(folder: Path, languages: list[str]) -> None:
     parquet(
         folder / "bookcorpus/bookcorpus/refs/convert/parquet/plain_text/train/0000.parquet", books
     )
-    wikipedia, parts = folder / "wikimedia/wikipedia/pinned", {}
+    wikipedia, configs = folder / "wikimedia/wikipedia/pinned", {}
     for number, language in enumerate(languages):
         config, rng = f"20231101.{language}", random.Random(language)
         articles = {"en": 150, "is": 25}.get(language, 40 // (1 + number % 4))
@@ -324,8 +324,8 @@ def corpora(folder: Path, languages: list[str]) -> None:
             }
             for i in range(articles)
         ]
-        parts[config] = {"train": records}
-    card(wikipedia, parts)
+        configs[config] = {"train": records}
+    card(wikipedia, configs)
 
 
 # -------------------------------------------------------------------------------------------- tasks
@@ -336,10 +336,10 @@ def glue(folder: Path) -> None:
     similarity of -1.0)."""
     from datasets import ClassLabel, Features, Value
 
-    parts, kinds = {}, {}
+    configs, features = {}, {}
     for name in (name for name, task in TASKS.items() if task.suite == "glue"):
         task = TASKS[name]
-        kinds[name] = Features(
+        features[name] = Features(
             {
                 **{column: Value("string") for column in task.text},
                 "label": ClassLabel(names=list(task.labels)) if task.labels else Value("float32"),
@@ -352,11 +352,11 @@ def glue(folder: Path) -> None:
             **{split: 10 for split, _ in task.validations},
             **{split: 4 for split in tests},
         }
-        parts[name] = {}
+        configs[name] = {}
         for split, size in sizes.items():
             records = tasks.task_records("toy-en", name, split, size, 0)
             hidden = {"label": -1 if task.labels else -1.0} if split in tests else {}
-            parts[name][split] = [
+            configs[name][split] = [
                 {
                     **{column: record[column] for column in (*task.text, "label")},
                     **hidden,
@@ -364,8 +364,8 @@ def glue(folder: Path) -> None:
                 }
                 for index, record in enumerate(records)
             ]
-    parts["qqp"]["train"][0]["question2"] = ""  # as in two of the real ones
-    card(folder, parts, kinds)
+    configs["qqp"]["train"][0]["question2"] = ""  # as in two of the real ones
+    card(folder, configs, features)
 
 
 def squad(folder: Path) -> None:
@@ -373,38 +373,38 @@ def squad(folder: Path) -> None:
     window."""
     from datasets import Features, Sequence, Value
 
-    kinds = Features(
+    features = Features(
         {
             **{column: Value("string") for column in ("id", "title", "context", "question")},
             "answers": Sequence({"text": Value("string"), "answer_start": Value("int32")}),
         }
     )
-    parts = {}
+    configs = {}
     for split, size in (("train", 16), ("validation", 8)):
         records = [
             {"id": f"{split}{number}", "title": "Title", **record}
             for number, record in enumerate(tasks.task_records("toy-en", "squad", split, size, 0))
         ]
         records[1]["context"] += " " + " ".join(lines("en", 40, seed=9))
-        parts[split] = [{name: record[name] for name in kinds} for record in records]
-    card(folder, {"plain_text": parts}, {"plain_text": kinds})
+        configs[split] = [{name: record[name] for name in features} for record in records]
+    card(folder, {"plain_text": configs}, {"plain_text": features})
 
 
 def xnli(folder: Path) -> None:
     """XNLI: a configuration a language, each with a training split of its own that nobody needs."""
     from datasets import ClassLabel, Features, Value
 
-    kinds = Features(
+    features = Features(
         {
             "premise": Value("string"),
             "hypothesis": Value("string"),
             "label": ClassLabel(names=list(TASKS["xnli"].labels)),
         }
     )
-    parts = {}
+    configs = {}
     for language in XNLI:
         toy = TOY.get(language, "toy-en")
-        parts[language] = {
+        configs[language] = {
             split: [
                 {
                     "premise": written(record["premise"], language),
@@ -415,7 +415,7 @@ def xnli(folder: Path) -> None:
             ]
             for split, size in (("train", 6), ("test", 10), ("validation", 6))
         }
-    card(folder, parts, dict.fromkeys(parts, kinds))
+    card(folder, configs, dict.fromkeys(configs, features))
 
 
 def klej(folder: Path, name: str) -> None:
@@ -447,44 +447,46 @@ def put(path: Path, value) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
 
 
-def parquet(path: Path, records: list[dict], kinds=None) -> None:
+def parquet(path: Path, records: list[dict], features=None) -> None:
     from datasets import Dataset
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    Dataset.from_list(records, features=kinds).to_parquet(path)
+    Dataset.from_list(records, features=features).to_parquet(path)
 
 
-def card(folder: Path, parts: dict[str, dict[str, list[dict]]], kinds: dict | None = None) -> None:
+def card(
+    folder: Path, configs: dict[str, dict[str, list[dict]]], features: dict | None = None
+) -> None:
     """Parquet files and a README whose header names configurations, splits, features and numbers of
     records, as on the hub."""
     import yaml
     from datasets import Dataset
 
-    configs, about = [], []
-    for name, splits in parts.items():
+    data_files, about = [], []
+    for name, splits in configs.items():
         for split, records in splits.items():
             parquet(
-                folder / name / f"{split}-00000-of-00001.parquet", records, (kinds or {}).get(name)
+                folder / name / f"{split}-00000-of-00001.parquet",
+                records,
+                (features or {}).get(name),
             )
-        features = (kinds or {}).get(name) or Dataset.from_list(
-            next(iter(splits.values()))
-        ).features
+        own = (features or {}).get(name) or Dataset.from_list(next(iter(splits.values()))).features
         files = [{"split": split, "path": f"{name}/{split}-*"} for split in splits]
         counts = [
             {"name": split, "num_bytes": 1, "num_examples": len(records)}
             for split, records in splits.items()
         ]
-        configs.append({"config_name": name, "data_files": files})
+        data_files.append({"config_name": name, "data_files": files})
         about.append(
             {
                 "config_name": name,
-                "features": features._to_yaml_list(),
+                "features": own._to_yaml_list(),
                 "splits": counts,
                 "download_size": 1,
                 "dataset_size": 1,
             }
         )
     header = yaml.safe_dump(
-        {"configs": configs, "dataset_info": about}, allow_unicode=True, sort_keys=False
+        {"configs": data_files, "dataset_info": about}, allow_unicode=True, sort_keys=False
     )
     (folder / "README.md").write_text(f"---\n{header}---\n", encoding="utf-8")

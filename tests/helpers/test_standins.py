@@ -337,7 +337,7 @@ def test_what_the_plan_downloads_from_a_mirror_is_there_offline(hub, tmp_path):
         "allegro/herbert-base-cased  refs/pr/2  is in the cache" in done.stdout
         and "statmt/cc100" in done.stdout
     )
-    asked = "\n".join(mirror.asked)
+    asked = "\n".join(mirror.requests)
     assert "pytorch_model.bin" not in asked  # other formats of the weights stay where they are
     own |= {
         "HF_HUB_OFFLINE": "1",

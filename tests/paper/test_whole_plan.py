@@ -85,7 +85,7 @@ def project(tmp_path_factory):
         shrink(project, mirror.endpoint)
         done = run_make(project, "report", "SCALE=paper", "GPUS=0", "CORES=2")
         assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-        yield project, mirror.asked
+        yield project, mirror.requests
 
 
 @pytest.fixture(scope="module")

@@ -510,4 +510,4 @@ def test_markdown_shows_what_it_is_given(text):
 
 
 def test_every_scale_of_the_project_is_described():
-    assert set(plan_study.DATA) >= {"smoke", "tiny", "local", "paper"}
+    assert set(plan_study.CAPTIONS) >= {"smoke", "tiny", "local", "paper"}
