@@ -105,12 +105,12 @@ def number_of_layers(results: pd.DataFrame, study: str, scenario: str) -> float:
 class Scores:
     """The scores that a claim is measured by: those of a run, or those that the paper prints.
 
-    `of(scenario)` is a frame in percent, a row per seed and a column per score. `layers` is the
+    `frame(scenario)` is in percent, a row per seed and a column per score. `layers` is the
     teacher's number of layers, for scenarios that are named by depth.
     """
 
     study: Declaration
-    of: Callable[[str], pd.DataFrame]
+    frame: Callable[[str], pd.DataFrame]
     layers: int
 
     def scenarios(self, names: Iterable[str]) -> list[str]:
@@ -129,7 +129,7 @@ class Scores:
         main, columns = self.study.main, []
         for name in names:
             if name == "each":
-                every = self.of(scenario).columns
+                every = self.frame(scenario).columns
                 columns += [column for column in every if column not in (main, *without)]
             else:
                 columns.append(main if name == "mean" else name)
@@ -137,7 +137,7 @@ class Scores:
 
     def series(self, scenario: str, column: str) -> pd.Series:
         """A score by seed; empty if it was not measured."""
-        return self.of(scenario).get(column, pd.Series(dtype=float))
+        return self.frame(scenario).get(column, pd.Series(dtype=float))
 
 
 @dataclass(frozen=True)
@@ -157,10 +157,11 @@ class Run:
         return efficiency_value(self.efficiency, self.study.name, scenario, column)
 
 
-def run_of(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
+def _run(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
     layers = number_of_layers(results, study.name, study.teacher)
-    of = cache(partial(study.scores, results))
-    return Run(study, results, efficiency, Scores(study, of, 0 if isnan(layers) else int(layers)))
+    frame = cache(partial(study.scores, results))
+    scores = Scores(study, frame, 0 if isnan(layers) else int(layers))
+    return Run(study, results, efficiency, scores)
 
 
 # --- an entry of claims.yaml ----------------------------------------------------------------------
@@ -440,7 +441,10 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
         raise InputError(f"{file}: {name!r} is no name: use letters, digits, dashes, underscores")
     where = f"{file}: {name}"
     entry: Entry = checked(Entry, values, lambda key: where)
+    depths = ["{first}", "{half}"] if entry.value else ["{first}", "{half}", "{each}"]
     for scenario in entry.scenarios:
+        if "{" in scenario and "{" + scenario.partition("{")[2] not in depths:
+            raise InputError(f"{where}: {scenario!r}: a depth may be {', '.join(depths)}")
         # The students of a chain are named <chain>-<layers>.
         if scenarios and not {scenario, scenario.rpartition("-")[0]} & set(scenarios):
             known = ", ".join(scenarios)
@@ -528,7 +532,7 @@ def evaluate(
     """
     results = results[results["protocol"] == protocol]
     studies = {claim.study.name: claim.study for claim in claims}
-    runs = {name: run_of(study, results, efficiency) for name, study in studies.items()}
+    runs = {name: _run(study, results, efficiency) for name, study in studies.items()}
     rows = []
     for claim in claims:
         evidence = claim.evidence(runs[claim.study.name])
@@ -557,113 +561,109 @@ def all_alike(evidence: Evidence) -> bool:
 # --- for readers ----------------------------------------------------------------------------------
 
 MARKS = {
-    verdict: f"{mark}\u00a0{verdict}"
-    for verdict, mark in (("holds", "✓"), ("contradicted", "✗"), ("unresolved", "?"))
+    "holds": "✓\u00a0holds",
+    "contradicted": "✗\u00a0contradicted",
+    "unresolved": "?\u00a0unresolved",
 }
 """A verdict is a word and a mark, neither of them a colour, with no line break between them."""
-THEIRS = ["paper"]
-"""The columns of `at_a_glance` that hold the papers' own numbers."""
+PAPER_COLUMNS = ["paper"]
+"""The columns of `at_a_glance` and `not_measured` that hold the papers' own numbers."""
 RULE = (
     "**The rule.** Each claim names a quantity and the region in which it lies if the claim is "
-    "true (*holds if*). The claim "
-    "*holds* (✓) when the whole 95 % interval of our value lies inside that region, is "
-    "*contradicted* (✗) when the whole "
-    "interval lies outside, and stays *unresolved* (?) otherwise: when the interval spans an edge "
-    "of the region, when one seed "
+    "true (*holds if*). The claim *holds* (✓) when the whole 95 % interval of our value lies "
+    "inside that region, is *contradicted* (✗) when the whole interval lies outside, and stays "
+    "*unresolved* (?) otherwise: when the interval spans an edge of the region, when one seed "
     "gives no interval or all seeds give the same value, and when nothing was measured. "
-    "Differences are paired by "
-    "fine-tuning seed and taken after the last epoch; *n* is the number of seeds, and – stands "
-    "for a value that is counted or "
-    "timed and taken as exact. A claim of several comparisons at once is measured by its smallest "
-    "difference, the part that "
-    "carries it least. Where a source gives no threshold (“barely”, “competitive”, “almost on "
-    "par”), the one in the claim is our "
-    "reading. The papers' values are computed from their printed tables, mostly of single runs."
+    "Differences are paired by fine-tuning seed and taken after the last epoch; *n* is the number"
+    " of seeds, and – stands for a value that is counted or timed and taken as exact. A claim of "
+    "several comparisons at once is measured by its smallest difference, the part that carries it"
+    " least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the "
+    "one in the claim is our reading. The papers' values are computed from their printed tables, "
+    "mostly of single runs."
 )
-_DIGITS = {"points": 2, "times": 2}
-"""Decimals by unit; 1 for all others."""
+DECIMALS = {"points": 2, "times": 2}
+"""By unit; 1 for all others."""
 
 
-def summary(ledger: pd.DataFrame) -> str:
-    """One sentence: how the claims came out."""
-    if not len(ledger):
+def summary(evaluated: pd.DataFrame) -> str:
+    """How the claims came out, in one sentence. `evaluated` as `evaluate` returns it."""
+    if evaluated.empty:
         return "This run answers no claim of the sources."
-    holds, against, open_ones = (int((ledger["verdict"] == verdict).sum()) for verdict in MARKS)
-    absent = int((ledger["n"] == 0).sum())
-    end = f" ({absent} of them because this run has nothing to measure them by)" if absent else ""
+    number = evaluated["verdict"].value_counts().reindex(list(MARKS), fill_value=0)
+    unmeasured = int((evaluated["n"] == 0).sum())
+    end = f" ({unmeasured} of them because this run has nothing to measure them by)"
     return (
-        f"Of {len(ledger)} claims of the sources, {holds} hold, {against} are contradicted and "
-        f"{open_ones} are unresolved{end}."
+        f"Of {len(evaluated)} claims of the sources, {number['holds']} hold, "
+        f"{number['contradicted']} are contradicted and {number['unresolved']} are unresolved"
+        f"{end if unmeasured else ''}."
     )
 
 
-def counts(ledger: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
+def counts(evaluated: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
     """How many claims of each study (by what its row is called) hold, are contradicted, are
     unresolved although measured, and were not measured."""
     rows = {}
     for study, claims in by_study.items():
-        own = ledger[ledger["id"].isin([claim.id for claim in claims])]
+        own = evaluated[evaluated["id"].isin([claim.id for claim in claims])]
         if len(own):
-            rows[study] = _counted(own)
+            rows[study] = _counts(own)
     if len(rows) > 1:
-        rows["all"] = _counted(ledger)
+        rows["all"] = _counts(evaluated)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("study")
 
 
-def _counted(ledger: pd.DataFrame) -> dict[str, int]:
-    measured = ledger[ledger["n"] > 0]
-    found = {mark: int((measured["verdict"] == verdict).sum()) for verdict, mark in MARKS.items()}
-    return found | {"not measured": len(ledger) - len(measured), "claims": len(ledger)}
+def _counts(evaluated: pd.DataFrame) -> dict[str, int]:
+    verdicts = evaluated.loc[evaluated["n"] > 0, "verdict"]
+    row = {mark: int((verdicts == name).sum()) for name, mark in MARKS.items()}
+    return row | {"not measured": len(evaluated) - len(verdicts), "claims": len(evaluated)}
 
 
-def at_a_glance(ledger: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
-    """Those of `claims` that were measured, a row each in the ledger's order; all cells are text.
+def at_a_glance(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
+    """Those of `claims` that were measured, one row each; all cells are text.
 
-    Columns: verdict (mark, word, and for an open claim the reason), claim, "ours [95 %]", n, "holds
-    if" (region and unit), paper (theirs, see THEIRS), place.
+    Columns: verdict (mark, word, and for an unresolved claim the reason), claim, "ours [95 %]", n,
+    "holds if" (region and unit), paper, place.
     """
     rows = []
-    for found, claim in _of(ledger, claims):
-        ours = Evidence(found.measured, found.ci_low, found.ci_high, found.n)
-        if ours.n:
-            why = f": {reason(claim, ours)}" if found.verdict == "unresolved" else ""
-            rows.append(
-                {
-                    "verdict": f"{MARKS[found.verdict]}{why}",
-                    "claim": found.claim,
-                    "ours [95 %]": _with_interval(ours, claim.unit),
-                    "n": "–" if ours.n == 1 and ours.low == ours.high else str(ours.n),
-                    "holds if": region(claim),
-                    "paper": _value(found.paper_value, claim.unit),
-                    "place": found.source,
-                }
-            )
-    return pd.DataFrame(
-        rows, columns=["verdict", "claim", "ours [95 %]", "n", "holds if", "paper", "place"]
-    )
-
-
-def not_measured(ledger: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
-    """Those of `claims` that this run has nothing to measure by, and what it would need."""
-    columns = ["claim", "needs", "holds if", "paper", "place"]
-    rows = [
-        {
-            "claim": found.claim,
-            "needs": claim.asks or "all that it compares",
-            "holds if": region(claim),
-            "paper": _value(found.paper_value, claim.unit),
-            "place": found.source,
-        }
-        for found, claim in _of(ledger, claims)
-        if found.n == 0
-    ]
+    for row, claim in _pairs(evaluated, claims):
+        measured = Evidence(row.measured, row.ci_low, row.ci_high, row.n)
+        if measured.n == 0:
+            continue
+        exact = measured.n == 1 and measured.low == measured.high
+        why = f": {reason(claim, measured)}" if row.verdict == "unresolved" else ""
+        rows.append(
+            {
+                "verdict": MARKS[row.verdict] + why,
+                "claim": claim.claim,
+                "ours [95 %]": _with_interval(measured, claim.unit),
+                "n": "–" if exact else str(measured.n),
+                **_context(claim),
+            }
+        )
+    columns = ["verdict", "claim", "ours [95 %]", "n", "holds if", "paper", "place"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _of(ledger: pd.DataFrame, claims: Iterable[Claim]) -> list[tuple]:
-    """(row, claim) for each row of the ledger whose claim is one of these."""
+def not_measured(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
+    """Those of `claims` that this run has nothing to measure by, and what it would need."""
+    rows = [
+        {"claim": claim.claim, "needs": claim.asks or "all that it compares", **_context(claim)}
+        for row, claim in _pairs(evaluated, claims)
+        if row.n == 0
+    ]
+    return pd.DataFrame(rows, columns=["claim", "needs", "holds if", "paper", "place"])
+
+
+def _context(claim: Claim) -> dict[str, str]:
+    """The cells that do not depend on the run."""
+    paper = _number_text(claim.paper_value, claim.unit)
+    return {"holds if": region(claim), "paper": paper, "place": claim.source}
+
+
+def _pairs(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> list[tuple[Any, Claim]]:
+    """Each row whose claim is one of these, with the claim."""
     by_id = {claim.id: claim for claim in claims}
-    return [(found, by_id[found.id]) for found in ledger.itertuples() if found.id in by_id]
+    return [(row, by_id[row.id]) for row in evaluated.itertuples() if row.id in by_id]
 
 
 def region(claim: Claim) -> str:
@@ -671,37 +671,34 @@ def region(claim: Claim) -> str:
     "< 50 % of …"."""
     low, high = claim.expected
     if isinf(high):
-        where = f"> {_edge(low)}"
-    elif isinf(low):
-        where = f"< {_edge(high)}"
-    else:
-        where = f"{_edge(low)} to {_edge(high)}"
-    return f"{where} {claim.unit}"
+        return f"> {_edge(low)} {claim.unit}"
+    if isinf(low):
+        return f"< {_edge(high)} {claim.unit}"
+    return f"{_edge(low)} to {_edge(high)} {claim.unit}"
 
 
-def reason(claim: Claim, ours: Evidence) -> str:
+def reason(claim: Claim, measured: Evidence) -> str:
     """Why a claim that was measured is unresolved, in a few words."""
-    if ours.n == 1 and isnan(ours.low):
+    if measured.n == 1 and isnan(measured.low):
         return "one seed, no interval"
-    if all_alike(ours):
+    if all_alike(measured):
         return "all seeds alike"
-    return (
-        f"spans "
-        f"{' and '.join(_edge(edge) for edge in claim.expected if ours.low <= edge <= ours.high)}"
-    )
+    edges = [_edge(edge) for edge in claim.expected if measured.low <= edge <= measured.high]
+    return f"spans {' and '.join(edges)}"
 
 
 def _edge(value: float) -> str:
     return f"{value:.5g}".replace("-", "−")
 
 
-def _value(value: float, unit: str) -> str:
-    digits = _DIGITS.get(unit, 1)
+def _number_text(value: float, unit: str) -> str:
+    digits = DECIMALS.get(unit, 1)
     # What rounds to zero has no sign.
     return "–" if isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def _with_interval(ours: Evidence, unit: str) -> str:
-    if isnan(ours.low) or ours.low == ours.high:
-        return _value(ours.value, unit)
-    return f"{_value(ours.value, unit)} [{_value(ours.low, unit)}, {_value(ours.high, unit)}]"
+def _with_interval(measured: Evidence, unit: str) -> str:
+    value, low, high = (_number_text(number, unit) for number in measured[:3])
+    if isnan(measured.low) or measured.low == measured.high:
+        return value
+    return f"{value} [{low}, {high}]"

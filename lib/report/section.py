@@ -76,7 +76,7 @@ def claims_at_a_glance(analysis: Analysis) -> list:
                 show.table(
                     claims.at_a_glance(analysis.ledger, analysis.claims[name]),
                     f"{study.short}: the claims, and what this run says of them.",
-                    theirs=claims.THEIRS,
+                    theirs=claims.PAPER_COLUMNS,
                 ),
             ]
     return [item for item in shown if item is not None]
@@ -92,7 +92,7 @@ def claims_in_detail(analysis: Analysis) -> list:
         show.table(
             claims.not_measured(analysis.ledger, every),
             "Claims that this run has nothing to measure by, and what they need.",
-            theirs=claims.THEIRS,
+            theirs=claims.PAPER_COLUMNS,
         ),
     ]
 

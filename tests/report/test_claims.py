@@ -219,6 +219,10 @@ def test_numbers_are_calculated_from_facts_of_the_papers():
         (GAIN | {"place": "000, p. 1", "paper": "size"}, "000.facts has no 'size'; it has"),
         (GAIN | {"paper": "9 / 0"}, "'9 / 0': division by zero"),
         ({"gain": {"better": "S4", "worse": "S33"}}, "no scenario 'S33'; there are S3, S4, hop"),
+        (
+            {"gain": {"better": "S4", "worse": "hop-{last}"}},
+            "a depth may be {first}, {half}, {each}",
+        ),
         ({"gain": {"better": "S4", "worse": "hip-{half}"}}, "no scenario 'hip-{half}'; there are"),
     ],
 )

@@ -36,7 +36,7 @@ def test_every_claim_stands_in_one_line_of_one_table(ledger):
     )
     assert not re.search(r"\bnan\b|\binf\b|None", pd.concat([*measured, absent]).to_csv())
     assert claims.at_a_glance(ledger, CLAIMS).values.tolist() == pd.concat(measured).values.tolist()
-    html = show.table(measured[0], "caption", theirs=claims.THEIRS).data
+    html = show.table(measured[0], "caption", theirs=claims.PAPER_COLUMNS).data
     assert html.count('class="num theirs"') == 1 + len(measured[0])  # one column, and its heading
 
 
