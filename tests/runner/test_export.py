@@ -244,18 +244,18 @@ def test_onnx_agrees(published, kind, inputs, capsys):
 def test_a_model_that_does_not_agree_is_not_written(published, monkeypatch):
     folder = published["teacher wordpiece"].folder
     monkeypatch.setattr(export, "write", lambda model, names, path: path.write_bytes(b"half"))
-    monkeypatch.setattr(export, "largest_difference", lambda *given: {(1, 1): 2e-4})
+    monkeypatch.setattr(export, "largest_differences", lambda *given: {(1, 1): 2e-4})
     for found in (2e-4, float("nan")):
-        monkeypatch.setattr(export, "largest_difference", lambda *given: {(1, 1): found})
+        monkeypatch.setattr(export, "largest_differences", lambda *given: {(1, 1): found})
         with pytest.raises(
             InputError, match="differ by (2.0e-04|nan) in a logit; allowed is less than 0.0001"
         ):
             export.export(folder)
         assert not (folder / "onnx").exists()
-    monkeypatch.setattr(export, "largest_difference", lambda *given: {(1, 1): 9e-5})
+    monkeypatch.setattr(export, "largest_differences", lambda *given: {(1, 1): 9e-5})
     path, _ = export.export(folder)
     assert path.read_bytes() == b"half"
-    monkeypatch.setattr(export, "largest_difference", lambda *given: 1 / 0)
+    monkeypatch.setattr(export, "largest_differences", lambda *given: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export.export(folder)
     assert [one.name for one in (folder / "onnx").iterdir()] == [
