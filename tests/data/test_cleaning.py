@@ -84,11 +84,11 @@ def test_unknown_way_of_cleaning():
 
 def test_damage_counts_what_happened():
     lines = ["Idę do domu i śpię", "bez zmian", "I to", ""]
-    found = damage(lines, "neattext")
-    assert found["words_removed"] == pytest.approx(4 / 9)  # do, i, I, to
-    assert found["words_changed"] == pytest.approx(1 / 9)  # Idę → idę
-    assert found["characters_lost"] == pytest.approx((2 + 1 + 1 + 2) / (14 + 8 + 3))
-    assert found["lines_lowercased"] == 1.0  # both lines that had a capital
+    result = damage(lines, "neattext")
+    assert result["words_removed"] == pytest.approx(4 / 9)  # do, i, I, to
+    assert result["words_changed"] == pytest.approx(1 / 9)  # Idę → idę
+    assert result["characters_lost"] == pytest.approx((2 + 1 + 1 + 2) / (14 + 8 + 3))
+    assert result["lines_lowercased"] == 1.0  # both lines that had a capital
 
 
 def test_damage_of_careful_cleaning_and_of_nothing():

@@ -69,7 +69,7 @@ def rows(corpus):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("composition", COMPOSITIONS)
 def test_a_transfer_set_is_a_prepared_folder(parents, tmp_path, kind, composition):
-    parent, known = parents[kind]
+    parent, parent_statistics = parents[kind]
     statistics, corpus = make(parent, tmp_path, composition=composition, share=0.25)
     natural = rows(make(parent, tmp_path / "natural", share=0.25)[1])[0]
     assert sorted(os.listdir(tmp_path)) == [
@@ -83,7 +83,7 @@ def test_a_transfer_set_is_a_prepared_folder(parents, tmp_path, kind, compositio
         len(corpus)
         == statistics["sequences"]
         == statistics["lines"]
-        == round(0.25 * known["sequences"])
+        == round(0.25 * parent_statistics["sequences"])
     )
     made, starts = rows(corpus)
     assert Counter(map(len, made)) == Counter(
@@ -97,11 +97,11 @@ def test_a_transfer_set_is_a_prepared_folder(parents, tmp_path, kind, compositio
     assert rows(open_corpus(tmp_path, "held_out")) == rows(open_corpus(parent, "held_out"))
     assert words.get_vocab() == open_corpus(parent).tokenizer().get_vocab()
     assert json.loads((tmp_path / "statistics.json").read_text()) == statistics
-    assert statistics["held_out"] == known["held_out"]
-    assert statistics["tokenizer_fingerprint"] == known["tokenizer_fingerprint"]
+    assert statistics["held_out"] == parent_statistics["held_out"]
+    assert statistics["tokenizer_fingerprint"] == parent_statistics["tokenizer_fingerprint"]
     assert (
-        statistics["parent"]["sequences"] == known["sequences"]
-        and statistics["parent"]["bytes"] == known["bytes"]
+        statistics["parent"]["sequences"] == parent_statistics["sequences"]
+        and statistics["parent"]["bytes"] == parent_statistics["bytes"]
     )
     assert (statistics["composition"], statistics["share"]) == (composition, 0.25)
 
@@ -149,7 +149,7 @@ def test_statistics_are_those_of_the_rows(parents, tmp_path, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_natural_is_a_part_of_the_parent_in_its_order(parents, tmp_path, kind):
-    parent, known = parents[kind]
+    parent, parent_statistics = parents[kind]
     whole = list(zip(*rows(open_corpus(parent))))
     some = [
         list(zip(*rows(make(parent, tmp_path / str(share), share=share)[1])))
@@ -168,24 +168,26 @@ def test_natural_is_a_part_of_the_parent_in_its_order(parents, tmp_path, kind):
         "unknown_share",
         "vocabulary",
     ):
-        assert everything[name] == known[name], name
+        assert everything[name] == parent_statistics[name], name
     assert (
-        everything["words"] == known["words"] + known["sequences"]
+        everything["words"] == parent_statistics["words"] + parent_statistics["sequences"]
     )  # a full stop is a word of its own to a tokenizer
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_made_up_word_starts_agree_with_the_text_s(parents, tmp_path, kind):
+def test_word_starts_of_tokens_agree_with_those_of_text(parents, tmp_path, kind):
     """Where words start by the tokens alone is where they start in real text."""
     corpus = open_corpus(parents[kind][0])
     spelled = derived.token_spelling(corpus.tokenizer())
     ids, starts = corpus.rows(range(len(corpus)))
     lengths = np.array([len(row) for row in ids])
-    found = transfer_sets.word_starts(np.concatenate(ids), lengths, spelled.continues, spelled.ends)
-    assert np.array_equal(found, np.concatenate(starts))
+    result = transfer_sets.word_starts(
+        np.concatenate(ids), lengths, spelled.continues, spelled.ends
+    )
+    assert np.array_equal(result, np.concatenate(starts))
 
 
-def test_the_composition_is_made_of_the_very_sample(parents, tmp_path):
+def test_compositions_are_made_from_the_same_sample(parents, tmp_path):
     parent, _ = parents[KINDS[0]]
     natural = rows(make(parent, tmp_path / "natural", share=0.2, seed=5)[1])[0]
     shuffled = rows(
@@ -199,9 +201,9 @@ def test_the_composition_is_made_of_the_very_sample(parents, tmp_path):
         made = rows(
             make(parent, tmp_path / composition, share=0.2, seed=5, composition=composition)[1]
         )[0]
-        found = Counter(token for row in made for token in row)
-        assert set(found) <= set(used) and not set(made) <= set(natural)
-        gap = sum(abs(found[token] - used[token]) for token in used) / 2 / sum(used.values())
+        result = Counter(token for row in made for token in row)
+        assert set(result) <= set(used) and not set(made) <= set(natural)
+        gap = sum(abs(result[token] - used[token]) for token in used) / 2 / sum(used.values())
         assert gap < 0.05
 
 
@@ -225,7 +227,7 @@ def test_repeatable_by_seed(parents, tmp_path, composition):
 
 
 def test_a_sample_of_a_sample(parents, tmp_path):
-    parent, known = parents[KINDS[0]]
+    parent, parent_statistics = parents[KINDS[0]]
     half, _ = make(parent, tmp_path / "half", share=0.5, composition="generated")
     statistics, corpus = make(tmp_path / "half", tmp_path / "quarter", share=0.5)
     assert (
@@ -242,10 +244,10 @@ def test_running_again_replaces_what_was_there(parents, tmp_path):
 
 
 def test_batches_are_all_rows(parents):
-    parent, known = parents[KINDS[0]]
+    parent, parent_statistics = parents[KINDS[0]]
     assert (
         sum(batch.num_rows for batch in record_batches(parent))
-        == known["sequences"]
+        == parent_statistics["sequences"]
         == len(open_corpus(parent))
     )
 
@@ -261,7 +263,7 @@ def message(parent, folder, **changes):
 
 
 def test_wrong_input_is_one_line(parents, tmp_path):
-    parent, known = parents[KINDS[0]]
+    parent, parent_statistics = parents[KINDS[0]]
     assert "holds no prepared corpus; run notebook 1_data_prep" in message(
         tmp_path / "gone", tmp_path / "out"
     )
@@ -271,12 +273,12 @@ def test_wrong_input_is_one_line(parents, tmp_path):
     copy = shutil.copytree(parent, tmp_path / "copy")
     assert "is where the transfer set would go" in message(copy, copy)
     assert "is where the transfer set would go" in message(copy, copy / "scratch")
-    assert len(open_corpus(copy)) == known["sequences"]  # untouched
+    assert len(open_corpus(copy)) == parent_statistics["sequences"]  # untouched
 
 
 def test_a_tokenizer_that_marks_no_words():
-    """A byte-level vocabulary has neither ## nor </w>: nothing can be said of words in a made-up
-    sequence."""
+    """A byte-level vocabulary has neither ## nor </w>: words cannot be
+    located in a made-up sequence."""
     backend = SimpleNamespace(
         to_str=lambda: json.dumps({"model": {"type": "BPE", "end_of_word_suffix": None}})
     )

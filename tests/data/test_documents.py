@@ -224,8 +224,8 @@ def test_shares_divide_by_document(tmp_path):
 )
 def test_files_that_are_wrong(tmp_path, text, expected):
     (tmp_path / "wiki_00").write_text(text, encoding="utf-8")
-    found = message(WikiSource(path=str(tmp_path)))
-    assert found.startswith(f"{tmp_path}/wiki_00, ") and expected in found
+    result = message(WikiSource(path=str(tmp_path)))
+    assert result.startswith(f"{tmp_path}/wiki_00, ") and expected in result
 
 
 def test_folders_that_are_wrong(tmp_path):

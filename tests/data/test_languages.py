@@ -33,12 +33,12 @@ def prepared(*sources, **changes):
 
 
 def test_an_entry_stands_for_a_source_a_language():
-    found = prepared(
+    result = prepared(
         {"kind": "files", "path": "a.txt"}, WIKI, TOY | {"lines": {"toy-pl": 7, "toy-en": 9}}
     ).sources
-    assert [source.language for source in found] == ["", "en", "zh-yue", "toy-en", "toy-pl"]
-    assert [source.config for source in found[1:3]] == ["20231101.en", "20231101.zh-yue"]
-    assert [source.lines for source in found[3:]] == [9, 7]
+    assert [source.language for source in result] == ["", "en", "zh-yue", "toy-en", "toy-pl"]
+    assert [source.config for source in result[1:3]] == ["20231101.en", "20231101.zh-yue"]
+    assert [source.lines for source in result[3:]] == [9, 7]
     assert [source.lines for source in prepared(TOY).sources] == [5, 5]
 
 
@@ -49,14 +49,14 @@ def test_a_language_may_be_spelt_by_a_pattern_and_other_braces_are_left_alone():
         "language": "toy-{language}",
         "languages": ["en", "es"],
     }
-    found = prepared(entry).sources
-    assert [(source.path, source.language) for source in found] == [
+    result = prepared(entry).sources
+    assert [(source.path, source.language) for source in result] == [
         ("{root}/en/*.txt", "toy-en"),
         ("{root}/es/*.txt", "toy-es"),
     ]
 
 
-def test_what_the_plan_writes_is_read_back_the_same():
+def test_expanded_parameters_are_unchanged_when_validated_again():
     p = prepared(WIKI, TOY, sampling_target="en = 100 toy-pl", sections=6, sampled_lines=1000)
     assert validate("data_prep", p.model_dump(mode="json")) == p
 
@@ -108,7 +108,7 @@ def test_languages_are_grouped():
         return names, group.tolist()
 
     assert of("en", "is", "en") == (["en", "is"], [0, 1, 0])
-    assert of("en", "", "is") == ([""], [0, 0, 0])  # one is not told: nothing can be said of any
+    assert of("en", "", "is") == ([""], [0, 0, 0])  # one source has no language
 
 
 # ----------------------------------------------------------------------------------------- sampling
@@ -127,12 +127,12 @@ def test_the_solved_exponent_gives_the_factor():
         sizes = rng.lognormal(10, 3, 20)
         one, other = np.argmax(sizes), np.argmin(sizes)
         factor = float(rng.uniform(1, 300))
-        found = languages.sampling_probabilities(
+        result = languages.sampling_probabilities(
             sizes, languages.solve_exponent(sizes[one], factor, sizes[other])
         )
-        assert found[one] / found[other] == pytest.approx(factor) and found.sum() == pytest.approx(
-            1
-        )
+        assert result[one] / result[other] == pytest.approx(
+            factor
+        ) and result.sum() == pytest.approx(1)
 
 
 def test_probabilities_are_equation_1():
@@ -161,7 +161,7 @@ def test_probabilities_are_equation_1():
         (6, 0.5, 5, "needs the exponent -3.8; allowed"),
     ],
 )
-def test_an_exponent_that_is_not_to_be_had_is_one_line(one, factor, other, message):
+def test_impossible_exponents(one, factor, other, message):
     with pytest.raises(InputError) as caught:
         languages.solve_exponent(one, factor, other, ("en", "is"))
     assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -1,5 +1,4 @@
-"""lib.data.mixing: languages drawn by the exponent, lines in random order, sections without a line
-in common; counted one by one."""
+"""lib.data.mixing: languages sampled by the exponent, shuffling, disjoint sections."""
 
 import random
 import tracemalloc
@@ -21,8 +20,7 @@ QUIET = dict(say=lambda line: None)
 
 
 def text(language, lines, copies=1):
-    """Lines that are different and tell their language, some long; each as often as asked,
-    mixed."""
+    """Shuffled distinct lines that start with their language, some long, each `copies` times."""
     rng = random.Random(language)
     made = [
         f"{language} {n} " + " ".join(rng.choices("abcdefgh", k=rng.randrange(1, 30)))
@@ -58,9 +56,9 @@ def mix(sources, folder, held=(), **changes):
     """The Mix and the mixed text: [(line, section)]."""
     p = settings(sources, **changes)
     gather(p, folder / "text.arrow", **QUIET)
-    found = mixing.plan_mix(p, folder / "text.arrow", np.array(sorted(held), np.int64), **QUIET)
-    mixed = mixing.mix_lines(found, folder, np.array(sorted(held), np.int64), p, **QUIET)
-    return found, list(zip(mixed["text"], mixed["section"]))
+    result = mixing.plan_mix(p, folder / "text.arrow", np.array(sorted(held), np.int64), **QUIET)
+    mixed = mixing.mix_lines(result, folder, np.array(sorted(held), np.int64), p, **QUIET)
+    return result, list(zip(mixed["text"], mixed["section"]))
 
 
 def small(monkeypatch, bucket=4096, block=1024):
@@ -79,7 +77,7 @@ def files_of(folder):
 
 @pytest.mark.parametrize("sampled", [0, 100_000])
 def test_shares_of_lines_are_what_equation_1_says_and_lines_repeat_evenly(wiki, tmp_path, sampled):
-    found, lines = mix(wiki, tmp_path, sampling_exponent=0.3, sampled_lines=sampled)
+    result, lines = mix(wiki, tmp_path, sampling_exponent=0.3, sampled_lines=sampled)
     assert len(lines) == (sampled or sum(SIZES.values()))
     sizes = np.array(
         [sum(len(line.encode()) + 1 for line in text(name, count)) for name, count in SIZES.items()]
@@ -92,8 +90,8 @@ def test_shares_of_lines_are_what_equation_1_says_and_lines_repeat_evenly(wiki, 
         below = drawn[name] // SIZES[name]
         times = Counter(often[line] for line in text(name, SIZES[name]))
         assert set(times) <= {below, below + 1} and times[below + 1] == drawn[name] % SIZES[name]
-    assert found.bytes.tolist() == sizes.tolist() and found.lines.tolist() == list(SIZES.values())
-    assert found.bytes_drawn.sum() == sum(len(line.encode()) + 1 for line, _ in lines)
+    assert result.bytes.tolist() == sizes.tolist() and result.lines.tolist() == list(SIZES.values())
+    assert result.bytes_drawn.sum() == sum(len(line.encode()) + 1 for line, _ in lines)
 
 
 def test_every_line_is_as_likely_to_be_drawn(tmp_path):
@@ -112,23 +110,23 @@ def test_every_line_is_as_likely_to_be_drawn(tmp_path):
 
 
 def test_a_target_is_met(wiki, tmp_path):
-    found, lines = mix(wiki, tmp_path, sampling_target="en = 5 is", sampled_lines=60_000)
+    result, lines = mix(wiki, tmp_path, sampling_target="en = 5 is", sampled_lines=60_000)
     drawn = Counter(line.split()[0] for line, _ in lines)
     assert drawn["en"] / drawn["is"] == pytest.approx(5, rel=1e-3)
-    assert 0.4 < found.exponent < 0.7
+    assert 0.4 < result.exponent < 0.7
 
 
-def test_the_exponent_is_said_and_also_that_it_is_large(wiki, tmp_path):
-    said = []
-    prepare.prepare(settings(wiki, sampling_target="en = 500 is"), tmp_path, say=said.append)
-    line = next(line for line in said if line.startswith("sampling"))
+def test_the_exponent_is_reported_with_a_warning_if_large(wiki, tmp_path):
+    messages = []
+    prepare.prepare(settings(wiki, sampling_target="en = 500 is"), tmp_path, say=messages.append)
+    line = next(line for line in messages if line.startswith("sampling"))
     assert "(en = 500 is)" in line and line.endswith(
         "above 1: large languages get more than their share"
     )
-    assert sum(line.startswith("shuffling") for line in said) == 1
+    assert sum(line.startswith("shuffling") for line in messages) == 1
 
 
-def test_languages_of_one_size_are_refused_in_one_line(tmp_path):
+def test_languages_of_equal_size_are_rejected(tmp_path):
     (tmp_path / "a.txt").write_text("Ala ma kota\n" * 9, encoding="utf-8")
     source = {"kind": "files", "path": str(tmp_path / "a.txt")}
     p = settings(
@@ -160,7 +158,7 @@ def test_every_order_is_as_likely(tmp_path, monkeypatch):
         halves = ((table, np.arange(start, start + 4)) for start in (0, 4))
         buckets = mixing.deal(halves, tmp_path / "bucket", 1, 2, rng)
         order = [
-            line for found in mixing.permute(buckets, rng) for line in found["text"].to_pylist()
+            line for result in mixing.permute(buckets, rng) for line in result["text"].to_pylist()
         ]
         number = np.array([int(line.split()[1]) for line in order])
         assert sorted(number) == list(range(lines))
@@ -205,12 +203,12 @@ def test_memory_depends_on_the_bucket_and_not_on_the_text(tmp_path, monkeypatch)
     )
     gather(p, tmp_path / "text.arrow", **QUIET)
     none, before, most = np.empty(0, np.int64), pa.total_allocated_bytes(), 0
-    found = mixing.plan_mix(p, tmp_path / "text.arrow", none, **QUIET)
+    result = mixing.plan_mix(p, tmp_path / "text.arrow", none, **QUIET)
     tracemalloc.start()
     rng = np.random.default_rng(0)
     for table in mixing.permute(
         mixing.deal(
-            mixing.draw(tmp_path / "text.arrow", found, none, 0), tmp_path / "b", 1, 4, rng
+            mixing.draw(tmp_path / "text.arrow", result, none, 0), tmp_path / "b", 1, 4, rng
         ),
         rng,
     ):
@@ -243,15 +241,15 @@ def test_sections_have_no_text_in_common_and_follow_each_other(tmp_path, monkeyp
 
 
 def test_sections_have_the_shares_of_the_languages(wiki, tmp_path):
-    found, mixed = mix(wiki, tmp_path, sampling_exponent=0.5, sampled_lines=30_000, sections=2)
+    result, mixed = mix(wiki, tmp_path, sampling_exponent=0.5, sampled_lines=30_000, sections=2)
     for number in range(2):
         here = Counter(line.split()[0] for line, section in mixed if section == number)
-        for name, share, lines in zip(SIZES, found.probabilities, SIZES.values()):
+        for name, share, lines in zip(SIZES, result.probabilities, SIZES.values()):
             # Which lines are in a section is as if a coin were tossed for each.
             assert here[name] / sum(here.values()) == pytest.approx(share, rel=4 / np.sqrt(lines))
 
 
-def test_a_prepared_corpus_tells_its_sections_after_splitting_and_dropping(wiki, tmp_path):
+def test_section_sizes_after_splitting_and_dropping(wiki, tmp_path):
     statistics = prepare.prepare(
         settings(wiki, sections=3, max_length=16, min_tokens=6), tmp_path, **QUIET
     )
@@ -261,16 +259,20 @@ def test_a_prepared_corpus_tells_its_sections_after_splitting_and_dropping(wiki,
     )
     corpus = open_corpus(tmp_path)
     assert sum(statistics["sections"]) == len(corpus) and len(statistics["sections"]) == 3
-    words, start, seen = corpus.tokenizer(), 0, []
+    words, start, sections = corpus.tokenizer(), 0, []
     for size in statistics["sections"]:
         rows = corpus.rows(range(start, start + size))[0]
         first = [words.decode(ids, skip_special_tokens=True) for ids in rows]
-        seen.append(
+        sections.append(
             {tuple(line.split()[:2]) for line in first if line.split()[0] in SIZES}
         )  # language and number
         start += size
-    assert all(len(names) > 300 for names in seen)
-    assert not seen[0] & seen[1] and not seen[1] & seen[2] and not seen[0] & seen[2]
+    assert all(len(names) > 300 for names in sections)
+    assert (
+        not sections[0] & sections[1]
+        and not sections[1] & sections[2]
+        and not sections[0] & sections[2]
+    )
 
 
 # ------------------------------------------------------------------------------------ whole corpora
@@ -304,7 +306,7 @@ def test_the_statistics_of_languages_are_counts(wiki, tmp_path):
         assert sum(row[key] for row in rows) == pytest.approx(100)
 
 
-def test_without_sampling_all_is_drawn_and_without_languages_nothing_is_said(wiki, tmp_path):
+def test_statistics_without_sampling_and_without_languages(wiki, tmp_path):
     statistics = prepare.prepare(settings(wiki), tmp_path, **QUIET)
     assert "sampling" not in statistics and "not_drawn" not in statistics["dropped"]
     assert statistics["sections"] == [statistics["sequences"]]
@@ -360,12 +362,12 @@ def test_the_same_parameters_give_the_same_files_on_any_number_of_processes(
 def test_the_tokenizer_is_trained_on_what_was_drawn(wiki, tmp_path):
     rare = [*wiki, {"kind": "files", "path": str(tmp_path / "a.txt"), "language": "zh"}]
     (tmp_path / "a.txt").write_text("".join(f"{n} 北京\n" for n in range(20)), encoding="utf-8")
-    found = {}
+    result = {}
     for power in (0, 1):
         p = settings(rare, sampling_exponent=power, sampled_lines=400, vocab_size=1000)
         prepare.prepare(p, tmp_path / str(power), **QUIET)
-        found[power] = len(open_corpus(tmp_path / str(power)).tokenizer())
-    assert found[0] != found[1]
+        result[power] = len(open_corpus(tmp_path / str(power)).tokenizer())
+    assert result[0] != result[1]
 
 
 def test_the_view_is_the_papers_table_1(wiki, tmp_path):
@@ -374,11 +376,11 @@ def test_the_view_is_the_papers_table_1(wiki, tmp_path):
     statistics = prepare.prepare(
         settings(wiki, sampling_target="en = 2 is", sampled_lines=3000), tmp_path, **QUIET
     )
-    found = stages.languages(statistics)
-    assert list(found.index) == list(SIZES)
+    result = stages.languages(statistics)
+    assert list(result.index) == list(SIZES)
     row = statistics["languages"][2]
-    assert found.loc["is", "after, % of lines"] == f"{row['lines_drawn'] / 30:.3g}"
-    assert found.loc["is", "repeated"] == f"{row['lines_drawn'] / row['lines']:.3g} ×"
+    assert result.loc["is", "after, % of lines"] == f"{row['lines_drawn'] / 30:.3g}"
+    assert result.loc["is", "repeated"] == f"{row['lines_drawn'] / row['lines']:.3g} ×"
     assert list(
         stages.languages(statistics | {"languages": statistics["languages"][:1]}).index
     ) == ["en"]

@@ -8,8 +8,8 @@ from lib.data import prepared
 
 @pytest.mark.parametrize("values", [[3], [1, 2], [5, 5, 1, 9], [0, 0, 4], list(range(50)) * 3])
 def test_mean_and_median(values):
-    found = prepared.mean_and_median(*np.unique(values, return_counts=True))
-    assert found == {"mean": pytest.approx(np.mean(values)), "median": np.median(values)}
+    result = prepared.mean_and_median(*np.unique(values, return_counts=True))
+    assert result == {"mean": pytest.approx(np.mean(values)), "median": np.median(values)}
     none = prepared.mean_and_median(np.arange(3), np.zeros(3, int))
     assert none == {"mean": 0.0, "median": 0.0}
 

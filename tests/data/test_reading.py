@@ -1,5 +1,4 @@
-"""lib.data.reading: what is said of every source (001, Table 4), against NumPy, and sentences as
-sequences."""
+"""lib.data.reading: statistics of every source (001, Table 4), sentences, held-out lines."""
 
 import random
 

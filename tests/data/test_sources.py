@@ -129,10 +129,10 @@ def test_toy_source(monkeypatch):
 
 
 def test_hub_source(monkeypatch):
-    asked = {}
+    request = {}
 
     def load_dataset(name, config, **settings):
-        asked.update(settings, name=name, config=config)
+        request.update(settings, name=name, config=config)
         return iter([{"text": "raz\n"}, {"text": "dwa"}])
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
@@ -140,7 +140,7 @@ def test_hub_source(monkeypatch):
     source = HubSource(dataset="wikimedia/wikipedia", config="20231101.pl", revision="abc")
     assert list(sources.read_passages(source, seed=0)) == ["raz", "dwa"]
     where = dict(name="wikimedia/wikipedia", config="20231101.pl", split="train", revision="abc")
-    assert asked == where | dict(streaming=True)
+    assert request == where | dict(streaming=True)
     with pytest.raises(InputError, match=r"no text in column 'body'; it has: text"):
         list(sources.read_passages(source.model_copy(update={"column": "body"}), seed=0))
 

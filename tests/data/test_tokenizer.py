@@ -128,10 +128,10 @@ def test_the_same_vocabulary_in_every_process(trained):
         "made = [tokenizer.train_tokenizer(iter(LINES), kind, SIZE) for kind in KINDS]\n"
         "print([tokenizer.fingerprint(words) for words in made])"
     )
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert found.stdout.strip() == str([tokenizer.fingerprint(trained[kind]) for kind in KINDS])
+    assert result.stdout.strip() == str([tokenizer.fingerprint(trained[kind]) for kind in KINDS])
 
 
 def test_rare_characters_are_left_out_before_the_vocabulary_overflows():
@@ -191,7 +191,7 @@ def test_importing_is_cheap():
         "heavy = ('torch', 'transformers', 'datasets', 'tokenizers', 'pyarrow')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert found.stdout.strip() == "[]"
+    assert result.stdout.strip() == "[]"

@@ -23,8 +23,8 @@ def words(language: str, of: list[str]) -> list[str]:
 @pytest.mark.parametrize("language", FAMILY)
 def test_a_language_shares_its_stated_part_of_words_with_english_and_all_names(language):
     alike = sum(a == b for a, b in zip(words(language, OWN), words("toy-en", OWN))) / len(OWN)
-    wanted = LANGUAGES[language].cognates
-    assert abs(alike - wanted) < 3 * (wanted * (1 - wanted) / len(OWN)) ** 0.5
+    expected = LANGUAGES[language].cognates
+    assert abs(alike - expected) < 3 * (expected * (1 - expected) / len(OWN)) ** 0.5
     assert words(language, NAMES) == words("toy-en", NAMES)
     assert LANGUAGES[language].text([",", ".", "?"]) == ", . ?"
 
@@ -77,8 +77,8 @@ def test_labels_of_entailment_are_what_the_pair_says_and_each_is_as_frequent():
             for column in ("premise", "hypothesis")
         )
         if any(concept.split(".")[0] in ENTITIES for concept in claim):
-            found = [concept in premise for concept in claim if concept.split(".")[0] in ENTITIES]
-            read = 0 if all(found) else 2 if any(found) else 1
+            result = [concept in premise for concept in claim if concept.split(".")[0] in ENTITIES]
+            read = 0 if all(result) else 2 if any(result) else 1
         else:
             noun, adjective = claim
             moods = {concept.split(".")[1] for concept in premise if ".noun." not in concept}
@@ -86,12 +86,10 @@ def test_labels_of_entailment_are_what_the_pair_says_and_each_is_as_frequent():
         right += read == record["label"]
         counts[record["label"]] += 1
     assert set(counts.values()) == {500}  # so that guessing gives 33.3 %
-    assert (
-        right >= 1490
-    )  # a name of the other fact may make a contradiction look like something said
+    assert right >= 1490  # a name of the other fact may make a contradiction look entailed
 
 
-def test_no_training_pair_is_asked_again():
+def test_no_training_pair_is_in_the_test_data():
     def pairs(split, size):
         return {
             (r["premise"], r["hypothesis"])

@@ -19,10 +19,10 @@ def test_toy_tasks_have_the_hub_s_columns_and_labels():
     for name in tasks.TOY_TASKS:
         source = TaskSource("toy", language="toy-pl")
         for split in ("train", *examples.validation_splits(name, source)):
-            found = examples.load(name, split, source, 400)
-            assert len(found.texts) == 400
+            result = examples.load(name, split, source, 400)
+            assert len(result.texts) == 400
             if split != "train" and TASKS[name].kind == "classification":
-                assert set(found.labels) == set(range(len(TASKS[name].labels))), name
+                assert set(result.labels) == set(range(len(TASKS[name].labels))), name
 
 
 def test_toy_text_is_the_same_in_every_process():
@@ -32,7 +32,7 @@ def test_toy_text_is_the_same_in_every_process():
         "'squad', 'train', 50, 0))]; "
         "print(hashlib.md5(''.join(text).encode()).hexdigest())"
     )
-    seen = {
+    digests = {
         subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
@@ -42,7 +42,7 @@ def test_toy_text_is_the_same_in_every_process():
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(seen) == 1
+    assert len(digests) == 1
 
 
 def test_toy_lexicon_has_a_word_of_its_own_for_every_concept():
@@ -70,7 +70,7 @@ def test_most_test_names_are_unknown_to_the_labelled_data():
         for kind in world.ENTITIES
         for i in range(world.NAMES[kind])
     }
-    seen = {
+    words_in_training = {
         w
         for r in tasks.task_records("toy-pl", "nkjp-ner", "train", 2000, 0)
         for w in r["sentence"].split()
@@ -81,16 +81,16 @@ def test_most_test_names_are_unknown_to_the_labelled_data():
         for w in r["sentence"].split()
         if w in names
     ]
-    assert 0.5 < sum(w not in seen for w in tested) / len(tested) < 0.9
+    assert 0.5 < sum(w not in words_in_training for w in tested) / len(tested) < 0.9
 
 
 def test_no_validation_text_stands_in_the_training_data():
     for name in tasks.TOY_TASKS:
-        train, asked = (
+        train, validation = (
             {texts(record) for record in tasks.task_records("toy-pl", name, split, size, 0)}
             for split, size in (("train", 300), ("validation", 500))
         )
-        assert not train & asked, name
+        assert not train & validation, name
 
 
 def texts(record):
@@ -122,7 +122,7 @@ def records(task, split="validation", size=600):
     return list(tasks.task_records("toy-en", task, split, size, 0))
 
 
-def test_polish_is_what_it_was():
+def test_polish_is_unchanged():
     """The herbert study's text must not change when another language or corpus is added."""
     lines = list(corpora.corpus_lines("toy-pl", "web", 3, 0))
     assert world.generator(*lines).random() == pytest.approx(0.08114476114184055)
@@ -134,22 +134,22 @@ def test_english_names_come_again():
     names = {word(f"{kind}.{i}") for kind, count in world.NAMES.items() for i in range(count)}
     repeated = []
     for line in corpora.corpus_lines("toy-en", "encyclopedia", 2000, 0):
-        found = Counter(w for w in line.split() if w in names)
-        if len(found) >= 4:
-            repeated.append(sum(count > 1 for count in found.values()) / len(found))
+        result = Counter(w for w in line.split() if w in names)
+        if len(result) >= 4:
+            repeated.append(sum(count > 1 for count in result.values()) / len(result))
     assert len(repeated) > 1000 and sum(repeated) / len(repeated) > 0.6
 
 
 @pytest.mark.parametrize("task", ["cola", "sst2", "mrpc", "qqp", "mnli", "qnli", "rte", "wnli"])
 def test_no_label_is_rare(task):
     split = "validation_matched" if task == "mnli" else "validation"
-    found = Counter(record["label"] for record in records(task, split))
-    assert min(found.values()) > 0.6 * 600 / len(found) and set(found) == set(
+    result = Counter(record["label"] for record in records(task, split))
+    assert min(result.values()) > 0.6 * 600 / len(result) and set(result) == set(
         range(len(TASKS[task].labels))
     )
 
 
-def test_answers_stand_where_they_are_said_to():
+def test_answers_are_at_their_start():
     for record in records("squad"):
         (text,), (start,) = record["answers"]["text"], record["answers"]["answer_start"]
         assert (
@@ -158,27 +158,26 @@ def test_answers_stand_where_they_are_said_to():
 
 
 def test_some_questions_need_their_name_and_not_their_kind_alone():
-    """Two facts of one relation in a context: the kind of fact asked for does not tell which of the
-    two."""
+    """Two facts of one relation in a context: the relation alone does not decide."""
     rng = random.Random(0)
     twins = 0
     for _ in range(300):
-        found = world.random_facts(rng, 3, alike=0.5)
-        twins += len({one.relation for one in found}) < 3
-        assert len({name for one in found for name in (one.subject, one.object)}) == 6
+        result = world.random_facts(rng, 3, alike=0.5)
+        twins += len({one.relation for one in result}) < 3
+        assert len({name for one in result for name in (one.subject, one.object)}) == 6
     assert twins > 120
 
 
 def test_claims_follow_or_do_not():
     rng = random.Random(1)
     for _ in range(300):
-        said = world.random_facts(rng, 2)
-        names = {name for one in said for name in (one.subject, one.object)}
-        told = [one.state(turned) for one in said for turned in (False, True)]
-        assert world.claim(rng, said, 0) in told
-        assert not names & set(world.claim(rng, said, 1))
-        wrong = world.claim(rng, said, 2)
-        assert wrong not in told and {one.subject for one in said} & set(wrong)
+        facts = world.random_facts(rng, 2)
+        names = {name for one in facts for name in (one.subject, one.object)}
+        stated = [one.state(turned) for one in facts for turned in (False, True)]
+        assert world.claim(rng, facts, 0) in stated
+        assert not names & set(world.claim(rng, facts, 1))
+        wrong = world.claim(rng, facts, 2)
+        assert wrong not in stated and {one.subject for one in facts} & set(wrong)
 
 
 def test_similarity_is_what_two_texts_share():
@@ -195,8 +194,8 @@ def test_similarity_is_what_two_texts_share():
 def test_the_mismatched_set_speaks_of_other_topics():
     word = languages.LANGUAGES["toy-en"].word
     unseen = {word(f"{topic}.noun.{i}") for topic in world.OUT_TOPICS for i in range(world.NOUNS)}
-    for split, wanted in (("validation_matched", False), ("validation_mismatched", True)):
+    for split, expected in (("validation_matched", False), ("validation_mismatched", True)):
         assert (
             any(unseen & set(record["premise"].split()) for record in records("mnli", split, 100))
-            == wanted
+            == expected
         )

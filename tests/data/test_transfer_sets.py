@@ -104,13 +104,15 @@ def test_keys_are_splitmix64():
 )
 @pytest.mark.parametrize("nested", [True, False])
 def test_samples_are_without_replacement_exact_and_repeatable(total, size, nested):
-    found = indices(total, size, 1, nested)
+    result = indices(total, size, 1, nested)
     assert (
-        len(found) == size and (np.diff(found) > 0).all() and ((found >= 0) & (found < total)).all()
+        len(result) == size
+        and (np.diff(result) > 0).all()
+        and ((result >= 0) & (result < total)).all()
     )
-    assert np.array_equal(found, indices(total, size, 1, nested))
+    assert np.array_equal(result, indices(total, size, 1, nested))
     if 1 < size < total // 2:
-        assert not np.array_equal(found, indices(total, size, 2, nested))
+        assert not np.array_equal(result, indices(total, size, 2, nested))
 
 
 def test_a_sample_is_the_smallest_keys(monkeypatch):
@@ -124,9 +126,9 @@ def test_a_sample_is_the_smallest_keys(monkeypatch):
 def test_every_sequence_is_equally_likely():
     """Chi-square over places for one sample, and over how often each of few is taken by many
     seeds."""
-    found = indices(1_000_000, 100_000, 3)
-    assert chisquare(np.bincount(found // 10_000)).pvalue > 1e-3
-    assert chisquare(np.bincount(found % 97, minlength=97)[:97]).pvalue > 1e-3
+    result = indices(1_000_000, 100_000, 3)
+    assert chisquare(np.bincount(result // 10_000)).pvalue > 1e-3
+    assert chisquare(np.bincount(result % 97, minlength=97)[:97]).pvalue > 1e-3
     hits = np.bincount(
         np.concatenate([indices(1_000, 100, seed) for seed in range(600)]), minlength=1_000
     )
@@ -170,24 +172,24 @@ def test_randomised_puts_every_token_everywhere_equally_often():
 
 def test_randomised_does_not_depend_on_the_blocks():
     rows = sample(700)
-    found = []
+    result = []
     for size in (700, 50):
         random = rng(9)
-        found.append(
+        result.append(
             np.concatenate(
                 [ts.randomise(ids, lengths, random) for ids, lengths in blocks(rows, size)]
             )
         )
-    assert np.array_equal(*found)
+    assert np.array_equal(*result)
 
 
 def test_statistics_are_counts():
     rows = sample(700)
-    found = ts.measure(blocks(rows), VOCABULARY)
-    assert found.lengths.tolist() == np.bincount([len(row) - 2 for row in rows]).tolist()
+    result = ts.measure(blocks(rows), VOCABULARY)
+    assert result.lengths.tolist() == np.bincount([len(row) - 2 for row in rows]).tolist()
     inner = np.concatenate([row[1:-1] for row in rows])
-    assert found.unigrams.tolist() == np.bincount(inner, minlength=VOCABULARY).tolist()
-    assert (found.first, found.last) == (FIRST, LAST)
+    assert result.unigrams.tolist() == np.bincount(inner, minlength=VOCABULARY).tolist()
+    assert (result.first, result.last) == (FIRST, LAST)
 
 
 @pytest.fixture(scope="module")
@@ -199,8 +201,8 @@ def large():
 
 
 def test_generated_has_the_sample_s_lengths_and_unigrams(large):
-    rows, found = large
-    made = rows_of(ts.generate(found, rng()))
+    rows, result = large
+    made = rows_of(ts.generate(result, rng()))
     assert Counter(map(len, made)) == Counter(
         map(len, rows)
     )  # so as many sequences and as many tokens
@@ -215,8 +217,8 @@ def test_a_language_s_vocabulary_is_matched_too():
     tokens."""
     frequencies = 1 / np.arange(1, 30_001)
     counts = rng(4).multinomial(1_000_000, frequencies / frequencies.sum())
-    found = ts.Statistics(np.bincount([20], minlength=21) * 50_000, counts, FIRST, LAST)
-    made = rows_of(ts.generate(found, rng()))
+    result = ts.Statistics(np.bincount([20], minlength=21) * 50_000, counts, FIRST, LAST)
+    made = rows_of(ts.generate(result, rng()))
     assert len(made) == 50_000 and np.array_equal(
         np.bincount(np.concatenate([r[1:-1] for r in made]), minlength=30_000), counts
     )
@@ -235,7 +237,7 @@ def test_a_pack_larger_than_numpy_s_is_dealt_whole(monkeypatch):
 
 
 def test_generated_forgets_the_order_and_bigrams_keep_it(large):
-    rows, found = large
+    rows, result = large
 
     def pairs(rows):
         codes = np.concatenate(
@@ -245,9 +247,9 @@ def test_generated_forgets_the_order_and_bigrams_keep_it(large):
         return counts / counts.sum()
 
     natural = pairs(rows)
-    independent = pairs(rows_of(ts.generate(found, rng())))
+    independent = pairs(rows_of(ts.generate(result, rng())))
     kept = rows_of(
-        ts.generate_by_bigrams(found, ts.measure_bigrams(blocks(rows), VOCABULARY), rng())
+        ts.generate_by_bigrams(result, ts.measure_bigrams(blocks(rows), VOCABULARY), rng())
     )
     assert Counter(map(len, kept)) == Counter(map(len, rows))
     assert variation(pairs(kept), natural) < 0.05 < 0.3 < variation(independent, natural)
@@ -281,10 +283,10 @@ def test_bigrams_are_counts_whatever_the_blocks(monkeypatch):
 
 def test_a_token_that_nothing_followed_is_followed_by_a_first_token():
     rows = [np.array([FIRST, 7, 8, LAST]), np.array([FIRST, 7, LAST])]
-    found = ts.Statistics(
+    result = ts.Statistics(
         np.array([0, 0, 0, 0, 50]), ts.measure(blocks(rows), 20).unigrams, FIRST, LAST
     )
-    made = rows_of(ts.generate_by_bigrams(found, ts.measure_bigrams(blocks(rows), 20), rng()))
+    made = rows_of(ts.generate_by_bigrams(result, ts.measure_bigrams(blocks(rows), 20), rng()))
     assert len(made) == 50 and all(row.tolist() == [FIRST, 7, 8, 7, 8, LAST] for row in made)
 
 
@@ -296,10 +298,10 @@ def test_memory_is_flat(monkeypatch):
         tracemalloc.start()
         for _ in index_blocks(sequences, sequences // 10, 0):
             pass
-        found = ts.Statistics(
+        result = ts.Statistics(
             np.array([0, *[sequences // 40] * 20]), np.ones(VOCABULARY, np.int64), FIRST, LAST
         )
-        for _ in ts.generate(found, rng()):
+        for _ in ts.generate(result, rng()):
             pass
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
