@@ -49,25 +49,6 @@ def layer_shade(layer: int, deepest: int):
     return colormaps["plasma"](0.38 + 0.4 * (layer - 1) / max(deepest - 1, 1)) if layer else ink()
 
 
-def seeds_row(ax, values: Sequence[float], row: float, colour: str) -> None:
-    """One scenario on a horizontal scale: a dot per seed, below them the mean and its 95 %
-    interval."""
-    mean, low, high = interval(values)
-    ax.plot(values, np.full(len(values), row - 0.2), "o", ms=4, alpha=0.6, mec="none", color=colour)
-    ax.plot([low, high], [row + 0.1] * 2, lw=2, solid_capstyle="butt", color=colour)
-    ax.plot([mean] * 2, [row - 0.03, row + 0.23], lw=2.4, solid_capstyle="butt", color=colour)
-
-
-def seeds_column(ax, values: Sequence[float], x: float, colour: str, offset: float = 1.0) -> None:
-    """The same on a vertical scale at `x` (logarithmic: the dots stand at x * offset)."""
-    mean, low, high = interval(values)
-    ax.plot(
-        np.full(len(values), x * offset), values, "o", ms=3.5, alpha=0.45, mec="none", color=colour
-    )
-    ax.plot([x] * 2, [low, high], lw=2, solid_capstyle="butt", color=colour)
-    ax.plot(x, mean, "o", ms=5.5, mec="none", color=colour)
-
-
 def legend(figure, printed: str, *others: tuple) -> None:
     """Explain dots, bars and diamonds above the panels.
 
@@ -163,12 +144,20 @@ def rows_of_seeds(
 def _numbers_at_right(
     ax, panel: pd.DataFrame, position: Mapping[str, int], difference: bool
 ) -> None:
-    """Write every row's mean and interval into the right margin of its panel."""
+    """Write every row's mean and interval to the right of its panel, and widen the panel for
+    them."""
+    from matplotlib.ticker import MaxNLocator
+
     for name, values in panel.groupby("scenario")["value"]:
         text = with_interval(interval(values), 2) if difference else pm(values)
         place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
         ax.text(1.0, position[name], text, fontsize=8, **place)
-    leave_room_for_numbers(ax)
+    low, high = ax.dataLim.intervalx if np.isfinite(ax.dataLim.intervalx).all() else (0, 100)
+    margin = 0.05 * max(high - low, 1.0)
+    low, high = low - margin, high + margin
+    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
+    ax.set_xticks([tick for tick in ticks if low <= tick <= high])  # below the data only
+    ax.set_xlim(low, low + (high - low) / 0.66)
 
 
 def describe_rows(
@@ -252,16 +241,13 @@ def figure_curves(
 def describe_curves(curves: pd.DataFrame) -> str:
     """The figure of curves in words: where every scenario's losses end."""
     last = curves.sort_values("step").groupby(["scenario", "component"], sort=False)["value"].last()
-    spoken = [
-        f"{scenario} "
-        + ", ".join(
-            f"{COMPONENTS.get(part, part)} {value:.3g}" for (_, part), value in rows.items()
-        )
-        for scenario, rows in last.groupby(level="scenario", sort=False)
-    ]
+    ends = []
+    for scenario, rows in last.groupby(level="scenario", sort=False):
+        losses = [f"{COMPONENTS.get(part, part)} {end:.3g}" for (_, part), end in rows.items()]
+        ends.append(f"{scenario} {', '.join(losses)}")
     return (
-        f"Loss against the optimizer step, a panel a loss. At the end: "
-        f"{'; '.join(spoken) or 'nothing was trained'}."
+        f"Loss against the optimizer step, a panel per loss. At the end: "
+        f"{'; '.join(ends) or 'nothing was trained'}."
     )
 
 
@@ -349,79 +335,51 @@ def plain_axes(ax, title: str, grid: str) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def leave_room_for_numbers(ax) -> None:
-    """Widen the axis to the right for a column of numbers, and keep ticks below the data only."""
-    from matplotlib.ticker import MaxNLocator
-
-    low, high = ax.dataLim.intervalx if np.isfinite(ax.dataLim.intervalx).all() else (0, 100)
-    span = max(high - low, 1.0)
-    low, high = low - 0.05 * span, high + 0.05 * span
-    ax.set_xticks(
-        [
-            tick
-            for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high)
-            if low <= tick <= high
-        ]
-    )
-    ax.set_xlim(low, low + (high - low) / 0.66)
-
-
 def draw_lines(
     ax, lines: pd.DataFrame, width: float, gap: float, colours: Mapping[str, str]
 ) -> None:
-    """A line per scenario, named at its end. `lines`: index x, a column per scenario; `gap`:
-    between names, in axes.
+    """A line per scenario, named at its end, in the order of `colours`.
 
-    Scenarios are drawn in the order of `colours`.
+    lines: index x, a column per scenario. gap: the least distance between names, as a share of the
+    axis.
     """
     lines = lines.dropna(axis="columns", how="all")
     if lines.empty:
         return
-    order = [name for name in colours if name in lines] + [
-        name for name in lines if name not in colours
-    ]
+    order = sorted(lines, key=[*colours, *lines].index)
     for name in order:
         line = lines[name].dropna()
         ax.plot(line.index, line, color=colours.get(name, ink()), lw=width, solid_capstyle="round")
     (first, last), (low, high) = ax.dataLim.intervalx, ax.get_ylim()
-    reach = max(last - first, 1)
-    ends = sorted(
-        ((name, lines[name].dropna().index[-1], lines[name].dropna().iloc[-1]) for name in order),
-        key=lambda end: end[2],
-    )
-    heights = spread([y for _, _, y in ends], gap * (high - low), low, high)
-    for (name, x, y), height in zip(ends, heights):
-        thread = {
-            "arrowstyle": "-",
-            "color": colours.get(name, ink()),
-            "lw": 0.6,
-            "alpha": 0.7,
-            "shrinkA": 1,
-            "shrinkB": 1,
-            "relpos": (0, 0.5),
-        }
+    length = max(last - first, 1)
+    ends = {name: lines[name].dropna() for name in order}
+    names = sorted(order, key=lambda name: ends[name].iloc[-1])
+    heights = spread([ends[name].iloc[-1] for name in names], gap * (high - low), low, high)
+    for name, height in zip(names, heights):
+        thread = {"arrowstyle": "-", "lw": 0.6, "alpha": 0.7, "shrinkA": 1, "shrinkB": 1}
+        thread |= {"color": colours.get(name, ink()), "relpos": (0, 0.5)}
         ax.annotate(
             literal(name),
-            (x, y),
-            xytext=(last + 0.08 * reach, height),
+            (ends[name].index[-1], ends[name].iloc[-1]),
+            xytext=(last + 0.08 * length, height),
             va="center",
             fontsize=8,
             annotation_clip=False,
             arrowprops=thread,
         )
     ax.set_ylim(low, high)
-    ax.set_xlim(first - 0.02 * reach, last + 0.02 * reach)
+    ax.set_xlim(first - 0.02 * length, last + 0.02 * length)
 
 
 def spread(values: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Positions for labels: at least `gap` apart, near to the ascending `values`, within [low,
-    high] if they fit."""
-    placed = []
+    """Positions for labels: at least `gap` apart, near the ascending `values`, within [low, high]
+    if they fit."""
+    positions = []
     for value in values:
-        placed.append(max(value, placed[-1] + gap) if placed else value)
-    for i in reversed(
-        range(len(placed))
-    ):  # what was pushed above the top comes down, and pushes in turn
-        placed[i] = min(placed[i], placed[i + 1] - gap if i + 1 < len(placed) else high)
-    shift = max(0.0, low - placed[0]) if placed else 0.0
-    return [position + shift for position in placed]
+        positions.append(max(value, positions[-1] + gap) if positions else value)
+    limit = high  # what was pushed above the top comes down, and pushes in turn
+    for i in reversed(range(len(positions))):
+        positions[i] = min(positions[i], limit)
+        limit = positions[i] - gap
+    shift = max(0.0, low - positions[0]) if positions else 0.0
+    return [position + shift for position in positions]

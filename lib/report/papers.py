@@ -1,9 +1,7 @@
-"""The papers' own numbers, from params/papers.yaml: always theirs, never ours.
+"""The papers' own numbers, from params/papers.yaml.
 
 >>> table("000", "results").loc["S4", "nkjp-ner"]
 82.2
->>> place("000", "results")
-'000, Table 2'
 """
 
 from functools import lru_cache
@@ -31,33 +29,14 @@ def table(source: str, name: str) -> pd.DataFrame:
     return pd.DataFrame.from_dict(entry["rows"], orient="index", columns=entry["columns"])
 
 
-def about(source: str, name: str) -> str:
-    """What the table shows, with unit, split and protocol, for a caption."""
-    return _entry(source, "tables", name)["about"]
-
-
-def place(source: str, name: str) -> str:
-    """Where the table stands, as a reader cites it: "000, Table 2"."""
-    return _entry(source, "tables", name)["place"]
-
-
 def flags(source: str, name: str) -> list[str]:
-    """The cautions that belong under the table; empty when there are none."""
+    """Cautions that belong under the table; often none."""
     return list(_entry(source, "tables", name).get("flags", []))
 
 
 def fact(source: str, name: str) -> float:
-    """One printed number outside the tables; its unit stands in the file, and in `facts`."""
+    """One printed number outside the tables; its unit stands in the file."""
     return _entry(source, "facts", name)["value"]
-
-
-def facts(source: str) -> pd.DataFrame:
-    """All printed numbers outside the tables: value, unit, place, flag ("" where there is none)."""
-    if source not in sources():
-        raise InputError(f"papers.yaml: no source {source!r}; there are {', '.join(sources())}")
-    rows = sources()[source].get("facts", {})
-    frame = pd.DataFrame.from_dict(rows, orient="index", columns=["value", "unit", "place", "flag"])
-    return frame.fillna({"flag": ""})
 
 
 def _entry(source: str, kind: str, name: str) -> dict:

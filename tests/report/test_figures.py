@@ -15,25 +15,6 @@ def test_labels_keep_their_distance():
     assert figures.spread([], 1, 0, 1) == []
 
 
-def test_a_row_shows_every_seed_and_the_interval():
-    figure, (ax,) = figures.panels(1, row_height=1)
-    values = [70.0, 72.0, 75.0]
-    figures.seeds_row(ax, values, 3, "#0072b2")
-    dots, bar, tick = ax.lines
-    assert dots.get_xdata().tolist() == values and set(dots.get_ydata()) == {2.8}
-    assert tuple(bar.get_xdata()) == pytest.approx(interval(values)[1:])
-    assert set(tick.get_xdata()) == {interval(values).mean}
-
-
-def test_a_column_is_the_same_upright():
-    figure, (ax,) = figures.panels(1, row_height=1)
-    figures.seeds_column(ax, [70.0, 72.0, 75.0], 10, "#0072b2", offset=0.8)
-    dots, bar, mean = ax.lines
-    assert set(dots.get_xdata()) == {8.0} and dots.get_ydata().tolist() == [70.0, 72.0, 75.0]
-    assert tuple(bar.get_ydata()) == pytest.approx(interval([70.0, 72.0, 75.0])[1:])
-    assert mean.get_ydata() == [interval([70.0, 72.0, 75.0]).mean]
-
-
 def scores(scenarios, columns, seeds=3) -> pd.DataFrame:
     rows = [
         (name, column, seed, 70 + 5 * i + 2 * j + seed)

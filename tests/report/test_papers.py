@@ -49,9 +49,10 @@ def test_student_share_follows_from_the_sizes():
 @pytest.mark.parametrize("source", papers.sources())
 def test_every_table_has_a_place_and_full_rows(source):
     for name, entry in papers.sources()[source]["tables"].items():
-        assert papers.place(source, name) and papers.about(source, name)
+        assert entry["place"] and entry["about"]
         assert all(len(row) == len(entry["columns"]) for row in entry["rows"].values()), name
-    assert list(papers.facts(source).columns) == ["value", "unit", "place", "flag"]
+    for fact in papers.sources()[source].get("facts", {}).values():
+        assert {"value", "unit", "place"} <= set(fact)
 
 
 def test_an_unknown_name_is_one_line():
@@ -59,5 +60,5 @@ def test_an_unknown_name_is_one_line():
         InputError, match="sources.000.tables has no 'table9'; it has scenarios, results"
     ):
         papers.table("000", "table9")
-    with pytest.raises(InputError, match="no source '003'"):
-        papers.facts("003")
+    with pytest.raises(InputError, match="sources.003.facts has no 'x'; it has none"):
+        papers.fact("003", "x")
