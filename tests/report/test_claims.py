@@ -233,6 +233,20 @@ def test_a_bad_entry_is_one_line_with_file_and_entry(read, entry, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_study_of_folders_alone_has_claims(read):
+    (places.ROOT / "params/mine/scenarios.yaml").write_text(
+        "teacher: T1\nscenarios: {S3: {}, S4: {}}"
+    )
+    read(gain={"better": "S4", "worse": "S3"})
+    study = registry.declared(["mine"])["mine"]
+    [claim] = claims.read(study, [*study.labels, "T1"])
+    mean = sum(by_seed("S4", task) - by_seed("S3", task) for task in TASKS) / 3
+    assert evidence(claim) == pytest.approx(claims.smallest([mean]))
+    assert claim.source == "page 1" and math.isnan(claim.paper_value)
+    table = claims.at_a_glance(evaluate(RESULTS, EFFICIENCY, [claim]), [claim])
+    assert table["holds if"].tolist() == ["> 0 points"] and table["paper"].tolist() == ["–"]
+
+
 # --- verdicts -------------------------------------------------------------------------------------
 
 
