@@ -54,7 +54,7 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
     sentences = [
         f"**{question.title} ({better} against {worse}).**",
         conclusion(interval(gains), better, worse),
-        f"On {titles[study.main]}: {means[0]:.1f} against {means[1]:.1f}, "
+        f"{_sentence(titles[study.main])}: {means[0]:.1f} against {means[1]:.1f}, "
         f"{with_interval(interval(gains))} points ({tested(gains)}).",
     ]
     others = {
@@ -74,6 +74,10 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
     return " ".join(sentences)
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
 def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> str:
     """The share of the teacher's main score that each student keeps, and of its parameters."""
     head = "**How much of the teacher is kept.**"
@@ -85,7 +89,7 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
     count = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
     parts = ", ".join(f"{name} {pm(share)} %" for name, share in kept.items())
     text = (
-        f"{head} Of {study.teacher}'s {columns_of(study, results)[study.main]}, seed by seed "
+        f"{head} Of the {columns_of(study, results)[study.main]} of {study.teacher}, seed by seed "
         f"({count} seed{'' if seeds[-1] == 1 else 's'}), the students keep: {parts}."
     )
     sizes = efficiency[efficiency["study"] == study.name].groupby("scenario")["parameters"].max()

@@ -113,7 +113,7 @@ def section(analysis: Analysis, name: str) -> list:
         show.table(
             tables.scores_table(study, final),
             "Scores in percent after the last epoch.",
-            theirs=[tables.PAPER],
+            theirs=tables.paper_columns(study, final),
             note=_note(study, "scores_table", tables.SCORES_NOTE),
         ),
         show.figure(
@@ -157,7 +157,10 @@ def scores_figure(study: Declaration, results: pd.DataFrame):
     if len(columns) > PANELS:
         columns = {study.main: columns[study.main]}
     names = tables.scenarios_of(study, results)
-    labels = {name: f"{name}: {label}" if label else name for name, label in _labels(study, names)}
+    labels = {
+        name: f"{name}: {study.label(name)}" if study.label(name) not in ("", name) else name
+        for name in names
+    }
     printed = tables.printed_frame(study, results, names, columns)
     return figures.rows_of_seeds(
         tables.seeds_frame(study, results, names, columns),
@@ -167,10 +170,6 @@ def scores_figure(study: Declaration, results: pd.DataFrame):
         printed=printed if len(printed) else None,
         xlabel="score in percent",
     )
-
-
-def _labels(study: Declaration, names: list[str]) -> list[tuple[str, str]]:
-    return [(name, study.label(name)) for name in names]
 
 
 def _note(study: Declaration, table: str, general: str) -> str:

@@ -71,7 +71,7 @@ def scenarios_table(study: Declaration) -> pd.DataFrame:
         weights = [f"{entry.get(key) or 0:g}" for key in LOSSES]
         distils = "init" in entry
         rows[name] = {
-            "what it is": label,
+            "what it is": label or "–",
             "initial weights": entry.get("init", "–"),
             "teacher": entry.get("teacher", "–"),
             " / ".join(LOSSES.values()): " / ".join(weights) if distils else "–",
@@ -109,6 +109,11 @@ def scores_table(
     if has_paper and len(table):
         table.columns = pd.MultiIndex.from_tuples(table.columns)
     return table
+
+
+def paper_columns(study: Declaration, results: pd.DataFrame) -> list[tuple[str, str]]:
+    """The columns of `scores_table` that hold the paper's own numbers."""
+    return [(title, PAPER) for title in columns_of(study, results).values()]
 
 
 def printed_scores(study: Declaration, results: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -22,8 +22,12 @@ BEST_NOTE = (
 
 
 def scores(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Accuracy in percent by seed, for each of the three tasks and their mean; a seed needs all."""
-    return by_task(NAME, results, scenario).reindex(columns=[*TASKS, MEAN]).dropna()
+    """Accuracy in percent by seed, for each of the three tasks, their mean (a seed needs all), and
+    tasks of the user's own."""
+    tasks = by_task(NAME, results, scenario).drop(columns=MEAN)
+    own = [name for name in tasks if name not in TASKS]
+    table = tasks.reindex(columns=[*TASKS, *own])
+    return table.assign(**{MEAN: table[list(TASKS)].mean(axis=1, skipna=False)})
 
 
 def printed(scenario: str) -> pd.DataFrame:
@@ -36,7 +40,8 @@ def printed(scenario: str) -> pd.DataFrame:
 def declared() -> Declaration:
     return replace(
         from_files(NAME),
-        columns={MEAN: MEAN} | TASKS,
+        columns={},
+        titles=TASKS,
         scores=scores,
         printed=printed,
         notes={"scores_table": BEST_NOTE},
@@ -52,7 +57,7 @@ def details(analysis: Analysis) -> list:
         show.table(
             tables.scores_table(study, best),
             "Accuracy in percent by the source's own protocol: the largest over all epochs.",
-            theirs=[(title, tables.PAPER) for title in study.columns.values()],
+            theirs=tables.paper_columns(study, best),
             note=BEST_NOTE,
         ),
         show.table(
