@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
 
 from lib.plan.files import read_scenarios
+from lib.report.page.show import PALETTE
 from lib.report.scores import MEAN, TITLES, by_task
 
 Scores = Callable[[pd.DataFrame, str], pd.DataFrame]
@@ -102,6 +104,9 @@ def from_files(name: str) -> Declaration:
     own has it: scored by the mean of its tasks."""
     file = read_scenarios(name)
     described = file.models | file.scenarios
+    palette = cycle(PALETTE)
+    colours = {key: entry.colour or next(palette) for key, entry in file.scenarios.items()}
+    colours |= {key: entry.colour for key, entry in file.models.items() if entry.colour}
     columns = [MEAN if column == "mean" else column for column in file.columns]
     return Declaration(
         name=name,
@@ -116,7 +121,7 @@ def from_files(name: str) -> Declaration:
             key: file.common.parameters | entry.parameters for key, entry in file.scenarios.items()
         },
         labels={key: entry.label for key, entry in described.items()},
-        colours={key: entry.colour for key, entry in described.items() if entry.colour},
+        colours=colours,
         main=MEAN,
         scores=partial(by_task, name),
         questions=[Question(q.title, q.better, q.worse) for q in file.questions],

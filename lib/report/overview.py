@@ -52,11 +52,11 @@ def questions(studies: Sequence[str]) -> str:
     for study, about in descriptions(studies).items():
         title = about.title or study
         source = papers.sources().get(about.source)
-        after = f" After source {about.source}: {source['title']}; {source['authors']}."
-        lines.append(
-            f"- [{plain(title)}](#{title.replace(' ', '-')}) (study `{study}`): "
-            f"{plain(about.question)}{after if source else ''}"
-        )
+        line = f"- [{plain(title)}](#{title.replace(' ', '-')}) (study `{study}`)"
+        line += f": {plain(about.question)}" if about.question else ""
+        if source:
+            line += f" After source {about.source}: {source['title']}; {source['authors']}."
+        lines.append(line)
     return "\n".join(lines)
 
 

@@ -44,15 +44,18 @@ def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
 
 
 def scenarios_of(study: Declaration, results: pd.DataFrame) -> list[str]:
-    """The scenarios that have scores, in the declared order; undeclared ones at the end. Of a chain
-    the deepest comes first."""
+    """The scenarios that have scores, in the declared order; an undeclared teacher comes first,
+    other undeclared ones last. Of a chain the deepest comes first."""
     measured = dict.fromkeys(results.loc[results["study"] == study.name, "scenario"])
     declared = list(study.labels)
 
     def place(scenario: str) -> tuple[int, int]:
         chain, layers = study.chain_of(scenario)
-        known = chain in study.labels
-        return (declared.index(chain) if known else len(declared), -int(layers or 0))
+        if chain in study.labels:
+            position = declared.index(chain)
+        else:
+            position = -1 if scenario == study.teacher else len(declared)
+        return (position, -int(layers or 0))
 
     return sorted(measured, key=place)
 

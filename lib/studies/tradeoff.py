@@ -43,11 +43,10 @@ BEST_CAPTION = (
 TABLE_CAPTION = "What every student keeps of its teacher's score, and what it costs."
 VERDICTS = {1: "it helped", -1: "it did harm", 0: "undecided"}
 NOTE = (
-    "Score: each study's main one (HerBERT: the mean of its tasks; transfer sets and DistilBERT: "
-    "GLUE's macro score; CAMeMBERT: the mean over languages). Kept: its share of the teacher's, "
-    "seed by seed; guessing keeps a share too, so zero is not the floor. Latency: the median over "
-    "all models of one shape, which differ by chance alone. Tokens seen: in the student's own "
-    "training and that of the assistants before it; the teacher's are not counted."
+    "Score: the main one of each study, as in its section. Kept: its share of the teacher's, seed "
+    "by seed; guessing keeps a share too, so zero is not the floor. Latency: the median over all "
+    "models of one shape, which differ by chance alone. Tokens seen: in the student's own training "
+    "and that of the assistants before it; the teacher's are not counted."
 )
 
 
@@ -268,6 +267,7 @@ def figure(table: pd.DataFrame, analysis: Analysis):
         name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)])
         for i, name in enumerate(analysis.studies)
     }
+    has_paper = any(study.source for study in analysis.studies.values())
     drawing, axes = plt.subplots(1, len(COSTS), figsize=SIZE, sharey=True, layout="constrained")
     plt.close(drawing)  # the caller shows it
     for ax, (cost, label) in zip(axes, COSTS.items()):
@@ -280,7 +280,8 @@ def figure(table: pd.DataFrame, analysis: Analysis):
             ax.plot(100, 100, "o", ms=6.5, mec="none", color=ink())
             place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
             ax.annotate("teacher", (100, 100), fontsize=8, **place)
-            _draw_printed(ax, cost, named=ax is axes[0])
+            if has_paper:
+                _draw_printed(ax, cost, named=ax is axes[0])
         plain_axes(ax, "", grid="both")
         ax.set_xlabel(label, fontsize=9)
         _name_students(ax, x, shown, best(table).index, looks)
