@@ -588,12 +588,12 @@ DECIMALS = {"points": 2, "times": 2}
 def summary(evaluated: pd.DataFrame) -> str:
     """How the claims came out, in one sentence. `evaluated` as `evaluate` returns it."""
     if evaluated.empty:
-        return "This run answers no claim of the sources."
+        return "This run tests no claim."
     number = evaluated["verdict"].value_counts().reindex(list(MARKS), fill_value=0)
     unmeasured = int((evaluated["n"] == 0).sum())
     end = f" ({unmeasured} of them because this run has nothing to measure them by)"
     return (
-        f"Of {len(evaluated)} claims of the sources, {number['holds']} hold, "
+        f"Of {len(evaluated)} claims, {number['holds']} hold, "
         f"{number['contradicted']} are contradicted and {number['unresolved']} are unresolved"
         f"{end if unmeasured else ''}."
     )

@@ -287,7 +287,9 @@ def figure(table: pd.DataFrame, analysis: Analysis):
         _name_students(ax, x, shown, best(table).index, looks)
     axes[0].set_ylabel("score kept, % of the teacher's", fontsize=9)
     _legend(
-        drawing, {analysis.studies[n].short: looks[n] for n in looks if n in set(table["study"])}
+        drawing,
+        {analysis.studies[n].short: looks[n] for n in looks if n in set(table["study"])},
+        has_paper,
     )
     return drawing
 
@@ -404,7 +406,7 @@ def _draw_printed(ax, cost: str, named: bool) -> None:
         ax.text(getattr(row, cost) - 4, row.kept, f"{PRINTED_NAMES[row.label]}†", **style)
 
 
-def _legend(drawing, looks: Mapping[str, tuple[str, str]]) -> None:
+def _legend(drawing, looks: Mapping[str, tuple[str, str]], has_paper: bool) -> None:
     """Above the panels: studies, controls, the front, the papers' diamonds."""
     from matplotlib.lines import Line2D
 
@@ -415,6 +417,7 @@ def _legend(drawing, looks: Mapping[str, tuple[str, str]]) -> None:
     hollow = {"ls": "", "marker": "o", "ms": 5.5, "mfc": "none", "mec": ink(), "mew": 1.4}
     handles["hollow: untrained control"] = Line2D([], [], **hollow)
     handles["front"] = Line2D([], [], lw=1.1, color=ink(), alpha=0.75)
-    handles["the papers"] = Line2D([], [], **DIAMOND)
+    if has_paper:
+        handles["the papers"] = Line2D([], [], **DIAMOND)
     style = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.4, "handletextpad": 0.5}
     drawing.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=7, **style)
