@@ -1,5 +1,5 @@
-"""GELU and its gradient, compiled for the processor: both in one pass, from what a layer keeps
-anyway."""
+"""GELU and its gradient, compiled for the processor: both in one pass over a layer's inner
+activations."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from lib.fast.compiled import (
 )
 
 WORTH_THREADS = 2**15
-"""Fewer numbers than these are done by one thread."""
+"""Fewer elements than these are left to one thread."""
 
 
 @njit(fastmath=EXACT, inline="always")
@@ -115,22 +115,13 @@ def _gelu_of(u: torch.Tensor, by: torch.Tensor | None, to: torch.Tensor) -> torc
             or part.device.type != "cpu"
         ):
             raise ValueError(
-                f"a tensor of {part.dtype}, {tuple(part.shape)}: needed is a whole one in fp32 or "
-                f"bf16 on a processor"
+                f"{part.dtype} {tuple(part.shape)}: it must be contiguous, in fp32 or bf16, on a "
+                f"processor"
             )
     threads = torch.get_num_threads() if u.numel() > WORTH_THREADS else 1
     counter = np.zeros(1, np.int64)
-    data = np.array(
-        [
-            counter.ctypes.data,
-            threads,
-            u.numel(),
-            u.dtype == torch.bfloat16,
-            u.data_ptr(),
-            to.data_ptr(),
-            0 if by is None else by.data_ptr(),
-        ],
-        np.int64,
-    )
+    start, size, low = counter.ctypes.data, u.numel(), u.dtype == torch.bfloat16
+    addresses = u.data_ptr(), to.data_ptr(), 0 if by is None else by.data_ptr()
+    data = np.array([start, threads, size, low, *addresses], np.int64)
     on_all_threads(_gelu, data, threads)
     return to
