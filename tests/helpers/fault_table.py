@@ -494,7 +494,7 @@ TASKS = [
     task(
         "an object for a text",
         '{"sentence": {"a": 1}, "target": 1}\n',
-        r"record 1: sentence is no text but \{'a': 1\}",
+        r"record 1: sentence is not text: \{'a': 1\}",
     ),
     task(
         "one class alone",
@@ -519,7 +519,7 @@ TASKS = [
         "answers without their starts",
         "squad",
         squad([]),
-        r"answers need text and answer_start, two lists of one length",
+        r"answers need text and answer_start, two lists of the same length",
         max_length=128,
         doc_stride=32,
     ),

@@ -106,7 +106,7 @@ def test_a_folder_of_your_own(tmp_path):
     (folder / "text/pl/books.txt").write_text(
         "\n".join(corpora.corpus_lines("toy-pl", "books", 800, 1)), encoding="utf-8"
     )
-    for task in (name for name in tasks.TASKS if TASKS[name].suite == "klej"):
+    for task in (name for name in tasks.TOY_TASKS if TASKS[name].suite == "klej"):
         place = folder / "klej" / task
         place.mkdir(parents=True)
         for split in ("train", "validation") if not TASKS[task].trains_on else ("validation",):
