@@ -62,15 +62,15 @@ class Download:
 
 def downloads(stages: Sequence[Stage]) -> list[Download]:
     """Everything that stages read from the hub, models first."""
-    found: dict[tuple, Download] = {}
+    by_key: dict[tuple, Download] = {}
     for stage in stages:
         for kind, id, revision, streamed, config in _read_by(stage):
             key = (kind, id, revision, streamed)
-            download = found.setdefault(key, Download(*key))
+            download = by_key.setdefault(key, Download(*key))
             for value, values in ((config, download.configs), (stage.study, download.studies)):
                 if value not in values:
                     values.append(value)
-    return sorted(found.values(), key=lambda download: download.kind != "model")
+    return sorted(by_key.values(), key=lambda download: download.kind != "model")
 
 
 def _read_by(stage: Stage) -> list[tuple]:

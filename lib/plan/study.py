@@ -221,7 +221,7 @@ class Study:
 
     def _student_parameters(self, name: str) -> tuple[dict[str, Any], Callable[[str], str]]:
         """The parameters of a student, with teacher and corpus by the names that its study has for
-        them, and where each is given."""
+        them, and where each comes from."""
         own, common = self.about.scenarios[name].parameters, self.about.common.parameters
         shared = self.parameters("distillation")
         shared.pop("side_by_side", None)
@@ -362,11 +362,11 @@ class Study:
         something else to each."""
         trained = self.stages.get(str(StagePath.parse(teacher)))
         expected = self._tokenizer(trained.parameters["corpus"]) if trained else teacher
-        given = self._tokenizer(corpus)
-        if ModelRef(expected).path != ModelRef(given).path:
+        actual = self._tokenizer(corpus)
+        if ModelRef(expected).path != ModelRef(actual).path:
             raise InputError(
                 f"{self.scale_file}: {what}: teacher and student tokenizers differ: the teacher "
-                f"reads {expected}, its text {given}; give corpora."
+                f"reads {expected}, its text {actual}; give corpora."
                 f"{StagePath.parse(corpus).corpus} the teacher's (same-as:<its corpus>, or its hub "
                 f"id)"
             )
@@ -379,7 +379,8 @@ class Study:
         return f"{corpus}/tokenizer" if p["tokenizer"].startswith("train:") else p["tokenizer"]
 
     def _teacher_layers(self, name: str) -> int | None:
-        """The number of layers that a teacher, or the one it starts from, is said to have."""
+        """The number of layers that a teacher, or the one it starts from, has by the scale
+        file."""
         entry = self.teachers()[name]
         return entry.layers or (self._teacher_layers(entry.start) if entry.start else None)
 
@@ -402,12 +403,13 @@ class Study:
             )
 
 
-def _origin(*given: tuple[str, dict[str, Any]]) -> Callable[[str], str]:
-    """A function that says where a key was given: the first of `given` (place, values) that has it,
-    else the last. "" stands for several keys together: the first."""
+def _origin(*places: tuple[str, dict[str, Any]]) -> Callable[[str], str]:
+    """A function that says where a key comes from: the first of `places` (file and section, values)
+    that has it, else the last. "" stands for several keys together: the first."""
 
     def where(key: str) -> str:
-        places = [place for place, values in given if key in values]
-        return (places or [given[-1][0] if key else given[0][0]])[0]
+        if not key:
+            return places[0][0]
+        return next((place for place, values in places if key in values), places[-1][0])
 
     return where

@@ -379,15 +379,15 @@ def squad(folder: Path) -> None:
             "answers": Sequence({"text": Value("string"), "answer_start": Value("int32")}),
         }
     )
-    configs = {}
+    splits = {}
     for split, size in (("train", 16), ("validation", 8)):
         records = [
             {"id": f"{split}{number}", "title": "Title", **record}
             for number, record in enumerate(tasks.task_records("toy-en", "squad", split, size, 0))
         ]
         records[1]["context"] += " " + " ".join(lines("en", 40, seed=9))
-        configs[split] = [{name: record[name] for name in features} for record in records]
-    card(folder, {"plain_text": configs}, {"plain_text": features})
+        splits[split] = [{name: record[name] for name in features} for record in records]
+    card(folder, {"plain_text": splits}, {"plain_text": features})
 
 
 def xnli(folder: Path) -> None:

@@ -96,10 +96,10 @@ def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> di
         read = files.read_yaml
 
         def changed(path):
-            found = read(path)
+            content = read(path)
             if path == ROOT / f"params/cascade/{file}.yaml":
-                change(found)
-            return found
+                change(content)
+            return content
 
         monkeypatch.setattr(files, "read_yaml", changed)
     return {step.folder.split("/", 3)[3]: step for step in plan.resolve(scale, ["cascade"])}
@@ -150,7 +150,9 @@ def test_a_change_of_the_second_hop_changes_that_stage_alone_and_those_after_it_
     before = cascade()
     after = cascade(
         monkeypatch,
-        lambda found: found["scenarios"]["cascade"]["hops"].update({2: {"learning_rate": 1e-4}}),
+        lambda content: content["scenarios"]["cascade"]["hops"].update(
+            {2: {"learning_rate": 1e-4}}
+        ),
     )
     changed = {folder for folder in before if before[folder].parameters != after[folder].parameters}
     assert changed == {"cascade-4/cascade_ta"}
@@ -182,7 +184,7 @@ def test_a_change_of_the_second_hop_changes_that_stage_alone_and_those_after_it_
 )
 def test_a_wrong_chain_in_the_file_is_one_line_that_names_it(monkeypatch, change, says):
     with pytest.raises(InputError, match=says):
-        cascade(monkeypatch, lambda found: found["scenarios"]["cascade"].update(change))
+        cascade(monkeypatch, lambda content: content["scenarios"]["cascade"].update(change))
 
 
 @pytest.mark.parametrize(

@@ -75,27 +75,27 @@ def test_memory_of_a_training():
 
 def write(own_params, file, key, value):
     path = own_params / "herbert" / f"{file}.yaml"
-    found = yaml.safe_load(path.read_text())
-    inner, (*above, last) = found, key.split(".")
+    content = yaml.safe_load(path.read_text())
+    inner, (*above, last) = content, key.split(".")
     for name in above:
         inner = inner.setdefault(name, {})
     inner[last] = value
-    path.write_text(yaml.safe_dump(found))
+    path.write_text(yaml.safe_dump(content))
 
 
-def reckon(scale="paper", study="herbert"):
-    steps, reckoner = plan.resolve(scale, [study]), forecast.Estimates()
-    return {step.folder.split("/", 3)[3]: reckoner.estimate(step) for step in steps}
+def estimates(scale="paper", study="herbert"):
+    stages, all_estimates = plan.resolve(scale, [study]), forecast.Estimates()
+    return {stage.folder.split("/", 3)[3]: all_estimates.estimate(stage) for stage in stages}
 
 
 def test_operations_of_a_distillation_are_the_sum_of_its_passes():
-    found = reckon()["S3/distillation"]
-    teacher, student = found.shapes
+    estimate = estimates()["S3/distillation"]
+    teacher, student = estimate.shapes
     length = 218e6 / 4.9e6 + 2
     positions = 2 * (218e6 + 2 * 4.9e6)
     passes = forward(teacher, positions, length) + 3 * forward(student, positions, length)
-    assert found.flops == pytest.approx(passes + 4 * head_flops(positions, 768, 50000))
-    mlm = reckon()["S1/distillation"]
+    assert estimate.flops == pytest.approx(passes + 4 * head_flops(positions, 768, 50000))
+    mlm = estimates()["S1/distillation"]
     assert mlm.flops == pytest.approx(
         3 * forward(student, positions, length) + 3 * head_flops(0.15 * positions, 768, 50000)
     )
@@ -103,37 +103,37 @@ def test_operations_of_a_distillation_are_the_sum_of_its_passes():
 
 def test_volumes_may_be_given_as_numbers_and_are_checked(own_params):
     write(own_params, "paper", "expected.transfer", {"sequences": 1000, "tokens": 50_000})
-    assert reckon()["S3/distillation"].tokens == 100_000
+    assert estimates()["S3/distillation"].tokens == 100_000
     write(
         own_params, "paper", "expected.transfer", {"sequences": 1000, "tokens": ["000", "no_such"]}
     )
     with pytest.raises(InputError, match=r"expected.transfer.tokens = .*papers.yaml has no such"):
-        reckon()
+        estimates()
     write(own_params, "paper", "expected.transfer", {"token": 1})
     with pytest.raises(
         InputError,
         match="unknown key 'expected.transfer.token'; allowed are sequences, tokens, vocabulary",
     ):
-        reckon()
+        estimates()
     write(own_params, "paper", "expected", {"corpus": {"tokens": 1}})
     with pytest.raises(
         InputError, match="herbert/paper.yaml: expected: there is no corpus 'corpus'"
     ):
-        reckon()
+        estimates()
 
 
 def test_a_text_of_known_size_has_assumed_tokens(own_params):
     write(own_params, "paper", "expected", {})
-    found = reckon()["corpus_transfer/data_prep"].volume
-    assert found.basis == "assumed" and found.tokens == pytest.approx(1e9 / 4.6)
+    volume = estimates()["corpus_transfer/data_prep"].volume
+    assert volume.basis == "assumed" and volume.tokens == pytest.approx(1e9 / 4.6)
 
 
 def test_what_has_run_is_measured(own_params, monkeypatch, tmp_path):
     """A stage's own result replaces what was expected, and its time the GPU's; a result of other
     parameters does not."""
     monkeypatch.setattr(places, "ROOT", tmp_path)
-    steps = plan.resolve("paper", ["herbert"])
-    by_name = {step.folder.split("/", 3)[3]: step for step in steps}
+    stages = plan.resolve("paper", ["herbert"])
+    by_name = {stage.folder.split("/", 3)[3]: stage for stage in stages}
     statistics = {"sequences": 100, "tokens": 4000, "bytes": 20_000, "vocabulary": 50_000}
     results = {
         "corpus_transfer/data_prep": {"statistics": statistics},
@@ -144,14 +144,14 @@ def test_what_has_run_is_measured(own_params, monkeypatch, tmp_path):
         folder.mkdir(parents=True)
         whole = {"parameters": by_name[name].parameters, "stage_seconds": 36.0, **content}
         (folder / "result.json").write_text(json.dumps(whole))
-    found = reckon()
+    by_stage = estimates()
     assert (
-        found["S3/distillation"].tokens == 8000
-        and found["corpus_transfer/data_prep"].volume.basis == "measured"
+        by_stage["S3/distillation"].tokens == 8000
+        and by_stage["corpus_transfer/data_prep"].volume.basis == "measured"
     )
     s1, s3 = by_name["S1/distillation"], by_name["S3/distillation"]
-    assert forecast.stage_hours(s1, found["S1/distillation"], Gpu.named()) == (0.01, "measured")
-    assert forecast.stage_hours(s3, found["S3/distillation"], Gpu.named())[1] == "estimated"
+    assert forecast.stage_hours(s1, by_stage["S1/distillation"], Gpu.named()) == (0.01, "measured")
+    assert forecast.stage_hours(s3, by_stage["S3/distillation"], Gpu.named())[1] == "estimated"
     write(own_params, "paper", "distillation.temperature", 3)
     changed = {stage.folder: stage for stage in plan.resolve("paper", ["herbert"])}
     assert forecast.result_of(s1) and not forecast.result_of(changed[s1.folder])
@@ -179,9 +179,9 @@ def test_a_model_in_a_folder_has_the_shape_of_its_config(tmp_path):
 
 @pytest.mark.parametrize("scale", ["paper", "tiny", "smoke"])
 def test_every_scale_has_a_forecast(scale):
-    steps = plan.resolve(scale, [])
-    text = forecast.report(steps)
-    assert all(step.path.name in text for step in steps)
+    stages = plan.resolve(scale, [])
+    text = forecast.report(stages)
+    assert all(stage.path.name in text for stage in stages)
     assert ("TFLOP/s" in text) == (scale == "paper") and "nan" not in text and "None" not in text
 
 

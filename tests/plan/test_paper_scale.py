@@ -36,14 +36,14 @@ MOVING = {
 
 
 @pytest.fixture(scope="module")
-def steps():
-    return {step.path.name: step for step in plan.resolve("paper", [])}
+def stages():
+    return {stage.path.name: stage for stage in plan.resolve("paper", [])}
 
 
 @pytest.fixture(scope="module")
-def estimates(steps):
-    reckoner = Estimates()
-    return {name: reckoner.estimate(step) for name, step in steps.items()}
+def estimates(stages):
+    all_estimates = Estimates()
+    return {name: all_estimates.estimate(stage) for name, stage in stages.items()}
 
 
 @pytest.mark.parametrize("study", studies())
@@ -52,23 +52,23 @@ def test_every_value_says_where_it_stands(study):
     for number, line in enumerate(
         (ROOT / f"params/{study}/paper.yaml").read_text(encoding="utf-8").splitlines(), 1
     ):
-        found = re.match(r"(?P<indent>[ -]*)(?P<key>[\w.]+|\"[^\"]+\"): *(?P<value>[^#]*)", line)
-        if not found:
+        match = re.match(r"(?P<indent>[ -]*)(?P<key>[\w.]+|\"[^\"]+\"): *(?P<value>[^#]*)", line)
+        if not match:
             continue
-        indent = len(found["indent"])
+        indent = len(match["indent"])
         above = [block for block in above if block[0] < indent]
-        told = (
+        explained = (
             "#" in line
             or any(key in COMMENT_ABOVE for _, key in above)
             or study == "ablation"
-            and found["key"] == "uses"
+            and match["key"] == "uses"
         )
-        assert told or not found["value"].strip(), f"{study}/paper.yaml, line {number}: {line}"
-        above.append((indent, found["key"]))
+        assert explained or not match["value"].strip(), f"{study}/paper.yaml, line {number}: {line}"
+        above.append((indent, match["key"]))
 
 
-def test_hub_ids_have_a_pinned_revision(steps):
-    for need in downloads(list(steps.values())):
+def test_hub_ids_have_a_pinned_revision(stages):
+    for need in downloads(list(stages.values())):
         pinned = need.revision and re.fullmatch("[0-9a-f]{40}", need.revision)
         assert pinned or (need.id, need.revision) in MOVING, (need.id, need.revision)
 
@@ -103,14 +103,14 @@ def test_transfer_sets_have_the_tokens_of_table_5(estimates):
         assert estimates[f"transfer_set/corpus_{name}/data_prep"].volume.tokens == 402.6e6
 
 
-def test_a_hop_reads_66666_times_256_lines(steps, estimates):
+def test_a_hop_reads_66666_times_256_lines(stages, estimates):
     hops = [f"cascade/cascade-{layers}/cascade_ta" for layers in range(11, 5, -1)]
     assert [estimates[name].sequences for name in hops] == [66_666 * 256] * 6
     assert estimates["cascade/direct-6/cascade_ta"].sequences == 6 * 66_666 * 256
     for name in hops:
         assert estimates[name].volume.basis == "at most"
         assert estimates[name].tokens <= 66_666 * 256 * 128
-    p = steps["cascade/corpus_corpus/data_prep"].parameters
+    p = stages["cascade/corpus_corpus/data_prep"].parameters
     assert p["sampled_lines"] >= 6 * 66_666 * 256 and p["sections"] == 6
 
 
@@ -125,9 +125,9 @@ def test_students_side_by_side_are_computed_once(estimates):
     )  # nine students, one reading by their teacher
 
 
-def test_hyperparameters_of_004_table_2(steps):
+def test_hyperparameters_of_004_table_2(stages):
     printed = table("004", "hyperparameters")
-    hop, last = (steps[f"cascade/cascade-{layers}/cascade_ta"].parameters for layers in (11, 6))
+    hop, last = (stages[f"cascade/cascade-{layers}/cascade_ta"].parameters for layers in (11, 6))
     ours = {
         "steps": hop["steps"],
         "batch_size": hop["batch_size"],
@@ -139,7 +139,7 @@ def test_hyperparameters_of_004_table_2(steps):
     }
     assert all(value == printed.loc[key, "pretraining"] for key, value in ours.items())
     assert hop["warmup"] == 1 and last["warmup"] * last["steps"] == pytest.approx(6666, abs=1)
-    p = steps["cascade/teacher/finetune"].parameters
+    p = stages["cascade/teacher/finetune"].parameters
     theirs = printed["finetuning"]
     assert (p["epochs"], p["batch_size"], p["learning_rate"], p["adam_epsilon"]) == tuple(
         theirs[["epochs", "batch_size", "peak_lr", "eps"]]

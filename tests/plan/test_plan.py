@@ -33,24 +33,24 @@ def params(own_params, tmp_path):
     return put
 
 
-def steps(scale="tiny", **kwargs):
+def by_name(scale="tiny", **kwargs):
     return {
-        step.folder.split("/", 3)[3]: step for step in plan.resolve(scale, ["herbert"], **kwargs)
+        stage.folder.split("/", 3)[3]: stage for stage in plan.resolve(scale, ["herbert"], **kwargs)
     }
 
 
 def test_the_herbert_study():
-    found = steps()
+    stages = by_name()
     models = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
-    assert {name for name in found if name.endswith("finetune")} == {
+    assert {name for name in stages if name.endswith("finetune")} == {
         f"{model}/finetune" for model in models
     }
-    assert [name for name in found if name.endswith("data_prep")] == [
+    assert [name for name in stages if name.endswith("data_prep")] == [
         "corpus_teacher/data_prep",
         "corpus_transfer/data_prep",
     ]
-    assert len(found) == 2 + 2 + 6 + 8
-    s3, s4 = found["S3/distillation"].parameters, found["S4/distillation"].parameters
+    assert len(stages) == 2 + 2 + 6 + 8
+    s3, s4 = stages["S3/distillation"].parameters, stages["S4/distillation"].parameters
     assert s3["teacher"].endswith("T1/teacher_continuation/model") and s4["teacher"].endswith(
         "T2/teacher_continuation/model"
     )
@@ -58,42 +58,43 @@ def test_the_herbert_study():
     assert different == {"teacher", "output_dir"}
     assert (s3["weight_soft"], s3["weight_mlm"], s3["weight_cosine"]) == (5, 2, 1)
     assert [
-        found[f"{name}/distillation"].parameters["init"] for name in ("S0", "S1", "S2", "truncated")
+        stages[f"{name}/distillation"].parameters["init"]
+        for name in ("S0", "S1", "S2", "truncated")
     ] == ["random", "random", "truncated", "truncated"]
 
 
 def test_every_stage_comes_after_what_it_needs():
     seen = set()
-    for step in plan.resolve("tiny", []):
-        assert set(step.needs) <= seen
-        seen.add(step.folder)
+    for stage in plan.resolve("tiny", []):
+        assert set(stage.needs) <= seen
+        seen.add(stage.folder)
 
 
 def test_a_scenario_s_own_parameter_changes_that_scenario_alone(params):
-    before = {name: step.parameters for name, step in steps().items()}
+    before = {name: stage.parameters for name, stage in by_name().items()}
     params("scenarios", "scenarios.S3.temperature", 4)
-    after = {name: step.parameters for name, step in steps().items()}
+    after = {name: stage.parameters for name, stage in by_name().items()}
     assert [name for name in before if before[name] != after[name]] == ["S3/distillation"]
     assert after["S3/distillation"]["temperature"] == 4
 
 
 def test_parameter_files_are_rewritten_only_when_they_change(params, monkeypatch):
-    step = steps()["S3/distillation"]
-    path = params.folder / plan.write_parameters(step)
+    stage = by_name()["S3/distillation"]
+    path = params.folder / plan.write_parameters(stage)
     first = path.stat().st_mtime_ns
-    plan.write_parameters(step)
+    plan.write_parameters(stage)
     assert path.stat().st_mtime_ns == first
     params("scenarios", "scenarios.S3.temperature", 4)
-    plan.write_parameters(steps()["S3/distillation"])
+    plan.write_parameters(by_name()["S3/distillation"])
     assert path.stat().st_mtime_ns > first and yaml.safe_load(path.read_text())["temperature"] == 4
 
 
 def test_paper_values():
     """000 sections 2–4, value by value."""
-    found = steps("paper")
+    stages = by_name("paper")
     transfer, s4 = (
-        found["corpus_transfer/data_prep"].parameters,
-        found["S4/distillation"].parameters,
+        stages["corpus_transfer/data_prep"].parameters,
+        stages["S4/distillation"].parameters,
     )
     assert (
         transfer["sources"][0]["dataset"] == "statmt/cc100"
@@ -112,9 +113,9 @@ def test_paper_values():
         "fp16",
     )
     assert s4["student_layers"] == [0, 2, 4, 6, 8, 10] and s4["whole_words"]
-    assert found["S3/distillation"].parameters["teacher"] == "allegro/herbert-base-cased"
-    assert found["T1/finetune"].parameters["epochs"] == 8
-    assert "T1/teacher_continuation" not in found
+    assert stages["S3/distillation"].parameters["teacher"] == "allegro/herbert-base-cased"
+    assert stages["T1/finetune"].parameters["epochs"] == 8
+    assert "T1/teacher_continuation" not in stages
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_bad_parameters_in_one_line(params, file, key, value, message):
 
 def test_a_number_with_an_exponent_is_a_number(params):
     params("tiny", "distillation.learning_rate", "1e-5")
-    assert steps()["S3/distillation"].parameters["learning_rate"] == 1e-5
+    assert by_name()["S3/distillation"].parameters["learning_rate"] == 1e-5
 
 
 def test_a_scenario_given_twice(params):
@@ -273,10 +274,11 @@ distillation: {{student_layers: [0, 2], learning_rate: 1e-3}}
 finetune:
   {{tasks: [nkjp-ner], task_source: toy, task_language: toy-pl, seeds: [1], learning_rate: 1e-4}}
 """)
-    found = {stage.path.name: stage for stage in plan.resolve("tiny", ["mine"], str(tmp_path))}
-    model = found[f"mine/{teacher}/finetune"].parameters["model"]
+    stages = {stage.path.name: stage for stage in plan.resolve("tiny", ["mine"], str(tmp_path))}
+    model = stages[f"mine/{teacher}/finetune"].parameters["model"]
     assert (
-        model.endswith("checkpoint") and found["mine/a/distillation"].parameters["teacher"] == model
+        model.endswith("checkpoint")
+        and stages["mine/a/distillation"].parameters["teacher"] == model
     )
     assert files.read_scenarios("mine").teacher == teacher
 
@@ -298,11 +300,11 @@ def test_the_data_folder(tmp_path):
         InputError,
         match="reads your own data: name its folder, as in make report SCALE=local DATA_DIR=",
     ):
-        steps("local")
+        by_name("local")
     with pytest.raises(InputError, match="DATA_DIR: there is no folder /no/such"):
-        steps("local", data_dir="/no/such")
+        by_name("local", data_dir="/no/such")
     with pytest.raises(InputError, match="text/pl"):
-        steps("local", data_dir=str(tmp_path))  # there, but empty
+        by_name("local", data_dir=str(tmp_path))  # there, but empty
 
 
 def test_command_line_says_one_line_and_stops():
@@ -338,7 +340,7 @@ def test_every_kind_names_an_unknown_key(kind):
 
 
 def _complete(kind):
-    step = next(
-        (step for step in plan.resolve("tiny", []) if step.kind == kind), None
+    stage = next(
+        (stage for stage in plan.resolve("tiny", []) if stage.kind == kind), None
     ) or plan.analysis("tiny", [])
-    return step.parameters
+    return stage.parameters

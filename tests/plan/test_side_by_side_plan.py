@@ -37,31 +37,32 @@ def params(own_params):
 
 def students(name):
     return {
-        step.scenario: step
-        for step in plan.resolve("tiny", [name])
-        if step.kind == "distillation" and step.study == name
+        stage.scenario: stage
+        for stage in plan.resolve("tiny", [name])
+        if stage.kind == "distillation" and stage.study == name
     }
 
 
-def roles(found):
+def roles(stages):
     """Of every student: the names it leads, or whose folder it is trained in, or None."""
     of = {}
-    for name, step in found.items():
-        in_ = step.parameters["trained_in"]
-        of[name] = in_.split("/")[-4] if in_ else list(step.parameters["beside"]) or None
+    for name, stage in stages.items():
+        in_ = stage.parameters["trained_in"]
+        of[name] = in_.split("/")[-4] if in_ else list(stage.parameters["beside"]) or None
     return of
 
 
 def test_where_nothing_is_said_each_trains_its_own():
-    """The ablation says it at the papers' scale, where a teacher's reading is a third of a step;
+    """The ablation says it at the papers' scale, where a teacher's reading is a third of a stage;
     nobody else does."""
     for name in studies():
         for scale in set(scales(name)) - ({"paper"} if name == "ablation" else set()):
-            for step in study.Study(name, scale, data_dir=None).resolve():
-                if step.kind == "distillation":
-                    assert (step.parameters["beside"], step.parameters["trained_in"]) == ({}, ""), (
-                        step.folder
-                    )
+            for stage in study.Study(name, scale, data_dir=None).resolve():
+                if stage.kind == "distillation":
+                    assert (stage.parameters["beside"], stage.parameters["trained_in"]) == (
+                        {},
+                        "",
+                    ), stage.folder
 
 
 def test_the_ablation_is_one_group(params):
@@ -71,12 +72,12 @@ def test_the_ablation_is_one_group(params):
     leader = after["without_soft"]
     assert list(before) == list(after) == NINE
     assert roles(after) == {"without_soft": NINE[1:], **dict.fromkeys(NINE[1:], "without_soft")}
-    for name, step in after.items():
+    for name, stage in after.items():
         changed = {
-            key for key in step.parameters if step.parameters[key] != before[name].parameters[key]
+            key for key in stage.parameters if stage.parameters[key] != before[name].parameters[key]
         }
-        assert changed == {"beside" if step is leader else "trained_in"}
-        assert set(step.needs) == set(before[name].needs) | ({leader.folder} - {step.folder})
+        assert changed == {"beside" if stage is leader else "trained_in"}
+        assert set(stage.needs) == set(before[name].needs) | ({leader.folder} - {stage.folder})
     for name, own in leader.parameters["beside"].items():
         assert after[name].parameters["trained_in"] == f"{leader.folder}/beside/{name}"
         assert set(own) == {
@@ -140,8 +141,8 @@ def test_a_value_written_otherwise_or_left_to_its_default_parts_nobody(params):
 
 def test_a_group_of_one_is_none(params):
     params("transfer_set/tiny.yaml", "distillation", "side_by_side", True)
-    found = roles(students("transfer_set"))
-    assert len(found) == 6 and set(found.values()) == {None}
+    groups = roles(students("transfer_set"))
+    assert len(groups) == 6 and set(groups.values()) == {None}
 
 
 def test_every_stage_comes_after_what_it_needs(params):
@@ -150,9 +151,9 @@ def test_every_stage_comes_after_what_it_needs(params):
     )  # ablation uses its sizes
     params("herbert/tiny.yaml", "distillation", "side_by_side", True)
     seen = set()
-    for step in plan.resolve("tiny", []):
-        assert set(step.needs) <= seen
-        seen.add(step.folder)
+    for stage in plan.resolve("tiny", []):
+        assert set(stage.needs) <= seen
+        seen.add(stage.folder)
     assert roles(students("ablation"))["without_soft"] == NINE[1:]
 
 
@@ -168,7 +169,7 @@ def test_one_of_a_group_that_another_study_names_is_the_same_stage(params):
     )
     params("ablation/scenarios.yaml", "scenarios", "triple", {"same_as": "hot"})
     own, other = (
-        {step.folder: step for step in plan.resolve("tiny", [name])}
+        {stage.folder: stage for stage in plan.resolve("tiny", [name])}
         for name in ("transfer_set", "ablation")
     )
     leader, follower = (
