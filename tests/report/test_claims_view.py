@@ -108,7 +108,7 @@ def test_the_counts_add_up(ledger):
 def test_the_summary(ledger):
     none = ledger.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
     assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims.summary(none)
-    assert claims.summary(none.iloc[:0]) == "This run answers no claim of the sources."
+    assert claims.summary(none.iloc[:0]) == "This run tests no claim."
     assert len(claims.counts(none.iloc[:0], LABELLED)) == 0
 
 

@@ -22,8 +22,9 @@ pytestmark = pytest.mark.skipif(
 
 
 def commands():
-    blocks = re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S)
-    return [line for block in blocks for line in block.strip().splitlines()]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+    return [line for kind, block in blocks if not kind for line in block.strip().splitlines()]
 
 
 RUN_BY = {
