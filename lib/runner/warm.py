@@ -105,7 +105,7 @@ def request(module: str, argv: list[str], env: dict | None = None, cwd: str = ""
 def serve(address: str) -> None:
     """Fork a stage or a kernel for each request on the socket `address`. Ends after SIGTERM, when
     the stages have stopped."""
-    forks: dict[socket.socket, int] = {}  # who asked for it -> its process id
+    forks: dict[socket.socket, int] = {}  # client -> process id
     stages: set[int] = set()
     ending = libraries_loaded = False
 
@@ -135,15 +135,15 @@ def serve(address: str) -> None:
                     _send(connection, {"code": os.waitstatus_to_exitcode(status)})
                     connection.close()
                     del forks[connection]
-        for connection in forks.keys() & set(ready):  # who asked has gone
+        for connection in forks.keys() & set(ready):  # its client has gone
             _kill(forks[connection], signal.SIGKILL, group=True)
         if listening in ready:
             connection, _ = listening.accept()
-            wanted, files = _receive(connection)
-            if wanted is None:
+            job, files = _receive(connection)
+            if job is None:
                 continue
             if not libraries_loaded:  # the hub library reads its variables when it is imported
-                hub = {k: v for k, v in wanted["env"].items() if k.startswith("HF_")}
+                hub = {k: v for k, v in job["env"].items() if k.startswith("HF_")}
                 os.environ.update(hub)
                 for name in LIBRARIES:
                     importlib.import_module(name)
@@ -152,9 +152,9 @@ def serve(address: str) -> None:
             if pid == 0:
                 for other in (listening, connection, *forks):
                     other.close()
-                _become(files=files, **wanted)
+                _become(files=files, **job)
             forks[connection] = pid
-            if wanted["module"] == STAGE:
+            if job["module"] == STAGE:
                 stages.add(pid)
             _send(connection, {"pid": pid})
             for file in files:
