@@ -31,7 +31,7 @@ NOISE = {
     "generated": "new sequences: its lengths, its token frequencies",
     "bigram": "new sequences: its lengths, its frequencies of token pairs",
 }
-"""Transfer sets that are no natural text; see lib.data.derived."""
+"""Transfer sets that are not natural text; see lib.data.derived."""
 TASK_SOURCES = {
     "toy": "toy analogues of the tasks",
     "files": "the user's own files",
@@ -74,7 +74,7 @@ def write(folder: Path, result: dict, **measured) -> Path:
 
 
 def write_all(
-    gathered: Results, final: pd.DataFrame, efficiency: pd.DataFrame, analysis: str
+    results: Results, final: pd.DataFrame, efficiency: pd.DataFrame, analysis: str
 ) -> str:
     """Write the cards of all models of a scale again, with their results; returns a message.
 
@@ -82,19 +82,19 @@ def write_all(
     scale's own analysis, which publishes to the folder `analysis`, writes cards: a notebook run by
     hand does not. A model that is being trained again at the moment is left to its stage.
     """
-    if places.ROOT / analysis != gathered.folder / "analysis":
+    if places.ROOT / analysis != results.folder / "analysis":
         return "The model cards are left as they are: this is a notebook run by hand."
     finetunings = {
         result["parameters"]["model"]: (study, scenario)
-        for (study, scenario, kind), result in gathered.stages.items()
+        for (study, scenario, kind), result in results.stages.items()
         if kind == "finetune"
     }
     written = 0
-    for _, result in gathered.distinct():
+    for _, result in results.distinct():
         stage = places.ROOT / result["parameters"]["output_dir"]
         is_model = result["stage"] in TRAINED and (stage / "model" / "config.json").is_file()
         if is_model and _unchanged(stage / "result.json", result):
-            measured = _measured(gathered, result, finetunings, final, efficiency)
+            measured = _measured(results, result, finetunings, final, efficiency)
             write(stage / "model", result, **measured)
             written += 1
     cards = number_of(written, "model card")
@@ -108,7 +108,7 @@ def _unchanged(path: Path, result: dict) -> bool:
     return json.dumps(json.loads(path.read_text(encoding="utf-8"))) == json.dumps(result)
 
 
-def _measured(gathered, result, finetunings, final, efficiency) -> dict:
+def _measured(results, result, finetunings, final, efficiency) -> dict:
     """The measurements of a model and of its teacher, as `details` takes them."""
 
     def rows(frame: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -122,7 +122,7 @@ def _measured(gathered, result, finetunings, final, efficiency) -> dict:
     model, teacher = f"{result['parameters']['output_dir']}/model", result["parameters"]["teacher"]
     finetuned = {}
     if model in finetunings:
-        finetuned = gathered.stages[*finetunings[model], "finetune"]["parameters"]
+        finetuned = results.stages[*finetunings[model], "finetune"]["parameters"]
     return {
         "finetuned": finetuned,
         "scores": rows(final, model),
@@ -164,7 +164,7 @@ def text_of(corpus: str) -> dict:
 
     Returns name; sources (lib.data.sources.Source, as parameters), of the corpus that this one is
     sampled from, if it is; steps: what was done to them; statistics; languages; noise: what
-    makes it unnatural text, or "". Everything but the name is empty without a result of its stage.
+    makes it noise, or "". Everything but the name is empty without a result of its stage.
     """
     path = StagePath.parse(corpus)
     name = path.corpus if path else Path(corpus).name

@@ -11,7 +11,6 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import atomic
 from lib.common.hub import ModelRef
-from lib.plan.files import read_scenarios
 from lib.plan.stages import TRAINED
 from lib.plan.study import Study
 from lib.tasks.metrics import by_protocol
@@ -183,12 +182,6 @@ class Results:
 
 def _stage_cost(result: dict) -> dict:
     return {name: result[name] for name in ("stage", "stage_seconds", "peak_memory_mib")}
-
-
-def scenarios(study: str, scale: str) -> dict[str, dict]:
-    """The parameters that each scenario of a study has in its file."""
-    scenarios = read_scenarios(study).scenarios
-    return {name: scenario.parameters for name, scenario in scenarios.items()}
 
 
 def latency(
