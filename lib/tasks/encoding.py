@@ -49,6 +49,7 @@ def encode(examples: Examples, tokenizer, max_length: int, segments: bool = Fals
     rows = [np.asarray(row, dtype=np.int64) for row in output["input_ids"]]
     second = None
     if segments and len(columns) == 2 and "token_type_ids" in output:
+        # the types of a row are 0 … 0 1 … 1
         second = np.array([len(types) - sum(types) for types in output["token_type_ids"]])
     dtype = np.float32 if isinstance(examples.labels[0], float) else np.int64
     labels = np.asarray(examples.labels, dtype)
@@ -61,10 +62,10 @@ class TaskBatches:
     def __init__(self, data: Encoded, schedule: Schedule):
         self.data, self.schedule, self.steps = data, schedule, schedule.steps
 
-    def at(self, step: int, mine: slice = slice(None)) -> list[Batch]:
-        """The micro-batches of a step, or those of them that are `mine`."""
-        micros = list(enumerate(self.schedule.indices(step)))[mine]
-        return [self.data.batch(indices, place) for place, indices in micros]
+    def at(self, step: int, share: slice = slice(None)) -> list[Batch]:
+        """The micro-batches of a step, or a `share` of them."""
+        pieces = list(enumerate(self.schedule.indices(step)))[share]
+        return [self.data.batch(indices, place) for place, indices in pieces]
 
     def named(self, step: int, micro: int | None = None) -> str:
         """The training examples that a step reads, in words; counted from 0."""

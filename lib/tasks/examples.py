@@ -12,6 +12,7 @@ from lib.common.errors import InputError
 from lib.common.places import to_path
 from lib.data.toy import tasks as toy
 from lib.data.toy.languages import LANGUAGES as TOY_LANGUAGES
+from lib.tasks.parameters import Finetune
 from lib.tasks.registry import TASKS, Task
 
 
@@ -31,7 +32,7 @@ class TaskSource:
     revisions: dict[str, str] | None = None
 
     @classmethod
-    def of(cls, p) -> "TaskSource":
+    def of(cls, p: Finetune) -> "TaskSource":
         """The source that the parameters of a fine-tuning stage name."""
         return cls(p.task_source, p.task_folder, p.task_language, p.task_revisions)
 
@@ -89,10 +90,10 @@ def load(
     return Examples(texts, labels)
 
 
-def training_task(name: str, source: str) -> str:
-    """The task whose training data a task uses: itself or another. `source` is the kind of a
-    TaskSource; toy tasks share in their own way."""
-    return (toy.TOY_TASKS if source == "toy" else TASKS)[name].trains_on or name
+def training_task(name: str, kind: str) -> str:
+    """The task whose training data a task uses, itself or another, in a source of this kind. Which
+    toy tasks use another's is said in TOY_TASKS."""
+    return (toy.TOY_TASKS if kind == "toy" else TASKS)[name].trains_on or name
 
 
 def validation_splits(name: str, source: TaskSource) -> dict[str, str]:
@@ -156,7 +157,8 @@ def _label(task: Task, record: dict, where: str) -> int | float | Answers:
     id."""
     value = record[task.label]
     if task.kind == "span":
-        return _answers(record["context"], value, where)
+        context = record[task.text[1]]
+        return _answers(context, value, where)
     if str(value) in ("-1", "-1.0"):
         raise InputError(
             f"{where}: label -1 marks a record without a label, as in GLUE's test sets; use "
@@ -175,6 +177,7 @@ def _label(task: Task, record: dict, where: str) -> int | float | Answers:
 
 
 def _number(task: Task, value, where: str) -> float:
+    """The number that a task of regression has as its label, within `label_range`."""
     low, high = task.label_range
     try:
         number = float(value)
@@ -205,7 +208,8 @@ def _answers(context: str, value, where: str) -> Answers:
 
 
 def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[list[dict], str]:
-    """The records of a split and where they come from, for messages."""
+    """The records of a split, and in words where they come from, for messages. With limit 0 a toy
+    task has 1000."""
     if source.kind == "toy":
         records = toy.task_records(source.language, name, split, limit or 1000, seed=0)
         return list(records), f"toy task {name}"
@@ -226,6 +230,7 @@ def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[lis
 
 
 def _folder(name: str, source: TaskSource) -> Path:
+    """The folder of a task's files, those of one language if it comes in several."""
     task = TASKS[name]
     folder = to_path(source.folder) / task.suite
     if name != task.suite:
@@ -234,6 +239,7 @@ def _folder(name: str, source: TaskSource) -> Path:
 
 
 def _find_file(folder: Path, split: str) -> Path | None:
+    """The .jsonl or .tsv file of a split, None if there is neither."""
     paths = [folder / f"{split}.{ending}" for ending in ("jsonl", "tsv")]
     return next((path for path in paths if path.is_file()), None)
 
@@ -243,7 +249,8 @@ def _file(name: str, split: str, source: TaskSource) -> Path:
     test split may not."""
     folder = _folder(name, source)
     path = _find_file(folder, split)
-    if path is None and split == TASKS[name].validations[0][0] != "test":
+    first_split, _ = TASKS[name].validations[0]
+    if path is None and split == first_split and split != "test":
         path = _find_file(folder, "validation")
     if path is None:
         raise InputError(

@@ -21,6 +21,7 @@ from lib.fast.quicken import quicken
 from lib.tasks import spans
 from lib.tasks.encoding import Encoded, TaskBatches, by_length, encode
 from lib.tasks.examples import (
+    Examples,
     TaskSource,
     evaluation_languages,
     load,
@@ -28,6 +29,7 @@ from lib.tasks.examples import (
     validation_splits,
 )
 from lib.tasks.metrics import METRICS, squad
+from lib.tasks.parameters import Finetune
 from lib.tasks.registry import TASKS, Task
 from lib.training import models
 from lib.training.batches import Batch, Schedule
@@ -90,16 +92,19 @@ LOSSES = {"classification": class_loss, "regression": squared_error, "span": spa
 
 
 class TaskLoss(nn.Module):
-    """The loss of a kind of task, mean over the examples of a step."""
+    """The loss of a kind of task, mean over the examples of a step. An objective as in
+    lib.training.objectives."""
 
     def __init__(self, classifier: Classifier, kind: str):
         super().__init__()
         self.classifier, self.loss = classifier, LOSSES[kind]
 
     def counts(self, batch: Batch) -> dict[str, int]:
+        """The number of examples, the denominator of the mean; and of tokens, for the cost."""
         return {"examples": len(batch.labels), "kept": int(batch.kept.sum())}
 
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
+        """The micro-batch's share of the step's mean."""
         return {"loss": self.loss(self.classifier(batch).float(), batch) / totals["examples"]}
 
 
@@ -115,7 +120,8 @@ def predict(
     precision: str = "no",
 ) -> np.ndarray:
     """The predicted class of every example, or the number if the classifier has a single output:
-    [examples]. Predictions use bf16 if training does; with fp16 they are made in fp32."""
+    [examples]. Predictions use bf16 if training does; with fp16 they are made in fp32. Leaves the
+    classifier in training mode."""
     classifier.eval()
     is_number = classifier.linear.out_features == 1
     out = np.empty(len(data.rows), dtype=np.float64 if is_number else np.int64)
@@ -133,7 +139,8 @@ def evaluate(
     max_answer_length: int,
     precision: str = "no",
 ) -> list[dict]:
-    """Rows of task, language, metric and value, for every validation set of every task."""
+    """Rows of task, language, metric and value (in percent), for every validation set of every
+    task. `precision` as in `predict`; spans are predicted in fp32."""
     device, rows = next(classifier.parameters()).device, []
     for name, sets in validation.items():
         for (language, suffix), data in sets.items():
@@ -166,7 +173,7 @@ def finetune(
     folder: Path | None = None,
     name: str = "fine-tuning",
 ) -> tuple[list[dict], dict]:
-    """Fine-tune `classifier` in place.
+    """Fine-tune `classifier` in place, with a `batch` of examples in each step.
 
     Returns the rows of `evaluate(classifier)` after every epoch (`when="every_epoch"`) or after the
     last one only (`when="last"`), each with its `epoch` and the mean training `loss` of that epoch,
@@ -214,11 +221,13 @@ def finetune(
     return rows, {key: history[-1][key] for key in COST}
 
 
-def finetune_tasks(p, folder: Path, share: slice = slice(None)) -> tuple[list[dict], dict]:
+def finetune_tasks(
+    p: Finetune, folder: Path, share: slice = slice(None)
+) -> tuple[list[dict], dict[str, float]]:
     """Fine-tune `p.model` on every task with every seed.
 
     Returns rows of seed, task, language, metric, value (in percent), epoch and training loss, and
-    the cost of all training: tokens, seconds, padding.
+    the cost of all training as lib.training.loop.expense gives it.
 
     A task in several languages is trained in one and evaluated in all. Tasks with the same training
     data (PolEmo2.0-IN and -OUT) share a run, since their runs would be equal bit for bit. Finished
@@ -237,7 +246,7 @@ def finetune_tasks(p, folder: Path, share: slice = slice(None)) -> tuple[list[di
         own = settings(p, name).model_copy(update={"precision": precision})
         path = folder / "runs" / f"{name}-{seed}.json"
         if not path.is_file():
-            if name not in data:  # the examples of one task at a time
+            if name not in data:  # only the examples of one task are held at a time
                 data = {name: read_data(own, groups[name], tokenizer, segments)}
             checkpoints = folder / "checkpoints" / f"{name}-{seed}"
             run = one_run(own, TASKS[name], copy.deepcopy(trunk), *data[name], seed, checkpoints)
@@ -246,13 +255,13 @@ def finetune_tasks(p, folder: Path, share: slice = slice(None)) -> tuple[list[di
         run = json.loads(path.read_text(encoding="utf-8"))
         rows += [{"seed": seed, **row} for row in run["scores"]]
         cost = {key: cost[key] + run["cost"][key] for key in COST}
-        last = [row for row in run["scores"] if row["epoch"] == own.epochs]
-        progress.at(done, f"seed {seed}: {_outcome(last)}")
+        last_epoch = [row for row in run["scores"] if row["epoch"] == own.epochs]
+        progress.at(done, f"seed {seed}: {_outcome(last_epoch)}")
     return rows, expense(cost)
 
 
 def one_run(
-    p,
+    p: Finetune,
     task: Task,
     trunk: nn.Module,
     training: Encoded,
@@ -281,7 +290,7 @@ def one_run(
     return {"scores": scores, "cost": cost}
 
 
-def new_classifier(p, task: Task, trunk: nn.Module, seed: int) -> Classifier:
+def new_classifier(p: Finetune, task: Task, trunk: nn.Module, seed: int) -> Classifier:
     """A new classifier on `trunk` for a task. Frozen embeddings (words, positions, segments, and
     the LayerNorm after them) get no gradient, and the optimizer does not hold them."""
     trunk.embeddings.requires_grad_(not p.freeze_embeddings)
@@ -301,12 +310,12 @@ def _outcome(rows: list[dict]) -> str:
 # ----------------------------------------------------------------------- what a stage trains on
 
 
-def settings(p, name: str):
-    """The stage's parameters with those that `per_task` gives one task."""
+def settings(p: Finetune, name: str) -> Finetune:
+    """The stage's parameters for one task: with the values that `per_task` gives it."""
     return p.model_copy(update=p.per_task.get(name, {}))
 
 
-def training_size(p, name: str) -> int:
+def training_size(p: Finetune, name: str) -> int:
     """How many training examples a task uses, 0 for all: the number given for it, otherwise the one
     given for the task whose training data it uses."""
     if isinstance(p.train_examples, int):
@@ -315,9 +324,9 @@ def training_size(p, name: str) -> int:
     return p.train_examples.get(name, p.train_examples.get(owner, 0))
 
 
-def shared_training(p) -> dict[str, list[str]]:
-    """The tasks that share a fine-tuning, by the first of them: those with the same training data,
-    the same number of examples, and the same values in `per_task`."""
+def shared_training(p: Finetune) -> dict[str, list[str]]:
+    """The tasks that share a fine-tuning, by the name of the first of them: those with the same
+    training data, the same number of examples, and the same values in `per_task`."""
     groups: dict[tuple, list[str]] = {}
     for name in p.tasks:
         owner = training_task(name, p.task_source)
@@ -327,7 +336,7 @@ def shared_training(p) -> dict[str, list[str]]:
 
 
 def read_data(
-    p, names: list[str], tokenizer, segments: bool
+    p: Finetune, names: list[str], tokenizer, segments: bool
 ) -> tuple[Encoded, dict[str, Validation]]:
     """The training examples that the tasks `names` share, and each task's validation sets."""
     source = TaskSource.of(p)
@@ -344,7 +353,9 @@ def read_data(
     return training, validation
 
 
-def encode_examples(p, name: str, examples, tokenizer, segments: bool) -> Encoded:
+def encode_examples(
+    p: Finetune, name: str, examples: Examples, tokenizer, segments: bool
+) -> Encoded:
     """Examples of a task as tokens, cut to the lengths that the parameters allow."""
     if TASKS[name].kind != "span":
         return encode(examples, tokenizer, p.max_length, segments)
@@ -358,13 +369,13 @@ def encode_examples(p, name: str, examples, tokenizer, segments: bool) -> Encode
     )
 
 
-def load_encoder(p) -> tuple:
-    """The encoder to fine-tune, and its tokenizer or the one that the parameters name."""
+def load_encoder(p: Finetune) -> tuple:
+    """The encoder to fine-tune, and its tokenizer, or the one that the parameters name instead."""
     model = ModelRef(p.model, p.model_revision).require()
     return models.load_trunk(model), load_tokenizer(p.tokenizer or model)
 
 
-def settle_precision(p, folder: Path) -> str:
+def settle_precision(p: Finetune, folder: Path) -> str:
     """The precision to train in: for `auto` the fastest on this machine, measured on the first
     training batch.
 
@@ -389,7 +400,7 @@ def settle_precision(p, folder: Path) -> str:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def size(p) -> dict:
+def size(p: Finetune) -> dict:
     """Layers, parameters and size of the fine-tuned model as it was pretrained: a BERT's encoder
     with its MLM head, a DistilBERT's encoder."""
     ref = ModelRef(p.model, p.model_revision)

@@ -15,6 +15,8 @@ from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 
 def _correlation(coefficient):
+    """A metric from one of scipy's correlation coefficients."""
+
     def metric(predicted: np.ndarray, labels: np.ndarray) -> float:
         if np.ptp(predicted) == 0 or np.ptp(labels) == 0:  # the correlation does not exist
             return 0.0
@@ -32,15 +34,18 @@ METRICS = {
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
 }
-"""metric(predicted, labels) by name; both are [examples], class ids, or numbers (correlations)."""
+"""metric(predicted, labels) by name; both are [examples], class ids, or numbers (correlations).
+
+To add a metric, add it here, in percent and so that more is better, and name it in the `metrics` of
+a task in lib.tasks.registry. Tables and figures show it under its name here."""
 
 # ---------------------------------------------------------------------------------------- SQuAD 1.1
 
 
 def normalised(answer: str) -> str:
     """An answer as SQuAD's official scorer compares it: lower case, no ASCII punctuation, no
-    English articles, single spaces. Text in scripts without those (Chinese) is not split into words
-    (Rajpurkar et al. 2016)."""
+    English articles, single spaces (Rajpurkar et al. 2016). Text in a script without spaces
+    (Chinese) stays one word."""
     bare = "".join(letter for letter in answer.lower() if letter not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 

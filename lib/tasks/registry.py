@@ -14,14 +14,16 @@ class Task:
 
     suite: folder of the task in a folder of files: <suite>/<task>, or <suite> where both have the
         same name.
-    text: the columns of the text, one or two.
+    hub, config: its data set on the hub, and the configuration of it.
+    text: the columns of the text, one or two; of a span task, the question and the context.
+    label: the column of the label.
     labels: the classes in a fixed order, so that a class has the same id in every process and for
         every subset of the data.
+    language: that of its data, if there is only one.
     metrics: names in `lib.tasks.metrics.METRICS`; those of a span task are SQuAD's two.
-    kind: classification, regression (a number in `label_range`) or span (an answer in the second
-        text).
+    kind: classification, regression (a number in `label_range`) or span (an answer in the context).
     trains_on: the task whose training data it uses, if not its own.
-    validations: (split, suffix of the names of its metrics).
+    validations: each validation split with the suffix that the names of its metrics get.
     languages: those its validation data come in, each a configuration of the hub's data set and a
         subfolder of the files; empty where there is one language only.
     """
@@ -34,7 +36,7 @@ class Task:
     language: str = "en"
     metrics: tuple[str, ...] = ("accuracy",)
     kind: str = "classification"
-    config: str = ""  # the configuration of the hub's data set
+    config: str = ""
     trains_on: str = ""
     label_range: tuple[float, float] = (0.0, 5.0)
     validations: tuple[tuple[str, str], ...] = (("validation", ""),)

@@ -166,7 +166,7 @@ def answers(
 ) -> list[str]:
     """The answer to every question: the best span over all its windows, "" if there is none.
 
-    `model(batch)` gives logits, [windows, length, 2].
+    `model(batch)` gives logits, [windows, length, 2]. Leaves the model in training mode.
     """
     texts, scores = [""] * len(data.contexts), np.full(len(data.contexts), -np.inf)
     model.eval()

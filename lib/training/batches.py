@@ -73,11 +73,11 @@ def whole_word_mask(
     return inputs, labels
 
 
-def stream(seed: int, step: int, place: int = 0) -> int:
-    """The random seed of the micro-batch with number `place` of a step.
+def seed_at(seed: int, step: int, place: int = 0) -> int:
+    """The random seed of the micro-batch with number `place` of a step, from that of a training.
 
-    torch's generator on a processor uses the last 32 bits alone, so streams must differ there:
-    multiples of the golden section of 2³² are far apart, those of a thousand places by more than a
+    torch's generator on a processor uses the last 32 bits alone, so seeds must differ in these.
+    Modulo 2³², the multiples of 2³² / golden ratio keep far apart: a thousand places by more than a
     million steps.
     """
     return seed * 1_000_003 + step + place * 2_654_435_769
@@ -90,6 +90,7 @@ class Schedule:
         lengths: [sequences] tokens in each.
         batch, micro: sequences in an optimizer step, and through the model at once.
         epochs: passes over the data; steps > 0 overrides it.
+        seed: of the order.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class Schedule:
         self._steps: list[list[np.ndarray]] = []
 
     def anew(self) -> "Schedule":
-        """The same schedule, to look up steps while another thread reads this one."""
+        """A copy with a place of its own, to look up a step while another thread reads this one."""
         schedule = copy.copy(self)
         schedule._epoch = -1
         return schedule
@@ -138,9 +139,9 @@ class Schedule:
         return f"{kind}s {', '.join(map(str, indices[:shown]))}{more}"
 
     def _plan(self, epoch: int) -> Iterator[list[list[np.ndarray]]]:
-        """The steps of an epoch, POOL at a time, as a corpus has too many to hold them all. The
-        sequences of a micro-batch are of similar length; which micro-batches meet in a step is
-        random."""
+        """The steps of an epoch, each a list of micro-batches, POOL steps at a time, as a corpus
+        has too many to hold them all. The sequences of a micro-batch are of similar length; which
+        micro-batches meet in a step is random."""
         rng = np.random.default_rng([self.seed, epoch])
         dtype = np.int32 if len(self.lengths) < 2**31 else np.int64
         order = rng.permutation(np.arange(len(self.lengths), dtype=dtype))
@@ -161,7 +162,7 @@ def _shuffled(rng: np.random.Generator, pieces: list) -> list:
     return [pieces[index] for index in rng.permutation(len(pieces))]
 
 
-def padded(longest: int) -> int:
+def padded_width(longest: int) -> int:
     """The width of a batch whose longest sequence has this many tokens: the next multiple of 8 on a
     GPU, whose fast products need that. On a processor it would only be more to compute, with
     sentences some 10 %."""
@@ -169,8 +170,9 @@ def padded(longest: int) -> int:
 
 
 def pad(rows: list[np.ndarray], value: int) -> torch.Tensor:
-    """[sequences, `padded` longest], with `value` on the right."""
-    out = np.full((len(rows), padded(max(map(len, rows)))), value, dtype=np.int64)
+    """The rows as one tensor, [sequences, `padded_width` of the longest], with `value` on the
+    right."""
+    out = np.full((len(rows), padded_width(max(map(len, rows)))), value, dtype=np.int64)
     for line, row in zip(out, rows):
         line[: len(row)] = row
     return torch.from_numpy(out)
@@ -180,7 +182,7 @@ class MaskedBatches:
     """Batches for MLM and distillation from a prepared corpus, masked differently in every epoch.
 
     Args:
-        corpus: has `.rows(indices) -> (ids, word_start)`.
+        corpus: has `.rows(indices) -> (ids, word_start)`, two lists with an array for each row.
         specials: ids that are never masked; pad_id, mask_id, vocab_size: the tokenizer's.
         probability: share of words masked; without whole_words: of tokens.
     """
@@ -224,7 +226,7 @@ class MaskedBatches:
             mask_id=self.mask_id,
             vocab_size=self.vocab_size,
             probability=self.probability,
-            generator=torch.Generator().manual_seed(stream(self.schedule.seed, step, place)),
+            generator=torch.Generator().manual_seed(seed_at(self.schedule.seed, step, place)),
         )
         return Batch(inputs, kept, labels, place=place)
 

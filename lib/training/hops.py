@@ -65,11 +65,12 @@ def distances(
     size = min(32, len(held_out))
     steps = max(1, min(limit, len(held_out)) // size)
     changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": 0.0}
+    # a fixed seed: the same sequences for every assistant
     data = batches(p.model_copy(update=changes), held_out, steps=steps, seed=12345)
-    pool = [batch.to(assistant.device) for step in range(steps) for batch in data.at(step)]
-    totals = {key: sum(objective.counts(batch)[key] for batch in pool) for key in ("kept", "pairs")}
+    read = [batch.to(assistant.device) for step in range(steps) for batch in data.at(step)]
+    totals = {key: sum(objective.counts(batch)[key] for batch in read) for key in ("kept", "pairs")}
     sums: dict[str, float] = {}
-    for batch in pool:
+    for batch in read:
         for key, value in objective(batch, totals).items():
             sums[key] = sums.get(key, 0.0) + float(value)
     sums.pop("loss")

@@ -20,14 +20,14 @@ from lib.common.progress import LiveChart, Progress
 from lib.fast.linear import onednn_pays
 from lib.fast.quicken import keep_freed_memory
 from lib.training import checkpoints, ranks, tracking
-from lib.training.batches import IGNORE, Batch, stream
+from lib.training.batches import IGNORE, Batch, seed_at
 
 COST = ("tokens", "positions", "seconds", "waited")
 """The columns of a history that count from the first step on: tokens without padding, positions
 computed (padding included), seconds, and the seconds spent waiting for batches."""
 DROPOUT = 0x5BD1E995
-"""Makes the random numbers of dropout others than those of the masks (a processor's generator looks
-at 32 bits)."""
+"""Makes another random seed of the one that a micro-batch has for its masks: that of its dropout.
+It has 32 bits, since a processor's generator looks at no more."""
 EXPLODED = 1e4
 """Training has diverged when the loss exceeds its initial value by this factor (initial values
 below 1 count as 1)."""
@@ -93,21 +93,22 @@ def expense(cost: dict[str, float]) -> dict[str, float]:
 
 
 def fastest(objective: torch.nn.Module, micro_batches: Sequence[Batch]) -> str:
-    """The precision in which loss and gradient of these micro-batches are computed faster here,
-    `no` (fp32) or `bf16`; on a GPU bf16, or fp16 if it has no bf16. Weights and gradients stay.
+    """The precision in which loss and gradient of the largest of these micro-batches are computed
+    faster here, `no` (fp32) or `bf16`; on a GPU bf16, or fp16 if it has no bf16. The weights stay
+    as they are, and no gradient is left.
 
     A processor with AVX512-BF16 or AMX multiplies in bf16 several times faster than in fp32, but
     casts cost a narrow model more than that saves. One without them is far slower in bf16.
     """
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    longest = max(micro_batches, key=lambda batch: batch.inputs.numel())
+    largest = max(micro_batches, key=lambda batch: batch.inputs.numel())
     times: dict[str, list[float]] = {"no": [], "bf16": []}
     for number in range(ROUNDS + 1):
         for precision in times:
             start = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                loss = objective(longest, objective.counts(longest))["loss"]
+                loss = objective(largest, objective.counts(largest))["loss"]
             loss.backward()
             if number:  # the first round only warms up
                 times[precision].append(time.perf_counter() - start)
@@ -221,12 +222,13 @@ def training_steps(
         totals = _totals(objective, micro_batches)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * rate_at(step, steps, recipe)
-        row, culprit = _accumulate(
+        components, culprit = _accumulate(
             model, micro_batches, totals, accelerator, recipe.seed, step, _ceiling(history)
         )
-        if not row["loss"] <= _ceiling(history):  # which a NaN is not, either
+        if not components["loss"] <= _ceiling(history):  # true of a NaN as well
             where = batches.named(step, ranks.least(culprit))
-            raise _diverged(f"{name}: the loss is {row['loss']:g}", step, where, folder)
+            message = f"{name}: the loss is {components['loss']:g}"
+            raise _diverged(message, step, where, folder)
         if recipe.clip:
             norm = clip_norm(objective.parameters(), recipe.clip)
             # A scaler skips such a step by itself, and tries a smaller scale.
@@ -241,7 +243,7 @@ def training_steps(
         cost["positions"] += totals["positions"]
         cost["waited"] += waited
         cost["seconds"] = seconds_before + time.perf_counter() - start
-        for key, value in row.items():
+        for key, value in components.items():
             window[key] = window.get(key, 0.0) + value
         if done % log_every == 0 or done == steps:
             since = done - (history[-1]["step"] if history else 0)
@@ -251,7 +253,7 @@ def training_steps(
             window.clear()
         if not quiet:
             speed = cost["tokens"] / max(cost["seconds"], 1e-9)
-            progress.at(done, f"loss {row['loss']:.3f}  {speed:,.0f} tokens/s")
+            progress.at(done, f"loss {components['loss']:.3f}  {speed:,.0f} tokens/s")
             chart.draw(history, final=done == steps)
         paused = time.perf_counter()  # logging and evaluation are not training time
         if history and history[-1]["step"] == done:
@@ -334,14 +336,15 @@ def _accumulate(
     components of its loss, and the number of this process's first micro-batch with which the loss
     rose above `ceiling`, if any."""
     processes, device = ranks.count(), accelerator.device
-    row: dict[str, float] = {}
+    components: dict[str, float] = {}
     culprit = None
     # The others wait for the gradient of a process without micro-batches: it computes one of 0.
     for number, batch in enumerate(micro_batches or [_single_token().to(device)], 1):
         # Dropout is the same in a resumed run and in any process.
-        _seed(stream(seed, step, batch.place) ^ DROPOUT)
-        waits = number < len(micro_batches) and processes > 1
-        with model.no_sync() if waits else nullcontext():
+        _seed(seed_at(seed, step, batch.place) ^ DROPOUT)
+        # Processes exchange the gradient once a step, after the last micro-batch.
+        more_to_come = number < len(micro_batches)
+        with model.no_sync() if more_to_come and processes > 1 else nullcontext():
             with accelerator.autocast():
                 parts = model(batch, totals)
             loss = parts["loss"]
@@ -351,13 +354,14 @@ def _accumulate(
             (accelerator.scaler.scale(loss) if accelerator.scaler else loss).backward()
         if micro_batches:
             for key, value in parts.items():
-                row[key] = row.get(key, 0.0) + float(value.detach())
-            if culprit is None and not row["loss"] <= ceiling:
+                components[key] = components.get(key, 0.0) + float(value.detach())
+            if culprit is None and not components["loss"] <= ceiling:
                 culprit = batch.place
-    return ranks.summed(row), culprit
+    return ranks.summed(components), culprit
 
 
 def _single_token() -> Batch:
+    """The smallest batch that a model can read: one token, not masked."""
     ids = torch.zeros((1, 1), dtype=torch.long)
     return Batch(ids, torch.ones_like(ids, dtype=torch.bool), torch.full_like(ids, IGNORE))
 
@@ -370,7 +374,8 @@ def _seed(seed: int) -> None:
 
 
 def _state(accelerator, objective, optimizer, history, cost, window) -> dict:
-    """What a checkpoint holds besides the number of steps, from which all the rest follows."""
+    """What a checkpoint holds besides the number of steps done, from which batches, masks, dropout
+    and learning rate follow."""
     return {
         "model": objective.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -385,7 +390,8 @@ def _state(accelerator, objective, optimizer, history, cost, window) -> dict:
 def _resume(
     accelerator, objective, optimizer, state: dict | None, folder
 ) -> tuple[list[dict], int, dict, dict]:
-    """Load a checkpoint: history, steps done, their cost, and sums not yet in the history."""
+    """Load a checkpoint, if there is one. Returns the history, the number of steps done, their
+    cost, and the sums of the loss's components since the last row of the history."""
     if state is None:
         return [], 0, dict.fromkeys(COST, 0), {}
     with checkpoints.fitting(folder):
@@ -421,17 +427,21 @@ def _ceiling(history: list[dict]) -> float:
 def _require_finite(model, name: str, step: int, folder: Path | None) -> None:
     """Raise Diverged if a weight is not finite: such a model is neither kept nor published."""
     if not all(torch.isfinite(weight).all() for weight in model.parameters()):
-        raise Diverged(f"{name}: a weight is not finite after step {step}; {_last(folder)}")
+        raise Diverged(
+            f"{name}: a weight is not finite after step {step}; {_last_checkpoint(folder)}"
+        )
 
 
 def _diverged(message: str, step: int, where: str, folder: Path | None) -> Diverged:
+    """The error to raise: what happened, on which sequences (`where`), and what may help."""
     return Diverged(
-        f"{message} at step {step + 1} ({where}); {_last(folder)}; what may help is a lower "
-        f"learning_rate, a longer warmup or clip_norm"
+        f"{message} at step {step + 1} ({where}); {_last_checkpoint(folder)}; what may help is a "
+        f"lower learning_rate, a longer warmup or clip_norm"
     )
 
 
-def _last(folder: Path | None) -> str:
+def _last_checkpoint(folder: Path | None) -> str:
+    """Where the newest checkpoint is, in words, for an error."""
     paths = checkpoints.every(folder)
     if not paths:
         return "no checkpoint had been written yet"

@@ -1,7 +1,8 @@
 """The losses of distillation, each a sum over positions: the caller divides once, by the count of
 the whole batch. So k accumulated micro-batches equal one batch of all their sequences.
 
-`lib.fast.head` computes the same as `head_losses`, faster.
+`lib.fast.head` computes the same as `head_losses`, faster. What a new loss needs besides its
+equation here: see lib.training.objectives.
 """
 
 import torch
@@ -44,12 +45,13 @@ def head_losses(
     teacher: nn.Module | None = None,
     teacher_hidden: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The losses on logits: mlm · Σ CE + soft · T² · Σ KL, and the two sums by themselves.
+    """The losses on logits: mlm · Σ CE + soft · T² · Σ KL; and, without their weights, Σ CE and
+    T² · Σ KL.
 
     Args:
         student, teacher: BERT models with an MLM head.
         hidden, teacher_hidden: rows of their last hidden states, [rows, hidden size of each].
-        labels: [rows], the masked token, negative where no token is masked.
+        labels: [rows], the token that was masked; negative where none was.
         mlm, soft: weights, already divided by the number of positions; 0 leaves the loss out.
     """
     logits, masked = student.cls(hidden), labels >= 0
@@ -94,7 +96,7 @@ def attention_loss(
     what a padded query attends to is never read.
 
     Maps [sequences, heads, length, length], queries before keys; kept [sequences, length]: True on
-    real tokens; None: all are real.
+    real tokens; None: all are real. Squared attention weights, summed over pairs.
     """
     pairs = None if kept is None else kept[:, None, :, None] & kept[:, None, None, :]
     return _squared_error(student, target, pairs) / student.shape[1]

@@ -40,6 +40,7 @@ def layer_mapping(name: str, layers: int, teacher_layers: int) -> tuple[Targets,
         return hidden, {layer: hidden[layer] for layer in range(1, layers + 1)}
     attention = {}
     for layer in range(1, layers + (name != "skip")):
+        # floor(j · N/n + 1/2) in integers: Python's own round takes a half to the even neighbour
         uniform = (2 * layer * teacher_layers + layers) // (2 * layers)
         attention[layer] = [layer + removed if name == "top" else uniform]
     return {0: [0]} | attention, attention

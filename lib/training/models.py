@@ -84,8 +84,8 @@ def mimic(model: BertForMaskedLM, match: float = 0.1, copy: float = 0.8) -> None
 
 
 def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedLM:
-    """An encoder of `config`'s shape with `layers` layers and random weights (scenario S0 and S1 of
-    000)."""
+    """An encoder of `config`'s shape with `layers` layers and random weights (scenarios S0 and S1
+    of 000)."""
     torch.manual_seed(seed)
     config = copy.deepcopy(config)  # the library writes onto the config it is given
     config.num_hidden_layers = layers
@@ -130,9 +130,9 @@ def kind_of(model: ModelRef | str | Path) -> str:
 
 
 def load_trunk(model: ModelRef | str | Path) -> torch.nn.Module:
-    """An encoder to fine-tune, BERT or DistilBERT, in fp32 from a folder or the hub, without remote
-    code. Raises InputError if there is no such model, it is of another kind, or weights are
-    missing."""
+    """An encoder without a head, to fine-tune, BERT or DistilBERT, in fp32 from a folder or the
+    hub, without remote code. Raises InputError if there is no such model, it is of another kind, or
+    weights are missing."""
     ref = ModelRef.of(model)
     if kind_of(ref) == "bert":
         return load(ref, head=False).bert
@@ -203,8 +203,8 @@ def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM
 
 def grow(model: BertForMaskedLM, layers: int, by: str = "stacking") -> BertForMaskedLM:
     """A deeper model from copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al.
-    2019), or a, a, b, b by `interpolation` (Chang et al. 2018), of which every second layer is the
-    shallow model again."""
+    2019), or a, a, b, b by `interpolation` (Chang et al. 2018), whose every second layer gives the
+    shallow model back."""
     depth, stacking = model.config.num_hidden_layers, by == "stacking"
     order = [index % depth if stacking else index * depth // layers for index in range(layers)]
     return truncate(model, order)

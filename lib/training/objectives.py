@@ -4,6 +4,12 @@ An objective is a module with `counts(batch)`, the numbers of positions that its
 `forward(batch, totals)`, which returns every component *divided by the totals of the whole step*,
 and their weighted sum as `loss`. `lib.fast.quicken` makes an objective fast: it puts faster
 functions in the place of `hidden_states`, `head_losses` and `states`.
+
+To add a loss to `Distillation`: its equation in lib.training.losses; here its weight, and its term
+in `forward`; a parameter `weight_…` of StudentParameters (and in `trains`), passed on by
+`lib.training.pretraining.objective` and notebook 3. The report names and prices losses one by one:
+lib.report.tables.LOSSES, lib.report.figures.COMPONENTS, lib.report.card, lib.plan.forecast,
+lib.common.progress.
 """
 
 import copy
@@ -26,8 +32,8 @@ def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
 
 
 class Objective(nn.Module):
-    """A student, its teacher, the weights of the losses. The teacher is no submodule: it is not
-    trained, and no checkpoint holds it."""
+    """A student, its teacher, the weights of the losses. The teacher is no submodule, hence the
+    list around it: it is not trained, and no checkpoint holds it."""
 
     def __init__(self, student: nn.Module, teacher: nn.Module | None, weights: dict[str, float]):
         super().__init__()
@@ -44,8 +50,9 @@ class Objective(nn.Module):
         return bool(self.weights.get("mlm") or self.weights.get("soft"))
 
     def to(self, *args, **kwargs) -> "Objective":
+        """Move the student, and the teacher if a loss uses it: all but the MLM loss do."""
         if any(weight for name, weight in self.weights.items() if name != "mlm"):
-            self.teacher.to(*args, **kwargs)  # left where it is if no loss uses it
+            self.teacher.to(*args, **kwargs)
         return super().to(*args, **kwargs)
 
 
@@ -86,27 +93,27 @@ class Distillation(Objective):
         masked, kept = batch.labels != IGNORE, batch.kept
         n_masked, n_kept = max(1, totals["masked"]), max(1, totals["kept"])
         compared, n_compared = (kept, n_kept) if self.positions == "all" else (masked, n_masked)
-        student = self.hidden_states(self.student, batch)
+        hidden = self.hidden_states(self.student, batch)
         if soft or cosine:
             with torch.inference_mode():
-                teacher = self.read_teacher(self.teacher, batch)
-        parts, loss = {}, student.new_zeros(())
+                teacher_hidden = self.read_teacher(self.teacher, batch)
+        parts, loss = {}, hidden.new_zeros(())
         if soft or mlm:
             rows = compared if soft else masked  # no other row needs logits
             loss, mlm_sum, soft_sum = self.head_losses(
                 self.student,
-                student[rows],
+                hidden[rows],
                 batch.labels[rows],
                 mlm=mlm / n_masked,
                 soft=soft / n_compared,
                 temperature=self.temperature,
                 teacher=self.teacher,
-                teacher_hidden=teacher[rows] if soft else None,
+                teacher_hidden=teacher_hidden[rows] if soft else None,
             )
             parts |= {"mlm": mlm_sum / n_masked} if mlm else {}
             parts |= {"soft": soft_sum / n_compared} if soft else {}
         if cosine:
-            parts["cosine"] = cosine_loss(student[kept], teacher[kept]) / n_kept
+            parts["cosine"] = cosine_loss(hidden[kept], teacher_hidden[kept]) / n_kept
             loss = loss + cosine * parts["cosine"]
         return {**parts, "loss": loss}
 
@@ -144,18 +151,18 @@ class Hop(Objective):
         super().__init__(student, teacher, weights)
         self.temperature, self.dropout, self.states = temperature, dropout, states
         layers = student.config.num_hidden_layers, teacher.config.num_hidden_layers
-        hidden_targets, attention_targets = layer_mapping(mapping, *layers)
-        self.hidden: Targets = hidden_targets if hidden else {}
-        self.attention: Targets = attention_targets if attention else {}
-        self.student_maps = set(self.attention)
-        self.teacher_maps = {layer for layers in self.attention.values() for layer in layers}
-        if self.attention:
+        hidden_layers, attention_layers = layer_mapping(mapping, *layers)
+        self.hidden_layers: Targets = hidden_layers if hidden else {}
+        self.attention_layers: Targets = attention_layers if attention else {}
+        self.student_maps = set(self.attention_layers)
+        self.teacher_maps = {layer for own in self.attention_layers.values() for layer in own}
+        if self.attention_layers:
             hand_out_attention(student, self.student_maps)
             hand_out_attention(teacher, self.teacher_maps)
         self.train()
 
     def train(self, mode: bool = True) -> "Hop":
-        """Training mode is for the networks whose dropout is on."""
+        """Put only those networks into training mode that run with dropout."""
         super().train(mode)
         self.student.train(mode and self.dropout != "none")
         self.teacher.train(mode and self.dropout == "both")
@@ -170,7 +177,7 @@ class Hop(Objective):
         """Components and their weighted sum `loss`, each a share of the step's mean."""
         n_kept, n_pairs = max(1, totals["kept"]), max(1, totals["pairs"])
         kept = None if batch.kept.all() else batch.kept  # without padding nothing is left out
-        hidden_targets, attention_targets, teacher = self._targets(batch)
+        hidden_targets, attention_targets, teacher_hidden = self._targets(batch)
         hidden, maps = self.states(self.student, batch, self.student_maps)
         parts = {}
         for k, target in hidden_targets.items():
@@ -178,7 +185,7 @@ class Hop(Objective):
         for j, target in attention_targets.items():
             parts[f"attention_{j}"] = attention_loss(maps[j], target, kept) / n_pairs
         loss, n = hidden[-1].new_zeros(()), self.student.config.num_hidden_layers
-        for kind, targets in (("hidden", self.hidden), ("attention", self.attention)):
+        for kind, targets in (("hidden", hidden_targets), ("attention", attention_targets)):
             if targets:
                 parts[kind] = sum(parts[f"{kind}_{layer}"] for layer in targets) / n
                 loss = loss + self.weights[kind] * parts[kind]
@@ -191,25 +198,29 @@ class Hop(Objective):
                 soft=soft / n_kept,
                 temperature=self.temperature,
                 teacher=self.teacher,
-                teacher_hidden=teacher[batch.kept],
+                teacher_hidden=teacher_hidden[batch.kept],
             )
             parts["soft"], loss = soft_sum / n_kept, loss + weighted
         return {**parts, "loss": loss}
 
     @torch.no_grad()
     def _targets(self, batch: Batch) -> tuple[dict, dict, torch.Tensor]:
-        """By layer of the student, the means of the teacher's hidden outputs and of its attention
-        maps that it is to match, in fp32; and the teacher's last hidden output."""
+        """What each layer of the student is to match, in fp32: means of the teacher's hidden
+        outputs, and means of its attention maps; and the teacher's last hidden output."""
         hidden, maps = self.states(self.teacher, batch, self.teacher_maps)
-        return (
-            {k: _mean([hidden[layer] for layer in layers]) for k, layers in self.hidden.items()},
-            {j: _mean([maps[layer] for layer in layers]) for j, layers in self.attention.items()},
-            hidden[-1],
-        )
+        hidden_targets = {
+            k: _mean([hidden[layer] for layer in layers])
+            for k, layers in self.hidden_layers.items()
+        }
+        attention_targets = {
+            j: _mean([maps[layer] for layer in layers])
+            for j, layers in self.attention_layers.items()
+        }
+        return hidden_targets, attention_targets, hidden[-1]
 
 
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Their mean in fp32."""
+    """The mean of tensors of one shape, in fp32."""
     total = tensors[0].float()
     for tensor in tensors[1:]:
         total = total + tensor

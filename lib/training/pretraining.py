@@ -81,12 +81,13 @@ def train_teacher(
 
 
 def _train_shallow(p: TeacherContinuation, teacher, corpus: Corpus, folder: Path) -> list[dict]:
-    """Train the shallow teacher, or load it if an interrupted run has; returns the history."""
-    grown = checkpoints.newest(folder / "grown")
-    if grown is not None:
+    """Train the shallow teacher in place, or load it if an interrupted run has trained it; returns
+    the history. `folder`/grown keeps it when it is done, `folder`/shallow while it trains."""
+    finished = checkpoints.newest(folder / "grown")
+    if finished is not None:
         with checkpoints.fitting(folder / "grown"):
-            teacher.load_state_dict(grown["model"])
-            return grown["history"]
+            teacher.load_state_dict(finished["model"])
+            return finished["history"]
     objective = quicken(Distillation(teacher))
     data = batches(p, corpus, steps=p.grow_steps, seed=p.seed + 1)
     own_recipe = recipe(p.model_copy(update={"learning_rate": p.grow_learning_rate}))
@@ -102,8 +103,8 @@ def joined(before: list[dict], after: list[dict]) -> list[dict]:
     """One history from two trainings in a row: steps, tokens and seconds run on."""
     if not before:
         return after
-    last, running = before[-1], ("step", *COST)
-    return before + [row | {key: row[key] + last[key] for key in running} for row in after]
+    last, cumulative = before[-1], ("step", *COST)
+    return before + [row | {key: row[key] + last[key] for key in cumulative} for row in after]
 
 
 # ----------------------------------------------------------------------------------------- students
@@ -165,6 +166,7 @@ def probe(
     rate = p.mask_probability or 0.15
     changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": rate}
     steps = max(1, min(limit, len(held_out)) // size)
+    # a fixed seed: the same words are masked for every model
     data = batches(p.model_copy(update=changes), held_out, seed=12345, steps=steps)
     positions, correct, loss = 0, 0, 0.0
     for batch in (batch for step in range(steps) for batch in data.at(step)):
@@ -187,8 +189,8 @@ def fill_mask(
     top: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Held-out sequences with one token masked: the token, and the model's `top` guesses with
-    probabilities."""
+    """Held-out sequences, or their first 40 tokens, with one token masked: columns `text`, `hidden`
+    (the token) and `guesses` (the model's `top`, with probabilities)."""
     model.eval()
     rng = np.random.default_rng(seed)
     rows = []
@@ -196,18 +198,19 @@ def fill_mask(
         ids = torch.from_numpy(corpus.rows([index])[0][0].astype(np.int64))[None, :40]
         if ids.shape[1] < 3:
             continue
-        place = int(rng.choice(np.arange(1, ids.shape[1] - 1)))
-        hidden = int(ids[0, place])
-        ids[0, place] = tokenizer.mask_token_id
-        probabilities = model(input_ids=ids.to(model.device)).logits[0, place].softmax(-1)
+        position = int(rng.choice(np.arange(1, ids.shape[1] - 1)))
+        token = int(ids[0, position])
+        ids[0, position] = tokenizer.mask_token_id
+        probabilities = model(input_ids=ids.to(model.device)).logits[0, position].softmax(-1)
         best = zip(*(part.tolist() for part in probabilities.topk(top)))
         guesses = "  ".join(f"{_token(tokenizer, guess)} {share:.2f}" for share, guess in best)
         text = tokenizer.decode(ids[0, 1:-1])
-        rows.append({"text": text, "hidden": _token(tokenizer, hidden), "guesses": guesses})
+        rows.append({"text": text, "hidden": _token(tokenizer, token), "guesses": guesses})
     return pd.DataFrame(rows)
 
 
 def _token(tokenizer, index: int) -> str:
+    """A token as text, without HerBERT's mark of the end of a word."""
     return tokenizer.convert_ids_to_tokens(index).removesuffix("</w>")
 
 

@@ -1,5 +1,6 @@
 """What the processes of one training exchange besides gradients, which DistributedDataParallel
-reduces. In a process that trains alone every function returns its argument.
+reduces. In a process that trains alone there is nobody to exchange with: what is summed, gathered
+or taken from the leader is that process's own.
 
 Each process takes some of the micro-batches of a step. Counts and losses are summed over all of
 them, so that every process takes the same step as a single one would.

@@ -159,9 +159,9 @@ def train_together(
     returns their histories.
 
     The next step is always that of a student with the fewest steps done, so one that was stopped
-    earlier catches up. Who goes first changes from step to step, as the first one pays for masks
-    and teacher: so `seconds` in the histories can be compared. Raises Diverged and Stopped as
-    `train` does: all stop, with their checkpoints.
+    earlier catches up. Who goes first changes from step to step: the first one waits for the masks
+    and the teacher, and `seconds` in the histories are to be comparable. Raises Diverged and
+    Stopped as `train` does: all stop, with their checkpoints.
     """
     shared = SharedBatches(batches, PartialState(cpu=ranks.on_cpu()).device)
     if recipe.precision == "auto":

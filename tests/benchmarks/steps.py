@@ -16,7 +16,7 @@ from torch import nn
 
 from lib.fast.quicken import quicken
 from lib.training import models
-from lib.training.batches import IGNORE, Batch, Schedule, pad, padded, whole_word_mask
+from lib.training.batches import IGNORE, Batch, Schedule, pad, padded_width, whole_word_mask
 from lib.training.objectives import Distillation, Hop, hand_out_attention, hidden_states
 from tests.benchmarks.cases import COSINE, MASKED, MLM, SOFT, TEMPERATURE, Case, sequence_lengths
 
@@ -129,7 +129,7 @@ def batches(case: Case) -> tuple[list[Batch], list[Batch]]:
     order = np.array_split(rng.permutation(len(lengths)), case.pool)
     schedule = Schedule(lengths, batch=case.batch, micro=case.batch, epochs=1)
     grouped = [indices for step in range(case.pool) for indices in schedule.indices(step)]
-    widths = [padded(int(lengths[indices].max())) for indices in grouped]
+    widths = [padded_width(int(lengths[indices].max())) for indices in grouped]
     return [some(indices) for indices in order], [
         cut(some(indices), width) for indices, width in zip(grouped, widths)
     ]

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.report import bench
-from lib.training.batches import padded
+from lib.training.batches import padded_width
 from lib.training.objectives import hand_out_attention
 from tests.benchmarks import report, steps
 from tests.benchmarks.cases import CASES, QUICK, Case, chosen, sequence_lengths
@@ -171,7 +171,7 @@ def test_both_orders_of_the_pool_hold_the_same_sequences_and_masks():
     ]
     assert rows[0] == rows[1] and len(rows[0]) == 12
     assert all(batch.inputs.shape[1] == 24 for batch in wide) and all(
-        b.inputs.shape[1] == padded(int(b.kept.sum(1).max())) for b in grouped
+        b.inputs.shape[1] == padded_width(int(b.kept.sum(1).max())) for b in grouped
     )
     assert sum(b.inputs.numel() for b in grouped) < sum(b.inputs.numel() for b in wide)
 

@@ -8,7 +8,7 @@ import torch
 from lib.data.tokenizer import train_tokenizer
 from lib.tasks.encoding import Encoded, by_length, encode
 from lib.tasks.examples import Examples
-from lib.training.batches import padded
+from lib.training.batches import padded_width
 
 LINES = ["the cat sat on the mat", "a dog ran over the hill", "cats and dogs run and sit"] * 5
 
@@ -86,5 +86,5 @@ def test_every_row_once_and_similar_lengths_together():
 
 def test_padding_reaches_no_further_than_the_batch():
     data = Encoded([np.ones(n, int) for n in (3, 9, 200)], np.zeros(3, int), 0)
-    assert data.batch(np.array([0, 1])).inputs.shape == (2, padded(9))
+    assert data.batch(np.array([0, 1])).inputs.shape == (2, padded_width(9))
     assert data.batch(np.array([0, 1])).to(torch.device("cpu")).segments is None
