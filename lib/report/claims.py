@@ -426,8 +426,8 @@ class Claim:
 def read(study: Declaration, scenarios: Collection[str] = ()) -> list[Claim]:
     """The claims of params/<study>/claims.yaml; none if there is no such file.
 
-    `scenarios` are all scenarios and teachers, if known: entries that name others are refused.
-    Raises InputError: one line with file, entry, key, and what is allowed.
+    `scenarios` are all scenarios and teachers, if known: an entry that names another one cannot be
+    measured, and its claim says so in `asks`. Raises InputError: one line with file, entry, key, and what is allowed.
     """
     file = f"params/{study.name}/claims.yaml"
     if not (places.ROOT / file).is_file():
@@ -445,10 +445,9 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
     for scenario in entry.scenarios:
         if "{" in scenario and "{" + scenario.partition("{")[2] not in depths:
             raise InputError(f"{where}: {scenario!r}: a depth may be {', '.join(depths)}")
-        # The students of a chain are named <chain>-<layers>.
-        if scenarios and not {scenario, scenario.rpartition("-")[0]} & set(scenarios):
-            known = ", ".join(scenarios)
-            raise InputError(f"{where}: there is no scenario {scenario!r}; there are {known}")
+    # The students of a chain are named <chain>-<layers>.
+    missing = [n for n in entry.scenarios if not {n, n.rpartition("-")[0]} & set(scenarios)]
+    asks = f"the scenario {missing[0]}, which the study does not have" if missing else entry.asks
     for function in filter(None, [entry.measure, entry.only_if]):
         if function not in study.measures:
             known = ", ".join(study.measures) or "none"
@@ -473,7 +472,7 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
         paper_value=paper_value,
         expected=entry.expected.region(number),
         unit=entry.unit,
-        asks=entry.asks,
+        asks=asks if scenarios else entry.asks,
         evidence=partial(entry.evidence, number=number),
     )
 
