@@ -19,14 +19,11 @@ quantity, such as a number of parameters, has an interval of no width. Several s
 the same value have no interval, and leave the claim unresolved.
 """
 
-import ast
-import operator
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise, product
-from math import inf, isfinite, isinf, isnan, nan
+from math import inf, isfinite, isnan, nan
 from typing import Annotated, Any, Literal, NamedTuple
 
 import pandas as pd
@@ -38,7 +35,9 @@ from lib.common.files import read_yaml
 from lib.common.parameters import NAME, checked
 from lib.plan.files import Section
 from lib.report import papers
+from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
+from lib.report.results import efficiency_value, number_of_layers
 from lib.report.statistics import interval, paired_differences
 
 COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_high", "n", "verdict"]
@@ -84,26 +83,10 @@ def largest(parts: Sequence[pd.Series]) -> Evidence:
     return Evidence(-mirrored.value, -mirrored.high, -mirrored.low, mirrored.n)
 
 
-def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column: str) -> float:
-    """The scenario's value in efficiency.csv, NaN if there is none.
-
-    Several rows (stages) give the largest; those of stages that made no model of their own, such
-    as fine-tuning, have no parameters and do not count.
-    """
-    rows = efficiency[(efficiency["study"] == study) & (efficiency["scenario"] == scenario)]
-    rows = rows[rows["parameters"].notna()]
-    return float(rows[column].max()) if len(rows) else nan
-
-
-def number_of_layers(results: pd.DataFrame, study: str, scenario: str) -> float:
-    """Of the scenario's model, NaN if there are no results of it."""
-    rows = results[(results["study"] == study) & (results["scenario"] == scenario)]
-    return float(rows["layers"].max())
-
-
 @dataclass(frozen=True)
 class Scores:
-    """The scores that a claim is measured by: those of a run, or those that the paper prints.
+    """The scores that a claim is measured by: those of a run, or those that the paper prints, so
+    that both are measured in the same way.
 
     `frame(scenario)` is in percent, a row per seed and a column per score. `layers` is the
     teacher's number of layers, for scenarios that are named by depth.
@@ -113,9 +96,10 @@ class Scores:
     frame: Callable[[str], pd.DataFrame]
     layers: int
 
-    def scenarios(self, names: Iterable[str]) -> list[str]:
-        """The names with numbers of layers in place of {first}, {half} and {each}: one less than
-        the teacher, half of the teacher, and every depth between."""
+    def at_depths(self, names: Iterable[str]) -> list[str]:
+        """Scenarios by the names that an entry gives them, with numbers of layers in place of
+        {first}, {half} and {each}: one less than the teacher's, half of them, and every depth from
+        the first to the half, each a scenario."""
         first, half = self.layers - 1, self.layers // 2
         return [
             name.format(first=first, half=half, each=depth)
@@ -123,9 +107,11 @@ class Scores:
             for depth in (range(first, half - 1, -1) if "{each}" in name else [0])
         ]
 
-    def columns(self, names: Iterable[str], scenario: str, without: Sequence[str] = ()) -> list:
-        """The scores with these names; "mean" is the study's main one, and "each" stands for all
-        but that and `without`."""
+    def columns(
+        self, names: Iterable[str], scenario: str, without: Sequence[str] = ()
+    ) -> list[str]:
+        """Columns of the scenario's frame by the names that an entry gives them: "mean" is the
+        study's main score, and "each" stands for all but that and `without`."""
         main, columns = self.study.main, []
         for name in names:
             if name == "each":
@@ -151,7 +137,7 @@ class Run:
 
     def value(self, scenario: str, column: str) -> float:
         """A scenario's value of a column of efficiency.csv, or its layers; NaN if there is none."""
-        [scenario] = self.scores.scenarios([scenario])
+        [scenario] = self.scores.at_depths([scenario])
         if column == "layers":
             return number_of_layers(self.results, self.study.name, scenario)
         return efficiency_value(self.efficiency, self.study.name, scenario, column)
@@ -159,12 +145,18 @@ class Run:
 
 def _run(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
     layers = number_of_layers(results, study.name, study.teacher)
-    frame = cache(partial(study.scores, results))
+    frame = cache(partial(study.scores, results))  # many claims read the same scenarios
     scores = Scores(study, frame, 0 if isnan(layers) else int(layers))
     return Run(study, results, efficiency, scores)
 
 
+def _printed(study: Declaration) -> Scores:
+    return Scores(study, cache(study.printed), study.printed_layers)
+
+
 # --- an entry of claims.yaml ----------------------------------------------------------------------
+# A class for each kind of claim. Those on scores have `parts`, the comparisons that they are made
+# of, each a value per seed; `names` are the scenarios as the entry writes them.
 
 
 def _number(value: Any) -> float | str:
@@ -211,9 +203,9 @@ class Gain(Section):
         return [*self.better, *self.worse, *(name for level in self.order for name in level)]
 
     def parts(self, scores: Scores) -> list[pd.Series]:
-        levels = [scores.scenarios(level) for level in self.order or [self.better, self.worse]]
+        levels = [scores.at_depths(level) for level in self.order or [self.better, self.worse]]
         if len(levels) == 1:
-            levels = [[name] for name in levels[0]]
+            levels = [[name] for name in levels[0]]  # the depths of {each}
         pairs = [pair for upper, lower in pairwise(levels) for pair in product(upper, lower)]
         return [
             paired_differences(scores.series(better, column), scores.series(worse, column))
@@ -243,19 +235,22 @@ class Contrast(Section):
         return [*self.scenarios, *self.before, *self.after]
 
     def parts(self, scores: Scores) -> list[pd.Series]:
-        def level(column):
-            after_scores = scores.series(after, column)
-            if not self.before:
-                return after_scores
-            return paired_differences(after_scores, scores.series(before, column))
+        before = scores.at_depths(self.before) or [""]
+        after = scores.at_depths(self.after or self.scenarios)
+        return [
+            paired_differences(
+                self._compared(scores, better, *scenarios),
+                self._compared(scores, worse, *scenarios),
+            )
+            for scenarios in product(before, after)
+            for better in scores.columns(self.better, scenarios[1], without=self.worse)
+            for worse in scores.columns(self.worse, scenarios[1], without=self.better)
+        ]
 
-        parts = []
-        for before in scores.scenarios(self.before) or [""]:
-            for after in scores.scenarios(self.after or self.scenarios):
-                for better in scores.columns(self.better, after, without=self.worse):
-                    for worse in scores.columns(self.worse, after, without=self.better):
-                        parts.append(paired_differences(level(better), level(worse)))
-        return parts
+    def _compared(self, scores: Scores, column: str, before: str, after: str) -> pd.Series:
+        """A score in a scenario, or its gain from `before` where the entry names one."""
+        level = scores.series(after, column)
+        return paired_differences(level, scores.series(before, column)) if before else level
 
 
 class Score(Section):
@@ -270,19 +265,19 @@ class Score(Section):
 
     def parts(self, scores: Scores) -> list[pd.Series]:
         return [
-            self.part(scores, name, column).dropna()
-            for name in scores.scenarios(self.scenarios)
+            self._value(scores, name, column).dropna()
+            for name in scores.at_depths(self.scenarios)
             for column in scores.columns(self.scores, name)
         ]
 
-    def part(self, scores: Scores, name: str, column: str) -> pd.Series:
+    def _value(self, scores: Scores, name: str, column: str) -> pd.Series:
         return scores.series(name, column)
 
 
 class Share(Score):
     """A student's score in percent of its teacher's."""
 
-    def part(self, scores: Scores, name: str, column: str) -> pd.Series:
+    def _value(self, scores: Scores, name: str, column: str) -> pd.Series:
         return 100 * scores.series(name, column) / scores.series(scores.study.teacher, column)
 
 
@@ -303,8 +298,8 @@ class Value(Section):
     def names(self) -> list[str]:
         return [self.scenario, self.per] if self.per else [self.scenario]
 
-    def evidence(self, run: Run, number: Callable) -> Evidence:
-        value = number(self.times) * run.value(self.scenario, self.column)
+    def evidence(self, run: Run) -> Evidence:
+        value = self.times * run.value(self.scenario, self.column)
         if self.per:
             value /= run.value(self.per, self.per_column or self.column)
         return counted(value)
@@ -326,12 +321,11 @@ class Expected(Section):
             raise ValueError("give above or below or both, or about and within")
         return self
 
-    def region(self, number: Callable) -> tuple[float, float]:
+    def region(self, number: Callable[[float | str], float]) -> tuple[float, float]:
+        """The region's ends; `number` gives the value of a calculation."""
         if self.about is not None:
-            return (
-                number(self.about) - number(self.within),
-                number(self.about) + number(self.within),
-            )
+            middle, distance = number(self.about), number(self.within)
+            return middle - distance, middle + distance
         low = -inf if self.above is None else number(self.above)
         high = inf if self.below is None else number(self.below)
         return low, high
@@ -342,6 +336,8 @@ UNITS = {"gain": "points", "contrast": "points", "score": "%", "share": "% of te
 
 
 class Entry(Section):
+    """An entry of claims.yaml: one kind of claim, and what may stand besides."""
+
     place: str
     claim: str
     gain: Gain | None = None
@@ -370,36 +366,49 @@ class Entry(Section):
         return self
 
     @property
-    def comparison(self) -> Gain | Contrast | Score | None:
-        """What is measured on scores; None for other kinds."""
+    def on_scores(self) -> Gain | Contrast | Score | None:
+        """The kind of a claim on scores; None for other kinds."""
         return self.gain or self.contrast or self.score or self.share
 
     @property
-    def scenarios(self) -> list[str]:
-        kind = self.comparison or self.value
+    def names(self) -> list[str]:
+        """The scenarios that the claim is about, as the entry writes them."""
+        kind = self.on_scores or self.value
         return kind.names if kind else []
 
-    def on_scores(self, scores: Scores) -> Evidence:
-        pick = largest if self.measured_by == "largest" else smallest
-        return pick(self.comparison.parts(scores))
+    def calculate(self, number: Callable[[float | str], float]) -> None:
+        """Put numbers in the places of the calculations that `evidence` needs."""
+        if self.teacher_size is not None:
+            self.teacher_size = number(self.teacher_size)
+        if self.value:
+            self.value.times = number(self.value.times)
 
-    def evidence(self, run: Run, number: Callable) -> Evidence:
+    def evidence(self, run: Run) -> Evidence:
+        """What the run says of the claim; MISSING if it cannot answer it. After `calculate`."""
         measures = run.study.measures
         if self.only_if and not measures[self.only_if](run.results, run.efficiency):
             return MISSING
         if self.teacher_size is not None:
-            size = run.value(run.study.teacher, "parameters") / number(self.teacher_size)
-            if not abs(size - 1) <= TEACHER_TOLERANCE:
+            size = run.value(run.study.teacher, "parameters") / self.teacher_size
+            if not abs(size - 1) <= TEACHER_TOLERANCE:  # nor where the size is not known
                 return MISSING
-        if self.comparison:
-            return self.on_scores(run.scores)
+        if self.on_scores:
+            return self.from_scores(run.scores)
         if self.value:
-            return self.value.evidence(run, number)
+            return self.value.evidence(run)
         return measures[self.measure](run.results, run.efficiency)
+
+    def from_scores(self, scores: Scores) -> Evidence:
+        """What these scores, measured or printed, say of a claim on scores."""
+        choose = largest if self.measured_by == "largest" else smallest
+        return choose(self.on_scores.parts(scores))
 
 
 TEACHER_TOLERANCE = 0.05
 """How far a teacher may be, as a share, from the number of parameters that a claim is about."""
+
+
+# --- reading them ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -410,6 +419,7 @@ class Claim:
     `paper_value` is the same quantity computed from the paper's own numbers, NaN where it prints
     none. `unit` stands behind both numbers. `asks` is what a run must have for the claim to be
     measured at all, where that is more than its scenarios: "a teacher of BERT-base's size".
+    `evidence(run)` measures it.
     """
 
     id: str
@@ -427,7 +437,8 @@ def read(study: Declaration, scenarios: Collection[str] = ()) -> list[Claim]:
     """The claims of params/<study>/claims.yaml; none if there is no such file.
 
     `scenarios` are all scenarios and teachers, if known: an entry that names another one cannot be
-    measured, and its claim says so in `asks`. Raises InputError: one line with file, entry, key, and what is allowed.
+    measured, and its claim says so in `asks`. Raises InputError: one line with file, entry, key, and
+    what is allowed.
     """
     file = f"params/{study.name}/claims.yaml"
     if not (places.ROOT / file).is_file():
@@ -441,29 +452,18 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
         raise InputError(f"{file}: {name!r} is no name: use letters, digits, dashes, underscores")
     where = f"{file}: {name}"
     entry: Entry = checked(Entry, values, lambda key: where)
-    depths = ["{first}", "{half}"] if entry.value else ["{first}", "{half}", "{each}"]
-    for scenario in entry.scenarios:
-        if "{" in scenario and "{" + scenario.partition("{")[2] not in depths:
-            raise InputError(f"{where}: {scenario!r}: a depth may be {', '.join(depths)}")
-    # The students of a chain are named <chain>-<layers>.
-    missing = [n for n in entry.scenarios if not {n, n.rpartition("-")[0]} & set(scenarios)]
-    asks = f"the scenario {missing[0]}, which the study does not have" if missing else entry.asks
-    for function in filter(None, [entry.measure, entry.only_if]):
-        if function not in study.measures:
-            known = ", ".join(study.measures) or "none"
-            raise InputError(f"{where}: there is no function {function!r}; the study has {known}")
+    _check_names(entry, study, where)
 
     first = entry.place.split(",")[0]
     source = first if first in papers.sources() else study.source
     number = partial(calculated, source=source, where=where)
-    if entry.paper is not None:
-        paper_value = nan if entry.paper == "none" else number(entry.paper)
-    elif entry.comparison:
-        printed = Scores(study, cache(study.printed), study.printed_layers)
-        paper_value = round(entry.on_scores(printed).value, 2)
-    else:
-        paper_value = nan
+    paper_value = nan
+    if entry.paper is None and entry.on_scores:
+        paper_value = round(entry.from_scores(_printed(study)).value, 2)
+    elif entry.paper not in (None, "none"):
+        paper_value = number(entry.paper)
     number = partial(number, paper=paper_value)
+    entry.calculate(number)
     return Claim(
         id=f"{study.name}-{name}".replace("_", "-"),
         study=study,
@@ -472,47 +472,31 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
         paper_value=paper_value,
         expected=entry.expected.region(number),
         unit=entry.unit,
-        asks=asks if scenarios else entry.asks,
-        evidence=partial(entry.evidence, number=number),
+        asks=_missing(entry, scenarios) or entry.asks,
+        evidence=entry.evidence,
     )
 
 
-OPERATORS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+def _check_names(entry: Entry, study: Declaration, where: str) -> None:
+    """Refuse depths and functions that there are not."""
+    depths = ["{first}", "{half}"] if entry.value else ["{first}", "{half}", "{each}"]
+    for scenario in entry.names:
+        if "{" in scenario and "{" + scenario.partition("{")[2] not in depths:
+            raise InputError(f"{where}: {scenario!r}: a depth may be {', '.join(depths)}")
+    for function in filter(None, [entry.measure, entry.only_if]):
+        if function not in study.measures:
+            known = ", ".join(study.measures) or "none"
+            raise InputError(f"{where}: there is no function {function!r}; the study has {known}")
 
 
-def calculated(text: float | str, source: str, where: str, paper: float = nan) -> float:
-    """The value of a calculation such as "student_size / 100".
-
-    Its names are facts of papers.yaml: of the claim's source, or "teacher_parameters of 001" of
-    another one; `paper` is the claim's own printed value. Raises InputError.
-    """
-
-    def fact(match: re.Match) -> str:
-        name, other = match.groups()
-        return str(paper if name == "paper" else papers.fact(other or source, name))
-
-    def value(node: ast.AST) -> float:
-        match node:
-            case ast.Constant(int() | float() as constant):
-                return constant
-            case ast.UnaryOp(ast.USub(), operand):
-                return -value(operand)
-            case ast.BinOp(left, kind, right) if type(kind) in OPERATORS:
-                return OPERATORS[type(kind)](value(left), value(right))
-            case ast.Call(ast.Name("round"), [operand, digits], []):
-                return round(value(operand), int(value(digits)))
-        raise InputError("may hold numbers, facts of papers.yaml, + - * / and round(…, digits)")
-
-    try:
-        numbers = re.sub(r"\b(?!round\b)([a-z]\w*)(?: of (\w+))?", fact, str(text))
-        return float(value(ast.parse(numbers, mode="eval").body))
-    except (InputError, SyntaxError, ZeroDivisionError) as error:
-        raise InputError(f"{where}: {text!r}: {error}") from None
+def _missing(entry: Entry, scenarios: Collection) -> str:
+    """What a claim needs where it names a scenario that is not among these; "" if it names none or
+    they are not known. A user may leave out scenarios of a paper's study."""
+    for name in entry.names if scenarios else ():
+        # The students of a chain are named <chain>-<layers>.
+        if not {name, name.rpartition("-")[0]} & set(scenarios):
+            return f"the scenario {name}, which the study does not have"
+    return ""
 
 
 # --- the verdict ----------------------------------------------------------------------------------
@@ -555,149 +539,3 @@ def all_alike(evidence: Evidence) -> bool:
     """Whether several seeds gave the same value, as on a task with few examples: there is no
     interval then."""
     return evidence.n > 1 and evidence.high - evidence.low < 1e-9
-
-
-# --- for readers ----------------------------------------------------------------------------------
-
-MARKS = {
-    "holds": "✓\u00a0holds",
-    "contradicted": "✗\u00a0contradicted",
-    "unresolved": "?\u00a0unresolved",
-}
-"""A verdict is a word and a mark, neither of them a colour, with no line break between them."""
-PAPER_COLUMNS = ["paper"]
-"""The columns of `at_a_glance` and `not_measured` that hold the papers' own numbers."""
-RULE = (
-    "**The rule.** Each claim names a quantity and the region in which it lies if the claim is "
-    "true (*holds if*). The claim *holds* (✓) when the whole 95 % interval of our value lies "
-    "inside that region, is *contradicted* (✗) when the whole interval lies outside, and stays "
-    "*unresolved* (?) otherwise: when the interval spans an edge of the region, when one seed "
-    "gives no interval or all seeds give the same value, and when nothing was measured. "
-    "Differences are paired by fine-tuning seed and taken after the last epoch; *n* is the number"
-    " of seeds, and – stands for a value that is counted or timed and taken as exact. A claim of "
-    "several comparisons at once is measured by its smallest difference, the part that carries it"
-    " least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the "
-    "one in the claim is our reading. The papers' values are computed from their printed tables, "
-    "mostly of single runs."
-)
-DECIMALS = {"points": 2, "times": 2}
-"""By unit; 1 for all others."""
-
-
-def summary(evaluated: pd.DataFrame) -> str:
-    """How the claims came out, in one sentence. `evaluated` as `evaluate` returns it."""
-    if evaluated.empty:
-        return "This run tests no claim."
-    number = evaluated["verdict"].value_counts().reindex(list(MARKS), fill_value=0)
-    unmeasured = int((evaluated["n"] == 0).sum())
-    end = f" ({unmeasured} of them because this run has nothing to measure them by)"
-    return (
-        f"Of {len(evaluated)} claims, {number['holds']} hold, "
-        f"{number['contradicted']} are contradicted and {number['unresolved']} are unresolved"
-        f"{end if unmeasured else ''}."
-    )
-
-
-def counts(evaluated: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
-    """How many claims of each study (by what its row is called) hold, are contradicted, are
-    unresolved although measured, and were not measured."""
-    rows = {}
-    for study, claims in by_study.items():
-        own = evaluated[evaluated["id"].isin([claim.id for claim in claims])]
-        if len(own):
-            rows[study] = _counts(own)
-    if len(rows) > 1:
-        rows["all"] = _counts(evaluated)
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("study")
-
-
-def _counts(evaluated: pd.DataFrame) -> dict[str, int]:
-    verdicts = evaluated.loc[evaluated["n"] > 0, "verdict"]
-    row = {mark: int((verdicts == name).sum()) for name, mark in MARKS.items()}
-    return row | {"not measured": len(evaluated) - len(verdicts), "claims": len(evaluated)}
-
-
-def at_a_glance(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
-    """Those of `claims` that were measured, one row each; all cells are text.
-
-    Columns: verdict (mark, word, and for an unresolved claim the reason), claim, "ours [95 %]", n,
-    "holds if" (region and unit), paper, place.
-    """
-    rows = []
-    for row, claim in _pairs(evaluated, claims):
-        measured = Evidence(row.measured, row.ci_low, row.ci_high, row.n)
-        if measured.n == 0:
-            continue
-        exact = measured.n == 1 and measured.low == measured.high
-        why = f": {reason(claim, measured)}" if row.verdict == "unresolved" else ""
-        rows.append(
-            {
-                "verdict": MARKS[row.verdict] + why,
-                "claim": claim.claim,
-                "ours [95 %]": _with_interval(measured, claim.unit),
-                "n": "–" if exact else str(measured.n),
-                **_context(claim),
-            }
-        )
-    columns = ["verdict", "claim", "ours [95 %]", "n", "holds if", "paper", "place"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def not_measured(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
-    """Those of `claims` that this run has nothing to measure by, and what it would need."""
-    rows = [
-        {"claim": claim.claim, "needs": claim.asks or "all that it compares", **_context(claim)}
-        for row, claim in _pairs(evaluated, claims)
-        if row.n == 0
-    ]
-    return pd.DataFrame(rows, columns=["claim", "needs", "holds if", "paper", "place"])
-
-
-def _context(claim: Claim) -> dict[str, str]:
-    """The cells that do not depend on the run."""
-    paper = _number_text(claim.paper_value, claim.unit)
-    return {"holds if": region(claim), "paper": paper, "place": claim.source}
-
-
-def _pairs(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> list[tuple[Any, Claim]]:
-    """Each row whose claim is one of these, with the claim."""
-    by_id = {claim.id: claim for claim in claims}
-    return [(row, by_id[row.id]) for row in evaluated.itertuples() if row.id in by_id]
-
-
-def region(claim: Claim) -> str:
-    """Where the quantity lies if the claim is true, with its unit: "> 0 points", "−2 to 2 points",
-    "< 50 % of …"."""
-    low, high = claim.expected
-    if isinf(high):
-        return f"> {_edge(low)} {claim.unit}"
-    if isinf(low):
-        return f"< {_edge(high)} {claim.unit}"
-    return f"{_edge(low)} to {_edge(high)} {claim.unit}"
-
-
-def reason(claim: Claim, measured: Evidence) -> str:
-    """Why a claim that was measured is unresolved, in a few words."""
-    if measured.n == 1 and isnan(measured.low):
-        return "one seed, no interval"
-    if all_alike(measured):
-        return "all seeds alike"
-    edges = [_edge(edge) for edge in claim.expected if measured.low <= edge <= measured.high]
-    return f"spans {' and '.join(edges)}"
-
-
-def _edge(value: float) -> str:
-    return f"{value:.5g}".replace("-", "−")
-
-
-def _number_text(value: float, unit: str) -> str:
-    digits = DECIMALS.get(unit, 1)
-    # What rounds to zero has no sign.
-    return "–" if isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
-
-
-def _with_interval(measured: Evidence, unit: str) -> str:
-    value, low, high = (_number_text(number, unit) for number in measured[:3])
-    if isnan(measured.low) or measured.low == measured.high:
-        return value
-    return f"{value} [{low}, {high}]"

@@ -12,7 +12,7 @@ from lib.common.progress import clock
 from lib.plan.files import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import CAPTIONS
-from lib.report import claims, figures, papers
+from lib.report import claims_view, figures, papers
 from lib.report.page import show
 from lib.report.results import Results
 from lib.report.wording import plain, printed
@@ -92,7 +92,7 @@ def opening(results: Results, evaluated: pd.DataFrame) -> str:
     """How the claims came out, how sure that is, and what toy languages can show, as Markdown.
     evaluated: rows of claims.csv."""
     toy = f"\n\n{TOY}" if results.folder.name in ("smoke", "tiny") else ""
-    return f"**How the claims came out.** {claims.summary(evaluated)}\n\n{CONFIDENCE}{toy}"
+    return f"**How the claims came out.** {claims_view.summary(evaluated)}\n\n{CONFIDENCE}{toy}"
 
 
 def sources_table(studies: Sequence[str]):

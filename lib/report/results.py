@@ -3,6 +3,7 @@ efficiency.csv."""
 
 import json
 import time
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -182,6 +183,23 @@ class Results:
 
 def _stage_cost(result: dict) -> dict:
     return {name: result[name] for name in ("stage", "stage_seconds", "peak_memory_mib")}
+
+
+def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column: str) -> float:
+    """The scenario's value in efficiency.csv, NaN if there is none.
+
+    Several rows (stages) give the largest; those of stages that made no model of their own, such
+    as fine-tuning, have no parameters and do not count.
+    """
+    rows = efficiency[(efficiency["study"] == study) & (efficiency["scenario"] == scenario)]
+    rows = rows[rows["parameters"].notna()]
+    return float(rows[column].max()) if len(rows) else nan
+
+
+def number_of_layers(results: pd.DataFrame, study: str, scenario: str) -> float:
+    """Of the scenario's model, NaN if there are no results of it."""
+    rows = results[(results["study"] == study) & (results["scenario"] == scenario)]
+    return float(rows["layers"].max())
 
 
 def latency(

@@ -6,8 +6,6 @@ among them: the nine numbers of DistilBERT in 002's Table 1 average to the 77.0 
 does not say which tasks its score averages.
 """
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from lib.common.errors import InputError
@@ -27,25 +25,6 @@ def by_task(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     tasks = list(dict.fromkeys(results.loc[results["study"] == study, "task"]))
     table = rows.pivot_table(index="seed", columns="task", values="value").reindex(columns=tasks)
     return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
-
-
-def scores(results: pd.DataFrame, study: str, scenario: str, tasks: Sequence[str]) -> pd.DataFrame:
-    """Percent by seed (rows) and task (columns); a seed needs all `tasks`. With several there is a
-    column MEAN too.
-
-    Several metrics or languages of one task count as their mean, as GLUE and XNLI do.
-    """
-    rows = results[
-        (results["study"] == study)
-        & (results["scenario"] == scenario)
-        & results["task"].isin(tasks)
-    ]
-    table = (
-        rows.pivot_table(index="seed", columns="task", values="value")
-        .reindex(columns=list(tasks))
-        .dropna()
-    )
-    return table.assign(**{MEAN: table.mean(axis=1)})
 
 
 TASKS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from lib.plan.study import Study
-from lib.report import claims, figures, findings, overview, tables
+from lib.report import claims, claims_view, figures, findings, overview, tables
 from lib.report.declaration import Declaration
 from lib.report.page import show
 from lib.report.results import Results, latency
@@ -74,9 +74,9 @@ def claims_at_a_glance(analysis: Analysis) -> list:
             shown += [
                 show.prose(study.words) if study.words else None,
                 show.table(
-                    claims.at_a_glance(analysis.ledger, analysis.claims[name]),
+                    claims_view.at_a_glance(analysis.ledger, analysis.claims[name]),
                     f"{study.short}: the claims, and what this run says of them.",
-                    theirs=claims.PAPER_COLUMNS,
+                    theirs=claims_view.PAPER_COLUMNS,
                 ),
             ]
     return [item for item in shown if item is not None]
@@ -87,12 +87,12 @@ def claims_in_detail(analysis: Analysis) -> list:
     by_study = {study.short: analysis.claims[name] for name, study in analysis.studies.items()}
     every = [claim for entries in by_study.values() for claim in entries]
     return [
-        show.prose(claims.RULE),
-        show.table(claims.counts(analysis.ledger, by_study), "How many claims came out how."),
+        show.prose(claims_view.RULE),
+        show.table(claims_view.counts(analysis.ledger, by_study), "How many claims came out how."),
         show.table(
-            claims.not_measured(analysis.ledger, every),
+            claims_view.not_measured(analysis.ledger, every),
             "Claims that this run has nothing to measure by, and what they need.",
-            theirs=claims.PAPER_COLUMNS,
+            theirs=claims_view.PAPER_COLUMNS,
         ),
     ]
 

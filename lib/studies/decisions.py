@@ -11,8 +11,8 @@ from math import isnan
 import pandas as pd
 
 from lib.report import tables
-from lib.report.claims import efficiency_value
 from lib.report.declaration import Declaration
+from lib.report.results import efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import interval
 from lib.report.wording import decided, listed

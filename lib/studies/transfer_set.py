@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from lib.report import papers, scores, tables
-from lib.report.claims import efficiency_value
 from lib.report.declaration import Declaration, from_files
 from lib.report.figures import DIAMOND, PAPER, ink, legend, panels, plain_axes
 from lib.report.page import show
+from lib.report.results import efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import interval, paired_differences
 from lib.report.wording import decided, printed, signed, with_interval

@@ -3,6 +3,7 @@ test_claims_flip."""
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -10,9 +11,10 @@ import yaml
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.report import claims, papers
-from lib.report.claims import COLUMNS, Evidence, calculated, evaluate, verdict
-from lib.report.scores import scores
+from lib.report import claims, claims_view, papers
+from lib.report.calculations import calculated
+from lib.report.claims import COLUMNS, Evidence, evaluate, verdict
+from lib.report.scores import by_task
 from lib.report.statistics import paired_difference
 from lib.studies import registry
 from tests.helpers import made_up
@@ -30,7 +32,7 @@ MINE = replace(
     registry.declared(["herbert"])["herbert"],
     name="mine",
     source="",
-    scores=lambda results, scenario: scores(results, "mine", scenario, TASKS),
+    scores=partial(by_task, "mine"),
     printed=lambda scenario: pd.DataFrame({NER: [LEVELS.get(scenario, [0, 0, 0])[2]]}),
     measures={"constant": lambda *tables: CONSTANT, "never": lambda *tables: False},
 )
@@ -60,7 +62,7 @@ def evidence(claim, results=RESULTS, efficiency=EFFICIENCY) -> Evidence:
 
 
 def by_seed(scenario: str, column: str = NER) -> pd.Series:
-    return scores(RESULTS, "mine", scenario, TASKS)[column]
+    return by_task("mine", RESULTS, scenario)[column]
 
 
 # --- entries --------------------------------------------------------------------------------------
@@ -218,6 +220,11 @@ def test_numbers_are_calculated_from_facts_of_the_papers():
         (GAIN | {"paper": "size of 000"}, "'size of 000': .*000.facts has no 'size'; it has"),
         (GAIN | {"place": "000, p. 1", "paper": "size"}, "000.facts has no 'size'; it has"),
         (GAIN | {"paper": "9 / 0"}, "'9 / 0': division by zero"),
+        (GAIN | {"teacher_size": "1 / 0"}, "'1 / 0': division by zero"),
+        (
+            {"value": {"scenario": "S3", "column": "layers", "times": "1 / 0"}, "unit": "layers"},
+            "'1 / 0': division by zero",
+        ),
         (
             {"gain": {"better": "S4", "worse": "hop-{last}"}},
             "a depth may be {first}, {half}, {each}",
@@ -249,7 +256,7 @@ def test_a_study_of_folders_alone_has_claims(read):
     mean = sum(by_seed("S4", task) - by_seed("S3", task) for task in TASKS) / 3
     assert evidence(claim) == pytest.approx(claims.smallest([mean]))
     assert claim.source == "page 1" and math.isnan(claim.paper_value)
-    table = claims.at_a_glance(evaluate(RESULTS, EFFICIENCY, [claim]), [claim])
+    table = claims_view.at_a_glance(evaluate(RESULTS, EFFICIENCY, [claim]), [claim])
     assert table["holds if"].tolist() == ["> 0 points"] and table["paper"].tolist() == ["–"]
 
 

@@ -6,7 +6,7 @@ from math import nan
 import pandas as pd
 import pytest
 
-from lib.report import claims
+from lib.report import claims_view
 from lib.report.claims import Evidence, evaluate
 from lib.report.page import show
 from tests.helpers import made_up
@@ -28,20 +28,23 @@ def ledger() -> pd.DataFrame:
 
 
 def test_every_claim_stands_in_one_line_of_one_table(ledger):
-    absent = claims.not_measured(ledger, CLAIMS)
-    measured = [claims.at_a_glance(ledger, BY_STUDY[study]) for study in BY_STUDY]
+    absent = claims_view.not_measured(ledger, CLAIMS)
+    measured = [claims_view.at_a_glance(ledger, BY_STUDY[study]) for study in BY_STUDY]
     assert [len(table) for table in measured] == [26, 21, 0, 0]
     assert sorted([*pd.concat(measured)["claim"], *absent["claim"]]) == sorted(
         claim.claim for claim in CLAIMS
     )
     assert not re.search(r"\bnan\b|\binf\b|None", pd.concat([*measured, absent]).to_csv())
-    assert claims.at_a_glance(ledger, CLAIMS).values.tolist() == pd.concat(measured).values.tolist()
-    html = show.table(measured[0], "caption", theirs=claims.PAPER_COLUMNS).data
+    assert (
+        claims_view.at_a_glance(ledger, CLAIMS).values.tolist()
+        == pd.concat(measured).values.tolist()
+    )
+    html = show.table(measured[0], "caption", theirs=claims_view.PAPER_COLUMNS).data
     assert html.count('class="num theirs"') == 1 + len(measured[0])  # one column, and its heading
 
 
 def test_a_line_says_the_verdict_ours_theirs_and_what_the_claim_asks(ledger):
-    table = claims.at_a_glance(ledger, BY_STUDY["herbert"])
+    table = claims_view.at_a_glance(ledger, BY_STUDY["herbert"])
     line = table.iloc[0]
     assert (
         line["claim"] == S4_BEST.claim
@@ -59,7 +62,7 @@ def test_a_line_says_the_verdict_ours_theirs_and_what_the_claim_asks(ledger):
 
 
 def test_what_was_not_measured_says_what_it_needs(ledger):
-    table = claims.not_measured(ledger, CLAIMS).set_index("claim")
+    table = claims_view.not_measured(ledger, CLAIMS).set_index("claim")
     needs = {claim.id: table["needs"].get(claim.claim) for claim in CLAIMS}
     assert needs["cascade-more-assistants"] == "a cascade of larger hops"
     assert needs["ablation-half-the-size"] == "a teacher of BERT-base's size"
@@ -76,7 +79,7 @@ def test_what_was_not_measured_says_what_it_needs(ledger):
     ],
 )
 def test_why_a_claim_is_open(claim, ours, why):
-    assert claims.reason(claim, ours) == why
+    assert claims_view.reason(claim, ours) == why
 
 
 @pytest.mark.parametrize(
@@ -89,11 +92,11 @@ def test_why_a_claim_is_open(claim, ours, why):
     ],
 )
 def test_the_region_that_a_claim_needs(id, region):
-    assert claims.region(BY_ID[id]) == region
+    assert claims_view.region(BY_ID[id]) == region
 
 
 def test_the_counts_add_up(ledger):
-    table = claims.counts(ledger, LABELLED)
+    table = claims_view.counts(ledger, LABELLED)
     assert list(table.index) == ["HerBERT", "Transfer sets", "DistilBERT", "CAMeMBERT", "all"]
     assert (table.drop(columns="claims").sum(axis=1) == table["claims"]).all()
     assert (table.drop(index="all").sum() == table.loc["all"]).all() and table.loc[
@@ -101,22 +104,25 @@ def test_the_counts_add_up(ledger):
     ] == len(CLAIMS)
     assert table.loc["CAMeMBERT", "not measured"] == len(BY_STUDY["cascade"])
     assert (
-        "all" not in claims.counts(ledger[ledger["id"].str.startswith("herbert")], LABELLED).index
+        "all"
+        not in claims_view.counts(ledger[ledger["id"].str.startswith("herbert")], LABELLED).index
     )
 
 
 def test_the_summary(ledger):
     none = ledger.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
-    assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims.summary(none)
-    assert claims.summary(none.iloc[:0]) == "This run tests no claim."
-    assert len(claims.counts(none.iloc[:0], LABELLED)) == 0
+    assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims_view.summary(
+        none
+    )
+    assert claims_view.summary(none.iloc[:0]) == "This run tests no claim."
+    assert len(claims_view.counts(none.iloc[:0], LABELLED)) == 0
 
 
 def test_a_claim_that_the_ledger_no_longer_has_is_left_out(ledger):
     foreign = ledger.head(1).assign(id="unknown")
     assert (
-        len(claims.at_a_glance(foreign, BY_STUDY["herbert"]))
-        == len(claims.not_measured(foreign, CLAIMS))
+        len(claims_view.at_a_glance(foreign, BY_STUDY["herbert"]))
+        == len(claims_view.not_measured(foreign, CLAIMS))
         == 0
     )
 
@@ -132,7 +138,7 @@ def test_every_name_in_a_claim_is_explained(study):
 
 def test_a_negative_number_has_a_minus_sign():
     low = made_up.herbert({"S4": (60, 60, 60.0), "S3": (80, 80, 80.0)})
-    table = claims.at_a_glance(
+    table = claims_view.at_a_glance(
         evaluate(low, NO_EFFICIENCY, claims=[BY_ID["herbert-s4-over-s3"]]), BY_STUDY["herbert"]
     )
     assert (
