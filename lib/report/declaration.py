@@ -35,13 +35,20 @@ class Declaration:
     """A study as its report needs it: what params/<name>/scenarios.yaml says, and for the studies
     of the papers what only Python can say.
 
-    `labels` and `colours` are by scenario, in the order in which scenarios are shown. `columns`
-    are the scores that tables and figures show, by the name `scores` gives them (none: all of
-    them); `main` is the one that questions are about. `printed(scenario)` are the paper's own
-    numbers in the form of `scores`: one row, or none where the paper prints none. `measures` are
-    the functions that entries of claims.yaml name, (results, efficiency) -> Evidence. `section`,
-    `findings` and `details` give what only this study shows: tables and figures of its section
-    and of the appendix (from an `lib.report.section.Analysis`), and paragraphs.
+    `labels` and `colours` are by scenario, in the order in which scenarios are shown.
+
+    `scores` reads the scores; `main` is the one that questions are about. `columns` are those that
+    tables and figures show besides it, none standing for all; all go by the names that `scores`
+    gives them, or "mean" for the main one. `printed(scenario)` are the paper's own numbers in the
+    form of `scores`: one row, or none where the paper prints none.
+
+    `measures` are the functions that entries of claims.yaml name. They take rows of results.csv and
+    of efficiency.csv; one that a claim is measured by returns `lib.report.claims.Evidence`, one
+    that stands under `only_if` a bool.
+
+    What only this study shows: `section` and `details` take a `lib.report.section.Analysis` and
+    return tables and figures, for its section and for the appendix; `findings` takes rows of
+    results.csv and returns paragraphs of Markdown.
     """
 
     name: str
@@ -57,9 +64,9 @@ class Declaration:
     main: str
     scores: Scores
     questions: Sequence[Question] = ()
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Sequence[str] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
-    """Readable names of scores beyond `columns`."""
+    """Readable names of scores; one that is missing stands for itself."""
     printed: Callable[[str], pd.DataFrame] = nothing_printed
     printed_layers: int = 12
     """Of the paper's own teacher, for claims on scenarios that are named by their depth."""
@@ -107,7 +114,6 @@ def from_files(name: str) -> Declaration:
     palette = cycle(PALETTE)
     colours = {key: entry.colour or next(palette) for key, entry in file.scenarios.items()}
     colours |= {key: entry.colour for key, entry in file.models.items() if entry.colour}
-    columns = [MEAN if column == "mean" else column for column in file.columns]
     return Declaration(
         name=name,
         short=file.name,
@@ -125,6 +131,6 @@ def from_files(name: str) -> Declaration:
         main=MEAN,
         scores=partial(by_task, name),
         questions=[Question(q.title, q.better, q.worse) for q in file.questions],
-        columns={column: TITLES.get(column, column) for column in columns},
+        columns=file.columns,
         titles=TITLES,
     )

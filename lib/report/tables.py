@@ -28,9 +28,10 @@ LOSSES = {"weight_soft": "soft", "weight_mlm": "MLM", "weight_cosine": "cosine"}
 
 
 def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
-    """The scores that are shown, the main one first: name -> title."""
+    """The scores that are shown, the main one always and first: name -> title."""
     if study.columns:
-        return dict(study.columns)
+        names = [study.main, *(column for column in study.columns if column != "mean")]
+        return {name: study.titles.get(name, name) for name in names}
     measured = dict.fromkeys(
         column
         for scenario in scenarios_of(study, results)

@@ -58,7 +58,7 @@ def printed_scores(scenario: str) -> pd.DataFrame:
 def declared() -> Declaration:
     return replace(
         from_files(NAME),
-        columns={MEAN: "macro score"},
+        titles=scores.TITLES | {MEAN: "macro score"},
         scores=task_scores,
         printed=printed_scores,
         notes={
@@ -176,7 +176,7 @@ def figure_temperature(results: pd.DataFrame):
     import seaborn as sns
 
     study = declared()
-    long = tables.seeds_frame(study, results, TEMPERATURES, study.columns)
+    long = tables.seeds_frame(study, results, TEMPERATURES, {MEAN: "macro score"})
     long = long.assign(temperature=long["scenario"].map(TEMPERATURES).astype(float))
     figure, (ax,) = panels(1, row_height=2.4)
     if len(long):

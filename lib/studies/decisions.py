@@ -301,7 +301,7 @@ def unknown_languages(analysis: Analysis) -> Part | None:
 def own_questions(analysis: Analysis, study: Declaration) -> list[PartOf]:
     """A choice for each question that the study declares, on its main score; chains are compared at
     their shallowest common depth."""
-    score = Score(study.name, tables.columns_of(study, analysis.final).get(study.main, study.main))
+    score = Score(study.name, tables.columns_of(study, analysis.final)[study.main])
     pairs = [tables.pairs_of(study, analysis.final, question)[:1] for question in study.questions]
     return [choice(a, b, (score, a, b)) for pair in pairs for a, b in pair]
 

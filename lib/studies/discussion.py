@@ -1,12 +1,12 @@
-"""What someone who distills tomorrow should do, as this run's results advise: `answers` with the
-numbers, `in_brief` without."""
+"""What someone who distills tomorrow should do, as this run's results advise: `in_full` with the
+numbers, `in_brief` without. `answers` are those of `lib.studies.decisions.answers`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from lib.report.section import Analysis
 from lib.report.wording import number_of
-from lib.studies import decisions
 from lib.studies.compared import Comparison, certainty
+from lib.studies.decisions import Part
 
 OPENING = (
     "Differences are in points, paired by fine-tuning seed, with 95 % intervals in brackets. A "
@@ -24,30 +24,29 @@ TOY_TEXT = (
 )
 
 
-def answers(analysis: Analysis) -> str:
+def in_full(answers: Mapping[str, Part], analysis: Analysis) -> str:
     """Markdown without a heading: how to read it, a paragraph for each decision that was measured,
     and how far to trust them."""
-    answered = decisions.answers(analysis)
-    if not answered:
+    if not answers:
         return "The studies that ran measured nothing that bears on these decisions."
     paragraphs = [OPENING]
-    for question, answer in answered.items():
+    for question, answer in answers.items():
         names = [analysis.studies[c.score.study].short for c in answer.comparisons]
         studies = ", ".join(dict.fromkeys(names))
         paragraphs.append(
             f"**{question}** {answer.advice}  \n"
             f"*{certainty(answer.comparisons).capitalize()} ({studies}).* {answer.evidence}"
         )
-    comparisons = [c for answer in answered.values() for c in answer.comparisons]
+    comparisons = [c for answer in answers.values() for c in answer.comparisons]
     return "\n\n".join([*paragraphs, _how_far_to_trust(analysis, comparisons)])
 
 
-def in_brief(analysis: Analysis) -> str:
+def in_brief(answers: Mapping[str, Part]) -> str:
     """A Markdown list of what to do and how certain that is, without numbers; "" where nothing was
     measured."""
     items = [
         f"- **{question}** {answer.advice} *{certainty(answer.comparisons).capitalize()}.*"
-        for question, answer in decisions.answers(analysis).items()
+        for question, answer in answers.items()
     ]
     link = "[If you distill tomorrow](#If-you-distill-tomorrow)"
     return "\n".join([f"**In brief** (numbers: {link})", "", *items]) if items else ""

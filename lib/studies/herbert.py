@@ -40,7 +40,6 @@ def printed(scenario: str) -> pd.DataFrame:
 def declared() -> Declaration:
     return replace(
         from_files(NAME),
-        columns={},
         titles=TASKS,
         scores=scores,
         printed=printed,

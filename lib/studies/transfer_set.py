@@ -51,7 +51,7 @@ def printed_suites(scenario: str) -> pd.DataFrame:
 def declared() -> Declaration:
     return replace(
         from_files(NAME),
-        columns=SUITES,
+        titles=SUITES,
         main="glue",
         scores=suites,
         printed=printed_suites,

@@ -66,6 +66,14 @@ def test_the_mean_of_one_task_is_that_task():
     assert tables.columns_of(STUDY, one) == {MEAN: "CoLA"}
 
 
+@pytest.mark.parametrize("columns", [["rte"], ["mean", "rte"], ["rte", "mean"], [MEAN, "rte"]])
+def test_the_main_score_is_always_shown_and_first(columns):
+    study = replace(STUDY, columns=columns)
+    assert list(tables.columns_of(study, results()).items()) == [(MEAN, MEAN), ("rte", "RTE")]
+    assert list(tables.differences_table(study, results())) == [MEAN, "RTE"]
+    assert "CoLA" not in " ".join(findings.findings(study, results(), NO_EFFICIENCY))
+
+
 def test_what_each_scenario_is():
     table = tables.scenarios_table(STUDY)
     assert table.loc["S3"].tolist() == ["distilled", "truncated", "teacher", "5 / 2 / 0"]

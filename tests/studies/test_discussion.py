@@ -58,9 +58,17 @@ def analysis(scores, efficiency=NO_EFFICIENCY, verdicts=(), scale="tiny", **stud
     )
 
 
+def in_full(run: Analysis) -> str:
+    return discussion.in_full(decisions.answers(run), run)
+
+
+def in_brief(run: Analysis) -> str:
+    return discussion.in_brief(decisions.answers(run))
+
+
 def paragraph(scores: pd.DataFrame, question: str, **options) -> str:
     """The paragraph that answers one question; "" if there is none."""
-    text = discussion.answers(analysis(scores, **options))
+    text = in_full(analysis(scores, **options))
     return next((p for p in text.split("\n\n") if p.startswith(f"**{question}")), "")
 
 
@@ -279,7 +287,7 @@ def test_studies_that_disagree_both_count():
 def test_any_subset_of_the_studies(count):
     for studies in combinations(LEVELS, count):
         run = analysis(pd.concat([results(study) for study in studies]))
-        text = discussion.answers(run)
+        text = in_full(run)
         assert not re.search(r"\bnan\b|\binf\b|None|<|\{|\}|\.\.| {2}(?!\n)", text)
         sources = " ".join(re.findall(r"\((.*)\)\.\*", text))
         named = {
@@ -293,7 +301,7 @@ def test_any_subset_of_the_studies(count):
 
 def test_in_brief_has_every_advice_and_its_certainty_without_numbers():
     run = analysis(pd.concat([results(study) for study in LEVELS], ignore_index=True))
-    brief = discussion.in_brief(run)
+    brief = in_brief(run)
     assert brief.count("\n- **") == len(decisions.answers(run)) == 9
     assert "*Decided.*" in brief and "[+" not in brief and "](#If-you-distill-tomorrow)" in brief
 
@@ -301,8 +309,8 @@ def test_in_brief_has_every_advice_and_its_certainty_without_numbers():
 @pytest.mark.parametrize("studies", [[], ["herbert", "cascade"]])
 def test_nothing_measured(studies):
     run = analysis(NO_RESULTS, **registry.declared(studies))
-    assert discussion.in_brief(run) == ""
-    assert discussion.answers(run).startswith("The studies that ran measured nothing")
+    assert in_brief(run) == ""
+    assert in_full(run).startswith("The studies that ran measured nothing")
 
 
 def test_a_study_of_ones_own_answers_its_questions():
@@ -316,10 +324,10 @@ def test_a_study_of_ones_own_answers_its_questions():
         questions=[Question("One", "S3", "S2"), Question("Two", "S1", "S2")],
         scores=lambda frame, name: declared.scores(frame.assign(study="herbert"), name),
     )
-    text = discussion.answers(analysis(mine, mine=own))
+    text = in_full(analysis(mine, mine=own))
     assert "**My losses** Prefer S3 to S2. Prefer S2 to S1.  \n*Decided (Mine).*" in text
     assert "How many layers" not in text
-    assert discussion.in_brief(analysis(mine, mine=replace(own, questions=[]))) == ""
+    assert in_brief(analysis(mine, mine=replace(own, questions=[]))) == ""
 
 
 def test_glue_of_two_studies_counts_once_for_the_number_of_layers():
@@ -334,7 +342,7 @@ def test_glue_of_two_studies_counts_once_for_the_number_of_layers():
 def test_costs_are_those_of_efficiency_csv():
     models = made_up.herbert_models().assign(latency_s=[0.02, 0.01], train_seconds=[10.0, 40.0])
     extra = models.iloc[[1]].assign(scenario="S2", train_seconds=20.0)
-    text = discussion.answers(analysis(results("herbert"), pd.concat([models, extra])))
+    text = in_full(analysis(results("herbert"), pd.concat([models, extra])))
     assert "It has 65 % of the parameters and is 2.0 times as fast." in text
     assert "Imitation took 2.0 times the training time." in text
 
@@ -347,11 +355,11 @@ def test_the_numbers_are_the_paired_differences():
 def test_how_far_to_trust_the_advice():
     scores = results("herbert")
     verdicts = ["holds", "holds", "contradicted", "unresolved"]
-    text = discussion.answers(analysis(scores, verdicts=verdicts))
+    text = in_full(analysis(scores, verdicts=verdicts))
     assert re.search(r"Of the \d+ comparisons behind this advice, [1-9]\d* are decided", text)
     assert "Of the 3 claims that this run settles, 2 hold." in text
     assert "pretrained once" in text and "toy languages" in text
-    text = discussion.answers(analysis(scores, scale="paper"))
+    text = in_full(analysis(scores, scale="paper"))
     assert "toy languages" not in text and "settles" not in text
 
 
