@@ -17,10 +17,10 @@ from lib.common.errors import InputError
 from lib.common.files import atomic
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
-from lib.plan.stages import KINDS, StagePath
+from lib.plan.stages import KINDS, TRAINED, StagePath
 from lib.plan.study import CAPTIONS, Study
 from lib.report import papers
-from lib.report.results import TRAINED, Results
+from lib.report.results import Results
 from lib.report.statistics import interval, paired_difference
 from lib.report.wording import code, number_of, plain, with_interval
 from lib.tasks.registry import TASKS
@@ -310,9 +310,9 @@ def score_rows(scores: pd.DataFrame | None, teacher_scores: pd.DataFrame | None)
     measured on anything, its score and their difference."""
     if scores is None or scores.empty:
         return []
-    teacher = {} if teacher_scores is None else dict(by_task(teacher_scores))
+    teacher = {} if teacher_scores is None else dict(_seeds_of_each_score(teacher_scores))
     rows = []
-    for key, own in by_task(scores):
+    for key, own in _seeds_of_each_score(scores):
         row = dict(zip(("task", "language", "metric"), key)) | {"own": _with_ends(own)}
         if key in teacher:
             row["teacher"] = _with_ends(teacher[key])
@@ -323,7 +323,7 @@ def score_rows(scores: pd.DataFrame | None, teacher_scores: pd.DataFrame | None)
     return rows
 
 
-def by_task(scores: pd.DataFrame) -> list[tuple[tuple[str, str, str], pd.Series]]:
+def _seeds_of_each_score(scores: pd.DataFrame) -> list[tuple[tuple[str, str, str], pd.Series]]:
     """The values by seed of every task, language and metric, in the order of the rows."""
     groups = scores.groupby(["task", "language", "metric"], sort=False)
     return [(key, rows.set_index("seed")["value"]) for key, rows in groups]
@@ -466,7 +466,7 @@ def hub_results(values: dict, scores: pd.DataFrame | None) -> list:
     from huggingface_hub import EvalResult
 
     results = []
-    for (name, language, metric), seeds in by_task(scores) if values["scores"] else []:
+    for (name, language, metric), seeds in _seeds_of_each_score(scores) if values["scores"] else []:
         task, source = TASKS[name], values["finetuned"]["task_source"]
         mean, low, high = interval(seeds)
         ends = {"interval_95": [round(low, 2), round(high, 2)]} if len(seeds) > 1 else {}

@@ -437,8 +437,8 @@ def read(study: Declaration, scenarios: Collection[str] = ()) -> list[Claim]:
     """The claims of params/<study>/claims.yaml; none if there is no such file.
 
     `scenarios` are all scenarios and teachers, if known: an entry that names another one cannot be
-    measured, and its claim says so in `asks`. Raises InputError: one line with file, entry, key, and
-    what is allowed.
+    measured, and its claim says so in `asks`. Raises InputError: one line with file, entry, key,
+    and what is allowed.
     """
     file = f"params/{study.name}/claims.yaml"
     if not (places.ROOT / file).is_file():

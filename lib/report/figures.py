@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from lib.report.statistics import interval, pm
-from lib.report.wording import with_interval
 
 PAPER = "#808080"
 DIAMOND = {"marker": "D", "ms": 5.5, "mfc": "none", "mec": PAPER, "mew": 1.3, "ls": ""}
@@ -75,20 +74,16 @@ def rows_of_seeds(
     printed: pd.DataFrame | None = None,
     *,
     xlabel: str,
-    printed_label: str = "the paper",
-    difference: bool = False,
-    across: int = 2,
 ):
     """Every seed's score: a row per scenario and a panel per column of a table of scores.
 
     Dots are seeds; the bar below them is the mean and its 95 % t interval; hollow grey diamonds
-    are a paper's own numbers. With one or two panels `across`, the numbers stand at the right.
+    are a paper's own numbers. The same in numbers stands at the right of each row.
 
     scores: columns scenario, column, seed, value; panels follow the order of `column`.
     order: the scenarios from top to bottom; those without a score are left out.
     labels: scenario -> what its row is called; names that are missing stand for themselves.
-    printed: the same columns without seed, for the paper; `printed_label` explains its diamonds.
-    difference: the values are paired differences: draws zero and writes signed intervals.
+    printed: the same columns without seed, for the paper.
     """
     import seaborn as sns
 
@@ -96,7 +91,7 @@ def rows_of_seeds(
     scores = scores[scores["scenario"].isin(position)]
     columns = list(scores["column"].unique())
     rows = max(len(position), 1)
-    figure, axes = panels(len(columns), row_height=0.6 + 0.36 * rows, sharey=True, across=across)
+    figure, axes = panels(len(columns), row_height=0.6 + 0.36 * rows, sharey=True)
     style = {
         "orient": "y",
         "hue": "scenario",
@@ -107,8 +102,6 @@ def rows_of_seeds(
     for ax, column in zip(axes, columns):
         panel = scores[scores["column"] == column]
         row = panel["scenario"].map(position).astype(float)
-        if difference:
-            ax.axvline(0, color=ink(), lw=0.8, alpha=0.6, zorder=1)
         sns.stripplot(
             panel.assign(y=row - 0.2), x="value", y="y", ax=ax, size=4, alpha=0.6, jitter=0, **style
         )
@@ -128,8 +121,7 @@ def rows_of_seeds(
         if printed is not None:
             paper = printed[(printed["column"] == column) & printed["scenario"].isin(position)]
             ax.plot(paper["value"], paper["scenario"].map(position).astype(float) + 0.1, **DIAMOND)
-        if across <= 2:
-            _numbers_at_right(ax, panel, position, difference)
+        _numbers_at_right(ax, panel, position)
         plain_axes(ax, literal(column), grid="x")
         ax.spines["left"].set_visible(False)
         ax.set(xlabel="", ylabel="", ylim=(rows - 0.5, -0.5))
@@ -137,21 +129,18 @@ def rows_of_seeds(
     for ax in axes:
         ax.set_yticks(range(len(position)), names, fontsize=8)
     figure.supxlabel(xlabel, fontsize=9)
-    legend(figure, printed_label if printed is not None else "")
+    legend(figure, "the paper" if printed is not None else "")
     return figure
 
 
-def _numbers_at_right(
-    ax, panel: pd.DataFrame, position: Mapping[str, int], difference: bool
-) -> None:
+def _numbers_at_right(ax, panel: pd.DataFrame, position: Mapping[str, int]) -> None:
     """Write every row's mean and interval to the right of its panel, and widen the panel for
     them."""
     from matplotlib.ticker import MaxNLocator
 
     for name, values in panel.groupby("scenario")["value"]:
-        text = with_interval(interval(values), 2) if difference else pm(values)
         place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-        ax.text(1.0, position[name], text, fontsize=8, **place)
+        ax.text(1.0, position[name], pm(values), fontsize=8, **place)
     low, high = ax.dataLim.intervalx if np.isfinite(ax.dataLim.intervalx).all() else (0, 100)
     margin = 0.05 * max(high - low, 1.0)
     low, high = low - margin, high + margin
@@ -160,17 +149,13 @@ def _numbers_at_right(
     ax.set_xlim(low, low + (high - low) / 0.66)
 
 
-def describe_rows(
-    scores: pd.DataFrame, order: Sequence[str], labels: Mapping[str, str], digits: int = 1
-) -> str:
+def describe_rows(scores: pd.DataFrame, order: Sequence[str], labels: Mapping[str, str]) -> str:
     """The figure of `rows_of_seeds` in words, for readers who do not see it: every mean."""
     means = scores.groupby(["scenario", "column"], sort=False)["value"].mean()
     rows = []
     for name in order:
         if name in means.index:
-            numbers = ", ".join(
-                f"{column} {mean:.{digits}f}" for column, mean in means[name].items()
-            )
+            numbers = ", ".join(f"{column} {mean:.1f}" for column, mean in means[name].items())
             rows.append(f"{labels.get(name, name)}: {numbers}".replace("\n", " "))
     return (
         f"A row per scenario, a dot per seed. Means: {'; '.join(rows) or 'nothing was measured'}."

@@ -1,4 +1,5 @@
-"""What a study's results say, in sentences worded by the numbers: a Markdown paragraph a question.
+"""What a study's results say, in sentences that follow from the numbers: Markdown, a paragraph for
+each question.
 
 An interval that holds zero is called undecided, and one seed concludes nothing.
 """
@@ -19,6 +20,7 @@ from lib.report.tables import (
 )
 from lib.report.wording import (
     by_side,
+    capitalised,
     conclusion,
     number_of,
     printed,
@@ -54,7 +56,7 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
     sentences = [
         f"**{question.title} ({better} against {worse}).**",
         conclusion(interval(gains), better, worse),
-        f"{_sentence(titles[study.main])}: {means[0]:.1f} against {means[1]:.1f}, "
+        f"{capitalised(titles[study.main])}: {means[0]:.1f} against {means[1]:.1f}, "
         f"{with_interval(interval(gains))} points ({tested(gains)}).",
     ]
     others = {
@@ -72,10 +74,6 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
     if not np.isnan(paper):
         sentences.append(f"The paper's single run gave {printed(signed(paper))}.")
     return " ".join(sentences)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> str:

@@ -1,5 +1,8 @@
 """The parts of the report that belong to no single study: its opening, what the trainings of a
-study took, and where the computing time went."""
+study took, and where the computing time went.
+
+Functions named `…_table` return what `lib.report.page.show.table` does, ready to be displayed.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -47,7 +50,7 @@ def descriptions(studies: Sequence[str]) -> dict[str, ScenariosFile]:
 
 
 def questions(studies: Sequence[str]) -> str:
-    """What each study asks, as a Markdown list whose entries link to the sections."""
+    """What each study asks: a Markdown list whose entries link to the sections."""
     lines = []
     for study, about in descriptions(studies).items():
         title = about.title or study
@@ -61,7 +64,7 @@ def questions(studies: Sequence[str]) -> str:
 
 
 def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
-    """What was run, on what, when and at what cost."""
+    """What was run, on what, when and at what cost: name -> text. `scores` as results.csv."""
     computer, library, scale = machine(), versions(), results.folder.name
     stages = [stage for _, stage in results.distinct()]
     seconds = sum(stage["stage_seconds"] for stage in stages)
@@ -96,7 +99,7 @@ def opening(results: Results, evaluated: pd.DataFrame) -> str:
 
 
 def sources_table(studies: Sequence[str]):
-    """The documents behind the studies, and the study that reruns each."""
+    """The documents behind the studies, and the study that reruns each: a row per document."""
     rows = {}
     for study, about in descriptions(studies).items():
         if source := papers.sources().get(about.source):
@@ -112,8 +115,8 @@ def sources_table(studies: Sequence[str]):
 def training_details(
     results: Results, efficiency: pd.DataFrame, study: str, colours: Mapping[str, str]
 ) -> list:
-    """For the appendix: a study's corpora, what its trainings took, their curves, and what the
-    models know of held-out text."""
+    """For the appendix: tables and figures of a study's corpora, of what its trainings took, of
+    their curves, and of what the models know of held-out text."""
     curves = results.curves(study)
     return [
         corpora_table(results, study),
@@ -138,7 +141,7 @@ def corpora_table(results: Results, study: str):
 
 
 def cost_table(efficiency: pd.DataFrame, study: str):
-    """efficiency.csv of one study."""
+    """What the models of a study cost: a row per model, from rows of efficiency.csv."""
     rows = {}
     for model in efficiency[efficiency["study"] == study].itertuples():
         trained = model.tokens_seen > 0
@@ -156,29 +159,6 @@ def cost_table(efficiency: pd.DataFrame, study: str):
         note="Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of "
         "the encoder alone on one sequence of 64 tokens, one CPU thread, the models taking turns. "
         "Peak memory is the whole process's, libraries included.",
-    )
-
-
-def tokens_table(results: Results, study: str):
-    """Tokens of the transfer set over parameters of teacher and student, beside 000's section 6
-    (two and three times)."""
-    transfer_set = results.by_scenario("data_prep", study).get("corpus_transfer")
-    rows = {}
-    for model, kind in (("teacher", "teacher_continuation"), ("student", "distillation")):
-        stages = list(results.by_scenario(kind, study).values())
-        if transfer_set and stages:
-            statistics = transfer_set["statistics"]
-            parameters = stages[0]["summary"]["parameters"]
-            rows[model] = {
-                "tokens": f"{statistics['tokens']:,}",
-                "parameters": f"{parameters:,}",
-                "tokens a parameter": f"{statistics['tokens'] / parameters:.2f}",
-                "printed": f"{papers.fact('000', f'tokens_per_{model}_parameter'):g}",
-            }
-    return show.table(
-        pd.DataFrame.from_dict(rows, orient="index").rename_axis("model"),
-        "Tokens of the transfer set against parameters.",
-        theirs=["printed"],
     )
 
 
@@ -200,7 +180,7 @@ def stages_table(results: Results):
 
 
 def stage_costs(results: Results) -> pd.DataFrame:
-    """The table of `stages_table`: index study and stage; strings."""
+    """The frame of `stages_table`: index study and stage; strings."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for study, stage in results.distinct():
         groups.setdefault((study, stage["stage"]), []).append(stage)
@@ -230,7 +210,7 @@ def stage_costs(results: Results) -> pd.DataFrame:
 
 
 def machine_table():
-    """The machine and the versions."""
+    """This machine, and the versions of Python and of the libraries."""
     rows = {name: str(value) for name, value in machine().items() if value} | versions()
     frame = pd.DataFrame({"value": list(rows.values())}, index=pd.Index(list(rows), name="item"))
     return show.table(frame, "Machine and versions.")
@@ -245,7 +225,7 @@ def parameters_table(results: Results):
 
 
 def parameters(results: Results) -> pd.DataFrame:
-    """The table of `parameters_table`: index stage and parameter, column value.
+    """The frame of `parameters_table`: index stage and parameter, column value.
 
     One value where all studies have the same, else each study's; values that differ between
     scenarios follow each other. A folder of outputs is named by its scenario.
@@ -259,8 +239,8 @@ def parameters(results: Results) -> pd.DataFrame:
     )
     for (study, _, kind), stage in stages:
         for name, value in stage["parameters"].items():
-            given = kind == "teacher_continuation" and stage["parameters"].get("teacher")
-            if name != "output_dir" and not (given and name in NEW_TEACHER):
+            continued = kind == "teacher_continuation" and stage["parameters"].get("teacher")
+            if name != "output_dir" and not (continued and name in NEW_TEACHER):
                 by_study = values.setdefault((kind.replace("_", " "), name), {})
                 by_study.setdefault(study, {})[_readable(value)] = None
     rows = {}

@@ -151,7 +151,7 @@ class Results:
         return pd.DataFrame([*models.to_dict("records"), *rows], columns=EFFICIENCY)
 
     def corpora(self, study: str) -> pd.DataFrame:
-        """The statistics of every prepared corpus of a study, a column each."""
+        """The statistics of every prepared corpus of a study: a column each, cells of text."""
         from lib.report.stages import corpus_statistics
 
         columns = {
@@ -162,7 +162,7 @@ class Results:
         return pd.DataFrame(columns).reindex(list(order)).fillna("–")
 
     def knowledge(self, study: str) -> pd.DataFrame:
-        """What every trained model knows about held-out text of its own corpus."""
+        """What every trained model knows about held-out text of its own corpus: a row each."""
         from lib.report.stages import knowledge
 
         probes = {}
@@ -172,9 +172,9 @@ class Results:
         return knowledge(**probes)
 
     def write(self, analysis: str, scratch: Path, **frames: pd.DataFrame) -> None:
-        """Write the contract files, whole or not at all: next to the report if `analysis`, the
-        folder to which the notebook publishes, is the scale's own. A notebook run by hand writes
-        into its `scratch` folder."""
+        """Write each frame to <name>.csv, whole or not at all: next to the report if `analysis`,
+        the folder to which the notebook publishes, is the scale's own. A notebook run by hand
+        writes into its `scratch` folder."""
         folder = self.folder if places.ROOT / analysis == self.folder / "analysis" else scratch
         for name, frame in frames.items():
             with atomic(folder / f"{name}.csv") as file:
@@ -197,7 +197,7 @@ def efficiency_value(efficiency: pd.DataFrame, study: str, scenario: str, column
 
 
 def number_of_layers(results: pd.DataFrame, study: str, scenario: str) -> float:
-    """Of the scenario's model, NaN if there are no results of it."""
+    """Of the scenario's model, by rows of results.csv; NaN if there are none."""
     rows = results[(results["study"] == study) & (results["scenario"] == scenario)]
     return float(rows["layers"].max())
 

@@ -1,5 +1,5 @@
-"""GLUE's macro score and SQuAD's two scores per fine-tuning seed, in percent, as the sources
-average them.
+"""Scores per fine-tuning seed, in percent: of any study by task, and GLUE's macro score and SQuAD's
+two as the sources average them.
 
 A task's score is the mean of its metrics. The macro score is the plain mean of nine tasks, WNLI
 among them: the nine numbers of DistilBERT in 002's Table 1 average to the 77.0 printed there. 001
@@ -12,7 +12,7 @@ from lib.common.errors import InputError
 from lib.report.statistics import pm
 
 MEAN = "mean of tasks"
-"""Stands for a task: the mean over a list of tasks, per seed."""
+"""The name of a column beside those of tasks: their mean, per seed."""
 
 
 def by_task(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
@@ -27,7 +27,7 @@ def by_task(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
 
 
-TASKS = {
+GLUE = {
     "cola": "CoLA",
     "mnli": "MNLI",
     "mrpc": "MRPC",
@@ -39,7 +39,7 @@ TASKS = {
     "wnli": "WNLI",
 }
 """In the order of 002's Table 1."""
-TITLES = TASKS | {
+TITLES = GLUE | {
     "nkjp-ner": "NKJP-NER",
     "polemo2-in": "PolEmo2.0-IN",
     "polemo2-out": "PolEmo2.0-OUT",
@@ -51,9 +51,9 @@ MNLI = ("both", "matched")
 SQUAD = {"exact_match": "SQuAD EM", "f1": "SQuAD F1"}
 
 
-def by_seed(results: pd.DataFrame, study: str, scenario: str, mnli: str = "both") -> pd.DataFrame:
-    """Percent by seed (rows), for each of the nine tasks and their mean, MEAN (columns). NaN where
-    nothing was measured.
+def glue(results: pd.DataFrame, study: str, scenario: str, mnli: str = "both") -> pd.DataFrame:
+    """Percent by seed (rows), for each of GLUE's nine tasks and their mean, MEAN (columns). NaN
+    where nothing was measured.
 
     MEAN needs all nine tasks of the seed. `mnli` "both" takes the mean of the matched and
     mismatched sets, "matched" the first alone, as 002 prints one number. `results` as results.csv,
@@ -62,11 +62,11 @@ def by_seed(results: pd.DataFrame, study: str, scenario: str, mnli: str = "both"
     if mnli not in MNLI:
         raise InputError(f"mnli {mnli!r}: allowed are {', '.join(MNLI)}")
     rows = _of(results, study, scenario)
-    rows = rows[rows["task"].isin(TASKS)]
+    rows = rows[rows["task"].isin(GLUE)]
     if mnli == "matched":
         rows = rows[rows["metric"] != "accuracy_mismatched"]
     table = rows.pivot_table(index="seed", columns="task", values="value").reindex(
-        columns=list(TASKS)
+        columns=list(GLUE)
     )
     return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
 
@@ -105,12 +105,12 @@ def per_task(
     """
     rows = {}
     for name, label in scenarios.items():
-        glue, answers = by_seed(results, study, name, mnli), squad(results, study, name)
-        if len(glue) or len(answers):
-            row = {title: pm(glue[task].dropna()) for task, title in TASKS.items()}
-            row |= {"mean of nine": pm(glue[MEAN].dropna())}
+        tasks, answers = glue(results, study, name, mnli), squad(results, study, name)
+        if len(tasks) or len(answers):
+            row = {title: pm(tasks[task].dropna()) for task, title in GLUE.items()}
+            row |= {"mean of nine": pm(tasks[MEAN].dropna())}
             rows[label] = row | {
                 title: pm(answers[metric].dropna()) for metric, title in SQUAD.items()
             }
-    columns = [*TASKS.values(), "mean of nine", *SQUAD.values()]
+    columns = [*GLUE.values(), "mean of nine", *SQUAD.values()]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("scenario")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lib.plan.study import Study
@@ -16,8 +17,8 @@ from lib.report.results import Results, latency
 class Analysis:
     """What a scale has produced, and the studies it is read by.
 
-    `scores` are results.csv with both protocols, `final` those after the last epoch; `ledger` is
-    claims.csv.
+    `scores` are the rows of results.csv, of both protocols, and `final` those after the last epoch;
+    `efficiency` are rows of efficiency.csv, `ledger` those of claims.csv; `claims` are by study.
     """
 
     results: Results
@@ -29,7 +30,7 @@ class Analysis:
     ledger: pd.DataFrame
 
     def write(self, analysis: str, scratch: Path) -> None:
-        """Write the contract files."""
+        """Write results.csv, efficiency.csv and claims.csv; where: see `Results.write`."""
         self.results.write(
             analysis,
             scratch,
@@ -58,8 +59,8 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
 
 
 def claims_of(studies: dict[str, Declaration], scale: str) -> dict[str, list[claims.Claim]]:
-    """Study -> the claims of its claims.yaml. Raises InputError for one that names a scenario which
-    the study does not have at this scale."""
+    """Study -> the claims of its claims.yaml. Those that name a scenario which the study does not
+    have at this scale say so in `asks`."""
     return {
         name: claims.read(study, [*study.labels, *Study(name, scale, data_dir=None).teachers()])
         for name, study in studies.items()
@@ -103,7 +104,8 @@ def introduction(study: Declaration) -> str:
 
 
 def section(analysis: Analysis, name: str) -> list:
-    """What the report shows of a study; nothing where it did not run."""
+    """What the report shows of a study: prose, tables and figures, in order; nothing where it did
+    not run. What every study shows is added here."""
     if name not in analysis.studies:
         return []
     study, final = analysis.studies[name], analysis.final
@@ -177,18 +179,18 @@ def _note(study: Declaration, table: str, general: str) -> str:
 
 
 def describe(study: Declaration, results: pd.DataFrame) -> str:
-    """The figure of scores in words, for readers who do not see it."""
+    """`scores_figure` in words, for readers who do not see it."""
     title = tables.columns_of(study, results)[study.main]
     means = {
         name: study.scores(results, name)[study.main].mean()
         for name in tables.scenarios_of(study, results)
     }
-    listed = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items() if mean == mean)
+    listed = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items() if not np.isnan(mean))
     return f"Scores by scenario. {title} in percent: {listed or 'nothing measured'}."
 
 
 def details(analysis: Analysis, name: str) -> list:
-    """What the appendix shows of a study; nothing where it did not run."""
+    """What the appendix shows of a study, as `section` does for the report's main part."""
     if name not in analysis.studies:
         return []
     study, epochs = analysis.studies[name], analysis.results.epochs(name)

@@ -84,18 +84,14 @@ def scenarios_table(study: Declaration) -> pd.DataFrame:
     return table.loc[:, (table != "–").any()] if len(table) else table
 
 
-def scores_table(
-    study: Declaration, results: pd.DataFrame, names: Iterable[str] | None = None
-) -> pd.DataFrame:
-    """Every scenario's scores: mean ± half of the 95 % interval over seeds.
+def scores_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
+    """The scores of every scenario that was measured or printed: mean ± half of the 95 % interval
+    over seeds.
 
     Where the paper prints scores of the study, columns are pairs (title, ours | paper).
     """
-    if names is None:
-        measured = scenarios_of(study, results)
-        printed_only = [name for name in study.labels if len(printed_scores(study, results, name))]
-        names = [*measured, *(name for name in printed_only if name not in measured)]
-    names, titles = list(names), columns_of(study, results)
+    titles = columns_of(study, results)
+    names = list(dict.fromkeys([*scenarios_of(study, results), *study.labels]))
     has_paper = any(len(printed_scores(study, results, name)) for name in names)
     rows = {}
     for name in names:

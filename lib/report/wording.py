@@ -45,6 +45,11 @@ def listed(words: Sequence[str]) -> str:
     return f"{', '.join(head)} and {last}" if head else last
 
 
+def capitalised(text: str) -> str:
+    """With a capital at its beginning; other capitals stay, as in "GLUE"."""
+    return text[:1].upper() + text[1:]
+
+
 # ------------------------------------------------------------------------- paired differences
 
 

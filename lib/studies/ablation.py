@@ -30,7 +30,7 @@ TASKS_NOTE = (
 def task_scores(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """Percent by seed for the nine GLUE tasks and their MEAN, as 002 scores (MNLI on its matched
     set), and SQuAD's exact match and F1."""
-    glue = scores.by_seed(results, NAME, scenario, mnli="matched")
+    glue = scores.glue(results, NAME, scenario, mnli="matched")
     return glue.join(scores.squad(results, NAME, scenario), how="outer")
 
 
@@ -42,7 +42,7 @@ def macro(results: pd.DataFrame, scenario: str) -> pd.Series:
 def printed_scores(scenario: str) -> pd.DataFrame:
     """The printed GLUE scores (002, Tables 1 and 4) and SQuAD's beside them (001, Table 7), as
     `task_scores`; the ablated students have the macro score alone."""
-    table = papers.table("002", "glue").rename(columns={"score": MEAN})[[*scores.TASKS, MEAN]]
+    table = papers.table("002", "glue").rename(columns={"score": MEAN})[[*scores.GLUE, MEAN]]
     model = {"teacher": "BERT-base", "triple": "DistilBERT"}.get(scenario)
     changes = papers.table("002", "ablation")["glue_change"]
     if model:
@@ -105,9 +105,9 @@ def tasks_table(results: pd.DataFrame) -> pd.DataFrame:
     for model, scenario in PAPER_MODELS.items():
         if scenario:
             ours = task_scores(results, scenario)
-            columns[model, "ours"] = [pm(ours[t].dropna()) for t in (MEAN, *scores.TASKS)]
-        columns[model, "paper"] = [f"{paper.loc[model, t]:.1f}" for t in ("score", *scores.TASKS)]
-    return pd.DataFrame(columns, index=pd.Index(["score", *scores.TASKS.values()], name="task"))
+            columns[model, "ours"] = [pm(ours[t].dropna()) for t in (MEAN, *scores.GLUE)]
+        columns[model, "paper"] = [f"{paper.loc[model, t]:.1f}" for t in ("score", *scores.GLUE)]
+    return pd.DataFrame(columns, index=pd.Index(["score", *scores.GLUE.values()], name="task"))
 
 
 def findings(results: pd.DataFrame) -> list[str]:

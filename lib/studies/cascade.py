@@ -204,8 +204,7 @@ def section(analysis: Analysis) -> list:
         show.figure(
             figure_chains(final),
             "Average accuracy of the cascade, of one hop and of no pretraining, by depth. Bars: "
-            "95 % "
-            "interval over seeds. Right, hollow and grey: the paper.",
+            "95 % interval over seeds. Right, hollow and grey: the paper.",
             describe(final, [AVERAGE]),
         ),
         show.figure(
@@ -512,8 +511,7 @@ def languages_paragraph(results: pd.DataFrame) -> str:
             verdict = "decided" if decided(gap) else "undecided"
             ranks.append(
                 f"{side} in {plain(names[order[code]])}, {with_interval(interval(gap))} against "
-                f"the "
-                f"next: {verdict}"
+                f"the next: {verdict}"
             )
     return f"{head} {text}" + (f" The loss is {'; '.join(ranks)}." if ranks else "")
 

@@ -14,7 +14,7 @@ import pandas as pd
 from lib.report import tables
 from lib.report.section import Analysis
 from lib.report.statistics import interval
-from lib.report.wording import decided, listed, with_interval
+from lib.report.wording import capitalised, decided, listed, with_interval
 from lib.studies import cascade
 
 LEVEL = 1.0
@@ -101,8 +101,7 @@ def verdict(comparisons: Collection[Comparison], clauses: Mapping[str, str], hin
         parts.append(f"on {listed(where)} {clauses[side]}" if len(sides) > 1 else clauses[side])
     if hint and not sides <= {"better", "worse"}:
         parts.append(hint)
-    text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}."
+    return f"{capitalised('; '.join(parts))}."
 
 
 def number(comparison: Comparison, label: str = "") -> str:

@@ -15,7 +15,7 @@ from lib.report.declaration import Declaration
 from lib.report.results import efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import interval
-from lib.report.wording import decided, listed
+from lib.report.wording import capitalised, decided, listed
 from lib.studies import cascade, registry
 from lib.studies.ablation import LOSSES, TEMPERATURES
 from lib.studies.compared import Comparison, Pair, Score, compare, number, numbers, verdict
@@ -79,7 +79,7 @@ def choice(a: str, b: str, *pairs: Pair, hint: str = "") -> PartOf:
 
     def part(analysis: Analysis) -> Part | None:
         gains = compare(analysis, pairs)
-        evidence = f"{a[:1].upper()}{a[1:]} against {b}: {numbers(gains)}."
+        evidence = f"{capitalised(a)} against {b}: {numbers(gains)}."
         return Part(verdict(gains, clauses, hint), evidence, gains) if gains else None
 
     return part

@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from lib.report import overview, papers, tables
+from lib.report import papers, tables
 from lib.report.declaration import Declaration, from_files
 from lib.report.page import show
+from lib.report.results import Results
 from lib.report.scores import MEAN, by_task
 from lib.report.section import Analysis
 
@@ -64,7 +65,11 @@ def details(analysis: Analysis) -> list:
             "Parameters and size of teacher and students.",
             theirs=["M", "MB", "%"],
         ),
-        overview.tokens_table(analysis.results, NAME),
+        show.table(
+            tokens_table(analysis.results),
+            "Tokens of the transfer set against parameters.",
+            theirs=["printed"],
+        ),
     ]
 
 
@@ -93,4 +98,23 @@ def sizes(study: Declaration, efficiency: pd.DataFrame) -> pd.DataFrame:
             "MB": f"{fact(f'{kind}_size'):g}",
             "%": f"{fact('student_share'):.0f}" if kind == "student" else "100",
         }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def tokens_table(results: Results) -> pd.DataFrame:
+    """Tokens of the transfer set over parameters of teacher and student, beside 000's section 6
+    (two and three times)."""
+    transfer_set = results.by_scenario("data_prep", NAME).get("corpus_transfer")
+    rows = {}
+    for model, kind in (("teacher", "teacher_continuation"), ("student", "distillation")):
+        stages = list(results.by_scenario(kind, NAME).values())
+        if transfer_set and stages:
+            statistics = transfer_set["statistics"]
+            parameters = stages[0]["summary"]["parameters"]
+            rows[model] = {
+                "tokens": f"{statistics['tokens']:,}",
+                "parameters": f"{parameters:,}",
+                "tokens a parameter": f"{statistics['tokens'] / parameters:.2f}",
+                "printed": f"{papers.fact('000', f'tokens_per_{model}_parameter'):g}",
+            }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")

@@ -32,20 +32,20 @@ NOTE = (
 def suites(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """Percent by seed: GLUE's macro score and SQuAD's two (columns as SUITES); NaN where a seed
     lacks one."""
-    macro = scores.by_seed(results, NAME, scenario)[scores.MEAN].rename("glue")
+    macro = scores.glue(results, NAME, scenario)[scores.MEAN].rename("glue")
     table = pd.concat([macro, scores.squad(results, NAME, scenario)], axis=1)
     return table.reindex(columns=list(SUITES))
 
 
 def printed_suites(scenario: str) -> pd.DataFrame:
     """001's Tables 6, 7, 9 and 10: one row of the paper's single run, as `suites`."""
-    tables_ = [
+    by_kind = [
         pd.concat([papers.table("001", f"{suite}_{kind}") for suite in ("glue", "squad")], axis=1)
         for kind in ("size", "composition")
     ]
-    whole = pd.concat(tables_)
-    whole = whole[~whole.index.duplicated()]
-    return whole.loc[whole.index == scenario].dropna(how="all").reset_index(drop=True)
+    rows = pd.concat(by_kind)
+    rows = rows[~rows.index.duplicated()]  # the teacher and the 10 % stand in both
+    return rows.loc[rows.index == scenario].dropna(how="all").reset_index(drop=True)
 
 
 def declared() -> Declaration:
@@ -68,8 +68,7 @@ def section(analysis: Analysis) -> list:
         show.figure(
             figure_size(final, corpora(analysis)),
             "Scores against the size of the transfer set. Mean and 95 % interval over seeds; "
-            "hollow "
-            "diamonds: the slides.",
+            "hollow diamonds: the slides.",
             describe_size(final),
         )
     ]
@@ -84,8 +83,8 @@ def details(analysis: Analysis) -> list:
         ),
         show.table(
             networks(analysis.efficiency),
-            "Teacher and student, and the teacher's "
-            "value over the model's (Table 3 of the slides).",
+            "Teacher and student, and the teacher's value over the model's (Table 3 of the "
+            "slides).",
             theirs=[(title, "paper") for title in NETWORK_COLUMNS],
             note=NETWORK_NOTE,
         ),

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lib.report.scores import TASKS
+from lib.report.scores import GLUE
 from lib.studies.herbert import TASKS as HERBERT_TASKS
 
 METRICS = {
@@ -53,7 +53,7 @@ def rows(
     """`glue`: a level for all nine tasks, or task -> level; `squad`: (exact match, F1) or None.
     Percent, final epoch."""
     random, made = np.random.default_rng(key), []
-    levels = glue if isinstance(glue, dict) else dict.fromkeys(TASKS, glue)
+    levels = glue if isinstance(glue, dict) else dict.fromkeys(GLUE, glue)
     wanted = [
         (task, metric, level)
         for task, level in levels.items()
@@ -159,8 +159,8 @@ def transfer_set(levels=TRANSFER, **how) -> pd.DataFrame:
     )
 
 
-BERT = dict(zip(TASKS, (56.3, 84.7, 88.6, 91.8, 89.6, 69.3, 92.7, 89.0, 53.5)))
-DISTILBERT = dict(zip(TASKS, (51.3, 82.2, 87.5, 89.2, 88.5, 59.9, 91.3, 86.9, 56.3)))
+BERT = dict(zip(GLUE, (56.3, 84.7, 88.6, 91.8, 89.6, 69.3, 92.7, 89.0, 53.5)))
+DISTILBERT = dict(zip(GLUE, (51.3, 82.2, 87.5, 89.2, 88.5, 59.9, 91.3, 86.9, 56.3)))
 
 
 def lower(points: float) -> dict:

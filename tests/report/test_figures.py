@@ -53,21 +53,11 @@ def test_rows_of_seeds_shows_every_seed_the_interval_and_the_paper():
 
 
 @pytest.mark.parametrize("seeds", [0, 1, 2])
-@pytest.mark.parametrize("across", [2, 3])
-def test_rows_of_few_seeds(seeds, across):
+def test_rows_of_few_seeds(seeds):
     ours = scores(["a", "b"], ["x", "y", "z"], seeds)
-    figure = figures.rows_of_seeds(ours, ["a", "b"], {}, {}, xlabel="percent", across=across)
+    figure = figures.rows_of_seeds(ours, ["a", "b"], {}, {}, xlabel="percent")
     assert overlaps(figure) == []
     assert sum(ax.get_visible() for ax in figure.axes) == 3 * bool(seeds)
-
-
-def test_rows_of_differences_show_zero_and_signed_intervals():
-    ours = scores(["a"], ["mean"]).assign(value=lambda frame: frame["value"] - 69)
-    figure = figures.rows_of_seeds(ours, ["a"], {}, {}, xlabel="points", difference=True)
-    (ax,) = figure.axes
-    low, high = ax.get_xlim()
-    assert low < 0 < high
-    assert [t.get_text() for t in ax.texts] == ["+2.00 [−" + "0.48, +4.48]"]
 
 
 def curves(*scenarios) -> pd.DataFrame:

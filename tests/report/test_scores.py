@@ -12,8 +12,8 @@ from tests.helpers import made_up
 
 def test_the_printed_score_of_distilbert_is_the_mean_of_its_nine_tasks():
     printed = papers.table("002", "glue").loc["DistilBERT"]
-    assert len(scores.TASKS) == 9 and set(scores.TASKS) == set(printed.index) - {"score"}
-    assert np.mean([printed[task] for task in scores.TASKS]) == pytest.approx(
+    assert len(scores.GLUE) == 9 and set(scores.GLUE) == set(printed.index) - {"score"}
+    assert np.mean([printed[task] for task in scores.GLUE]) == pytest.approx(
         printed["score"], abs=0.05
     )
 
@@ -21,23 +21,23 @@ def test_the_printed_score_of_distilbert_is_the_mean_of_its_nine_tasks():
 @pytest.mark.parametrize("mnli, weights", [("both", [0.5, 0.5]), ("matched", [1, 0])])
 def test_the_macro_score_is_a_mean_of_means(mnli, weights):
     rows = made_up.rows("ablation", "triple", made_up.DISTILBERT, noise=5)
-    mean = scores.by_seed(rows, "ablation", "triple", mnli)
+    mean = scores.glue(rows, "ablation", "triple", mnli)
     for seed in range(5):
         by = rows[rows["seed"] == seed].set_index(["task", "metric"])["value"]
         tasks = [
             np.dot(weights, [by["mnli", "accuracy"], by["mnli", "accuracy_mismatched"]])
             if task == "mnli"
             else np.mean([by[task, metric] for metric in made_up.METRICS.get(task, ["accuracy"])])
-            for task in scores.TASKS
+            for task in scores.GLUE
         ]
-        assert mean.loc[seed, list(scores.TASKS)].tolist() == pytest.approx(tasks)
+        assert mean.loc[seed, list(scores.GLUE)].tolist() == pytest.approx(tasks)
         assert mean.loc[seed, MEAN] == pytest.approx(np.mean(tasks))
 
 
 def test_a_seed_without_all_nine_has_no_macro_score_but_keeps_its_tasks():
     rows = made_up.rows("ablation", "triple", 80)
     rows = rows[~((rows["seed"] == 2) & (rows["task"] == "wnli"))]
-    found = scores.by_seed(rows, "ablation", "triple")
+    found = scores.glue(rows, "ablation", "triple")
     assert (
         np.isnan(found.loc[2, MEAN]) and found.loc[2, "cola"] > 0 and found[MEAN].notna().sum() == 4
     )
@@ -46,13 +46,13 @@ def test_a_seed_without_all_nine_has_no_macro_score_but_keeps_its_tasks():
 def test_mnli_without_a_mismatched_set():
     rows = made_up.rows("ablation", "triple", 80)
     rows = rows[rows["metric"] != "accuracy_mismatched"]
-    both, matched = (scores.by_seed(rows, "ablation", "triple", mnli) for mnli in scores.MNLI)
+    both, matched = (scores.glue(rows, "ablation", "triple", mnli) for mnli in scores.MNLI)
     assert both.equals(matched) and both[MEAN].notna().all()
 
 
 def test_squad_is_not_among_the_nine():
     rows = made_up.rows("transfer_set", "teacher", 80, (10.0, 20.0), noise=0)
-    assert scores.by_seed(rows, "transfer_set", "teacher")[MEAN].tolist() == [80.0] * 5
+    assert scores.glue(rows, "transfer_set", "teacher")[MEAN].tolist() == [80.0] * 5
     assert scores.squad(rows, "transfer_set", "teacher").loc[3].to_dict() == {
         "exact_match": 10.0,
         "f1": 20.0,
@@ -60,7 +60,7 @@ def test_squad_is_not_among_the_nine():
 
 
 def test_nothing_measured_gives_empty_frames():
-    assert scores.by_seed(made_up.NO_RESULTS, "ablation", "triple").empty
+    assert scores.glue(made_up.NO_RESULTS, "ablation", "triple").empty
     assert list(scores.squad(made_up.NO_RESULTS, "ablation", "triple").columns) == [
         "exact_match",
         "f1",
@@ -71,9 +71,9 @@ def test_nothing_measured_gives_empty_frames():
 def test_two_protocols_at_once_are_refused():
     rows = made_up.rows("ablation", "triple", 80)
     with pytest.raises(InputError, match="final, best_epoch: choose one"):
-        scores.by_seed(pd.concat([rows, rows.assign(protocol="best_epoch")]), "ablation", "triple")
+        scores.glue(pd.concat([rows, rows.assign(protocol="best_epoch")]), "ablation", "triple")
     with pytest.raises(InputError, match="mnli 'mismatched': allowed are both, matched"):
-        scores.by_seed(rows, "ablation", "triple", "mismatched")
+        scores.glue(rows, "ablation", "triple", "mismatched")
 
 
 def test_every_task_has_its_column():
