@@ -98,15 +98,16 @@ def opening(results: Results, evaluated: pd.DataFrame) -> str:
     return f"**How the claims came out.** {claims_view.summary(evaluated)}\n\n{CONFIDENCE}{toy}"
 
 
-def sources_table(studies: Sequence[str]):
-    """The documents behind the studies, and the study that reruns each: a row per document."""
+def sources_table(studies: Sequence[str]) -> list:
+    """The documents behind the studies, and the study that reruns each, as one table; no table if
+    there are none."""
     rows = {}
     for study, about in descriptions(studies).items():
         if source := papers.sources().get(about.source):
             row = {"title": source["title"], "authors": source["authors"], "study": study}
             rows[about.source] = row
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
-    return show.table(frame, "The source documents, cited by number.")
+    return [show.table(frame, "The source documents, cited by number.")] if rows else []
 
 
 # ------------------------------------------------------------------------ the trainings of a study

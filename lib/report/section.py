@@ -87,13 +87,17 @@ def claims_in_detail(analysis: Analysis) -> list:
     """The rule behind the verdicts, how many came out how, and what could not be measured."""
     by_study = {study.short: analysis.claims[name] for name, study in analysis.studies.items()}
     every = [claim for entries in by_study.values() for claim in entries]
+    if not every:
+        return [show.prose("The studies of this report have no claims.")]
+    unmeasured = claims_view.not_measured(analysis.ledger, every)
+    caption = "Claims that this run has nothing to measure by, and what they need."
     return [
         show.prose(claims_view.RULE),
         show.table(claims_view.counts(analysis.ledger, by_study), "How many claims came out how."),
-        show.table(
-            claims_view.not_measured(analysis.ledger, every),
-            "Claims that this run has nothing to measure by, and what they need.",
-            theirs=claims_view.PAPER_COLUMNS,
+        *(
+            [show.table(unmeasured, caption, theirs=claims_view.PAPER_COLUMNS)]
+            if len(unmeasured)
+            else []
         ),
     ]
 

@@ -33,7 +33,7 @@ def folder_of_data(folder):
     for name, corpus in (("wikipedia", "encyclopedia"), ("books", "novels")):
         lines = corpus_lines("toy-en", corpus, 900, 0)
         (folder / f"text/en/{name}.txt").write_text("\n".join(lines), encoding="utf-8")
-    for name in (task for task in tasks.TASKS if TASKS[task].suite in ("glue", "squad")):
+    for name in (task for task in tasks.TOY_TASKS if TASKS[task].suite in ("glue", "squad")):
         place = folder / "glue" / name if TASKS[name].suite == "glue" else folder / "squad"
         place.mkdir(parents=True)
         for split in SPLITS.get(name, ("train", "validation")):
