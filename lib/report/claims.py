@@ -194,7 +194,7 @@ class Gain(Section):
 
     @model_validator(mode="after")
     def _one_form(self):
-        if bool(self.order) == bool(self.better and self.worse):
+        if bool(self.better) != bool(self.worse) or bool(self.order) == bool(self.better):
             raise ValueError("give better and worse, or order")
         return self
 
@@ -226,7 +226,7 @@ class Contrast(Section):
 
     @model_validator(mode="after")
     def _one_form(self):
-        if bool(self.scenarios) == bool(self.before and self.after):
+        if bool(self.before) != bool(self.after) or bool(self.scenarios) == bool(self.before):
             raise ValueError("give scenarios, or before and after")
         return self
 

@@ -84,7 +84,8 @@ class Declaration:
     @property
     def teachers(self) -> set[str]:
         """The teacher, and those of single scenarios."""
-        return {self.teacher} | {entry.get("teacher", "") for entry in self.scenarios.values()}
+        own = {entry["teacher"] for entry in self.scenarios.values() if entry.get("teacher")}
+        return {self.teacher} | own
 
     def chain_of(self, scenario: str) -> tuple[str, str]:
         """The students of a chain of hops are named <chain>-<layers>: chain and layers of such a

@@ -4,7 +4,7 @@ Text and lines take their colour from matplotlib's settings, so that a figure fo
 `colours` maps scenarios to colours; a scenario without one is drawn in the colour of the text.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -162,11 +162,7 @@ def describe_rows(scores: pd.DataFrame, order: Sequence[str], labels: Mapping[st
     )
 
 
-def figure_curves(
-    curves: pd.DataFrame,
-    colours: Mapping[str, str],
-    teachers: Sequence[str] = ("teacher", "T1", "T2"),
-):
+def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Collection[str] = ()):
     """Training curves: a panel per loss of the students, one per loss of the teachers, and a line
     per scenario.
 

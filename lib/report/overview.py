@@ -4,7 +4,7 @@ study took, and where the computing time went.
 Functions named `…_table` return what `lib.report.page.show.table` does, ready to be displayed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
@@ -16,6 +16,7 @@ from lib.plan.files import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import CAPTIONS
 from lib.report import claims_view, figures, papers
+from lib.report.declaration import Declaration
 from lib.report.page import show
 from lib.report.results import Results
 from lib.report.wording import plain, printed
@@ -113,22 +114,20 @@ def sources_table(studies: Sequence[str]) -> list:
 # ------------------------------------------------------------------------ the trainings of a study
 
 
-def training_details(
-    results: Results, efficiency: pd.DataFrame, study: str, colours: Mapping[str, str]
-) -> list:
+def training_details(results: Results, efficiency: pd.DataFrame, study: Declaration) -> list:
     """For the appendix: tables and figures of a study's corpora, of what its trainings took, of
     their curves, and of what the models know of held-out text."""
-    curves = results.curves(study)
+    curves = results.curves(study.name)
     return [
-        corpora_table(results, study),
-        cost_table(efficiency, study),
+        corpora_table(results, study.name),
+        cost_table(efficiency, study.name),
         show.figure(
-            figures.figure_curves(curves, colours),
+            figures.figure_curves(curves, study.colours, study.teachers),
             "Every training: each loss against the step.",
             figures.describe_curves(curves),
         ),
         show.table(
-            results.knowledge(study),
+            results.knowledge(study.name),
             "What each model knows about held-out text of the corpus it was trained on last.",
         ),
     ]

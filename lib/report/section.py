@@ -208,5 +208,5 @@ def details(analysis: Analysis, name: str) -> list:
             "their mean.",
             figures.describe_finetuning(epochs),
         ),
-        *overview.training_details(analysis.results, analysis.efficiency, name, study.colours),
+        *overview.training_details(analysis.results, analysis.efficiency, study),
     ]

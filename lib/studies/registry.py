@@ -8,8 +8,8 @@ from lib.studies import ablation, cascade, herbert, transfer_set
 OF_THE_PAPERS = {study.NAME: study for study in (herbert, transfer_set, ablation, cascade)}
 """A study of one's own needs no entry here: its folder in params/ says all. One whose scores are
 read in another way than as the mean of its tasks, or that shows tables of its own, is a module with
-a NAME and a function `declared`, an entry here, and a heading with a cell in notebook 6, as the
-others have: the notebook shows only studies without an entry by itself."""
+a NAME and a function `declared`, an entry here, and a heading and a cell in notebook 6, both tagged
+`study:<name>`: by itself the notebook shows only studies without an entry."""
 
 
 def declared(names: Iterable[str]) -> dict[str, Declaration]:

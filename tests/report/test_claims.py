@@ -206,6 +206,14 @@ def test_numbers_are_calculated_from_facts_of_the_papers():
         (GAIN | {"measure": "constant"}, "give one of gain"),
         ({"gain": {"better": "S4"}}, "gain: give better and worse, or order"),
         (
+            {"gain": {"better": "S4", "order": ["S4", "S3"]}},
+            "gain: give better and worse, or order",
+        ),
+        (
+            {"contrast": {"better": NER, "worse": IN, "scenarios": "S4", "after": "S3"}},
+            "contrast: give scenarios, or before and after",
+        ),
+        (
             {"gain": {"better": "S4", "worse": 3}},
             "gain.worse.0 = 3: input should be a valid string",
         ),

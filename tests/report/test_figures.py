@@ -72,7 +72,7 @@ def curves(*scenarios) -> pd.DataFrame:
 
 def test_curves_tell_scenarios_of_one_colour_apart_and_leave_the_sum_out():
     colours = {"a": "#0072b2", "b": "#d55e00", "c": "#0072b2"}
-    figure = figures.figure_curves(curves("a", "b", "c", "teacher"), colours)
+    figure = figures.figure_curves(curves("a", "b", "c", "teacher"), colours, {"teacher"})
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
     assert titles == ["MLM loss", "soft-target loss", "teachers: MLM loss"]
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
