@@ -3,8 +3,8 @@ splits, keys, features of tokenizers and special ids, with tiny random models an
 records, some 10 MB.
 
 `build(folder, languages)` writes <folder>/models/<id>/<revision> and
-<folder>/datasets/<id>/<revision>, which tests/helpers/mirror.py serves. The revision `pinned` stands
-for any commit.
+<folder>/datasets/<id>/<revision>, which tests/helpers/mirror.py serves. The revision `pinned`
+stands for any commit.
 """
 
 import json

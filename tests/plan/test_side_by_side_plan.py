@@ -191,7 +191,8 @@ def test_one_of_a_group_that_another_study_names_is_the_same_stage(params):
             "distillation",
             "side_by_side",
             2,
-            "params/herbert/tiny.yaml: distillation.side_by_side = 2: input should be a valid boolean",
+            "params/herbert/tiny.yaml: distillation.side_by_side = 2: input should be a valid "
+            "boolean",
         ),
         (
             "herbert/tiny.yaml",
