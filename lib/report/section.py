@@ -43,7 +43,7 @@ class Analysis:
 def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
     """Gather the results of a scale, measure the models' latency, and test the claims."""
     entries = claims_of(studies, scale)
-    results = Results(scale, list(studies))
+    results = Results(scale, sorted(studies))
     scores = results.scores()
     efficiency = results.efficiency(latency(results.models()))
     every = [claim for study_claims in entries.values() for claim in study_claims]
