@@ -1,4 +1,4 @@
-"""Copy the outputs of a scale to a store: `python -m lib.runner.publish outputs/tiny s3://bucket`."""
+"""Copy a scale's outputs to a store: `python -m lib.runner.publish outputs/tiny s3://bucket`."""
 
 import sys
 from pathlib import Path
