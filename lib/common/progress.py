@@ -6,7 +6,7 @@ less simply; here every report is a line that papermill copies to the terminal a
 
 import sys
 import time
-from typing import Callable
+from collections.abc import Callable, Sequence
 
 
 def clock(seconds: float) -> str:
@@ -48,11 +48,11 @@ class Progress:
 
 
 class LiveChart:
-    """The loss and its components against the step, redrawn in place while training runs in a
+    """The losses `names` of a history against the step, redrawn in place while training runs in a
     notebook. It does nothing elsewhere."""
 
-    def __init__(self, every: float = 6.0):
-        self.every, self.last, self.handle = every, time.perf_counter(), None
+    def __init__(self, names: Sequence[str], every: float = 6.0):
+        self.names, self.every, self.last, self.handle = names, every, time.perf_counter(), None
         ipython = sys.modules.get("IPython")
         self.in_notebook = bool(ipython and getattr(ipython.get_ipython(), "kernel", None))
 
@@ -66,7 +66,7 @@ class LiveChart:
         from IPython.display import display
         from matplotlib.figure import Figure
 
-        names = [key for key in ("loss", "mlm", "soft", "cosine") if key in history[-1]]
+        names = [name for name in self.names if name in history[-1]]
         if len(names) == 2:  # with one component, the loss is that component
             names = names[1:]
         steps = [row["step"] for row in history]

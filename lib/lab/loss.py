@@ -15,13 +15,14 @@ from lib.lab import models
 from lib.lab.view import control, live, nothing_yet, offer
 from lib.report.page import show
 from lib.training.losses import cosine_loss, mlm_loss, soft_target_loss
+from lib.training.parameters import LOSSES
 
 TEMPERATURES = np.arange(0.5, 10.01, 0.25)
-NAMES = {"soft": "soft targets", "mlm": "hidden word (MLM)", "cosine": "cosine"}
+NAMES = {name: LOSSES[name][0] for name in ("soft", "mlm", "cosine")}
 MOST = 7  # tokens with a bar of their own
 NOTE = (
     "At this one position; a training step takes means over many. Soft targets: T² · KL(teacher ‖ "
-    "student). Hidden word: −log of the student's probability of what stood there, at T = 1. "
+    "student). MLM: −log of the student's probability of what stood there, at T = 1. "
     "Cosine: 1 − cos of the last hidden states."
 )
 

@@ -15,6 +15,7 @@ from lib.plan import files
 from lib.plan.hub_facts import downloads, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
 from lib.tasks.registry import TASKS
+from lib.training.parameters import LOSSES
 
 GIB = 2**30
 SPECIALS = 2
@@ -596,8 +597,7 @@ def describe(stage: Stage) -> str:
     if stage.kind == "finetune":
         languages = f" in {', '.join(p['languages'])}" if p["languages"] else ""
         return f"{', '.join(p['tasks'])}{languages}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
-    names = ("hidden", "attention", "soft", "mlm", "cosine")
-    weights = {name: p.get(f"weight_{name}") for name in names}
+    weights = {name: p.get(f"weight_{name}") for name in LOSSES}
     losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
     trained = f"{losses}; {_length(p)}" if losses else "not trained"
     if stage.kind == "distillation":

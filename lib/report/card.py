@@ -24,6 +24,7 @@ from lib.report.results import Results
 from lib.report.statistics import interval, paired_difference
 from lib.report.wording import code, number_of, plain, with_interval
 from lib.tasks.registry import TASKS
+from lib.training.parameters import LOSSES
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 NOISE = {
@@ -382,17 +383,11 @@ def describe_losses(result: dict) -> str:
     """The weighted sum that training minimised."""
     p = result["parameters"]
     if result["stage"] == "teacher_continuation":
-        return "the cross-entropy of the masked tokens"
-    losses = {
-        "mlm": "cross-entropy of the masked tokens",
-        "cosine": "cosine distance of the last hidden states",
-        "hidden": "squared error of the hidden outputs",
-        "attention": "squared error of the attention maps",
-    }
+        return LOSSES["mlm"][1]
+    losses = {name: meaning for name, (_, meaning) in LOSSES.items()}
     if p.get("weight_soft"):
         where = "the masked positions" if p.get("positions") == "masked" else "all positions"
-        soft = f"T² · KL from the teacher to the student, T = {p['temperature']:g}, at {where}"
-        losses = {"soft": f"soft targets ({soft})"} | losses
+        losses["soft"] += f" (× T², T = {p['temperature']:g}, at {where})"
     terms = [
         f"{p[f'weight_{name}']:g} × {loss}"
         for name, loss in losses.items()

@@ -1,6 +1,6 @@
 """How the claims came out, for readers: the rule, a count in a sentence, and the report's tables.
 
-`evaluated` are rows of claims.csv, as `lib.report.claims.evaluate` returns them.
+`verdicts` are rows of claims.csv, as `lib.report.claims.evaluate` returns them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -36,47 +36,47 @@ DECIMALS = {"points": 2, "times": 2}
 """By unit; 1 for all others."""
 
 
-def summary(evaluated: pd.DataFrame) -> str:
+def summary(verdicts: pd.DataFrame) -> str:
     """How the claims came out, in one sentence."""
-    if evaluated.empty:
+    if verdicts.empty:
         return "This run tests no claim."
-    number = evaluated["verdict"].value_counts().reindex(list(MARKS), fill_value=0)
-    unmeasured = int((evaluated["n"] == 0).sum())
+    number = verdicts["verdict"].value_counts().reindex(list(MARKS), fill_value=0)
+    unmeasured = int((verdicts["n"] == 0).sum())
     end = f" ({unmeasured} of them because this run has nothing to measure them by)"
     return (
-        f"Of {len(evaluated)} claims, {number['holds']} hold, "
+        f"Of {len(verdicts)} claims, {number['holds']} hold, "
         f"{number['contradicted']} are contradicted and {number['unresolved']} are unresolved"
         f"{end if unmeasured else ''}."
     )
 
 
-def counts(evaluated: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
+def counts(verdicts: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
     """How many claims of each study (by what its row is called) hold, are contradicted, are
     unresolved although measured, and were not measured."""
     rows = {}
     for study, claims in by_study.items():
-        own = evaluated[evaluated["id"].isin([claim.id for claim in claims])]
+        own = verdicts[verdicts["id"].isin([claim.id for claim in claims])]
         if len(own):
             rows[study] = _counts(own)
     if len(rows) > 1:
-        rows["all"] = _counts(evaluated)
+        rows["all"] = _counts(verdicts)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("study")
 
 
-def _counts(evaluated: pd.DataFrame) -> dict[str, int]:
-    verdicts = evaluated.loc[evaluated["n"] > 0, "verdict"]
-    row = {mark: int((verdicts == name).sum()) for name, mark in MARKS.items()}
-    return row | {"not measured": len(evaluated) - len(verdicts), "claims": len(evaluated)}
+def _counts(verdicts: pd.DataFrame) -> dict[str, int]:
+    measured = verdicts.loc[verdicts["n"] > 0, "verdict"]
+    row = {mark: int((measured == name).sum()) for name, mark in MARKS.items()}
+    return row | {"not measured": len(verdicts) - len(measured), "claims": len(verdicts)}
 
 
-def at_a_glance(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
+def at_a_glance(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
     """Those of `claims` that were measured, one row each; all cells are text.
 
     Columns: verdict (mark, word, and for an unresolved claim the reason), claim, "ours [95 %]", n,
     "holds if" (region and unit), paper, place.
     """
     rows = []
-    for row, claim in _pairs(evaluated, claims):
+    for row, claim in _pairs(verdicts, claims):
         measured = Evidence(row.measured, row.ci_low, row.ci_high, row.n)
         if measured.n == 0:
             continue
@@ -95,11 +95,11 @@ def at_a_glance(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFram
     return pd.DataFrame(rows, columns=columns)
 
 
-def not_measured(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
+def not_measured(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
     """Those of `claims` that this run has nothing to measure by, and what it would need."""
     rows = [
         {"claim": claim.claim, "needs": claim.asks or "all that it compares", **_context(claim)}
-        for row, claim in _pairs(evaluated, claims)
+        for row, claim in _pairs(verdicts, claims)
         if row.n == 0
     ]
     return pd.DataFrame(rows, columns=["claim", "needs", "holds if", "paper", "place"])
@@ -111,10 +111,10 @@ def _context(claim: Claim) -> dict[str, str]:
     return {"holds if": region(claim), "paper": paper, "place": claim.source}
 
 
-def _pairs(evaluated: pd.DataFrame, claims: Iterable[Claim]) -> list[tuple[Any, Claim]]:
+def _pairs(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> list[tuple[Any, Claim]]:
     """Each row whose claim is one of these, with the claim."""
     by_id = {claim.id: claim for claim in claims}
-    return [(row, by_id[row.id]) for row in evaluated.itertuples() if row.id in by_id]
+    return [(row, by_id[row.id]) for row in verdicts.itertuples() if row.id in by_id]
 
 
 def region(claim: Claim) -> str:

@@ -87,12 +87,9 @@ class Declaration:
         own = {entry["teacher"] for entry in self.scenarios.values() if entry.get("teacher")}
         return {self.teacher} | own
 
-    def chain_of(self, scenario: str) -> tuple[str, str]:
-        """The students of a chain of hops are named <chain>-<layers>: chain and layers of such a
-        student, ("S3", "") of any other scenario."""
-        chain, _, layers = scenario.rpartition("-")
-        is_chain = scenario not in self.labels and chain and layers.isdigit()
-        return (chain, layers) if is_chain else (scenario, "")
+    def chain_of(self, scenario: str) -> tuple[str, int]:
+        """Chain and layers of a scenario; a declared name is no student of a chain."""
+        return (scenario, 0) if scenario in self.labels else chain_of(scenario)
 
     def label(self, scenario: str) -> str:
         """What the scenario is, in a few words; "" where the study does not say."""
@@ -105,6 +102,13 @@ class Declaration:
         """The untrained control that a student is compared with; "" where the study has none."""
         layers = self.chain_of(student)[1]
         return f"{self.control}-{layers}" if self.control and layers else self.control
+
+
+def chain_of(scenario: str) -> tuple[str, int]:
+    """The students of a chain of hops are named <chain>-<layers>: ("cascade", 5) of "cascade-5",
+    ("S3", 0) of other names."""
+    chain, _, layers = scenario.rpartition("-")
+    return (chain, int(layers)) if chain and layers.isdigit() else (scenario, 0)
 
 
 def from_files(name: str) -> Declaration:

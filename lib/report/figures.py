@@ -10,20 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lib.report.statistics import interval, pm
+from lib.training.parameters import LOSSES
 
 PAPER = "#808080"
 DIAMOND = {"marker": "D", "ms": 5.5, "mfc": "none", "mec": PAPER, "mew": 1.3, "ls": ""}
 """A paper's own number: hollow and grey."""
-COMPONENTS = {
-    "loss": "total loss",
-    "total": "total loss",
-    "soft": "soft-target loss",
-    "mlm": "MLM loss",
-    "hard": "MLM loss",
-    "cosine": "cosine loss",
-    "hidden": "hidden outputs",
-    "attention": "attention maps",
-}
+COMPONENTS = {"loss": "total loss"} | {name: title for name, (title, _) in LOSSES.items()}
 """The parts of a loss, as a training's history names them and as figures do."""
 DASHES = ("", (4, 1.5), (1, 1), (4, 1.5, 1, 1.5))
 """Line styles, for scenarios that share a colour."""
@@ -173,7 +165,7 @@ def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Co
     import seaborn as sns
     from matplotlib.lines import Line2D
 
-    parts = curves[~curves["component"].isin(["loss", "total"])]
+    parts = curves[curves["component"] != "loss"]
     parts = parts if len(parts) else curves
     names = sorted(parts["scenario"].unique(), key=[*colours, *parts["scenario"]].index)
     colour = pd.Series({name: colours.get(name, ink()) for name in names}, dtype=object)

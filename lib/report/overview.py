@@ -92,11 +92,11 @@ def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def opening(results: Results, evaluated: pd.DataFrame) -> str:
+def opening(results: Results, verdicts: pd.DataFrame) -> str:
     """How the claims came out, how sure that is, and what toy languages can show, as Markdown.
-    evaluated: rows of claims.csv."""
+    verdicts: rows of claims.csv."""
     toy = f"\n\n{TOY}" if results.folder.name in ("smoke", "tiny") else ""
-    return f"**How the claims came out.** {claims_view.summary(evaluated)}\n\n{CONFIDENCE}{toy}"
+    return f"**How the claims came out.** {claims_view.summary(verdicts)}\n\n{CONFIDENCE}{toy}"
 
 
 def sources_table(studies: Sequence[str]) -> list:

@@ -51,7 +51,7 @@ MNLI = ("both", "matched")
 SQUAD = {"exact_match": "SQuAD EM", "f1": "SQuAD F1"}
 
 
-def glue(results: pd.DataFrame, study: str, scenario: str, mnli: str = "both") -> pd.DataFrame:
+def glue(study: str, results: pd.DataFrame, scenario: str, mnli: str = "both") -> pd.DataFrame:
     """Percent by seed (rows), for each of GLUE's nine tasks and their mean, MEAN (columns). NaN
     where nothing was measured.
 
@@ -71,7 +71,7 @@ def glue(results: pd.DataFrame, study: str, scenario: str, mnli: str = "both") -
     return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
 
 
-def squad(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
+def squad(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """SQuAD 1.1 in percent by seed (rows): columns exact_match and f1."""
     rows = _of(results, study, scenario)
     rows = rows[rows["task"] == "squad"]
@@ -96,7 +96,7 @@ def _of(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
 
 
 def per_task(
-    results: pd.DataFrame, study: str, scenarios: dict[str, str], mnli: str = "both"
+    study: str, results: pd.DataFrame, scenarios: dict[str, str], mnli: str = "both"
 ) -> pd.DataFrame:
     """Every task for readers: a row per scenario that has any score, mean ± half of the 95 %
     interval over seeds.
@@ -105,7 +105,7 @@ def per_task(
     """
     rows = {}
     for name, label in scenarios.items():
-        tasks, answers = glue(results, study, name, mnli), squad(results, study, name)
+        tasks, answers = glue(study, results, name, mnli), squad(study, results, name)
         if len(tasks) or len(answers):
             row = {title: pm(tasks[task].dropna()) for task, title in GLUE.items()}
             row |= {"mean of nine": pm(tasks[MEAN].dropna())}

@@ -11,6 +11,7 @@ from lib.report import claims, claims_view, figures, findings, overview, tables
 from lib.report.declaration import Declaration
 from lib.report.page import show
 from lib.report.results import Results, latency
+from lib.report.wording import code
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Analysis:
     """What a scale has produced, and the studies it is read by.
 
     `scores` are the rows of results.csv, of both protocols, and `final` those after the last epoch;
-    `efficiency` are rows of efficiency.csv, `ledger` those of claims.csv; `claims` are by study.
+    `efficiency` are rows of efficiency.csv, `verdicts` those of claims.csv; `claims` are by study.
     """
 
     results: Results
@@ -27,7 +28,7 @@ class Analysis:
     scores: pd.DataFrame
     final: pd.DataFrame
     efficiency: pd.DataFrame
-    ledger: pd.DataFrame
+    verdicts: pd.DataFrame
 
     def write(self, analysis: str, scratch: Path) -> None:
         """Write results.csv, efficiency.csv and claims.csv; where: see `Results.write`."""
@@ -36,7 +37,7 @@ class Analysis:
             scratch,
             results=self.scores,
             efficiency=self.results.with_other_stages(self.efficiency),
-            claims=self.ledger,
+            claims=self.verdicts,
         )
 
 
@@ -54,7 +55,7 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
         scores=scores,
         final=scores[scores["protocol"] == "final"],
         efficiency=efficiency,
-        ledger=claims.evaluate(scores, efficiency, every),
+        verdicts=claims.evaluate(scores, efficiency, every),
     )
 
 
@@ -75,7 +76,7 @@ def claims_at_a_glance(analysis: Analysis) -> list:
             shown += [
                 show.prose(study.words) if study.words else None,
                 show.table(
-                    claims_view.at_a_glance(analysis.ledger, analysis.claims[name]),
+                    claims_view.at_a_glance(analysis.verdicts, analysis.claims[name]),
                     f"{study.short}: the claims, and what this run says of them.",
                     theirs=claims_view.PAPER_COLUMNS,
                 ),
@@ -89,11 +90,13 @@ def claims_in_detail(analysis: Analysis) -> list:
     every = [claim for entries in by_study.values() for claim in entries]
     if not every:
         return [show.prose("The studies of this report have no claims.")]
-    unmeasured = claims_view.not_measured(analysis.ledger, every)
+    unmeasured = claims_view.not_measured(analysis.verdicts, every)
     caption = "Claims that this run has nothing to measure by, and what they need."
     return [
         show.prose(claims_view.RULE),
-        show.table(claims_view.counts(analysis.ledger, by_study), "How many claims came out how."),
+        show.table(
+            claims_view.counts(analysis.verdicts, by_study), "How many claims came out how."
+        ),
         *(
             [show.table(unmeasured, caption, theirs=claims_view.PAPER_COLUMNS)]
             if len(unmeasured)
@@ -116,6 +119,7 @@ def section(analysis: Analysis, name: str) -> list:
     shown = [
         show.table(tables.scenarios_table(study), "What each scenario is."),
         show.prose(f"### {study.short}: results"),
+        *_unknown_columns(study, final),
         show.table(
             tables.scores_table(study, final),
             "Scores in percent after the last epoch.",
@@ -150,6 +154,17 @@ def section(analysis: Analysis, name: str) -> list:
         show.prose("\n\n".join(findings.findings(study, final, analysis.efficiency))),
     ]
     return shown
+
+
+def _unknown_columns(study: Declaration, results: pd.DataFrame) -> list:
+    if not (unknown := tables.unknown_columns(study, results)):
+        return []
+    return [
+        show.prose(
+            f"`columns` in params/{study.name}/scenarios.yaml: no scenario has a score "
+            f"{' or '.join(map(code, unknown))}, so none is shown."
+        )
+    ]
 
 
 PANELS = 4

@@ -12,6 +12,7 @@ import pandas as pd
 from lib.report.declaration import Declaration, Question
 from lib.report.statistics import interval, paired_differences, pm
 from lib.report.wording import signed, signed_pm, with_interval
+from lib.training.parameters import LOSSES
 
 PAPER = "paper"
 """Heads the columns that hold a paper's own numbers."""
@@ -24,14 +25,14 @@ KEPT_NOTE = (
     "Share of the teacher's score, seed by seed. Guessing keeps a share too, so zero is not the "
     "floor."
 )
-LOSSES = {"weight_soft": "soft", "weight_mlm": "MLM", "weight_cosine": "cosine"}
 
 
 def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
     """The scores that are shown, the main one always and first: name -> title."""
     if study.columns:
-        names = [study.main, *(column for column in study.columns if column != "mean")]
-        return {name: study.titles.get(name, name) for name in names}
+        unknown = unknown_columns(study, results)
+        names = [c for c in study.columns if c != "mean" and c not in unknown]
+        return {name: study.titles.get(name, name) for name in [study.main, *names]}
     measured = dict.fromkeys(
         column
         for scenario in scenarios_of(study, results)
@@ -42,6 +43,13 @@ def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
     if len(titles) == 1:  # the mean of one task is that task
         return {study.main: next(iter(titles.values()))}
     return {study.main: title} | titles
+
+
+def unknown_columns(study: Declaration, results: pd.DataFrame) -> list[str]:
+    """Columns that the study names and no scenario has a score for."""
+    names = scenarios_of(study, results)
+    scores = {column for name in names for column in study.scores(results, name)}
+    return [column for column in study.columns if column not in {*scores, "mean"}] if names else []
 
 
 def scenarios_of(study: Declaration, results: pd.DataFrame) -> list[str]:
@@ -56,7 +64,7 @@ def scenarios_of(study: Declaration, results: pd.DataFrame) -> list[str]:
             position = declared.index(chain)
         else:
             position = -1 if scenario == study.teacher else len(declared)
-        return (position, -int(layers or 0))
+        return (position, -layers)
 
     return sorted(measured, key=place)
 
@@ -69,16 +77,22 @@ def students_of(study: Declaration, results: pd.DataFrame) -> list[str]:
 def scenarios_table(study: Declaration) -> pd.DataFrame:
     """What each scenario is: its label, and where its scenarios.yaml entry says so, its initial
     weights, its teacher, and the weights of its losses."""
+    weighted = [
+        loss
+        for loss in LOSSES
+        if any(f"weight_{loss}" in entry for entry in study.scenarios.values())
+    ]
+    titles = " / ".join(LOSSES[loss][0] for loss in weighted)
     rows = {}
     for name, label in study.labels.items():
         entry = study.scenarios.get(name, {})
-        weights = [f"{entry.get(key) or 0:g}" for key in LOSSES]
+        weights = [f"{entry.get(f'weight_{loss}') or 0:g}" for loss in weighted]
         distils = "init" in entry
         rows[name] = {
             "what it is": label or "–",
             "initial weights": entry.get("init", "–"),
             "teacher": entry.get("teacher", "–"),
-            " / ".join(LOSSES.values()): " / ".join(weights) if distils else "–",
+            f"weights: {titles}": " / ".join(weights) if distils and weighted else "–",
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("scenario")
     return table.loc[:, (table != "–").any()] if len(table) else table
@@ -156,12 +170,12 @@ def pairs_of(
     shallowest first."""
     names = scenarios_of(study, results)
     depths = [
-        {study.chain_of(name)[1] for name in names if study.chain_of(name)[0] == chain} - {""}
+        {study.chain_of(name)[1] for name in names if study.chain_of(name)[0] == chain} - {0}
         for chain in (question.better, question.worse)
     ]
     if not all(depths):
         return [(question.better, question.worse)]
-    shared = sorted(depths[0] & depths[1], key=int)
+    shared = sorted(depths[0] & depths[1])
     return [(f"{question.better}-{n}", f"{question.worse}-{n}") for n in shared]
 
 

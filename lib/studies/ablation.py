@@ -14,9 +14,10 @@ from lib.report.scores import MEAN
 from lib.report.section import Analysis
 from lib.report.statistics import interval, paired_differences, pm
 from lib.report.wording import decided, listed, printed, signed, with_interval
+from lib.training.parameters import LOSSES
 
 NAME = "ablation"
-LOSSES = {"without_soft": "soft targets", "without_cosine": "cosine", "without_mlm": "MLM"}
+LEFT_OUT = {f"without_{name}": LOSSES[name][0] for name in ("soft", "cosine", "mlm")}
 """The scenario without a loss -> the loss."""
 TEMPERATURES = {"temperature1": 1, "triple": 2, "temperature4": 4, "temperature8": 8}
 PAPER_MODELS = {"BERT-base": "teacher", "DistilBERT": "triple", "ELMo": ""}
@@ -30,8 +31,8 @@ TASKS_NOTE = (
 def task_scores(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """Percent by seed for the nine GLUE tasks and their MEAN, as 002 scores (MNLI on its matched
     set), and SQuAD's exact match and F1."""
-    glue = scores.glue(results, NAME, scenario, mnli="matched")
-    return glue.join(scores.squad(results, NAME, scenario), how="outer")
+    glue = scores.glue(NAME, results, scenario, mnli="matched")
+    return glue.join(scores.squad(NAME, results, scenario), how="outer")
 
 
 def macro(results: pd.DataFrame, scenario: str) -> pd.Series:
@@ -91,7 +92,7 @@ def details(analysis: Analysis) -> list:
             note=TASKS_NOTE + " ".join(map(printed, papers.flags("002", "glue"))),
         ),
         show.table(
-            scores.per_task(final, NAME, analysis.studies[NAME].labels, mnli="matched"),
+            scores.per_task(NAME, final, analysis.studies[NAME].labels, mnli="matched"),
             "Every task in percent: mean over seeds ± half of the 95 % interval.",
         ),
     ]
@@ -119,17 +120,17 @@ def losses_paragraph(results: pd.DataFrame) -> str:
     """The three losses ranked by the mean cost of leaving them out, neighbours told apart by paired
     intervals."""
     head, triple = "**Which loss costs most to leave out.**", macro(results, "triple")
-    without = {name: macro(results, name) for name in LOSSES}
+    without = {name: macro(results, name) for name in LEFT_OUT}
     change = {name: paired_differences(score, triple) for name, score in without.items()}
-    ranked = sorted((n for n in LOSSES if len(change[n])), key=lambda n: change[n].mean())
+    ranked = sorted((n for n in LEFT_OUT if len(change[n])), key=lambda n: change[n].mean())
     if len(ranked) < 2:
         return f"{head} Not measured: fewer than two of the three losses have been left out."
-    parts = [f"{LOSSES[name]} {with_interval(interval(change[name]), 2)}" for name in ranked]
+    parts = [f"{LEFT_OUT[name]} {with_interval(interval(change[name]), 2)}" for name in ranked]
     text = f"In points of the macro score against the triple loss: {', '.join(parts)}."
     if min(len(change[name]) for name in ranked) == 1:
         return f"{head} One seed has no interval, so nothing is concluded. {text}"
-    costly = [LOSSES[name] for name in ranked if decided(change[name]) < 0]
-    free = [LOSSES[name] for name in ranked if decided(change[name]) >= 0]
+    costly = [LEFT_OUT[name] for name in ranked if decided(change[name]) < 0]
+    free = [LEFT_OUT[name] for name in ranked if decided(change[name]) >= 0]
     verdict = (
         f"Shown to cost: {listed(costly)}." if costly else "No loss is shown to cost anything."
     )
@@ -139,11 +140,10 @@ def losses_paragraph(results: pd.DataFrame) -> str:
     for worse, better in zip(ranked, ranked[1:]):
         lead = paired_differences(without[better], without[worse])
         order = "decided" if decided(lead) > 0 else "undecided"
-        leads.append(
-            f"{LOSSES[worse]} over {LOSSES[better]} by {with_interval(interval(lead), 2)} ({order})"
-        )
+        gap = f"by {with_interval(interval(lead), 2)} ({order})"
+        leads.append(f"{LEFT_OUT[worse]} over {LEFT_OUT[better]} {gap}")
     changes = papers.table("002", "ablation")["glue_change"]
-    paper = ", ".join(f"{LOSSES[n]} {printed(signed(changes[n], 2))}" for n in LOSSES)
+    paper = ", ".join(f"{LEFT_OUT[n]} {printed(signed(changes[n], 2))}" for n in LEFT_OUT)
     return (
         f"{head} {verdict} {text} Each against the next: {'; '.join(leads)}. The paper prints "
         f"{paper}."

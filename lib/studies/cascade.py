@@ -15,7 +15,7 @@ import pandas as pd
 
 from lib.report import papers
 from lib.report.claims import Evidence, smallest
-from lib.report.declaration import Declaration, from_files
+from lib.report.declaration import Declaration, chain_of, from_files
 from lib.report.figures import (
     PAPER,
     draw_lines,
@@ -120,12 +120,6 @@ def printed_layers() -> list[int]:
 
 
 # --- chains ---------------------------------------------------------------------------------------
-
-
-def chain_of(scenario: str) -> tuple[str, int]:
-    """Chain and layers: ("cascade", 5) of "cascade-5"; ("teacher", 0) of other names."""
-    chain, _, layers = scenario.rpartition("-")
-    return (chain, int(layers)) if chain and layers.isdigit() else (scenario, 0)
 
 
 def teacher_layers(results: pd.DataFrame) -> int:

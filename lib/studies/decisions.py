@@ -17,7 +17,7 @@ from lib.report.section import Analysis
 from lib.report.statistics import interval
 from lib.report.wording import capitalised, decided, listed
 from lib.studies import cascade, registry
-from lib.studies.ablation import LOSSES, TEMPERATURES
+from lib.studies.ablation import LEFT_OUT, TEMPERATURES
 from lib.studies.compared import Comparison, Pair, Score, compare, number, numbers, verdict
 from lib.studies.transfer_set import COMPOSITIONS, SHARES
 
@@ -334,7 +334,7 @@ DECISIONS: dict[str, list[PartOf]] = {
         training_time("Imitation took {:.1f} times the training time.", "S3", "S2"),
         several(
             "What each loss adds to the other two, on GLUE",
-            {loss: (ABLATION, "triple", without) for without, loss in LOSSES.items()},
+            {loss: (ABLATION, "triple", without) for without, loss in LEFT_OUT.items()},
             {
                 "better": "Keep {}.",
                 "worse": "Leave out {}: the student does better without.",

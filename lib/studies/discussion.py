@@ -61,8 +61,8 @@ def _how_far_to_trust(analysis: Analysis, comparisons: Collection[Comparison]) -
         f"difference, about {0.05 * len(comparisons):.1f} would be decided by chance.",
         ONE_PRETRAINING,
     ]
-    verdicts = analysis.ledger["verdict"].value_counts()
-    holds, contradicted = verdicts.get("holds", 0), verdicts.get("contradicted", 0)
+    number = analysis.verdicts["verdict"].value_counts()
+    holds, contradicted = number.get("holds", 0), number.get("contradicted", 0)
     if holds + contradicted:
         claims = number_of(holds + contradicted, "claim")
         sentences.append(f"Of the {claims} that this run settles, {holds} hold.")

@@ -32,8 +32,8 @@ NOTE = (
 def suites(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
     """Percent by seed: GLUE's macro score and SQuAD's two (columns as SUITES); NaN where a seed
     lacks one."""
-    macro = scores.glue(results, NAME, scenario)[scores.MEAN].rename("glue")
-    table = pd.concat([macro, scores.squad(results, NAME, scenario)], axis=1)
+    macro = scores.glue(NAME, results, scenario)[scores.MEAN].rename("glue")
+    table = pd.concat([macro, scores.squad(NAME, results, scenario)], axis=1)
     return table.reindex(columns=list(SUITES))
 
 
@@ -78,7 +78,7 @@ def details(analysis: Analysis) -> list:
     final, sets = analysis.final, corpora(analysis)
     return [
         show.table(
-            scores.per_task(final, NAME, analysis.studies[NAME].labels),
+            scores.per_task(NAME, final, analysis.studies[NAME].labels),
             "Every task in percent: mean over seeds ± half of the 95 % interval.",
         ),
         show.table(

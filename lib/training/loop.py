@@ -21,6 +21,7 @@ from lib.fast.linear import onednn_pays
 from lib.fast.quicken import keep_freed_memory
 from lib.training import checkpoints, ranks, tracking
 from lib.training.batches import IGNORE, Batch, seed_at
+from lib.training.parameters import LOSSES
 
 COST = ("tokens", "positions", "seconds", "waited")
 """The columns of a history that count from the first step on: tokens without padding, positions
@@ -201,7 +202,7 @@ def training_steps(
         )
     seconds_before = cost["seconds"]
     written = folder if ranks.leads() else None  # one process writes for all
-    progress, chart = Progress(steps, name, start=first), LiveChart()
+    progress, chart = Progress(steps, name, start=first), LiveChart(["loss", *LOSSES])
     tracking.write_progress(written, history, steps, restart=True)
     writer = tracking.open_writer(recipe.tracker, written, first) if first < steps else None
 

@@ -16,6 +16,16 @@ from pydantic import (
 
 from lib.common.parameters import NAME, Optimised, Share
 
+LOSSES = {
+    "soft": ("soft targets", "soft targets, KL from the teacher to the student"),
+    "mlm": ("MLM", "cross-entropy of the masked tokens"),
+    "cosine": ("cosine", "cosine distance of the last hidden states"),
+    "hidden": ("hidden outputs", "squared error of the hidden outputs"),
+    "attention": ("attention maps", "squared error of the attention maps"),
+}
+"""Every loss that a student can be trained with: its title in tables and figures, and what it is.
+The weight of each is the parameter weight_<name>; a history calls it by the same name."""
+
 
 class Training(Optimised):
     """What every stage that pretrains has. `steps` > 0 counts optimizer steps and overrides

@@ -18,7 +18,7 @@ S4_BEST, SHARE = BY_ID["herbert-s4-best-ner"], BY_ID["herbert-share"]
 
 
 @pytest.fixture(scope="module")
-def ledger() -> pd.DataFrame:
+def verdicts() -> pd.DataFrame:
     """Two studies measured, at the papers' levels."""
     results = pd.concat([made_up.herbert(), made_up.transfer_set(noise=0.05)])
     models = pd.concat(
@@ -27,24 +27,24 @@ def ledger() -> pd.DataFrame:
     return evaluate(results, models, CLAIMS)
 
 
-def test_every_claim_stands_in_one_line_of_one_table(ledger):
-    absent = claims_view.not_measured(ledger, CLAIMS)
-    measured = [claims_view.at_a_glance(ledger, BY_STUDY[study]) for study in BY_STUDY]
+def test_every_claim_stands_in_one_line_of_one_table(verdicts):
+    absent = claims_view.not_measured(verdicts, CLAIMS)
+    measured = [claims_view.at_a_glance(verdicts, BY_STUDY[study]) for study in BY_STUDY]
     assert [len(table) for table in measured] == [26, 21, 0, 0]
     assert sorted([*pd.concat(measured)["claim"], *absent["claim"]]) == sorted(
         claim.claim for claim in CLAIMS
     )
     assert not re.search(r"\bnan\b|\binf\b|None", pd.concat([*measured, absent]).to_csv())
     assert (
-        claims_view.at_a_glance(ledger, CLAIMS).values.tolist()
+        claims_view.at_a_glance(verdicts, CLAIMS).values.tolist()
         == pd.concat(measured).values.tolist()
     )
     html = show.table(measured[0], "caption", theirs=claims_view.PAPER_COLUMNS).data
     assert html.count('class="num theirs"') == 1 + len(measured[0])  # one column, and its heading
 
 
-def test_a_line_says_the_verdict_ours_theirs_and_what_the_claim_asks(ledger):
-    table = claims_view.at_a_glance(ledger, BY_STUDY["herbert"])
+def test_a_line_says_the_verdict_ours_theirs_and_what_the_claim_asks(verdicts):
+    table = claims_view.at_a_glance(verdicts, BY_STUDY["herbert"])
     line = table.iloc[0]
     assert (
         line["claim"] == S4_BEST.claim
@@ -61,8 +61,8 @@ def test_a_line_says_the_verdict_ours_theirs_and_what_the_claim_asks(ledger):
     )
 
 
-def test_what_was_not_measured_says_what_it_needs(ledger):
-    table = claims_view.not_measured(ledger, CLAIMS).set_index("claim")
+def test_what_was_not_measured_says_what_it_needs(verdicts):
+    table = claims_view.not_measured(verdicts, CLAIMS).set_index("claim")
     needs = {claim.id: table["needs"].get(claim.claim) for claim in CLAIMS}
     assert needs["cascade-more-assistants"] == "a cascade of larger hops"
     assert needs["ablation-half-the-size"] == "a teacher of BERT-base's size"
@@ -95,8 +95,8 @@ def test_the_region_that_a_claim_needs(id, region):
     assert claims_view.region(BY_ID[id]) == region
 
 
-def test_the_counts_add_up(ledger):
-    table = claims_view.counts(ledger, LABELLED)
+def test_the_counts_add_up(verdicts):
+    table = claims_view.counts(verdicts, LABELLED)
     assert list(table.index) == ["HerBERT", "Transfer sets", "DistilBERT", "CAMeMBERT", "all"]
     assert (table.drop(columns="claims").sum(axis=1) == table["claims"]).all()
     assert (table.drop(index="all").sum() == table.loc["all"]).all() and table.loc[
@@ -105,12 +105,14 @@ def test_the_counts_add_up(ledger):
     assert table.loc["CAMeMBERT", "not measured"] == len(BY_STUDY["cascade"])
     assert (
         "all"
-        not in claims_view.counts(ledger[ledger["id"].str.startswith("herbert")], LABELLED).index
+        not in claims_view.counts(
+            verdicts[verdicts["id"].str.startswith("herbert")], LABELLED
+        ).index
     )
 
 
-def test_the_summary(ledger):
-    none = ledger.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
+def test_the_summary(verdicts):
+    none = verdicts.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
     assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims_view.summary(
         none
     )
@@ -118,8 +120,8 @@ def test_the_summary(ledger):
     assert len(claims_view.counts(none.iloc[:0], LABELLED)) == 0
 
 
-def test_a_claim_that_the_ledger_no_longer_has_is_left_out(ledger):
-    foreign = ledger.head(1).assign(id="unknown")
+def test_a_claim_that_the_verdicts_no_longer_has_is_left_out(verdicts):
+    foreign = verdicts.head(1).assign(id="unknown")
     assert (
         len(claims_view.at_a_glance(foreign, BY_STUDY["herbert"]))
         == len(claims_view.not_measured(foreign, CLAIMS))

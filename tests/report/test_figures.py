@@ -74,15 +74,14 @@ def test_curves_tell_scenarios_of_one_colour_apart_and_leave_the_sum_out():
     colours = {"a": "#0072b2", "b": "#d55e00", "c": "#0072b2"}
     figure = figures.figure_curves(curves("a", "b", "c", "teacher"), colours, {"teacher"})
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
-    assert titles == ["MLM loss", "soft-target loss", "teachers: MLM loss"]
+    assert titles == ["MLM", "soft targets", "teachers: MLM"]
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
     assert len(looks) == 3 and all(
         len(line.get_xdata()) <= figures.POINTS for line in figure.axes[0].lines
     )
     assert overlaps(figure) == []
-    assert (
-        "b total loss 0.00251, MLM loss 0.00251, soft-target loss 0.00251"
-        in figures.describe_curves(curves("b"))
+    assert "b total loss 0.00251, MLM 0.00251, soft targets 0.00251" in figures.describe_curves(
+        curves("b")
     )
 
 

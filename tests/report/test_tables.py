@@ -76,7 +76,7 @@ def test_the_main_score_is_always_shown_and_first(columns):
 
 def test_what_each_scenario_is():
     table = tables.scenarios_table(STUDY)
-    assert table.loc["S3"].tolist() == ["distilled", "truncated", "teacher", "5 / 2 / 0"]
+    assert table.loc["S3"].tolist() == ["distilled", "truncated", "teacher", "5 / 2"]
     assert table.loc["truncated", "initial weights"] == "–"
 
 

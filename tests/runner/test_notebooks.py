@@ -178,8 +178,8 @@ def test_contract_files(smoke, outputs):
     )["value"]
     assert row["final"] == one["value"].iloc[-1] and row["best_epoch"] == one["value"].max()
 
-    ledger = pd.read_csv(outputs / "claims.csv")
-    assert list(ledger) == claims.COLUMNS and set(ledger["verdict"]) <= {
+    verdicts = pd.read_csv(outputs / "claims.csv")
+    assert list(verdicts) == claims.COLUMNS and set(verdicts["verdict"]) <= {
         "holds",
         "contradicted",
         "unresolved",

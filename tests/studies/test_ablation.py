@@ -66,7 +66,7 @@ def test_findings_on_results_like_the_papers():
 
 
 def test_overlapping_losses_are_not_ranked():
-    level = made_up.ABLATED | {name: made_up.lower(1.0) for name in ablation.LOSSES}
+    level = made_up.ABLATED | {name: made_up.lower(1.0) for name in ablation.LEFT_OUT}
     losses = ablation.losses_paragraph(made_up.ablation(level, noise=2))
     assert "undecided" in losses and "(decided)" not in losses
     gain = made_up.ablation(made_up.ABLATED | {"without_mlm": made_up.lower(-2)})

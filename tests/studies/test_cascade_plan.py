@@ -157,9 +157,9 @@ def test_the_report_has_the_study(project):
         and "truncated" in page
         and external_references(page) == []
     )
-    ledger = pd.read_csv(project[0] / "outputs/local/claims.csv")
-    asked = ledger[ledger["id"].str.startswith("cascade")]
-    assert list(ledger) == claims.COLUMNS and len(asked) > 10
+    verdicts = pd.read_csv(project[0] / "outputs/local/claims.csv")
+    asked = verdicts[verdicts["id"].str.startswith("cascade")]
+    assert list(verdicts) == claims.COLUMNS and len(asked) > 10
     assert asked["measured"].notna().sum() > 8
 
 

@@ -163,5 +163,5 @@ def test_the_report_holds_both_sections(outputs):
     ):
         assert text in page, text
     assert "PosixPath" not in page
-    ledger = pd.read_csv(outputs / "claims.csv")
-    assert list(ledger) == claims.COLUMNS and {"001", "002"} <= set(ledger["source"].str[:3])
+    verdicts = pd.read_csv(outputs / "claims.csv")
+    assert list(verdicts) == claims.COLUMNS and {"001", "002"} <= set(verdicts["source"].str[:3])

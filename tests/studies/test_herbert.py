@@ -43,7 +43,10 @@ def test_the_scenarios_are_those_of_table_1():
         assert entry["init"] == row["init"] and distils == row["distillation_loss"], name
         assert bool(entry.get("weight_mlm")) == row["mlm_loss"], name
         assert (distils and entry["teacher"] == "T2") == row["pretrained_teacher"], name
-    assert tables.scenarios_table(study).loc["S3", "soft / MLM / cosine"] == "5 / 2 / 1"
+    assert (
+        tables.scenarios_table(study).loc["S3", "weights: soft targets / MLM / cosine"]
+        == "5 / 2 / 1"
+    )
 
 
 @pytest.mark.parametrize("protocol", ["final", "best_epoch"])
