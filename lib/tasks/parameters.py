@@ -2,10 +2,18 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from typing_extensions import TypedDict  # pydantic refuses typing's before Python 3.12
 
-from lib.common.parameters import Optimised, Share
+from lib.common.parameters import Beta, Optimised, Share
 from lib.tasks.registry import TASKS
 
 SequenceLength = Annotated[int, Field(ge=8, le=512)]
@@ -20,6 +28,10 @@ class OneTask(TypedDict, total=False):
     epochs: PositiveInt
     batch_size: PositiveInt
     max_length: SequenceLength
+    warmup: Share
+    weight_decay: NonNegativeFloat
+    adam_beta1: Beta
+    adam_beta2: Beta
     pooling: Pooling
 
 

@@ -74,9 +74,9 @@ def test_one_task_has_its_own_values():
             r"per_task names 'cola', which is not among tasks \(rte, squad\)",
         ),
         (
-            {"per_task": {"rte": {"warmup": 0}}},
-            "unknown key 'per_task.rte.warmup'; allowed are learning_rate, "
-            "epochs, batch_size, max_length, pooling",
+            {"per_task": {"rte": {"clip_norm": 0}}},
+            "unknown key 'per_task.rte.clip_norm'; allowed are learning_rate, "
+            "epochs, batch_size, max_length, warmup, weight_decay, adam_beta1, adam_beta2, pooling",
         ),
         (
             {"per_task": {"rte": {"max_length": 4}}},
