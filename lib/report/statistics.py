@@ -1,10 +1,17 @@
-"""Intervals and tests over a handful of seeds.
+"""Intervals and tests over a handful of runs and many test examples.
 
-With five seeds a t interval is wide and an exact test is coarse. That is the honest state of the
+A run is one repeat of the distillation, so a value of a run is a mean over its fine-tuning seeds.
+A comparison is uncertain for two reasons: other runs would have come out differently, and so would
+other test examples. An interval over runs alone ignores the second, and is too narrow by far where
+examples matter more than runs (Sellam et al. 2021, The MultiBERTs). `Sample` keeps what each test
+example contributes, and its intervals cover both.
+
+With five runs an interval is wide and an exact test is coarse. That is the honest state of the
 evidence, so both are printed and no stars are given.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +23,9 @@ SIGN_PATTERNS = 2**14
 """A sign-flip test goes through all sign patterns if there are no more (14 differences), which
 takes a tenth of a second; else through as many at random, always the same ones."""
 
+NO_SPREAD = 1e-9
+"""A standard error below this is none: the values are the same, but for rounding."""
+
 
 class Interval(NamedTuple):
     """A mean and the ends of its confidence interval, in the unit of the values."""
@@ -25,30 +35,220 @@ class Interval(NamedTuple):
     high: float
 
 
-def interval(values: Iterable[float], confidence: float = 0.95) -> Interval:
-    """Student's t interval for the mean: x̄ ± t(1 - α/2, n - 1) · s / √n.
+class Estimate(NamedTuple):
+    """A mean, its standard error in the same unit, and that error's degrees of freedom."""
+
+    mean: float
+    standard_error: float
+    df: float
+
+    def interval(self, confidence: float = 0.95) -> Interval:
+        """mean ± t(1 - α/2, df) · standard error; NaN ends if there is no standard error."""
+        from scipy import stats
+
+        half = stats.t.ppf(0.5 + confidence / 2, self.df) * self.standard_error
+        return Interval(self.mean, float(self.mean - half), float(self.mean + half))
+
+    def p(self, edge: float = 0.0) -> float:
+        """The two-sided p value of a true mean that equals `edge`; NaN where nothing varies."""
+        from scipy import stats
+
+        if not self.standard_error > NO_SPREAD:
+            return np.nan
+        return float(2 * stats.t.sf(abs(self.mean - edge) / self.standard_error, self.df))
+
+    def detectable(self, power: float = 0.8, alpha: float = 0.05) -> float:
+        """The smallest true difference that is found with this power by a two-sided test at level
+        alpha: (t(1 - α/2, df) + t(power, df)) · standard error; NaN where nothing varies."""
+        from scipy import stats
+
+        if not self.standard_error > NO_SPREAD:
+            return np.nan
+        quantiles = stats.t.ppf([1 - alpha / 2, power], self.df)
+        return float(quantiles.sum() * self.standard_error)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A quantity in several runs, and where it is known, what each test example contributes to it.
+
+    values: by run (whole numbers, ascending), in percent or points.
+    examples: by test set an array [runs, examples of the set]. A run's value is the sum over the
+        test sets of the mean over the set's examples: a mean of nine tasks has nine sets, and
+        contributions that are divided by nine. Empty where only the values are known.
+
+    Samples are added, subtracted and divided run by run, on the runs that both have, and example by
+    example; a test set that one of the two lacks adds nothing there. The result has examples if
+    both have. A number may stand in the place of the second one. Raises InputError for a NaN among
+    the values (a run without a result has to be left out by name), a run that occurs twice, and
+    test sets of one name and different sizes.
+    """
+
+    values: pd.Series
+    examples: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    __array_ufunc__ = None  # so that NumPy leaves number * Sample to __rmul__
+
+    def __post_init__(self):
+        runs = self.values.index
+        if self.values.isna().any():
+            raise InputError("a value is NaN; leave out the runs that have no result")
+        if runs.has_duplicates:
+            raise InputError(f"run {runs[runs.duplicated()][0]} occurs twice")
+        if not runs.is_monotonic_increasing:
+            raise ValueError("runs have to ascend")
+        if any(len(array) != len(runs) for array in self.examples.values()):
+            raise ValueError("examples have to have a row per run")
+        if self.examples:
+            sums = sum(array.mean(axis=1) for array in self.examples.values())
+            if not np.allclose(sums, self.values, rtol=1e-6, atol=1e-6):
+                raise ValueError("the examples' means have to add up to the values")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self):
+        return iter(self.values)
+
+    @property
+    def empty(self) -> bool:
+        return self.values.empty
+
+    @property
+    def index(self) -> pd.Index:
+        """The runs."""
+        return self.values.index
+
+    def mean(self) -> float:
+        return float(self.values.mean())
+
+    def dropna(self) -> "Sample":
+        """Itself, as every run of a sample has a value."""
+        return self
+
+    def __add__(self, other: "Sample | float") -> "Sample":
+        if not isinstance(other, Sample):
+            return self._shifted(other)
+        a, b = self._shared(other)
+        if not (a.examples and b.examples):
+            return Sample(a.values + b.values)
+        names = dict.fromkeys([*a.examples, *b.examples])
+        parts = {name: [s.examples[name] for s in (a, b) if name in s.examples] for name in names}
+        for name, arrays in parts.items():
+            sizes = [array.shape[1] for array in arrays]
+            if len(set(sizes)) > 1:
+                raise InputError(
+                    f"test set {name!r} has {sizes[0]} examples on one side and {sizes[1]} on the "
+                    "other; a comparison needs the same ones"
+                )
+        return Sample(a.values + b.values, {name: sum(arrays) for name, arrays in parts.items()})
+
+    def __sub__(self, other: "Sample | float") -> "Sample":
+        return self + -1 * other
+
+    def __mul__(self, factor: float) -> "Sample":
+        return self._scaled(factor)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Sample":
+        return self._scaled(-1)
+
+    def __truediv__(self, other: "Sample | float") -> "Sample":
+        """The quotient run by run; runs in which the divisor is 0 are left out.
+
+        What examples contribute to the quotient of A and B follows from its linear expansion (the
+        delta method): with contributions a and b, a / B - A (b - B) / B², whose mean is A / B.
+        """
+        if not isinstance(other, Sample):
+            return self._scaled(1 / other)
+        a, b = self._shared(other._on(other.index[other.values != 0]))
+        quotient = a.values / b.values
+        return a._scaled(1 / b.values) - b._shifted(-b.values)._scaled(quotient / b.values)
+
+    def _shared(self, other: "Sample") -> tuple["Sample", "Sample"]:
+        """Both on the runs that both have.
+
+        Pairing takes out what a run does to both: the order of the data, initial weights.
+        """
+        runs = self.index.intersection(other.index, sort=False)
+        return self._on(runs), other._on(runs)
+
+    def _on(self, runs: pd.Index) -> "Sample":
+        rows = self.index.get_indexer(runs)
+        return Sample(
+            self.values.loc[runs], {name: array[rows] for name, array in self.examples.items()}
+        )
+
+    def _scaled(self, factor: float | pd.Series) -> "Sample":
+        """Times a number, or a number per run."""
+        column = np.asarray(factor).reshape(-1, 1)
+        return Sample(
+            factor * self.values, {name: column * array for name, array in self.examples.items()}
+        )
+
+    def _shifted(self, amount: float | pd.Series) -> "Sample":
+        """Plus a number, or a number per run, spread over the test sets."""
+        column = np.asarray(amount).reshape(-1, 1) / max(1, len(self.examples))
+        return Sample(
+            self.values + amount, {name: column + array for name, array in self.examples.items()}
+        )
+
+    def estimate(self) -> Estimate:
+        """The mean over runs, and its error over both other runs and other test examples.
+
+        Runs and examples are random and crossed: each run answers the same examples. For one test
+        set the variance of the mean over n runs and m examples is, from the mean squares of the
+        two-way analysis of variance without replication (Searle, Casella & McCulloch 1992),
+        V = (MS_runs + MS_examples - MS_error) / (n m). MS_runs / (n m) is s² / n for the variance
+        s² of the runs' values, which serves for any number of test sets k of independent examples:
+        V = s² / n + Σ_k (MS_examples,k - MS_error,k) / (n m_k). A set whose examples vary no more
+        than by error adds nothing. The degrees of freedom are Satterthwaite's (1946), V² over the
+        sum of the squares of V's terms, each divided by its own degrees of freedom. Without
+        examples this is Student's: V = s² / n, df = n - 1.
+
+        One run has a NaN standard error, no run a NaN mean as well.
+        """
+        n = len(self)
+        if n < 2:
+            return Estimate(self.mean(), np.nan, 0)
+        variance = float(self.values.var()) / n
+        squares = variance**2 / (n - 1)
+        for array in self.examples.values():
+            m = array.shape[1]
+            if m < 2:
+                continue
+            by_example = array.mean(axis=0)
+            left = array - by_example - (array.mean(axis=1, keepdims=True) - by_example.mean())
+            of_examples = by_example.var(ddof=1) / m
+            of_error = (left**2).sum() / ((n - 1) * (m - 1) * n * m)
+            if of_examples > of_error:
+                variance += of_examples - of_error
+                squares += of_examples**2 / (m - 1) + of_error**2 / ((n - 1) * (m - 1))
+        df = variance**2 / squares if squares else n - 1
+        return Estimate(self.mean(), float(np.sqrt(variance)), float(df))
+
+
+def interval(values: Sample | Iterable[float], confidence: float = 0.95) -> Interval:
+    """The confidence interval of the mean of a sample, or of plain values: Student's t interval,
+    x̄ ± t(1 - α/2, n - 1) · s / √n.
 
     One value has NaN ends, no value gives NaN throughout. Raises InputError for a NaN among the
-    values: a seed without a result has to be left out by name.
+    values: a run without a result has to be left out by name.
     """
-    from scipy import stats
-
-    x = np.asarray(list(values), dtype=float)
-    if np.isnan(x).any():
-        raise InputError("interval: a value is NaN; leave out the seeds that have no result")
-    if len(x) < 2:
-        return Interval(float(x[0]) if len(x) else np.nan, np.nan, np.nan)
-    half = stats.t.ppf(0.5 + confidence / 2, len(x) - 1) * stats.sem(x)
-    return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
+    sample = values if isinstance(values, Sample) else Sample(pd.Series(list(values), dtype=float))
+    return sample.estimate().interval(confidence)
 
 
 def paired_differences(
-    a: Mapping[int, float] | pd.Series, b: Mapping[int, float] | pd.Series
-) -> pd.Series:
-    """a - b for every seed that both have, indexed by seed, ascending.
+    a: Sample | Mapping[int, float] | pd.Series, b: Sample | Mapping[int, float] | pd.Series
+) -> Sample | pd.Series:
+    """a - b of two samples, or of plain values by seed: for every seed that both have, ascending.
 
     Pairing takes out what a seed does to both: the order of the data, the head's initial weights.
     """
+    if isinstance(a, Sample):
+        return a - b
     a, b = pd.Series(a, dtype=float).dropna(), pd.Series(b, dtype=float).dropna()
     for side in (a, b):
         if side.index.has_duplicates:
@@ -58,9 +258,11 @@ def paired_differences(
 
 
 def paired_difference(
-    a: Mapping[int, float] | pd.Series, b: Mapping[int, float] | pd.Series, confidence: float = 0.95
+    a: Sample | Mapping[int, float] | pd.Series,
+    b: Sample | Mapping[int, float] | pd.Series,
+    confidence: float = 0.95,
 ) -> Interval:
-    """Mean and t interval of a - b over the seeds that both have."""
+    """Mean and interval of a - b over the seeds that both have."""
     return interval(paired_differences(a, b), confidence)
 
 
@@ -84,7 +286,7 @@ def smallest_p(n: int) -> float:
     return 2.0 / 2**n if n else np.nan
 
 
-def pm(values: Iterable[float], digits: int = 1) -> str:
+def pm(values: Sample | Iterable[float], digits: int = 1) -> str:
     """Mean and half-width of the 95 % interval: "86.6 ± 1.2"; "86.6" for one value, "–" for
     none."""
     mean, low, high = interval(values)

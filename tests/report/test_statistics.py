@@ -1,4 +1,5 @@
-"""Intervals and exact tests agree with scipy."""
+"""Intervals and exact tests agree with scipy; intervals over runs and test examples agree with an
+analysis of variance written out, with a bootstrap of both, and cover what they promise to."""
 
 import numpy as np
 import pandas as pd
@@ -7,6 +8,8 @@ from scipy import stats
 
 from lib.common.errors import InputError
 from lib.report.statistics import (
+    Estimate,
+    Sample,
     interval,
     paired_difference,
     paired_differences,
@@ -81,3 +84,274 @@ def test_pm():
     assert pm([86.61]) == "86.6"
     assert pm([]) == "–"
     assert pm([1.0, 1.5], digits=2) == "1.25 ± 3.18"
+
+
+# ------------------------------------------------------------------------ runs and test examples
+
+
+def sample_of(runs=None, **sets):
+    """A sample of these arrays [runs, examples] by test set."""
+    values = sum(array.mean(axis=1) for array in sets.values())
+    return Sample(pd.Series(values, index=runs), sets)
+
+
+def made_up(runs, examples, of_runs=1.0, of_examples=1.0, error=1.0, random=RANDOM):
+    """An array [runs, examples] with effects of this spread."""
+    return (
+        80
+        + random.normal(0, of_runs, (runs, 1))
+        + random.normal(0, of_examples, examples)
+        + random.normal(0, error, (runs, examples))
+    )
+
+
+def mean_squares(d):
+    """The mean squares of runs, examples and error, written out cell by cell."""
+    n, m = d.shape
+    runs = sum(m * (d[r].mean() - d.mean()) ** 2 for r in range(n)) / (n - 1)
+    examples = sum(n * (d[:, e].mean() - d.mean()) ** 2 for e in range(m)) / (m - 1)
+    error = sum(
+        (d[r, e] - d[r].mean() - d[:, e].mean() + d.mean()) ** 2 for r in range(n) for e in range(m)
+    ) / ((n - 1) * (m - 1))
+    return runs, examples, error
+
+
+def test_one_test_set_is_the_two_way_analysis_of_variance():
+    d = made_up(4, 30)
+    n, m = d.shape
+    runs, examples, error = mean_squares(d)
+    variance = (runs + examples - error) / (n * m)
+    parts = runs**2 / (n - 1) + examples**2 / (m - 1) + error**2 / ((n - 1) * (m - 1))
+    df = (variance * n * m) ** 2 / parts
+    estimate = sample_of(task=d).estimate()
+    assert estimate == pytest.approx((d.mean(), np.sqrt(variance), df))
+    half = stats.t.ppf(0.975, df) * np.sqrt(variance)
+    assert estimate.interval() == pytest.approx((d.mean(), d.mean() - half, d.mean() + half))
+    assert interval(sample_of(task=d)) == estimate.interval()
+
+
+def test_several_test_sets_add_up_and_share_their_runs():
+    """Sets of 20 and 50 examples; what a run does to one it does to the other."""
+    a, b = made_up(5, 20), made_up(5, 50)
+    b += 3 * (a.mean(axis=1, keepdims=True) - a.mean())
+    values = a.mean(axis=1) + b.mean(axis=1)
+    variance = values.var(ddof=1) / 5
+    parts = variance**2 / 4
+    for d in (a, b):
+        _, examples, error = (square / d.size for square in mean_squares(d))
+        variance += examples - error
+        parts += examples**2 / (d.shape[1] - 1) + error**2 / (4 * (d.shape[1] - 1))
+    expected = values.mean(), np.sqrt(variance), variance**2 / parts
+    assert sample_of(a=a, b=b).estimate() == pytest.approx(expected)
+
+
+def test_without_examples_or_where_they_matter_not_it_is_students_interval():
+    values = RANDOM.normal(80, 2, 5)
+    theirs = stats.ttest_1samp(values, 0).confidence_interval()
+    expected = pytest.approx((values.mean(), theirs.low, theirs.high))
+    assert interval(Sample(pd.Series(values))) == expected
+    alike = np.repeat(values[:, None], 40, axis=1)
+    assert interval(sample_of(task=alike)) == expected
+    assert interval(sample_of(task=values[:, None])) == expected  # a set of one example
+    # Examples that vary less than by error have a component below zero, which is taken as zero.
+    opposite = alike + np.outer([1, -1, 1, -1, 0], np.tile([1, -1], 20))
+    assert interval(sample_of(task=opposite)) == expected
+
+
+def test_p_and_the_smallest_detectable_difference():
+    values = RANDOM.normal(0.5, 1, 6)
+    estimate = Sample(pd.Series(values)).estimate()
+    assert estimate.p() == pytest.approx(stats.ttest_1samp(values, 0).pvalue)
+    assert estimate.p(edge=1) == pytest.approx(stats.ttest_1samp(values, 1).pvalue)
+    assert estimate.p(estimate.interval().low) == pytest.approx(0.05)
+    assert Estimate(0, 2, 1e9).detectable() == pytest.approx(2 * (1.95996 + 0.84162), abs=1e-4)
+    error, df = estimate.standard_error, estimate.df
+    expected = (stats.t.ppf(0.995, df) + stats.t.ppf(0.9, df)) * error
+    assert estimate.detectable(power=0.9, alpha=0.01) == pytest.approx(expected)
+
+
+def test_one_run_or_none_or_runs_that_do_not_vary():
+    one = sample_of(task=made_up(1, 30))
+    assert interval(one).mean == one.mean() and np.isnan(interval(one)[1:]).all()
+    none = Sample(pd.Series(dtype=float))
+    assert none.empty and np.isnan(interval(none)).all() and pm(none) == "–"
+    constant = sample_of(task=np.full((3, 10), 50.0)).estimate()
+    assert constant.interval() == (50, 50, 50)
+    for estimate in (one.estimate(), none.estimate(), constant):
+        assert np.isnan(estimate.p(0)) and np.isnan(estimate.detectable())
+
+
+def test_samples_are_subtracted_on_the_runs_and_examples_that_both_have():
+    a, b, c = made_up(3, 10), made_up(3, 10), made_up(3, 7)
+    first, second = sample_of(runs=[0, 1, 2], t=a, only=c), sample_of(runs=[1, 2, 5], t=b)
+    difference = paired_differences(first, second)
+    assert list(difference.index) == [1, 2]
+    assert difference.examples["t"] == pytest.approx(a[1:] - b[:2])
+    assert difference.examples["only"] == pytest.approx(c[1:])
+    assert (second - first).examples["only"] == pytest.approx(-c[1:])
+    total = first + second
+    assert list(total) == pytest.approx([*a[1:].mean(1) + c[1:].mean(1) + b[:2].mean(1)])
+    assert interval(first - first) == (0, 0, 0)
+    assert paired_difference(first, second) == interval(difference)
+
+
+def test_numbers_scale_and_shift_a_sample():
+    sample = sample_of(a=made_up(3, 10), b=made_up(3, 5))
+    for double in (2 * sample, sample * np.float64(2), np.float64(2) * sample, sample / 0.5):
+        assert list(double) == pytest.approx([2 * value for value in sample])
+        assert double.estimate().standard_error == pytest.approx(
+            2 * sample.estimate().standard_error
+        )
+    assert list(-sample) == [-value for value in sample]
+    above_chance = sample - 50
+    assert above_chance.estimate() == pytest.approx(
+        (sample.mean() - 50, *sample.estimate()[1:]), rel=1e-6
+    )
+
+
+def test_a_sample_without_examples_leaves_an_interval_over_runs():
+    with_examples, without = sample_of(t=made_up(4, 10)), Sample(pd.Series(RANDOM.normal(9, 1, 4)))
+    for result in (with_examples - without, without + with_examples, with_examples / without):
+        assert not result.examples and len(result) == 4
+        assert interval(result) == pytest.approx(interval(list(result)))
+
+
+def test_shares_are_taken_run_by_run_without_runs_that_divide_by_zero():
+    students, teachers = np.array([40.0, 70, 60]), np.array([0.0, 80, 90])
+    share = sample_of(t=np.tile(students, (6, 1)).T) / sample_of(t=np.tile(teachers, (6, 1)).T)
+    assert share.values.to_dict() == pytest.approx({1: 70 / 80, 2: 60 / 90})
+
+
+def test_the_error_of_a_share_is_that_of_simulated_shares():
+    """Student and teacher err on the same examples of two test sets, whose mean is the score."""
+    random = np.random.default_rng(1)
+
+    def world():
+        hard, runs = random.normal(0, 20, (2, 100)), random.normal(0, 1, (4, 1))
+        student = [70 + set_ + runs + random.normal(0, 8, (4, 100)) for set_ in hard]
+        teacher = [85 + 0.8 * set_ + random.normal(0, 8, (4, 100)) for set_ in hard]
+        return [0.5 * sample_of(a=scores[0], b=scores[1]) for scores in (student, teacher)]
+
+    shares = [100 * (student / teacher) for student, teacher in (world() for _ in range(400))]
+    spread = np.std([share.mean() for share in shares])
+    claimed = np.sqrt(np.mean([share.estimate().standard_error ** 2 for share in shares]))
+    assert claimed == pytest.approx(spread, rel=0.08)  # a spread of 400 is known to 3.5 %
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: Sample(pd.Series([1.0, np.nan])), InputError, "NaN; leave out the runs"),
+        (lambda: Sample(pd.Series([1.0, 2.0], index=[1, 1])), InputError, "run 1 occurs twice"),
+        (lambda: Sample(pd.Series([1.0, 2.0], index=[2, 1])), ValueError, "ascend"),
+        (lambda: Sample(pd.Series([1.0]), {"t": np.ones((2, 3))}), ValueError, "row per run"),
+        (lambda: Sample(pd.Series([1.5]), {"t": np.ones((1, 3))}), ValueError, "add up"),
+        (
+            lambda: sample_of(t=made_up(2, 3)) - sample_of(t=made_up(2, 4)),
+            InputError,
+            "'t' has 3 examples on one side and 4 on the other",
+        ),
+    ],
+)
+def test_samples_that_make_no_sense_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+# -------------------------------------------------------------------------------------- coverage
+
+
+def accuracies(random, runs, examples, of_example, of_run):
+    """What each example adds to the difference of two systems of equal accuracy, [runs, examples].
+
+    An answer is right if its margin is positive: that of the example, which both systems see; how
+    well the system does on the example whatever the run (spread `of_example`); how well the run
+    does (spread `of_run`); chance.
+    """
+    shared = 1.2 + random.standard_normal(examples, dtype=np.float32)
+    right = [
+        shared
+        + of_example * random.standard_normal(examples, dtype=np.float32)
+        + of_run * random.standard_normal((runs, 1), dtype=np.float32)
+        + 0.5 * random.standard_normal((runs, examples), dtype=np.float32)
+        > 0
+        for _ in range(2)
+    ]
+    return 100.0 * (right[0].astype(float) - right[1])
+
+
+@pytest.mark.parametrize("runs", [3, 5])
+@pytest.mark.parametrize(
+    "dominates, examples, of_example, of_run",
+    [("examples", 400, 0.8, 0.03), ("runs", 2000, 0.2, 0.09)],
+)
+def test_coverage(dominates, examples, of_example, of_run, runs):
+    """Intervals at 95 % cover the true difference, zero, in 93 to 97 % of simulated comparisons;
+    an interval over runs alone does not where examples dominate.
+
+    Its half-width then shrinks with the number of runs, as if the examples were not a sample.
+    """
+    random, worlds = np.random.default_rng(runs), 1000
+    covered = over_runs = 0
+    for _ in range(worlds):
+        sample = sample_of(task=accuracies(random, runs, examples, of_example, of_run))
+        _, low, high = interval(sample)
+        covered += low <= 0 <= high
+        _, low, high = interval(Sample(sample.values))
+        over_runs += low <= 0 <= high
+    assert 0.93 <= covered / worlds <= 0.97
+    if dominates == "examples" and runs == 5:
+        assert over_runs / worlds < 0.9
+
+
+# ------------------------------------------------------------------------------- Multi-Bootstrap
+
+
+def multi_bootstrap(metric, a, b, labels, random, draws=2000):
+    """The standard error of the mean over runs of metric(a) - metric(b), by the Multi-Bootstrap.
+
+    Runs and examples are drawn anew together, the same ones for both systems (Sellam et al. 2021);
+    the spread is widened by √(n / (n - 1)) for the n runs. a, b: answers [runs, examples].
+    metric(answers [runs, examples], labels, counts [examples]): a value per run, each example
+    counted as often as it was drawn.
+    """
+    n, m = a.shape
+    results = []
+    for _ in range(draws):
+        counts = np.bincount(random.integers(0, m, m), minlength=m)
+        by_run = metric(a, labels, counts) - metric(b, labels, counts)
+        results.append(by_run[random.integers(0, n, n)].mean())
+    return np.std(results, ddof=1) * np.sqrt(n / (n - 1))
+
+
+def weighted_accuracy(answers, labels, counts):
+    return 100 * (answers == labels) @ counts / counts.sum()
+
+
+def two_systems(random, of_example, of_run, runs=12, examples=600):
+    """Labels and two systems' answers, 0 or 1, [runs, examples]; the second one is worse."""
+    labels = (random.random(examples) < 0.35).astype(int)
+    shared = 1.2 + random.normal(size=examples)
+    systems = []
+    for level in (0.0, -0.3):
+        margin = (
+            shared
+            + level
+            + of_example * random.normal(size=examples)
+            + of_run * random.normal(size=(runs, 1))
+            + 0.3 * random.normal(size=(runs, examples))
+        )
+        systems.append(np.where(margin > 0, labels, 1 - labels))
+    return labels, *systems
+
+
+NOISES = {"examples dominate": (1.0, 0.03), "runs dominate": (0.1, 0.3)}
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_error_of_accuracy_is_that_of_the_multi_bootstrap(noise):
+    random = np.random.default_rng(2)
+    labels, a, b = two_systems(random, *NOISES[noise])
+    ours = sample_of(task=100.0 * (a == labels)) - sample_of(task=100.0 * (b == labels))
+    theirs = multi_bootstrap(weighted_accuracy, a, b, labels, random)
+    assert ours.estimate().standard_error == pytest.approx(theirs, rel=0.1)
