@@ -39,6 +39,86 @@ METRICS = {
 To add a metric, add it here, in percent and so that more is better, and name it in the `metrics` of
 a task in lib.tasks.registry. Tables and figures show it under its name here."""
 
+# ---------------------------------------------------------------------- what an example contributes
+
+
+def example_scores(metric: str, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each example contributes to a metric, in percent, [examples]: the mean is the metric.
+
+    Accuracy is a mean over examples as it is. For the others these are the jackknife's
+    pseudo-values (Tukey 1958; Efron 1982), n θ - (n - 1) θ₋ᵢ for the metric θ of all n examples and
+    θ₋ᵢ of all but the i-th, moved together so that their mean is θ. Their spread over examples
+    gives the metric's error, as an accuracy's does.
+    """
+    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    if metric == "accuracy":
+        return 100.0 * (predicted == labels)
+    n, value = len(labels), METRICS[metric](predicted, labels)
+    if n == 1:
+        return np.array([value])
+    leave_out = {"pearson": _pearson_without, "spearman": _spearman_without}
+    if metric in leave_out:
+        without = leave_out[metric](predicted.astype(float), labels.astype(float))
+    else:
+        without = _without_by_cell(metric, predicted, labels)
+    return value - (n - 1) * (without - without.mean())
+
+
+def _without_by_cell(metric: str, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The metric without each example in turn: the same one for all examples of one prediction and
+    one label, so a cell of the confusion table is counted once."""
+    pairs = np.column_stack([predicted, labels])
+    _, first, cell = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+    values = [METRICS[metric](np.delete(predicted, i), np.delete(labels, i)) for i in first]
+    return np.array(values)[cell.ravel()]
+
+
+def _pearson_without(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Pearson's correlation without each example in turn, in percent, from the sums of products:
+    without the i-th, Σ (x - x̄)(y - ȳ) is less by (xᵢ - x̄)(yᵢ - ȳ) n / (n - 1)."""
+    n = len(labels)
+    if np.ptp(predicted) == 0 or np.ptp(labels) == 0:
+        return np.zeros(n)
+    x, y = predicted - predicted.mean(), labels - labels.mean()
+    squares_x, squares_y, products = (
+        a @ b - a * b * n / (n - 1) for a, b in ((x, x), (y, y), (x, y))
+    )
+    # Where one example holds nearly all the spread, the difference of sums is rounding.
+    alone = (squares_x < 1e-6 * (x @ x)) | (squares_y < 1e-6 * (y @ y))
+    without = np.empty(n)
+    without[~alone] = 100.0 * products[~alone] / np.sqrt(squares_x[~alone] * squares_y[~alone])
+    for i in np.flatnonzero(alone):
+        without[i] = METRICS["pearson"](np.delete(predicted, i), np.delete(labels, i))
+    return without
+
+
+AT_ONCE = 2**20
+"""Ranks that are held at once: 8 MB, a few times over."""
+
+
+def _spearman_without(predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Spearman's correlation without each example in turn, in percent, exactly: without the i-th,
+    ranks above its own fall by 1, and equal ones by a half. Takes O(n²)."""
+    n, without = len(labels), []
+    ranks = [(values, stats.rankdata(values)) for values in (predicted, labels)]
+    for rows in np.array_split(np.arange(n), -(-n * n // AT_ONCE)):
+        x, y = (_centred_ranks_without(rows, *side) for side in ranks)
+        spread = np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+        # Ranks are whole or half, so that a side without spread has exactly none.
+        correlation = (x * y).sum(axis=1) / np.where(spread > 0, spread, 1.0)
+        without.append(100.0 * correlation)
+    return np.concatenate(without)
+
+
+def _centred_ranks_without(rows: np.ndarray, values: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """The ranks less their mean, [rows, examples], in each row those without that example, whose
+    own place holds 0."""
+    own = values[rows, None]
+    centred = ranks - (values > own) - 0.5 * (values == own) - len(values) / 2
+    centred[np.arange(len(rows)), rows] = 0.0
+    return centred
+
+
 # ---------------------------------------------------------------------------------------- SQuAD 1.1
 
 
@@ -68,13 +148,21 @@ def token_f1(predicted: str, golds: Sequence[str]) -> float:
     return best
 
 
-def squad(predictions: Sequence[str], golds: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Exact match and F1 in percent, means over the questions."""
+def question_scores(
+    predictions: Sequence[str], golds: Sequence[Sequence[str]]
+) -> dict[str, np.ndarray]:
+    """Exact match and F1 of every question, in percent, [questions]."""
     pairs = list(zip(predictions, golds, strict=True))
     return {
-        "exact_match": 100.0 * sum(exact_match(*pair) for pair in pairs) / len(pairs),
-        "f1": 100.0 * sum(token_f1(*pair) for pair in pairs) / len(pairs),
+        "exact_match": 100.0 * np.array([exact_match(*pair) for pair in pairs]),
+        "f1": 100.0 * np.array([token_f1(*pair) for pair in pairs]),
     }
+
+
+def squad(predictions: Sequence[str], golds: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Exact match and F1 in percent, means over the questions."""
+    scores = question_scores(predictions, golds)
+    return {metric: float(values.mean()) for metric, values in scores.items()}
 
 
 # ---------------------------------------------------------------------------------------- protocols

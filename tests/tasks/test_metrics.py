@@ -6,7 +6,16 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from lib.tasks.metrics import METRICS, exact_match, normalised, squad, token_f1
+from lib.tasks import metrics
+from lib.tasks.metrics import (
+    METRICS,
+    exact_match,
+    example_scores,
+    normalised,
+    question_scores,
+    squad,
+    token_f1,
+)
 
 RNG = np.random.default_rng(0)
 LABELS, GUESSES = RNG.integers(0, 2, 200), RNG.integers(0, 2, 200)
@@ -73,6 +82,71 @@ def test_constant_predictions_score_zero_not_nan():
     assert METRICS["f1"](constant, constant) == 0
 
 
+def by_leaving_out(metric, predicted, labels):
+    """The jackknife's pseudo-values, moved so that their mean is the metric, one by one."""
+    n, value = len(labels), METRICS[metric](predicted, labels)
+    pseudo = np.array(
+        [
+            n * value - (n - 1) * METRICS[metric](np.delete(predicted, i), np.delete(labels, i))
+            for i in range(n)
+        ]
+    )
+    return pseudo + value - pseudo.mean()
+
+
+def answers_of(kind, rng, n=60):
+    """Predictions and labels: good ones, lopsided classes, three classes, constant ones, numbers
+    with and without ties, numbers of which one is apart."""
+    truth, noise = rng.normal(size=(2, n))
+    return {
+        "classes": (truth + noise > 0, truth > 0),
+        "lopsided": (truth + noise > 1.5, truth > 1.5),
+        "one positive": (np.arange(n) == 3, np.arange(n) == 3),
+        "none predicted": (np.zeros(n), truth > 0),
+        "all the same": (np.zeros(n), np.zeros(n)),
+        "three classes": (rng.integers(0, 3, n), rng.integers(0, 3, n)),
+        "numbers": (truth + noise, truth),
+        "ties": (np.round(truth + noise), np.round(truth, 1)),
+        "constant": (np.full(n, 0.1), truth),
+        "one apart": (np.where(np.arange(n) == 3, 5.0, 0.1), truth),
+        "one far apart": (np.where(np.arange(n) == 3, 1e9, truth), truth),
+        "two examples": (truth[:2], noise[:2]),
+    }[kind]
+
+
+CLASSES = ["classes", "lopsided", "one positive", "none predicted", "all the same"]
+NUMBERS = ["numbers", "ties", "constant", "one apart", "one far apart", "two examples"]
+CASES = [
+    *((metric, kind) for metric in ("accuracy", "f1", "matthews") for kind in CLASSES),
+    ("accuracy", "three classes"),
+    ("matthews", "three classes"),
+    *((metric, kind) for metric in ("pearson", "spearman") for kind in NUMBERS),
+]
+
+
+@pytest.mark.parametrize("metric, kind", CASES)
+def test_contributions_are_those_of_leaving_out_each_example(metric, kind, monkeypatch):
+    monkeypatch.setattr(metrics, "AT_ONCE", 700)  # several chunks of ranks, the last one smaller
+    for seed in range(3):
+        predicted, labels = answers_of(kind, np.random.default_rng(seed))
+        if kind not in NUMBERS:
+            predicted, labels = predicted.astype(int), labels.astype(int)
+        scores = example_scores(metric, predicted, labels)
+        assert scores == pytest.approx(by_leaving_out(metric, predicted, labels), abs=1e-6)
+        assert scores.mean() == pytest.approx(METRICS[metric](predicted, labels), abs=1e-9)
+
+
+def test_the_contributions_of_a_mean_over_examples_are_its_own():
+    assert list(example_scores("accuracy", [1, 0, 2], [1, 1, 2])) == [100, 0, 100]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_example_contributes_all(metric):
+    assert example_scores(metric, np.array([1]), np.array([1])) == [
+        METRICS[metric](np.array([1]), np.array([1]))
+    ]
+
+
 @pytest.mark.parametrize(
     "answer, expected",
     [
@@ -125,6 +199,10 @@ def test_the_best_gold_answer_counts_for_each_metric_by_itself():
 
 def test_a_data_set_in_percent():
     golds = [["Denver Broncos"], ["gold", "golden"], ["1865"], ["x"]]
-    scores = squad(["The Denver Broncos", "a golden fleece", "", ""], golds)
+    answers = ["The Denver Broncos", "a golden fleece", "", ""]
+    by_question = question_scores(answers, golds)
+    assert list(by_question["exact_match"]) == [100, 0, 0, 0]
+    assert list(by_question["f1"]) == pytest.approx([100, 200 / 3, 0, 0])
+    scores = squad(answers, golds)
     assert scores["exact_match"] == pytest.approx(25)
     assert scores["f1"] == pytest.approx(100 * (1 + 2 / 3) / 4)
