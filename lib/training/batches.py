@@ -7,6 +7,7 @@ single process would.
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -64,8 +65,51 @@ def whole_word_mask(
     # One draw for every word that a row could have; all tokens of a word look up the same draw.
     draw = torch.rand(ids.shape[0], ids.shape[1] + 1, generator=generator)
     chosen = (draw.gather(1, word) < probability) & maskable
-    labels = ids.masked_fill(~chosen, IGNORE)
+    return _hide(ids, chosen, mask_id, vocab_size, generator)
 
+
+def smoothed_mask(
+    ids: torch.Tensor,
+    kept: torch.Tensor,
+    maskable: torch.Tensor,
+    *,
+    weights: torch.Tensor,
+    mask_id: int,
+    vocab_size: int,
+    probability: float,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Choose tokens, rare ones more often, and hide them as `whole_word_mask` does: the masks of
+    DistilBERT's authors and of 001, where a token's weight is (its count in the corpus)^−0.7.
+
+    Exactly ⌈probability · n⌉ tokens of the micro-batch are chosen, n counting its special tokens
+    too, as there: one after another, each with a probability in proportion to its weight.
+
+    Args:
+        ids, kept, maskable: all [sequences, length]; kept is False on padding, maskable on special
+            tokens as well.
+        weights: [vocabulary], above 0.
+    """
+    count = min(math.ceil(probability * int(kept.sum())), int(maskable.sum()))
+    # The smallest of exponential times with the weights as rates: a draw without replacement
+    # (Efraimidis and Spirakis 2006).
+    times = torch.empty(ids.shape).exponential_(generator=generator)
+    times = (times / weights[ids]).masked_fill(~maskable, math.inf).flatten()
+    chosen = torch.zeros_like(maskable).flatten()
+    chosen[times.topk(count, largest=False).indices] = True
+    return _hide(ids, chosen.view_as(maskable), mask_id, vocab_size, generator)
+
+
+def _hide(
+    ids: torch.Tensor,
+    chosen: torch.Tensor,
+    mask_id: int,
+    vocab_size: int,
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs, in which 80 % of the tokens chosen are the mask, 10 % a random token, 10 % as they
+    were; and labels."""
+    labels = ids.masked_fill(~chosen, IGNORE)
     change = torch.rand(ids.shape, generator=generator)
     random_ids = torch.randint(vocab_size, ids.shape, generator=generator)
     inputs = torch.where(chosen & (change < 0.8), mask_id, ids)
@@ -185,6 +229,7 @@ class MaskedBatches:
         corpus: has `.rows(indices) -> (ids, word_start)`, two lists with an array for each row.
         specials: ids that are never masked; pad_id, mask_id, vocab_size: the tokenizer's.
         probability: share of words masked; without whole_words: of tokens.
+        weights: [vocabulary]: tokens are chosen by `smoothed_mask`; None: all words alike.
     """
 
     def __init__(
@@ -198,11 +243,12 @@ class MaskedBatches:
         vocab_size: int,
         probability: float = 0.15,
         whole_words: bool = True,
+        weights: torch.Tensor | None = None,
     ):
         self.corpus, self.schedule, self.steps = corpus, schedule, schedule.steps
         self.specials = torch.tensor(sorted({*specials, pad_id}))
         self.pad_id, self.mask_id, self.vocab_size = pad_id, mask_id, vocab_size
-        self.probability, self.whole_words = probability, whole_words
+        self.probability, self.whole_words, self.weights = probability, whole_words, weights
 
     def at(self, step: int, share: slice = slice(None)) -> list[Batch]:
         """The masked micro-batches of a step, or a `share` of them: no other sequence is read."""
@@ -219,15 +265,18 @@ class MaskedBatches:
         lengths = torch.tensor([len(row) for row in ids])
         tokens, word_start = pad(ids, self.pad_id), pad(starts, 0).bool()
         kept = torch.arange(tokens.shape[1]) < lengths[:, None]
-        inputs, labels = whole_word_mask(
-            tokens,
-            word_start if self.whole_words else torch.ones_like(word_start),
-            kept & ~torch.isin(tokens, self.specials),
-            mask_id=self.mask_id,
-            vocab_size=self.vocab_size,
-            probability=self.probability,
-            generator=torch.Generator().manual_seed(seed_at(self.schedule.seed, step, place)),
-        )
+        maskable = kept & ~torch.isin(tokens, self.specials)
+        how = {
+            "mask_id": self.mask_id,
+            "vocab_size": self.vocab_size,
+            "probability": self.probability,
+            "generator": torch.Generator().manual_seed(seed_at(self.schedule.seed, step, place)),
+        }
+        if self.weights is None:
+            starts = word_start if self.whole_words else torch.ones_like(word_start)
+            inputs, labels = whole_word_mask(tokens, starts, maskable, **how)
+        else:
+            inputs, labels = smoothed_mask(tokens, kept, maskable, weights=self.weights, **how)
         return Batch(inputs, kept, labels, place=place)
 
 
@@ -247,6 +296,10 @@ def batches(
         steps=steps or p.steps,
         seed=p.seed if seed is None else seed,
     )
+    weights = None
+    if p.mask_smoothing:
+        counts = torch.from_numpy(corpus.token_counts(len(tokenizer)))
+        weights = counts.clamp(min=1).float() ** -p.mask_smoothing
     return MaskedBatches(
         corpus,
         schedule,
@@ -256,4 +309,5 @@ def batches(
         vocab_size=len(tokenizer),
         probability=p.mask_probability,
         whole_words=p.whole_words,
+        weights=weights,
     )

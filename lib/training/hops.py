@@ -65,6 +65,7 @@ def distances(
     size = min(32, len(held_out))
     steps = max(1, min(limit, len(held_out)) // size)
     changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": 0.0}
+    changes |= {"mask_smoothing": 0.0}
     # a fixed seed: the same sequences for every assistant
     data = batches(p.model_copy(update=changes), held_out, steps=steps, seed=12345)
     read = [batch.to(assistant.device) for step in range(steps) for batch in data.at(step)]

@@ -38,6 +38,18 @@ class Training(Optimised):
     micro_batch_size: PositiveInt = 64  # sequences that go through the model at once
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
     whole_words: bool = True
+    # s > 0: tokens are masked with a probability in proportion to count^-s, rare ones more often,
+    # and exactly so many; DistilBERT's authors have 0.7. 0: all words alike
+    mask_smoothing: NonNegativeFloat = 0.0
+
+    @model_validator(mode="after")
+    def _tokens_one_by_one(self):
+        if self.mask_smoothing and self.whole_words:
+            raise ValueError(
+                f"mask_smoothing {self.mask_smoothing:g} chooses token by token and needs "
+                f"whole_words false; with whole words allowed is 0"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough_for_every_process(self):

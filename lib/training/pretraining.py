@@ -165,6 +165,7 @@ def probe(
     size = min(64, len(held_out))
     rate = p.mask_probability or 0.15
     changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": rate}
+    changes |= {"mask_smoothing": 0.0}  # all tokens alike, however the model was trained
     steps = max(1, min(limit, len(held_out)) // size)
     # a fixed seed: the same words are masked for every model
     data = batches(p.model_copy(update=changes), held_out, seed=12345, steps=steps)

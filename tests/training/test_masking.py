@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from lib.data.tokenizer import train_tokenizer
-from lib.training.batches import IGNORE, MaskedBatches, Schedule, pad, whole_word_mask
+from lib.training.batches import (
+    IGNORE,
+    MaskedBatches,
+    Schedule,
+    pad,
+    smoothed_mask,
+    whole_word_mask,
+)
 
 LINES = [
     "zażółć gęślą jaźń, powiedział Szymon niespodziewanie",
@@ -46,6 +53,80 @@ def test_rates(large):
     assert hidden.float().mean() == pytest.approx(0.8, abs=0.01)
     assert same.float().mean() == pytest.approx(0.1, abs=0.01)
     assert (~hidden & ~same).float().mean() == pytest.approx(0.1, abs=0.01)
+
+
+def smoothed(ids, kept, maskable, weights, probability=0.15, seed=0):
+    return smoothed_mask(
+        ids,
+        kept,
+        maskable,
+        weights=weights,
+        mask_id=4,
+        vocab_size=1000,
+        probability=probability,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def test_smoothed_masks_are_the_smallest_exponential_times_over_weights():
+    """Against plain NumPy, from the same draws: ⌈0.15 n⌉ tokens, n with special tokens and without
+    padding."""
+    rng = np.random.default_rng(3)
+    ids = torch.from_numpy(rng.integers(5, 50, (6, 20)))
+    kept = torch.arange(20) < torch.tensor([20, 17, 9, 20, 4, 12])[:, None]
+    maskable = kept.clone()
+    maskable[:, 0] = False
+    counts = rng.integers(1, 1000, 1000)
+    weights = torch.from_numpy(counts.astype(np.float32)) ** -0.7
+    inputs, labels = smoothed(ids, kept, maskable, weights, seed=5)
+    draws = torch.empty(6, 20).exponential_(generator=torch.Generator().manual_seed(5)).numpy()
+    times = draws / counts[ids.numpy()].astype(np.float64) ** -0.7
+    times[~maskable.numpy()] = np.inf
+    n = -(-15 * 82 // 100)
+    expected = np.zeros(120, bool)
+    expected[np.argsort(times.ravel())[:n]] = True
+    assert np.array_equal((labels != IGNORE).numpy().ravel(), expected) and n == 13
+    assert torch.equal(labels[labels != IGNORE], ids[labels != IGNORE])
+    assert torch.equal(inputs[labels == IGNORE], ids[labels == IGNORE])
+
+
+def test_smoothed_masks_choose_in_proportion_to_weights():
+    """One of four tokens with the weights 8, 4, 2, 1, and two of them one after the other."""
+    ids, weights = torch.tensor([[0, 1, 2, 3]]), torch.zeros(1000)
+    weights[:4] = share = torch.tensor([8.0, 4, 2, 1])
+    whole, share = torch.ones(1, 4, dtype=torch.bool), share / share.sum()
+    for probability in (0.25, 0.5):
+        chosen = torch.stack(
+            [smoothed(ids, whole, whole, weights, probability, seed)[1][0] for seed in range(8000)]
+        )
+        found = (chosen != IGNORE).double().mean(0)
+        expected = share.clone()
+        if probability == 0.5:
+            for first in range(4):
+                rest = share.clone()
+                rest[first] = 0
+                expected += share[first] * rest / rest.sum()
+        assert found.sum() == pytest.approx(4 * probability)
+        assert torch.allclose(found, expected.double(), atol=0.02)
+
+
+def test_smoothed_masks_hide_as_the_others_do(large):
+    ids, _, maskable = large
+    weights = torch.arange(1, 1001).float() ** -0.7
+    inputs, labels = smoothed(ids, torch.ones_like(maskable), maskable, weights)
+    chosen = labels != IGNORE
+    assert int(chosen.sum()) == 19_200 and not chosen[~maskable].any()  # 0.15 · 2,000 · 64
+    hidden, same = inputs[chosen] == 4, inputs[chosen] == ids[chosen]
+    assert hidden.float().mean() == pytest.approx(0.8, abs=0.01)
+    assert same.float().mean() == pytest.approx(0.1, abs=0.01)
+
+
+def test_smoothed_masks_are_never_more_than_can_be_masked_and_may_be_none():
+    ids, kept = torch.tensor([[0, 7, 2]]), torch.ones(1, 3, dtype=torch.bool)
+    maskable = torch.tensor([[False, True, False]])
+    for probability, count in ((0.9, 1), (0.0, 0)):
+        labels = smoothed(ids, kept, maskable, torch.ones(1000), probability)[1]
+        assert (labels != IGNORE).sum() == count
 
 
 def test_labels_and_untouched_inputs(large):
@@ -141,6 +222,15 @@ def test_masks_are_fresh_every_epoch_and_the_same_for_a_step():
         by_epoch.append(labels)
     same = [by_epoch[0][row] == by_epoch[1][row] for row in by_epoch[0]]
     assert len(same) == 16 and sum(same) < 4
+
+
+def test_smoothed_masks_of_a_corpus_are_the_same_for_a_step():
+    corpus = Rows([20] * 16)
+    weights = torch.arange(1, 100).float() ** -0.7
+    data, again = (make(corpus, weights=weights, whole_words=False) for _ in range(2))
+    for a, b in zip(data.at(3), again.at(3)):
+        assert torch.equal(a.inputs, b.inputs) and torch.equal(a.labels, b.labels)
+        assert int((a.labels != IGNORE).sum()) == 12  # ⌈0.15 · 4 · 20⌉
 
 
 @pytest.mark.parametrize("batch, micro", [(32, 32), (10, 4), (7, 3), (1600, 32)])

@@ -1,7 +1,9 @@
 """Starting teachers and students from parameters, growing, probing: on a small prepared corpus."""
 
 import copy
+import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,6 +88,31 @@ def test_padding_and_masks_follow_the_tokenizer(bpe, wordpiece):
         tokenizer = found.tokenizer()
         masked = batch.labels[batch.labels >= 0]
         assert not {tokenizer.cls_token_id, tokenizer.sep_token_id, pad_id} & set(masked.tolist())
+
+
+def test_rare_tokens_are_masked_more_often(teacher, wordpiece):
+    """The weights are those of the corpus's counts, the number of masks is exact, and the share of
+    a token's occurrences that are masked falls with its count, about as its power of -0.7."""
+    tokenizer = wordpiece.tokenizer()
+    ids = np.concatenate(wordpiece.rows(range(len(wordpiece)))[0])
+    counts = np.bincount(ids, minlength=len(tokenizer))
+    assert np.array_equal(wordpiece.token_counts(len(tokenizer)), counts)
+    p = distillation(teacher, wordpiece, mask_smoothing=0.7, whole_words=False)
+    data = batches.batches(p, wordpiece, steps=300)
+    assert np.allclose(data.weights, np.maximum(counts, 1) ** -0.7)
+    masked, seen = np.zeros(len(tokenizer)), np.zeros(len(tokenizer))
+    for step in range(300):
+        (batch,) = data.at(step)
+        labels = batch.labels[batch.labels != batches.IGNORE].numpy()
+        assert len(labels) == math.ceil(0.15 * int(batch.kept.sum()))
+        masked += np.bincount(labels, minlength=len(tokenizer))
+        read = np.concatenate(wordpiece.rows(data.schedule.indices(step)[0])[0])
+        seen += np.bincount(read, minlength=len(tokenizer))
+    common = (counts >= 5) & (masked > 0)
+    slope = np.polyfit(np.log(counts[common]), np.log(masked[common] / seen[common]), 1)[0]
+    assert common.sum() > 10 and -0.7 < slope < -0.5  # less than 0.7: a batch runs out of some
+    with pytest.raises(InputError, match="mask_smoothing 0.7 chooses token by token"):
+        distillation(teacher, wordpiece, mask_smoothing=0.7)
 
 
 def test_tokenizers_that_differ_are_refused(teacher, wordpiece):
