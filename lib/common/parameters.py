@@ -39,6 +39,9 @@ class Optimised(StageParameters):
     processes: PositiveInt = 1  # one for each GPU or group of cores; results do not depend on it
     learning_rate: PositiveFloat
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    cosine_cycles: PositiveFloat = (
+        0.5  # waves of the cosine: half of one falls to 0, 2 end at the peak
+    )
     warmup: Share = 0.02
     weight_decay: NonNegativeFloat = 0.01
     adam_epsilon: PositiveFloat = 1e-8

@@ -199,23 +199,31 @@ class FusedHead:
         temperature: float = 1.0,
         teacher: nn.Module | None = None,
         teacher_hidden: torch.Tensor | None = None,
+        mlm_head: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As lib.training.losses.head_losses; the two sums have no gradient."""
         head, targets = student.cls.predictions, (None, None, None)
         if soft:
             head_t = teacher.cls.predictions
             with torch.no_grad():
-                targets = head_t.transform(teacher_hidden), _weight(head_t.decoder, teacher_hidden)
-                targets = *targets, head_t.decoder.bias
+                rows_t, bias_t = _rows_and_bias(head_t, teacher_hidden, mlm_head)
+                targets = rows_t, _weight(head_t.decoder, teacher_hidden), bias_t
         weight, self.tied = head.decoder.weight if self.tied is None else self.tied, None
-        rows, bias, with_gradient = (
-            head.transform(hidden),
-            head.decoder.bias,
-            torch.is_grad_enabled(),
-        )
+        rows, bias = _rows_and_bias(head, hidden, mlm_head)
+        with_gradient = torch.is_grad_enabled()
         return _Fused.apply(
             rows, weight, bias, labels, targets, mlm, soft, temperature, with_gradient
         )
+
+
+def _rows_and_bias(
+    head: nn.Module, hidden: torch.Tensor, mlm_head: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What is multiplied with the embeddings to give logits, and what is added. Without the head:
+    the hidden rows as they are, and nothing."""
+    if mlm_head:
+        return head.transform(hidden), head.decoder.bias
+    return hidden, torch.zeros_like(head.decoder.bias, requires_grad=False)
 
 
 def _weight(decoder: nn.Linear, rows: torch.Tensor) -> torch.Tensor:

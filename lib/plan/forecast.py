@@ -368,10 +368,12 @@ class Estimates:
         taught = any(own["weight_soft"] or own["weight_cosine"] for own in students)
         flops = forward(teacher, positions, length) if taught else 0.0
         for own, shape in zip(students, shapes):
-            everywhere = own["weight_soft"] and own["positions"] == "all"
+            cosine = own["weight_cosine"] and own["cosine_of"] == "logits"
+            everywhere = (own["weight_soft"] or cosine) and own["positions"] == "all"
             rows = positions if everywhere else p["mask_probability"] * positions
             # the student's head forward and backward, and with soft targets the teacher's
             heads = 4 if own["weight_soft"] else 3 * bool(own["weight_mlm"])
+            heads += 4 * bool(cosine)  # these logits are computed apart
             flops += 3 * forward(shape, positions, length)
             flops += heads * head_flops(rows, shape.hidden, shape.vocabulary)
         trained_layers = sum(shape.layers for shape in shapes)

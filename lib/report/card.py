@@ -388,15 +388,19 @@ def describe_losses(result: dict) -> str:
     if p.get("weight_soft"):
         where = "the masked positions" if p.get("positions") == "masked" else "all positions"
         losses["soft"] += f" (× T², T = {p['temperature']:g}, at {where})"
+    if p.get("cosine_of") == "logits":
+        losses["cosine"] = "cosine distance of the logits"
     terms = [
         f"{p[f'weight_{name}']:g} × {loss}"
         for name, loss in losses.items()
         if p.get(f"weight_{name}")
     ]
-    matched = ""
+    more = ""
     if "mapping" in p:
-        matched = f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"
-    return " + ".join(terms) + matched
+        more = f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"
+    if not p.get("mlm_head", True):
+        more = "; logits are hidden states times embeddings, and the MLM head is not trained"
+    return " + ".join(terms) + more
 
 
 def describe_source(source: dict) -> str:

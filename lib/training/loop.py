@@ -41,7 +41,8 @@ class Recipe:
     """How to optimise. Rates and ε as in AdamW."""
 
     learning_rate: float
-    schedule: str = "cosine"  # cosine (half a period, down to 0) | linear | constant
+    schedule: str = "cosine"  # cosine | linear | constant
+    cycles: float = 0.5  # periods of the cosine: half of one goes down to 0
     warmup: float = 0.02  # share of all steps with a linearly rising rate
     weight_decay: float = 0.01
     epsilon: float = 1e-8
@@ -58,6 +59,7 @@ def recipe(p: Optimised, seed: int | None = None) -> Recipe:
     return Recipe(
         learning_rate=p.learning_rate,
         schedule=p.schedule,
+        cycles=p.cosine_cycles,
         warmup=p.warmup,
         weight_decay=p.weight_decay,
         epsilon=p.adam_epsilon,
@@ -76,8 +78,8 @@ def rate_at(step: int, steps: int, recipe: Recipe) -> float:
     if step < rising:
         return (step + 1) / rising
     done = (step - rising) / max(1, steps - rising)
-    falling = {"cosine": 0.5 * (1 + math.cos(math.pi * done)), "linear": 1 - done, "constant": 1.0}
-    return falling[recipe.schedule]
+    wave = 0.5 * (1 + math.cos(2 * math.pi * recipe.cycles * done))
+    return {"cosine": wave, "linear": 1 - done, "constant": 1.0}[recipe.schedule]
 
 
 def expense(cost: dict[str, float]) -> dict[str, float]:
@@ -295,8 +297,8 @@ def _accelerator(objective, batches, recipe: Recipe, saved_state: dict | None) -
         precision = saved_state["precision"]
     elif precision == "auto":
         precision = fastest(objective.train(), batches.at(0))
-    # Only the losses on logits reach every parameter: without them the head has no gradient.
-    unused = not getattr(objective, "uses_logits", False)
+    # Only the losses on a head's logits reach every parameter: else the head has no gradient.
+    unused = not (getattr(objective, "uses_logits", False) and objective.mlm_head)
     options = DistributedDataParallelKwargs(find_unused_parameters=unused, broadcast_buffers=False)
     AcceleratorState._reset_state()  # otherwise a kernel would keep its first precision
     return Accelerator(

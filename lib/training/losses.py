@@ -34,6 +34,12 @@ def soft_target_loss(
     return F.kl_div(log_q, log_p, reduction="sum", log_target=True) * temperature**2
 
 
+def logits_of(model: nn.Module, hidden: torch.Tensor, mlm_head: bool = True) -> torch.Tensor:
+    """Logits of hidden rows, [rows, vocabulary]: what the MLM head makes of them, or without it
+    their products with the embeddings, hidden · Eᵀ, as in the code of 000."""
+    return model.cls(hidden) if mlm_head else F.linear(hidden, model.get_input_embeddings().weight)
+
+
 def head_losses(
     student: nn.Module,
     hidden: torch.Tensor,
@@ -44,6 +50,7 @@ def head_losses(
     temperature: float = 1.0,
     teacher: nn.Module | None = None,
     teacher_hidden: torch.Tensor | None = None,
+    mlm_head: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The losses on logits: mlm · Σ CE + soft · T² · Σ KL; and, without their weights, Σ CE and
     T² · Σ KL.
@@ -53,14 +60,15 @@ def head_losses(
         hidden, teacher_hidden: rows of their last hidden states, [rows, hidden size of each].
         labels: [rows], the token that was masked; negative where none was.
         mlm, soft: weights, already divided by the number of positions; 0 leaves the loss out.
+        mlm_head: whether logits are the heads' or those without (`logits_of`), of both networks.
     """
-    logits, masked = student.cls(hidden), labels >= 0
+    logits, masked = logits_of(student, hidden, mlm_head), labels >= 0
     cross_entropy = divergence = hidden.new_zeros(())
     if mlm:
         cross_entropy = mlm_loss(logits[masked], labels[masked])
     if soft:
         with torch.no_grad():
-            teacher_logits = teacher.cls(teacher_hidden)
+            teacher_logits = logits_of(teacher, teacher_hidden, mlm_head)
         divergence = soft_target_loss(logits, teacher_logits, temperature)
     return mlm * cross_entropy + soft * divergence, cross_entropy, divergence
 
@@ -68,7 +76,7 @@ def head_losses(
 def cosine_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Cosine embedding loss: Σ_rows 1 − cos(h_s, h_t); 001 eq. (4), L_cos of 002.
 
-    Hidden states, both [rows, hidden]. 0 … 2 a row.
+    Hidden states, both [rows, hidden]; in the code of 000 logits, [rows, vocabulary]. 0 … 2 a row.
     """
     return (1.0 - F.cosine_similarity(student.float(), teacher.float(), dim=-1)).sum()
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from lib.training import losses
 from lib.training.batches import IGNORE, Batch
-from lib.training.losses import attention_loss, cosine_loss, hidden_loss
+from lib.training.losses import attention_loss, cosine_loss, hidden_loss, logits_of
 from lib.training.mappings import Targets, layer_mapping
 
 
@@ -38,6 +38,7 @@ class Objective(nn.Module):
         super().__init__()
         self.student, self._teacher, self.weights = student, [teacher], weights
         self.hidden_states, self.head_losses = hidden_states, losses.head_losses
+        self.mlm_head = True
 
     @property
     def teacher(self) -> nn.Module | None:
@@ -62,6 +63,9 @@ class Distillation(Objective):
     Each L is a mean: L_mlm over the masked positions, L_cos over all that are not padding, L_soft
     over these (`positions` = `all`, as in the code of DistilBERT's authors) or the masked ones
     (`masked`). `temperature` is that of L_soft. A weight of 0 leaves its loss out.
+
+    Two switches for what the code of 000 does: `cosine_of` = `logits` takes L_cos of the logits, at
+    the positions of L_soft; without `mlm_head` the logits of both networks are hidden · Eᵀ.
     """
 
     def __init__(
@@ -74,9 +78,12 @@ class Distillation(Objective):
         cosine: float = 0.0,
         temperature: float = 2.0,
         positions: str = "all",
+        cosine_of: str = "hidden",
+        mlm_head: bool = True,
     ):
         super().__init__(student, teacher, {"mlm": mlm, "soft": soft, "cosine": cosine})
         self.temperature, self.positions = temperature, positions
+        self.cosine_of, self.mlm_head = cosine_of, mlm_head
         # lib.training.side_by_side replaces this by a reading that several students share.
         self.read_teacher = hidden_states
         if teacher is not None:
@@ -108,11 +115,18 @@ class Distillation(Objective):
                 temperature=self.temperature,
                 teacher=self.teacher,
                 teacher_hidden=teacher_hidden[rows] if soft else None,
+                mlm_head=self.mlm_head,
             )
             parts |= {"mlm": mlm_sum / n_masked} if mlm else {}
             parts |= {"soft": soft_sum / n_compared} if soft else {}
-        if cosine:
+        if cosine and self.cosine_of == "hidden":
             parts["cosine"] = cosine_loss(hidden[kept], teacher_hidden[kept]) / n_kept
+        elif cosine:
+            ours = logits_of(self.student, hidden[compared], self.mlm_head)
+            with torch.no_grad():
+                theirs = logits_of(self.teacher, teacher_hidden[compared], self.mlm_head)
+            parts["cosine"] = cosine_loss(ours, theirs) / n_compared
+        if cosine:
             loss = loss + cosine * parts["cosine"]
         return {**parts, "loss": loss}
 

@@ -101,7 +101,7 @@ class TeacherContinuation(Training):
 
 class StudentParameters(BaseModel):
     """What students trained side by side may differ in. All three weights 0: the student is not
-    trained."""
+    trained. `cosine_of` and `mlm_head` are for what the code of 000 does."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     init: Literal["random", "truncated"] = "truncated"
@@ -113,6 +113,8 @@ class StudentParameters(BaseModel):
     weight_cosine: NonNegativeFloat = 0.0
     temperature: PositiveFloat = 2.0
     positions: Literal["all", "masked"] = "all"
+    cosine_of: Literal["hidden", "logits"] = "hidden"  # logits: at `positions`
+    mlm_head: bool = True  # False: the logits of student and teacher are hidden · embeddingsᵀ
 
     @field_validator("student_layers", mode="before")
     @classmethod

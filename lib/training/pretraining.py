@@ -17,7 +17,7 @@ from lib.fast.quicken import quicken
 from lib.training import checkpoints, models, ranks
 from lib.training.batches import IGNORE, batches
 from lib.training.loop import COST, expense, recipe, train
-from lib.training.losses import mlm_loss
+from lib.training.losses import logits_of, mlm_loss
 from lib.training.objectives import Distillation, hidden_states
 from lib.training.parameters import (
     CascadeTA,
@@ -133,6 +133,8 @@ def objective(p: StudentParameters, student, teacher) -> Distillation:
         cosine=p.weight_cosine,
         temperature=p.temperature,
         positions=p.positions,
+        cosine_of=p.cosine_of,
+        mlm_head=p.mlm_head,
     )
     return quicken(objective)
 
@@ -160,7 +162,8 @@ def probe(
     model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: int = 512
 ) -> dict[str, float]:
     """What the model knows: MLM loss (nats) and accuracy (percent) on masked positions of held-out
-    text. Words are masked as often as the stage masks them, or 15 % as in BERT if it masks none."""
+    text. Words are masked as often as the stage masks them, or 15 % as in BERT if it masks none; a
+    stage that trains without the MLM head is measured without it."""
     model.eval()
     size = min(64, len(held_out))
     rate = p.mask_probability or 0.15
@@ -173,7 +176,8 @@ def probe(
     for batch in (batch for step in range(steps) for batch in data.at(step)):
         batch = batch.to(model.device)
         masked = batch.labels != IGNORE
-        logits, labels = model.cls(hidden_states(model, batch)[masked]), batch.labels[masked]
+        hidden, labels = hidden_states(model, batch)[masked], batch.labels[masked]
+        logits = logits_of(model, hidden, getattr(p, "mlm_head", True))
         loss += float(mlm_loss(logits, labels))
         correct += int((logits.argmax(-1) == labels).sum())
         positions += len(labels)
@@ -189,6 +193,7 @@ def fill_mask(
     examples: int = 5,
     top: int = 5,
     seed: int = 0,
+    mlm_head: bool = True,
 ) -> pd.DataFrame:
     """Held-out sequences, or their first 40 tokens, with one token masked: columns `text`, `hidden`
     (the token) and `guesses` (the model's `top`, with probabilities)."""
@@ -202,7 +207,8 @@ def fill_mask(
         position = int(rng.choice(np.arange(1, ids.shape[1] - 1)))
         token = int(ids[0, position])
         ids[0, position] = tokenizer.mask_token_id
-        probabilities = model(input_ids=ids.to(model.device)).logits[0, position].softmax(-1)
+        hidden = model.base_model(input_ids=ids.to(model.device)).last_hidden_state
+        probabilities = logits_of(model, hidden[:, position], mlm_head)[0].softmax(-1)
         best = zip(*(part.tolist() for part in probabilities.topk(top)))
         guesses = "  ".join(f"{_token(tokenizer, guess)} {share:.2f}" for share, guess in best)
         text = tokenizer.decode(ids[0, 1:-1])

@@ -1,9 +1,9 @@
 """Training the student of notebook 3, alone or with others beside it: then batches are masked once,
 and the teacher reads each of them once.
 
-Students that differ only in their start, layers, loss weights, temperature or positions see the
-same batches in the same order. Each keeps its own optimizer, history and checkpoints. As everything
-random depends on the seed and the step, each ends as it would have ended alone, bit for bit.
+Students that differ only in their start, layers and losses see the same batches in the same order.
+Each keeps its own optimizer, history and checkpoints. As everything random depends on the seed and
+the step, each ends as it would have ended alone, bit for bit.
 """
 
 import json

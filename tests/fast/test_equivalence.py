@@ -70,7 +70,18 @@ def batch():
     return Batch(inputs, kept, labels)
 
 
-def plain(student, teacher, batch, mlm, soft, cosine, positions, temperature):
+def plain(
+    student,
+    teacher,
+    batch,
+    mlm,
+    soft,
+    cosine,
+    positions,
+    temperature,
+    cosine_of="hidden",
+    head=True,
+):
     given = {
         "input_ids": batch.inputs,
         "attention_mask": batch.kept.long(),
@@ -80,11 +91,17 @@ def plain(student, teacher, batch, mlm, soft, cosine, positions, temperature):
     with torch.no_grad():
         theirs = teacher(**given)
     where = batch.kept if positions == "all" else batch.labels != IGNORE
-    log_q, log_p = ((out.logits[where] / temperature).log_softmax(-1) for out in (ours, theirs))
+    z_s, z_t = ours.logits, theirs.logits
+    if not head:
+        words = (model.bert.embeddings.word_embeddings.weight for model in (student, teacher))
+        z_s, z_t = (out.hidden_states[-1] @ e.T for out, e in zip((ours, theirs), words))
+        z_t = z_t.detach()
+    log_q, log_p = ((z[where] / temperature).log_softmax(-1) for z in (z_s, z_t))
     pair = (out.hidden_states[-1][batch.kept] for out in (ours, theirs))
+    if cosine_of == "logits":
+        pair = (z_s[where], z_t[where])
     return (
-        mlm
-        * F.cross_entropy(ours.logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE)
+        mlm * F.cross_entropy(z_s.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORE)
         + soft * temperature**2 * F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
         + cosine * (1 - F.cosine_similarity(*pair, dim=-1)).mean()
     )
@@ -175,6 +192,28 @@ def test_distillation(library, networks, batch, mlm, soft, cosine, positions, te
     exact, exact_teacher = (copy.deepcopy(model).double() for model in networks)
     expected = plain(exact, exact_teacher, batch, **losses)
     assert_plain_and_fast_are(objective, batch, expected, exact)
+
+
+@pytest.mark.parametrize("mlm, soft, cosine", LOSSES)
+@pytest.mark.parametrize("positions", ["all", "masked"])
+@pytest.mark.parametrize(
+    "cosine_of, mlm_head", [("hidden", False), ("logits", True), ("logits", False)]
+)
+def test_distillation_as_the_code_of_000(
+    library, networks, batch, mlm, soft, cosine, positions, cosine_of, mlm_head
+):
+    student, teacher = copy.deepcopy(networks)
+    losses = dict(mlm=mlm, soft=soft, cosine=cosine, temperature=2.0, positions=positions)
+    losses |= dict(cosine_of=cosine_of)
+    objective = Distillation(student, teacher, mlm_head=mlm_head, **losses)
+    exact, exact_teacher = (copy.deepcopy(model).double() for model in networks)
+    expected = plain(exact, exact_teacher, batch, head=mlm_head, **losses)
+    assert_plain_and_fast_are(objective, batch, expected, exact)
+    if not mlm_head:
+        trained = dict(objective.student.named_parameters())
+        assert all(
+            p.grad is None for key, p in trained.items() if key.startswith("cls.predictions.t")
+        )
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,8 @@ def test_the_ablation_is_one_group(params):
             "weight_cosine",
             "temperature",
             "positions",
+            "cosine_of",
+            "mlm_head",
         }
         assert own == {key: before[name].parameters[key] for key in own}
     assert leader.parameters["beside"]["random_init"]["init"] == "random"

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.plan import plan
 from lib.report import papers, tables
 from lib.report.scores import MEAN
 from lib.studies import herbert
@@ -47,6 +48,32 @@ def test_the_scenarios_are_those_of_table_1():
         tables.scenarios_table(study).loc["S3", "weights: soft targets / MLM / cosine"]
         == "5 / 2 / 1"
     )
+
+
+def test_their_code_is_two_more_entries(own_params):
+    """The comment at the end of scenarios.yaml is what it says when it is no comment."""
+    path = own_params / "herbert/scenarios.yaml"
+    text, entries = path.read_text(encoding="utf-8").split("# worse: as_their_code}\n")
+    entries = "\n".join(line.removeprefix("# ") for line in entries.splitlines())
+    path.write_text(f"{text}\n{entries}\n", encoding="utf-8")
+    by_name = {stage.path.name: stage for stage in plan.resolve("paper", ["herbert"])}
+    without, with_head, s3 = (
+        by_name[f"herbert/{name}/distillation"].parameters
+        for name in ("as_their_code", "as_their_code_with_head", "S3")
+    )
+    differ = {key for key in without if without[key] != with_head[key]}
+    assert differ == {"mlm_head", "output_dir"} and with_head["mlm_head"] and s3["mlm_head"]
+    assert 4 * without["weight_soft"] == pytest.approx(1 / 3)  # T² times: without it a third
+    assert without["weight_mlm"] == without["weight_cosine"] == pytest.approx(1 / 3)
+    kept = {"teacher", "corpus", "student_layers", "batch_size", "epochs", "clip_norm", "seed"}
+    assert all(without[key] == s3[key] for key in kept)
+    assert (without["learning_rate"], without["weight_decay"], without["warmup"]) == (
+        1e-4,
+        1e-3,
+        0.01,
+    )
+    assert (without["schedule"], without["cosine_cycles"]) == ("cosine", 2)
+    assert (without["positions"], without["cosine_of"]) == ("masked", "logits")
 
 
 @pytest.mark.parametrize("protocol", ["final", "best_epoch"])

@@ -185,6 +185,15 @@ def test_rates(schedule, last):
     )  # never back up: half a cosine, not two
 
 
+def test_two_waves_of_the_cosine_end_at_the_peak():
+    """0.5 (1 + cos 2πcx) with c = 2 periods, as in the code of 000: down and up again, twice."""
+    recipe = Recipe(1.0, schedule="cosine", cycles=2.0, warmup=0.0)
+    rates = np.array([rate_at(step, 1000, recipe) for step in range(1000)])
+    assert np.allclose(rates, 0.5 * (1 + np.cos(4 * np.pi * np.arange(1000) / 1000)))
+    assert rates[[0, 500]] == pytest.approx(1) and rates[[250, 750]] == pytest.approx(0)
+    assert rates[-1] == pytest.approx(1, abs=1e-4)
+
+
 class Killed(Exception):
     pass
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lib.training.losses import cosine_loss, mlm_loss, soft_target_loss
+from lib.training import models
+from lib.training.losses import cosine_loss, head_losses, logits_of, mlm_loss, soft_target_loss
 
 ROWS, VOCABULARY, HIDDEN = 7, 31, 12
 
@@ -67,6 +68,44 @@ def test_t_squared_keeps_the_gradient_at_high_temperature(logits):
     )
     assert torch.allclose(gradients[1], centred / VOCABULARY, rtol=0.05, atol=2e-3)
     assert torch.allclose(gradients[0], gradients[1], rtol=0.3, atol=2e-2)
+
+
+def test_cross_entropy_without_t_squared_is_a_weight(logits):
+    """The soft loss in the code of 000, cross-entropy of the softened distributions without T²:
+    1/T² of this one and a constant, so that its gradient is that of a weight 1/T² as large."""
+    student, teacher = map(torch.tensor, logits)
+    for temperature in (1.0, 2.0, 4.0):
+        theirs, ours = (student.clone().requires_grad_() for _ in range(2))
+        p = (teacher / temperature).softmax(-1)
+        cross_entropy = -(p * (theirs / temperature).log_softmax(-1)).sum()
+        cross_entropy.backward()
+        found = soft_target_loss(ours, teacher, temperature) / temperature**2
+        found.backward()
+        assert torch.allclose(theirs.grad, ours.grad, rtol=1e-5, atol=1e-7)
+        entropy = float(-(p * p.log()).sum())
+        assert float(found.detach()) == pytest.approx(
+            float(cross_entropy.detach()) - entropy, rel=1e-5
+        )
+
+
+def test_without_the_head_logits_are_products_with_the_embeddings():
+    model = models.new_encoder(
+        vocab_size=VOCABULARY,
+        layers=1,
+        hidden=HIDDEN,
+        heads=2,
+        intermediate=8,
+        max_length=8,
+        pad_id=0,
+    )
+    hidden = torch.randn(ROWS, HIDDEN, generator=torch.Generator().manual_seed(0))
+    words = model.bert.embeddings.word_embeddings.weight.detach().numpy()
+    found = logits_of(model, hidden, mlm_head=False).detach().numpy()
+    assert np.allclose(found, hidden.numpy() @ words.T, atol=1e-6)
+    assert torch.equal(logits_of(model, hidden), model.cls(hidden))
+    labels = torch.full((ROWS,), 3)
+    loss = head_losses(model, hidden, labels, mlm=1.0, mlm_head=False)[0]
+    assert float(loss.detach()) == pytest.approx(-np.log(softmax(found)[:, 3]).sum(), rel=1e-5)
 
 
 def test_cosine_loss():

@@ -212,6 +212,31 @@ def test_probe_and_fill_mask(teacher, bpe):
     assert len(guesses) == 3 and guesses["text"].str.contains("<mask>").all()
 
 
+def test_a_student_without_the_head_learns_and_is_measured_without_it(teacher, bpe, tmp_path):
+    """As the code of 000: the head stays its teacher's, and guesses are made without it."""
+    weights = {"weight_mlm": 1 / 3, "weight_soft": 1 / 12, "weight_cosine": 1 / 3}
+    switches = {"positions": "masked", "cosine_of": "logits", "mlm_head": False}
+    p = distillation(teacher, bpe, steps=40, learning_rate=1e-2, **weights, **switches)
+    loaded = pretraining.load_teacher(p, bpe)
+    student = pretraining.starting_student(p, loaded)
+    held_out = open_corpus(bpe.folder, "held_out")
+    before = pretraining.probe(student, p, held_out)
+    history = side_by_side.train_student(
+        p, pretraining.objective(p, student, loaded), bpe, tmp_path
+    )[0]
+    after = pretraining.probe(student, p, held_out)
+    assert history[-1]["mlm"] < history[0]["mlm"] and after["mlm_loss"] < before["mlm_loss"]
+    heads = (model.cls.predictions.transform.state_dict() for model in (student, loaded))
+    assert all(torch.equal(a, b) for a, b in zip(*(head.values() for head in heads)))
+    with_head = p.model_copy(update={"mlm_head": True})
+    assert pretraining.probe(student, with_head, held_out)["mlm_loss"] != after["mlm_loss"]
+    guesses = [
+        pretraining.fill_mask(student, bpe.tokenizer(), held_out, examples=3, mlm_head=head)
+        for head in (True, False)
+    ]
+    assert len(guesses[1]) == 3 and not guesses[0].equals(guesses[1])
+
+
 def test_fp16_without_a_gpu(teacher, bpe, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
