@@ -36,32 +36,8 @@ def library(request, monkeypatch):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """A prepared corpus, and a saved teacher of four layers, with dropout: their folders."""
-    from lib.data import prepare
-    from lib.data.prepared import open_corpus
-    from lib.plan.stages import validate
-    from lib.training import models, pretraining
+    from tests.helpers import small
 
-    corpus, saved = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("teacher")
-    values = {
-        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}],
-        "tokenizer": "train:wordpiece",
-        "vocab_size": 300,
-        "held_out_lines": 20,
-        "max_length": 48,
-    }
-    prepare.prepare(validate("data_prep", values), corpus, say=lambda line: None)
-    tokenizer = open_corpus(corpus).tokenizer()
-    teacher = models.new_encoder(
-        vocab_size=len(tokenizer),
-        layers=4,
-        hidden=16,
-        heads=2,
-        intermediate=32,
-        max_length=64,
-        pad_id=tokenizer.pad_token_id,
-        initializer_range=0.1,
-        dropout=0.2,
-        seed=1,
-    )
-    pretraining.save(teacher, tokenizer, saved)
-    return {"corpus": str(corpus), "teacher": str(saved)}
+    corpus, teacher = tmp_path_factory.mktemp("corpus"), tmp_path_factory.mktemp("teacher")
+    small.save_teacher(small.prepare_corpus(corpus), teacher)
+    return {"corpus": str(corpus), "teacher": str(teacher)}

@@ -12,13 +12,12 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import fill_data_dir
 from lib.common.places import ROOT
-from lib.data import prepare, sources
-from lib.data.prepared import open_corpus
+from lib.data import sources
 from lib.data.textfiles import find_files
 from lib.data.toy import corpora
-from lib.plan.stages import validate
 from lib.runner import publish
 from lib.tasks import examples
+from tests.helpers import small
 
 TEXT = {
     "b.txt": "ala ma kota\nżółw\n",
@@ -125,16 +124,9 @@ def test_a_corpus_prepared_from_a_store_is_the_one_prepared_from_disk(store, tmp
     fsspec.filesystem("memory").pipe("/bucket/text.txt", text)
     found = []
     for path in (str(tmp_path / "text.txt"), f"{store}/text.txt"):
-        values = {
-            "sources": [{"kind": "files", "path": path}],
-            "tokenizer": "train:wordpiece",
-            "vocab_size": 300,
-            "held_out_lines": 20,
-            "max_length": 48,
-        }
-        folder = tmp_path / str(len(found))
-        prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
-        found.append([row.tolist() for row in open_corpus(folder).rows(range(20))[0]])
+        source = {"kind": "files", "path": path}
+        corpus = small.prepare_corpus(tmp_path / str(len(found)), sources=[source])
+        found.append([row.tolist() for row in corpus.rows(range(20))[0]])
     assert found[0] == found[1]
 
 

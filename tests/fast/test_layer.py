@@ -12,9 +12,9 @@ from lib.fast import layer as layers
 from lib.fast.layer import Layer
 from lib.fast.layer import states as fast_states
 from lib.fast.quicken import quicken
-from lib.training import models
 from lib.training.batches import Batch
 from lib.training.objectives import states
+from tests.helpers import small
 
 LENGTHS = [12, 7, 3]
 KEPT = torch.arange(12) < torch.tensor(LENGTHS)[:, None]
@@ -28,16 +28,15 @@ def a_sequence_at_a_time(monkeypatch):
 
 
 def encoder(dropout=0.0):
-    return models.new_encoder(
+    return small.encoder(
         vocab_size=60,
         layers=3,
         hidden=32,
-        heads=2,
         intermediate=64,
-        max_length=16,
         pad_id=0,
         initializer_range=0.3,
         dropout=dropout,
+        seed=0,
     )
 
 

@@ -10,20 +10,12 @@ from torch import nn
 from lib.fast import head, linear
 from lib.fast.linear import Linear
 from lib.fast.quicken import quicken
-from lib.training import models
+from tests.helpers import small
 
 
 def encoder():
-    return models.new_encoder(
-        vocab_size=50,
-        layers=2,
-        hidden=32,
-        heads=2,
-        intermediate=64,
-        max_length=16,
-        pad_id=1,
-        initializer_range=0.2,
-        dropout=0.0,
+    return small.encoder(
+        vocab_size=50, layers=2, hidden=32, intermediate=64, initializer_range=0.2, seed=0
     )
 
 

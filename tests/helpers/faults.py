@@ -21,7 +21,6 @@ import yaml
 from lib.common import locks, places
 from lib.common.errors import Diverged, InputError, Stopped
 from lib.common.places import ROOT
-from lib.data import prepare
 from lib.data.prepared import open_corpus
 from lib.plan import plan
 from lib.plan.stages import KINDS, validate
@@ -29,6 +28,7 @@ from lib.runner import stage
 from lib.training import batches, checkpoints, models, pretraining
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation
+from tests.helpers import small
 
 GOES_ON = "goes on: "
 SHAPE = {"layers": 2, "hidden": 16, "heads": 2, "intermediate": 32, "dropout": 0.0}
@@ -65,14 +65,7 @@ class World:
 
     def corpus_by(self, tokenizer: str) -> Path:
         folder = self.folder / tokenizer.replace(":", "-")
-        values = {
-            "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 150}],
-            "tokenizer": tokenizer,
-            "vocab_size": 300,
-            "held_out_lines": 20,
-            "max_length": 48,
-        }
-        prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
+        small.prepare_corpus(folder, tokenizer=tokenizer)
         return folder
 
     @cached_property

@@ -14,6 +14,7 @@ from lib.plan import plan
 from lib.plan.stages import validate
 from lib.report.results import RESULTS
 from lib.training import models, pretraining
+from tests.helpers import small
 
 TASKS = {"nkjp-ner": 80.0, "polemo2-in": 70.0, "polemo2-out": 60.0}
 STUDY = "outputs/smoke/herbert"
@@ -38,16 +39,8 @@ def make(outputs):
     )
     shutil.copytree(corpus, outputs / "smoke/herbert/corpus_transfer/data_prep")
     words = open_corpus(corpus).tokenizer()
-    teacher = models.new_encoder(
-        vocab_size=len(words),
-        layers=2,
-        hidden=32,
-        heads=2,
-        intermediate=64,
-        max_length=64,
-        pad_id=words.pad_token_id,
-        initializer_range=0.3,
-        dropout=0.0,
+    teacher = small.encoder_for(
+        words, layers=2, hidden=32, intermediate=64, max_length=64, initializer_range=0.3, seed=0
     )
     students = {
         "S1": models.random_encoder(teacher.config, 1, seed=1),

@@ -18,6 +18,7 @@ from lib.training.batches import MaskedBatches, Schedule
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation, Hop
 from lib.training.side_by_side import train_together
+from tests.helpers import small
 from tests.training.test_masking import Rows
 
 LENGTHS = np.random.default_rng(3).integers(6, 24, 64)
@@ -42,18 +43,7 @@ class Stopped(Exception):
 
 
 def teacher(dropout=0.0):
-    return models.new_encoder(
-        vocab_size=99,
-        layers=4,
-        hidden=16,
-        heads=2,
-        intermediate=32,
-        max_length=32,
-        pad_id=1,
-        dropout=dropout,
-        initializer_range=0.1,
-        seed=1,
-    )
+    return small.encoder(dropout=dropout)
 
 
 def batches(batch=16, micro=4, steps=STEPS):

@@ -16,9 +16,9 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertFo
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.data import prepare
-from lib.plan.stages import KINDS, validate
+from lib.plan.stages import KINDS
 from lib.runner import export
+from tests.helpers import small
 from tests.runner.test_notebooks import run_make
 
 SHAPE = {"layers": 4, "hidden": 16, "heads": 2, "intermediate": 32, "initializer_range": 0.2}
@@ -76,18 +76,6 @@ def stage(kind: str, folder, **values) -> SimpleNamespace:
     return SimpleNamespace(folder=folder / "model", **names)
 
 
-def corpus(folder, tokenizer: str) -> str:
-    values = {
-        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 120}],
-        "tokenizer": tokenizer,
-        "vocab_size": 300,
-        "held_out_lines": 20,
-        "max_length": 48,
-    }
-    prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     """A teacher and its student with HerBERT's kind of tokenizer, and a teacher assistant with
@@ -97,7 +85,8 @@ def published(tmp_path_factory):
         ("herbert_bpe", "distillation", {"student_layers": [0, 2], "precision": "bf16"}),
         ("wordpiece", "cascade_ta", {"layers": 3, "section": 0}),
     ):
-        text = corpus(place / f"text {kind}", f"train:{kind}")
+        text = str(place / f"text {kind}")
+        small.prepare_corpus(text, tokenizer=f"train:{kind}")
         teacher = stage(
             "teacher_continuation",
             place / f"teacher {kind}",

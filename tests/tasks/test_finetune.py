@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import DistilBertConfig, DistilBertModel
 
 from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import validate
@@ -18,6 +17,7 @@ from lib.tasks.finetune import Classifier
 from lib.tasks.registry import TASKS, Task
 from lib.training import models
 from lib.training.loop import Recipe
+from tests.helpers import small
 
 
 def data(examples=64, seed=0, pad_id=1):
@@ -30,17 +30,7 @@ def data(examples=64, seed=0, pad_id=1):
 
 @pytest.fixture
 def trunk():
-    return models.new_encoder(
-        vocab_size=50,
-        layers=1,
-        hidden=32,
-        heads=2,
-        intermediate=32,
-        max_length=32,
-        pad_id=1,
-        dropout=0.0,
-        initializer_range=0.1,
-    ).bert
+    return small.encoder(vocab_size=50, layers=1, hidden=32, seed=0).bert
 
 
 def test_segments_reach_the_trunk(trunk):
@@ -98,10 +88,7 @@ def test_it_learns_and_reports_every_epoch_of_every_validation_set(trunk, poolin
 
 
 def fresh_trunk():
-    torch.manual_seed(0)
-    return models.new_encoder(
-        vocab_size=50, layers=1, hidden=32, heads=2, intermediate=32, max_length=32, pad_id=1
-    ).bert
+    return small.encoder(vocab_size=50, layers=1, hidden=32, dropout=0.1, seed=0).bert
 
 
 def test_one_run_for_two_validation_sets_is_the_run_of_each():
@@ -307,35 +294,8 @@ def model(request, tmp_path_factory):
     place = tmp_path_factory.mktemp(request.param)
     kind = "wordpiece" if request.param == "distilbert" else request.param
     tokenizer = train_tokenizer([" ".join(WORDS) + " good bad so"] * 3, kind, 400)
-    size, pad = len(tokenizer), tokenizer.pad_token_id
-    if request.param == "distilbert":
-        torch.manual_seed(0)
-        config = DistilBertConfig(
-            vocab_size=size,
-            dim=48,
-            n_layers=2,
-            n_heads=2,
-            hidden_dim=96,
-            dropout=0,
-            attention_dropout=0,
-            max_position_embeddings=64,
-            initializer_range=0.1,
-            pad_token_id=pad,
-        )
-        DistilBertModel(config).save_pretrained(place)
-    else:
-        models.new_encoder(
-            vocab_size=size,
-            layers=2,
-            hidden=48,
-            heads=2,
-            intermediate=96,
-            max_length=64,
-            pad_id=pad,
-            initializer_range=0.1,
-            dropout=0,
-        ).save_pretrained(place)
-    tokenizer.save_pretrained(place)
+    model = "distilbert" if request.param == "distilbert" else "bert"
+    small.save_trunk(model, tokenizer, place, layers=2, hidden=48, max_length=64, dropout=0.0)
     return place
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from transformers import DistilBertConfig, DistilBertModel
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
@@ -17,6 +16,7 @@ from lib.tasks import examples, registry
 from lib.tasks import finetune as ft
 from lib.tasks.examples import TaskSource
 from lib.training import models
+from tests.helpers import small
 
 DATA = ROOT.parent / "shared" / "data"
 LANGUAGES = ["en", "es", "ur"]
@@ -70,31 +70,7 @@ def model(request, tmp_path_factory):
     place = tmp_path_factory.mktemp(request.param)
     words = [*OTHERS, *(word for signs in SIGNS.values() for word in signs)]
     tokenizer = train_tokenizer([" ".join(words)] * 3, "wordpiece", 200)
-    if request.param == "bert":
-        models.new_encoder(
-            vocab_size=len(tokenizer),
-            layers=1,
-            hidden=16,
-            heads=2,
-            intermediate=32,
-            max_length=32,
-            pad_id=tokenizer.pad_token_id,
-            initializer_range=0.1,
-        ).save_pretrained(place)
-    else:
-        torch.manual_seed(0)
-        config = DistilBertConfig(
-            vocab_size=len(tokenizer),
-            dim=16,
-            n_layers=1,
-            n_heads=2,
-            hidden_dim=32,
-            max_position_embeddings=32,
-            initializer_range=0.1,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        DistilBertModel(config).save_pretrained(place)
-    tokenizer.save_pretrained(place)
+    small.save_trunk(request.param, tokenizer, place, layers=1, hidden=16, max_length=32)
     return place
 
 

@@ -13,19 +13,17 @@ from lib.training.batches import Batch
 from lib.training.losses import attention_loss, hidden_loss, soft_target_loss
 from lib.training.mappings import layer_mapping
 from lib.training.objectives import Hop, hand_out_attention, states
+from tests.helpers import small
 
 LENGTHS = [11, 3, 8, 5]
 
 
 def bert(layers, dropout=0.0, seed=1, heads=4):
-    return models.new_encoder(
+    return small.encoder(
         vocab_size=60,
         layers=layers,
-        hidden=16,
         heads=heads,
-        intermediate=32,
         max_length=24,
-        pad_id=1,
         dropout=dropout,
         initializer_range=0.3,
         seed=seed,

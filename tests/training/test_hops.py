@@ -3,6 +3,7 @@ the meta device."""
 
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,6 @@ import torch
 from transformers import BertConfig, BertModel
 
 from lib.common.errors import InputError
-from lib.data import prepare
 from lib.data.prepared import open_corpus
 from lib.plan.stages import validate
 from lib.report import stages
@@ -20,23 +20,13 @@ FIRST = [40, 30, 0]  # sequences of the first sections of the corpus; the fourth
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A prepared corpus whose statistics say that it is cut into sections."""
-    place = tmp_path_factory.mktemp("corpus")
-    values = {
-        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}],
-        "tokenizer": "train:wordpiece",
-        "vocab_size": 300,
-        "held_out_lines": 20,
-        "max_length": 48,
-    }
-    prepare.prepare(validate("data_prep", values), place, say=lambda line: None)
-    found = json.loads((place / "statistics.json").read_text(encoding="utf-8"))
-    sections = FIRST + [found["sequences"] - sum(FIRST)]
-    (place / "statistics.json").write_text(
-        json.dumps(found | {"sections": sections}), encoding="utf-8"
-    )
-    return place
+def folder(prepared):
+    """The prepared corpus; its statistics say that it is cut into sections."""
+    statistics = Path(prepared["corpus"]) / "statistics.json"
+    values = json.loads(statistics.read_text(encoding="utf-8"))
+    sections = FIRST + [values["sequences"] - sum(FIRST)]
+    statistics.write_text(json.dumps(values | {"sections": sections}), encoding="utf-8")
+    return statistics.parent
 
 
 @pytest.fixture(scope="module")
@@ -45,24 +35,8 @@ def corpus(folder):
 
 
 @pytest.fixture(scope="module")
-def saved(corpus, tmp_path_factory):
-    """A saved teacher of four layers, with dropout."""
-    place = tmp_path_factory.mktemp("teacher")
-    tokenizer = corpus.tokenizer()
-    teacher = models.new_encoder(
-        vocab_size=len(tokenizer),
-        layers=4,
-        hidden=16,
-        heads=2,
-        intermediate=32,
-        max_length=64,
-        pad_id=tokenizer.pad_token_id,
-        initializer_range=0.1,
-        dropout=0.2,
-        seed=1,
-    )
-    pretraining.save(teacher, tokenizer, place)
-    return str(place)
+def saved(prepared):
+    return prepared["teacher"]
 
 
 def given(saved, folder, **more):

@@ -17,6 +17,7 @@ from lib.training.batches import IGNORE, MaskedBatches, Schedule
 from lib.training.loop import Recipe, rate_at, train
 from lib.training.losses import cosine_loss, mlm_loss
 from lib.training.objectives import Distillation, hidden_states
+from tests.helpers import small
 from tests.training.test_masking import Rows
 
 LENGTHS = np.random.default_rng(3).integers(6, 24, 64)
@@ -24,18 +25,7 @@ LENGTHS = np.random.default_rng(3).integers(6, 24, 64)
 
 @pytest.fixture
 def teacher():
-    return models.new_encoder(
-        vocab_size=99,
-        layers=4,
-        hidden=16,
-        heads=2,
-        intermediate=32,
-        max_length=32,
-        pad_id=1,
-        dropout=0.0,
-        initializer_range=0.1,
-        seed=1,
-    )
+    return small.encoder()
 
 
 def batches(batch=16, micro=16, steps=6, seed=0):
@@ -202,17 +192,7 @@ def test_a_killed_run_resumes_bit_for_bit(tmp_path):
     """With dropout on: data, masks and dropout all hang on the step number."""
 
     def student():
-        return models.new_encoder(
-            vocab_size=99,
-            layers=2,
-            hidden=16,
-            heads=2,
-            intermediate=32,
-            max_length=32,
-            pad_id=1,
-            dropout=0.3,
-            seed=1,
-        )
+        return small.encoder(layers=2, dropout=0.3)
 
     recipe = Recipe(1e-2, checkpoint_seconds=1e-9)
     undisturbed = student()

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from lib.common.errors import InputError
-from lib.data import prepare
 from lib.data.prepared import open_corpus
 from lib.plan.stages import validate
 from lib.training import batches, models, pretraining, side_by_side
 from lib.training.loop import Recipe, train
+from tests.helpers import small
 
 SHAPE = {
     "layers": 4,
@@ -27,26 +27,14 @@ SHAPE = {
 }
 
 
-def corpus(folder, tokenizer, vocab_size):
-    values = {
-        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 120}],
-        "tokenizer": tokenizer,
-        "vocab_size": vocab_size,
-        "held_out_lines": 20,
-        "max_length": 48,
-    }
-    prepare.prepare(validate("data_prep", values), folder, say=lambda line: None)
-    return open_corpus(folder)
-
-
 @pytest.fixture(scope="module")
 def bpe(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("bpe"), "train:herbert_bpe", 300)
+    return small.prepare_corpus(tmp_path_factory.mktemp("bpe"), tokenizer="train:herbert_bpe")
 
 
 @pytest.fixture(scope="module")
 def wordpiece(tmp_path_factory):
-    return corpus(tmp_path_factory.mktemp("wordpiece"), "train:wordpiece", 300)
+    return small.prepare_corpus(tmp_path_factory.mktemp("wordpiece"))
 
 
 @pytest.fixture(scope="module")

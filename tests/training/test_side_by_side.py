@@ -22,6 +22,7 @@ from lib.training import checkpoints, loop, models, pretraining, side_by_side
 from lib.training.batches import Batch
 from lib.training.objectives import Distillation, hidden_states
 from lib.training.side_by_side import SharedBatches, SharedReading, train_together
+from tests.helpers import small
 from tests.training.test_loop import batches, weights
 
 RECIPE = loop.Recipe(1e-2, weight_decay=0.1, clip=0.5)
@@ -37,18 +38,7 @@ STUDENTS = {  # start, and what the objective is given
 @pytest.fixture(scope="module")
 def teacher():
     """A teacher with dropout, which its students take over."""
-    return models.new_encoder(
-        vocab_size=99,
-        layers=4,
-        hidden=16,
-        heads=2,
-        intermediate=32,
-        max_length=32,
-        pad_id=1,
-        dropout=0.3,
-        initializer_range=0.1,
-        seed=1,
-    )
+    return small.encoder(dropout=0.3)
 
 
 def objective(teacher, name):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from lib.training import models, tracking
+from lib.training import tracking
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation
+from tests.helpers import small
 from tests.training.test_loop import batches
 
 RECIPE = Recipe(learning_rate=1e-3, checkpoint_seconds=1e9)
@@ -14,17 +15,7 @@ RECIPE = Recipe(learning_rate=1e-3, checkpoint_seconds=1e9)
 
 @pytest.fixture
 def student():
-    return models.new_encoder(
-        vocab_size=99,
-        layers=1,
-        hidden=16,
-        heads=2,
-        intermediate=32,
-        max_length=32,
-        pad_id=1,
-        dropout=0.1,
-        seed=1,
-    )
+    return small.encoder(layers=1, dropout=0.1)
 
 
 def test_the_progress_is_the_history(student, tmp_path):

@@ -1,0 +1,87 @@
+"""A small prepared corpus and small models with random weights, for tests that need some."""
+
+from pathlib import Path
+
+import torch
+from transformers import BertForMaskedLM, DistilBertConfig, DistilBertModel
+
+from lib.data import prepare
+from lib.data.prepared import Corpus, open_corpus
+from lib.plan.stages import validate
+from lib.training import models, pretraining
+
+
+def encoder(**changes) -> BertForMaskedLM:
+    """A BERT of four narrow layers without dropout; `changes` are arguments of
+    `models.new_encoder`."""
+    shape = {
+        "vocab_size": 99,
+        "layers": 4,
+        "hidden": 16,
+        "heads": 2,
+        "intermediate": 32,
+        "max_length": 32,
+        "pad_id": 1,
+        "dropout": 0.0,
+        "initializer_range": 0.1,
+        "seed": 1,
+    }
+    return models.new_encoder(**shape | changes)
+
+
+def encoder_for(tokenizer, **changes) -> BertForMaskedLM:
+    """`encoder` with the vocabulary of `tokenizer`."""
+    return encoder(vocab_size=len(tokenizer), pad_id=tokenizer.pad_token_id, **changes)
+
+
+def prepare_corpus(folder: Path, **changes) -> Corpus:
+    """Prepare about a hundred sequences of toy Polish in `folder`; `changes` are parameters of
+    notebook 1."""
+    values = {
+        "sources": [{"kind": "toy", "language": "toy-pl", "corpus": "web", "lines": 130}],
+        "tokenizer": "train:wordpiece",
+        "vocab_size": 300,
+        "held_out_lines": 20,
+        "max_length": 48,
+    }
+    prepare.prepare(validate("data_prep", values | changes), folder, say=lambda line: None)
+    return open_corpus(folder)
+
+
+def save_teacher(corpus: Corpus, folder: Path) -> None:
+    """Save a teacher of four layers with dropout and the tokenizer of `corpus`."""
+    tokenizer = corpus.tokenizer()
+    pretraining.save(encoder_for(tokenizer, max_length=64, dropout=0.2), tokenizer, folder)
+
+
+def save_trunk(
+    kind: str, tokenizer, folder: Path, *, layers: int, hidden: int, max_length: int, dropout=0.1
+) -> None:
+    """Save a model to fine-tune, "bert" or "distilbert", with its tokenizer."""
+    if kind == "bert":
+        model = encoder_for(
+            tokenizer,
+            layers=layers,
+            hidden=hidden,
+            intermediate=2 * hidden,
+            max_length=max_length,
+            dropout=dropout,
+            seed=0,
+        )
+    else:
+        torch.manual_seed(0)
+        config = DistilBertConfig(
+            vocab_size=len(tokenizer),
+            dim=hidden,
+            n_layers=layers,
+            n_heads=2,
+            hidden_dim=2 * hidden,
+            dropout=dropout,
+            attention_dropout=dropout,
+            max_position_embeddings=max_length,
+            initializer_range=0.1,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        model = DistilBertModel(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
