@@ -42,13 +42,7 @@ def starts(words, text):
 def test_wordpiece_is_like_bert(trained):
     words = trained["wordpiece"]
     assert tokenizer.special_ids(words) == {"pad": 0, "unk": 1, "cls": 2, "sep": 3, "mask": 4}
-    assert words.convert_ids_to_tokens([0, 1, 2, 3, 4]) == [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-    ]
+    assert words.convert_ids_to_tokens(range(5)) == "[PAD] [UNK] [CLS] [SEP] [MASK]".split()
     pair = words("Król śpi", "a")
     a, b = words.convert_tokens_to_ids(["Król", "śpi"])
     assert pair["input_ids"] == [2, a, b, 3, words.convert_tokens_to_ids("a"), 3]
@@ -62,13 +56,7 @@ def test_wordpiece_is_like_bert(trained):
 def test_herbert_is_like_herbert(trained):
     words = trained["herbert_bpe"]
     assert tokenizer.special_ids(words) == {"cls": 0, "pad": 1, "sep": 2, "unk": 3, "mask": 4}
-    assert words.convert_ids_to_tokens([0, 1, 2, 3, 4]) == [
-        "<s>",
-        "<pad>",
-        "</s>",
-        "<unk>",
-        "<mask>",
-    ]
+    assert words.convert_ids_to_tokens(range(5)) == "<s> <pad> </s> <unk> <mask>".split()
     assert words.model_input_names == ["input_ids", "attention_mask"]
     pair = words("Król śpi", "a")
     a, b, c = words.convert_tokens_to_ids(["Król</w>", "śpi</w>", "a</w>"])

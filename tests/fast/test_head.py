@@ -60,6 +60,19 @@ def plain(student, teacher, hidden, theirs, labels, mlm, soft, temperature):
     )
 
 
+def fused(student, teacher, hidden, theirs, labels, mlm, soft, temperature):
+    return FusedHead().losses(
+        student,
+        hidden,
+        labels,
+        mlm=mlm,
+        soft=soft,
+        temperature=temperature,
+        teacher=teacher,
+        teacher_hidden=theirs,
+    )
+
+
 def gradients(student, hidden, loss):
     student.zero_grad()
     hidden.grad = None
@@ -77,16 +90,7 @@ def test_values_and_gradients_are_the_plain_ones(both, mlm, soft, temperature):
         hidden, theirs, labels = hidden[labels >= 0], theirs[labels >= 0], labels[labels >= 0]
     hidden = hidden.clone().requires_grad_()
     expected = plain(student, teacher, hidden, theirs, labels, mlm, soft, temperature)
-    found, ce, kl = FusedHead().losses(
-        student,
-        hidden,
-        labels,
-        mlm=mlm,
-        soft=soft,
-        temperature=temperature,
-        teacher=teacher,
-        teacher_hidden=theirs,
-    )
+    found, ce, kl = fused(student, teacher, hidden, theirs, labels, mlm, soft, temperature)
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
     assert mlm * ce.item() + soft * kl.item() == pytest.approx(found.item(), rel=1e-5)
     ours, reference = (
@@ -106,16 +110,8 @@ def test_of_like_networks_it_is_nearer_to_double_precision_than_the_plain_path(b
     theirs = hidden + 0.02 * torch.randn(hidden.shape, generator=torch.Generator().manual_seed(2))
     labels = torch.full((len(hidden),), -100)
     with torch.no_grad():
-        found = FusedHead().losses(
-            student,
-            hidden,
-            labels,
-            mlm=0.0,
-            soft=1.0,
-            temperature=4.0,
-            teacher=student,
-            teacher_hidden=theirs,
-        )[2]
+        how = {"mlm": 0.0, "soft": 1.0, "temperature": 4.0}
+        *_, found = fused(student, student, hidden, theirs, labels, **how)
         ours, targets = student.cls(hidden), student.cls(theirs)
         whole = copy.deepcopy(student).double().cls
         log_p, log_q = ((whole(rows.double()) / 4.0).log_softmax(-1) for rows in (hidden, theirs))
@@ -128,16 +124,7 @@ def test_of_like_networks_it_is_nearer_to_double_precision_than_the_plain_path(b
 def test_the_teacher_gets_no_gradient(both):
     student, teacher, hidden, theirs, labels = both
     teacher.zero_grad()
-    loss, *_ = FusedHead().losses(
-        student,
-        hidden,
-        labels,
-        mlm=1,
-        soft=1,
-        temperature=2.0,
-        teacher=teacher,
-        teacher_hidden=theirs,
-    )
+    loss, *_ = fused(student, teacher, hidden, theirs, labels, mlm=1, soft=1, temperature=2.0)
     loss.backward()
     assert all(p.grad is None for p in teacher.parameters())
 
@@ -147,15 +134,8 @@ def test_under_autocast_it_does_what_the_plain_path_does(both):
     hidden = hidden.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         expected = plain(student, teacher, hidden, theirs, labels, 0.3, 0.7, 2.0)
-        found, *_ = FusedHead().losses(
-            student,
-            hidden,
-            labels,
-            mlm=0.3,
-            soft=0.7,
-            temperature=2.0,
-            teacher=teacher,
-            teacher_hidden=theirs,
+        found, *_ = fused(
+            student, teacher, hidden, theirs, labels, mlm=0.3, soft=0.7, temperature=2.0
         )
     assert found.item() == pytest.approx(expected.item(), rel=2e-3)
     ours, reference = gradients(student, hidden, found), gradients(student, hidden, expected)
@@ -165,18 +145,10 @@ def test_under_autocast_it_does_what_the_plain_path_does(both):
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_hardly_any_rows(both, rows):
-    student, teacher, hidden, theirs, labels = both
-    hidden = hidden[:rows].clone().requires_grad_()
-    loss, *_ = FusedHead().losses(
-        student,
-        hidden,
-        torch.full((rows,), 5),
-        mlm=1.0,
-        soft=1.0,
-        temperature=2.0,
-        teacher=teacher,
-        teacher_hidden=theirs[:rows],
-    )
+    student, teacher, hidden, theirs, _ = both
+    hidden, theirs = hidden[:rows].clone().requires_grad_(), theirs[:rows]
+    labels = torch.full((rows,), 5)
+    loss, *_ = fused(student, teacher, hidden, theirs, labels, mlm=1.0, soft=1.0, temperature=2.0)
     loss.backward()
     assert torch.isfinite(loss) and (rows or loss == 0)
 
@@ -198,16 +170,7 @@ class Largest(TorchDispatchMode):
 def test_no_tensor_as_large_as_all_logits_is_ever_made(both):
     student, teacher, hidden, theirs, labels = both
     with Largest() as seen:
-        FusedHead().losses(
-            student,
-            hidden,
-            labels,
-            mlm=1.0,
-            soft=1.0,
-            temperature=2.0,
-            teacher=teacher,
-            teacher_hidden=theirs,
-        )
+        fused(student, teacher, hidden, theirs, labels, mlm=1.0, soft=1.0, temperature=2.0)
     assert seen.numel <= 32 * VOCABULARY < ROWS * VOCABULARY
 
 
@@ -231,15 +194,8 @@ def test_gradients_survive_fp16_at_a_large_batch(both):
     norms = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.float16, enabled=enabled):
-            loss, *_ = FusedHead().losses(
-                student,
-                hidden,
-                labels,
-                mlm=0.0,
-                soft=5 / 72_000,
-                temperature=2.0,
-                teacher=teacher,
-                teacher_hidden=theirs,
+            loss, *_ = fused(
+                student, teacher, hidden, theirs, labels, mlm=0.0, soft=5 / 72_000, temperature=2.0
             )
         norms.append(
             {

@@ -16,6 +16,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from tests.helpers.project import MAKE, environment
+
 TIMES = {
     "seconds",
     "waited",
@@ -101,16 +103,6 @@ WHO = {
     "both": lambda stage, kernel: [stage, kernel],
 }
 """Who of a stage's two processes is killed."""
-
-
-def environment(project: Path, **more: str) -> dict[str, str]:
-    """Of a command that a person would start: not the child of the make that runs these tests."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
-    }
-    return kept | {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"} | more
 
 
 def write_parameters(project: Path) -> None:
@@ -271,15 +263,7 @@ def kill_all(
 
 def start_report(project: Path) -> subprocess.Popen:
     """`make report` at scale smoke, in a process group of its own, as a terminal gives it."""
-    command = [
-        "make",
-        "-o",
-        ".venv/ready",
-        "report",
-        "SCALE=smoke",
-        "STUDIES=herbert",
-        "CORES=2",
-    ]  # the environment stays
+    command = [*MAKE, "report", "SCALE=smoke", "STUDIES=herbert", "CORES=2"]
     return subprocess.Popen(
         command,
         cwd=project,

@@ -15,17 +15,6 @@ from lib.common.hub import ModelRef
 from lib.lab import attention, browser, examples, fill, form, loss, models, page
 from lib.lab.view import View, live, message, offer
 from lib.report import results
-from tests.helpers import lab_outputs
-
-
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    return lab_outputs.make(tmp_path_factory.mktemp("lab") / "outputs")
-
-
-@pytest.fixture
-def pair(outputs):
-    return next(pair for pair in models.pairs(outputs) if "S3" in pair.name)
 
 
 def html(parts) -> str:

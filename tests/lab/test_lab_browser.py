@@ -14,7 +14,7 @@ import pytest
 from lib.common.places import ROOT
 from lib.report.page.pdf import QUIET, chromium
 from tests.helpers import lab_outputs
-from tests.runner.test_notebooks import copy_of_the_project
+from tests.helpers.project import copy_project
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
 pytestmark = pytest.mark.skipif(not chromium(), reason="needs Chromium")
@@ -33,7 +33,7 @@ def lab(tmp_path_factory):
     """A JupyterLab on a free port, of a copy of the project with a small outputs folder: its
     address and its token."""
     home = tmp_path_factory.mktemp("home")
-    project = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    project = copy_project(tmp_path_factory.mktemp("project"))
     lab_outputs.make(project / "outputs")
     places = {
         name: str(home / name)

@@ -12,7 +12,7 @@ from lib.common.errors import InputError
 from lib.lab import form
 from lib.plan import plan
 from tests.helpers import lab_outputs
-from tests.runner.test_notebooks import copy_of_the_project
+from tests.helpers.project import copy_project
 
 
 def test_an_entry_is_read_as_yaml():
@@ -102,7 +102,7 @@ def test_the_stages_of_an_entry_publish_in_the_lab(study, tmp_path, monkeypatch)
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    folder = copy_project(tmp_path_factory.mktemp("project"))
     lab_outputs.make(folder / "outputs")
     return folder
 

@@ -9,7 +9,7 @@ from lib.common.places import ROOT
 from lib.report.page import render
 from lib.report.page.render import external_references
 from tests.helpers import lab_outputs
-from tests.runner.test_notebooks import copy_of_the_project
+from tests.helpers.project import copy_project
 
 NOTEBOOK = ROOT / "notebooks" / "lab.ipynb"
 
@@ -45,7 +45,7 @@ def pages(tmp_path_factory):
     html = {}
     with pytest.MonkeyPatch.context() as patch:
         for name in ("results", "none"):
-            project = copy_of_the_project(tmp_path_factory.mktemp(name))
+            project = copy_project(tmp_path_factory.mktemp(name))
             (project / "outputs").mkdir()
             if name == "results":
                 lab_outputs.make(project / "outputs")

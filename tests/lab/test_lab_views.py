@@ -17,16 +17,6 @@ from tests.helpers import lab_outputs
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture(scope="module")
-def outputs(tmp_path_factory):
-    return lab_outputs.make(tmp_path_factory.mktemp("lab") / "outputs")
-
-
-@pytest.fixture
-def pair(outputs):
-    return next(pair for pair in models.pairs(outputs) if "S3" in pair.name)
-
-
 def softmax(rows):
     rows = np.exp(rows - rows.max(-1, keepdims=True))
     return rows / rows.sum(-1, keepdims=True)

@@ -2,7 +2,6 @@
 mirror that serves stand-ins under the hub's own ids and revisions. Replaced are how much is read,
 how long is trained, and fp16, which needs a GPU; nothing else."""
 
-import json
 import os
 
 import pandas as pd
@@ -14,7 +13,7 @@ from lib.plan import plan
 from lib.report.page.render import external_references
 from tests.helpers import standins
 from tests.helpers.mirror import Mirror
-from tests.runner.test_notebooks import copy_of_the_project, results_in, run_make
+from tests.helpers.project import copy_project, read_results, run_make
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
@@ -78,7 +77,7 @@ def project(tmp_path_factory):
     standins.build(folder / "hub", WIKIPEDIAS)
     project = folder / "project"
     project.mkdir()
-    copy_of_the_project(project)
+    copy_project(project)
     with pytest.MonkeyPatch.context() as patch, Mirror(folder / "hub") as mirror:
         for name in HUB_VARIABLES:
             patch.delenv(name, raising=False)
@@ -91,11 +90,7 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(project):
     """Every result.json, by the folder of its stage."""
-    outputs = project[0] / "outputs/paper"
-    return {
-        name: json.loads(path.read_text(encoding="utf-8"))
-        for name, path in results_in(outputs).items()
-    }
+    return read_results(project[0] / "outputs/paper")
 
 
 def test_every_stage_of_the_plan_ran(found):

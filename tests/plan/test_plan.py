@@ -307,13 +307,13 @@ def test_the_data_folder(tmp_path):
         by_name("local", data_dir=str(tmp_path))  # there, but empty
 
 
+def run_plan(*arguments):
+    command = [sys.executable, "-m", "lib.plan.plan", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
 def test_command_line_says_one_line_and_stops():
-    done = subprocess.run(
-        [sys.executable, "-m", "lib.plan.plan", "--scale", "local", "--studies", "herbert"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    done = run_plan("--scale", "local", "--studies", "herbert")
     assert (
         done.returncode == 2
         and done.stdout == ""
@@ -323,12 +323,7 @@ def test_command_line_says_one_line_and_stops():
 
 
 def test_the_plan_is_printed_without_the_network():
-    done = subprocess.run(
-        [sys.executable, "-m", "lib.plan.plan", "--scale", "paper", "--studies", "herbert"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-    )
+    done = run_plan("--scale", "paper", "--studies", "herbert")
     assert done.returncode == 0, done.stderr
     assert "statmt/cc100" in done.stdout and "S4/distillation" in done.stdout
 

@@ -7,7 +7,7 @@ import pytest
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.report.page import pdf
-from tests.runner.test_notebooks import copy_of_the_project, run_make
+from tests.helpers.project import copy_project, run_make
 
 PAGE = (
     "<!DOCTYPE html><html><head><meta "
@@ -62,7 +62,7 @@ def test_a_page_is_printed_beside_itself(tmp_path, capsys):
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
 )
 def test_make_refuses_a_format_before_it_plans_anything(tmp_path):
-    project = copy_of_the_project(tmp_path / "project")
+    project = copy_project(tmp_path / "project")
     done = run_make(project, "report", "FORMAT=doc", "SCALE=nowhere")
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode and said == ["error: FORMAT=doc: allowed are html, pdf"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lib.common.places import ROOT
-from tests.runner.test_notebooks import copy_of_the_project
+from tests.helpers.project import copy_project
 
 PROFILES = ROOT / "params" / "profiles"
 THERE = {
@@ -59,7 +59,7 @@ def jobs(printed):
 def test_a_profile_submits_every_stage(name, tmp_path):
     if not importlib.util.find_spec(THERE[name]):
         pytest.skip("needs the extra `cluster`")
-    project = copy_of_the_project(tmp_path)
+    project = copy_project(tmp_path)
     here = ["--default-storage-prefix", str(project)] if name == "kubernetes" else []
     profile = [
         "--profile",
@@ -75,11 +75,11 @@ def test_a_profile_submits_every_stage(name, tmp_path):
 
 def test_without_gpus_none_is_asked_for(tmp_path):
     """Kubernetes takes a request of none for a request."""
-    assert "gpu=" not in dry_run(copy_of_the_project(tmp_path), "--cores", "2")
+    assert "gpu=" not in dry_run(copy_project(tmp_path), "--cores", "2")
 
 
 def test_a_stage_books_its_processes(tmp_path):
-    project = copy_of_the_project(tmp_path)
+    project = copy_project(tmp_path)
     path = project / "params/herbert/smoke.yaml"
     smoke = yaml.safe_load(path.read_text(encoding="utf-8"))
     smoke["distillation"] |= {"processes": 2, "threads": 3}

@@ -19,7 +19,7 @@ from lib.common.places import ROOT
 from lib.plan.stages import KINDS
 from lib.runner import export
 from tests.helpers import small
-from tests.runner.test_notebooks import run_make
+from tests.helpers.project import run_make
 
 SHAPE = {"layers": 4, "hidden": 16, "heads": 2, "intermediate": 32, "initializer_range": 0.2}
 SIZE = {

@@ -2,18 +2,15 @@
 `make report`."""
 
 import json
-import os
-import shutil
-import subprocess
 
 import pandas as pd
 import pytest
 import yaml
 
-from lib.common.places import ROOT
 from lib.plan import plan
 from lib.report import claims
 from lib.report.page.render import external_references
+from tests.helpers.project import copy_project, make, read_results, result_files
 
 # Contract files: other tools read these columns.
 RESULTS = "study scenario layers seed task language metric protocol epoch value".split()
@@ -24,70 +21,17 @@ EFFICIENCY = (
 ).split()
 
 
-def copy_of_the_project(folder):
-    """The project elsewhere, so that a test may change its parameters and never meets outputs of
-    the user's."""
-    import lib.fast.gelu
-    import lib.fast.kernels  # noqa: F401  # compiled by now, if never before, and what was compiled is copied too
-
-    for name in ("lib", "notebooks", "params"):
-        shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc", ".ipynb_checkpoints")
-        )
-    for name in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy2(
-            ROOT / name, folder
-        )  # with their dates: the environment is not older than they are
-    (folder / ".venv").symlink_to(ROOT / ".venv")
-    return folder
-
-
-def make(folder, *words):
-    """Run make in a copy of the project, with its own lib; what it printed."""
-    done = run_make(folder, *words)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
-
-
-def run_make(folder, *words):
-    """make as a person would start it: not as the child of the make that runs these tests. The
-    environment, which is linked, stays as it is, whatever the dates of files."""
-    environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
-    }
-    environment |= {"PYTHONPATH": str(folder)}
-    return subprocess.run(
-        ["make", "-o", ".venv/ready", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
-
-
-def results_in(outputs):
-    return {
-        path.parent.relative_to(outputs).as_posix(): path for path in outputs.glob("**/result.json")
-    }
-
-
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     """outputs/smoke of a finished run from nothing."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    folder = copy_project(tmp_path_factory.mktemp("project"))
     make(folder, "report", "SCALE=smoke", "STUDIES=herbert")
     return folder / "outputs" / "smoke"
 
 
 @pytest.fixture(scope="module")
 def smoke(outputs):
-    """Every result.json of the run, by the folder of its stage."""
-    return {
-        name: json.loads(path.read_text(encoding="utf-8"))
-        for name, path in results_in(outputs).items()
-    }
+    return read_results(outputs)
 
 
 def test_every_stage_left_a_result(smoke):
@@ -212,7 +156,7 @@ def test_the_report(outputs):
 
 def test_a_second_run_runs_nothing_and_a_change_reruns_what_depends_on_it(outputs):
     def dates():
-        return {name: path.stat().st_mtime_ns for name, path in results_in(outputs).items()}
+        return {name: path.stat().st_mtime_ns for name, path in result_files(outputs).items()}
 
     project, before = outputs.parent.parent, dates()
     (project / "notebooks/3_distillation.ipynb").touch()  # touched is not changed

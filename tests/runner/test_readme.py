@@ -14,7 +14,7 @@ import yaml
 from lib.common.places import ROOT
 from lib.data.toy import corpora, tasks
 from lib.tasks.registry import TASKS
-from tests.runner.test_notebooks import copy_of_the_project, make, run_make
+from tests.helpers.project import copy_project, make, run_make
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
@@ -76,7 +76,7 @@ def shrink(project, scale, **data):
 def test_a_report_then_a_notebook_by_hand(tmp_path):
     """make report, then the notebook by itself with nothing but -p temperature 4: its defaults are
     the tiny run's."""
-    project = copy_of_the_project(tmp_path)
+    project = copy_project(tmp_path)
     shrink(project, "tiny")
     for study in ("transfer_set", "ablation", "cascade"):  # a study is a folder of params/
         shutil.rmtree(project / "params" / study)
@@ -102,7 +102,7 @@ def test_a_report_then_a_notebook_by_hand(tmp_path):
 
 
 def test_a_folder_of_your_own(tmp_path):
-    project, folder = copy_of_the_project(tmp_path / "project"), tmp_path / "data"
+    project, folder = copy_project(tmp_path / "project"), tmp_path / "data"
     (folder / "text/pl").mkdir(parents=True)
     (folder / "text/pl/books.txt").write_text(
         "\n".join(corpora.corpus_lines("toy-pl", "books", 800, 1)), encoding="utf-8"

@@ -16,7 +16,7 @@ import time
 import pytest
 
 from tests.helpers import survival
-from tests.runner.test_notebooks import copy_of_the_project
+from tests.helpers.project import copy_project, environment
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at processes as Linux shows them"
@@ -30,7 +30,7 @@ TRAINED = [folder for folder in survival.STAGES if not folder.endswith("data_pre
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A copy of the project with the stages' parameter files, and a prepared corpus."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("project"))
+    folder = copy_project(tmp_path_factory.mktemp("project"))
     survival.write_parameters(folder)
     return folder
 
@@ -42,7 +42,7 @@ def warm(project):
     server = subprocess.Popen(
         [sys.executable, "-m", "lib.runner.warm", "--serve", place],
         cwd=project,
-        env=survival.environment(project),
+        env=environment(project),
     )
     while not os.path.exists(place):
         time.sleep(0.1)
@@ -103,7 +103,7 @@ def test_a_stage_that_is_told_to_stop_keeps_a_checkpoint_and_says_so(
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """A project, what its smoke report ends in, and the seconds it took."""
-    folder = copy_of_the_project(tmp_path_factory.mktemp("report"))
+    folder = copy_project(tmp_path_factory.mktemp("report"))
     began = time.monotonic()
     said, _ = (running := survival.start_report(folder)).communicate()
     assert running.returncode == 0, said

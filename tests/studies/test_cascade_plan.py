@@ -11,7 +11,7 @@ from lib.common.places import ROOT
 from lib.data.toy import corpora, tasks
 from lib.report import claims
 from lib.report.page.render import external_references
-from tests.runner.test_notebooks import copy_of_the_project, make, results_in, run_make
+from tests.helpers.project import copy_project, make, read_results, run_make
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
@@ -75,11 +75,8 @@ def shrink(project):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    project, data = (
-        copy_of_the_project(tmp_path_factory.mktemp("cascade")),
-        tmp_path_factory.mktemp("data"),
-    )
-    folder_of_data(data)
+    project = copy_project(tmp_path_factory.mktemp("cascade"))
+    data = folder_of_data(tmp_path_factory.mktemp("data"))
     shrink(project)
     make(project, *COMMAND, f"DATA_DIR={data}")
     return project, data
@@ -87,8 +84,7 @@ def project(tmp_path_factory):
 
 def stages(project):
     """Folder of a stage -> its result."""
-    found = results_in(project[0] / "outputs/local")
-    return {folder: json.loads(path.read_text(encoding="utf-8")) for folder, path in found.items()}
+    return read_results(project[0] / "outputs/local")
 
 
 def test_every_hop_and_both_controls_are_measured_in_every_language(project):

@@ -13,7 +13,7 @@ from lib.data.toy.corpora import corpus_lines
 from lib.report import claims
 from lib.report.page.render import external_references
 from lib.tasks.registry import TASKS
-from tests.runner.test_notebooks import copy_of_the_project, make, results_in
+from tests.helpers.project import copy_project, make, read_results
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
@@ -71,11 +71,8 @@ def shrink(project):
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    project, data = (
-        copy_of_the_project(tmp_path_factory.mktemp("english")),
-        tmp_path_factory.mktemp("data"),
-    )
-    folder_of_data(data)
+    project = copy_project(tmp_path_factory.mktemp("english"))
+    data = folder_of_data(tmp_path_factory.mktemp("data"))
     shrink(project)
     make(project, "report", "SCALE=local", "STUDIES=transfer_set ablation", f"DATA_DIR={data}")
     return project / "outputs/local"
@@ -83,10 +80,7 @@ def outputs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(outputs):
-    return {
-        name: json.loads(path.read_text(encoding="utf-8"))
-        for name, path in results_in(outputs).items()
-    }
+    return read_results(outputs)
 
 
 def test_every_stage_ran_once(found):

@@ -10,7 +10,7 @@ import yaml
 from lib.common.places import ROOT
 from lib.data.tokenizer import train_tokenizer
 from lib.data.toy.corpora import corpus_lines
-from tests.runner.test_notebooks import copy_of_the_project, make
+from tests.helpers.project import copy_project, make
 
 pytestmark = pytest.mark.skipif(
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
@@ -94,7 +94,7 @@ def scale(teacher) -> dict:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = copy_of_the_project(tmp_path_factory.mktemp("own"))
+    folder = copy_project(tmp_path_factory.mktemp("own"))
     small_bert(folder / "my-bert")
     (folder / "params/mine").mkdir()
     contents = {"scenarios": SCENARIOS, "claims": CLAIMS, "smoke": scale(folder / "my-bert")}

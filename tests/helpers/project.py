@@ -1,0 +1,75 @@
+"""A copy of the project that tests may change, and how to run make in it."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from lib.common.places import ROOT
+
+
+def copy_project(folder: Path) -> Path:
+    """Copy the project to `folder`, so that a test may change its parameters and never meets the
+    user's outputs; returns `folder`."""
+    # Importing these compiles them if they never were; the compiled code is then copied too.
+    import lib.fast.gelu
+    import lib.fast.kernels  # noqa: F401
+
+    for name in ("lib", "notebooks", "params"):
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc", ".ipynb_checkpoints")
+        )
+    for name in ("Snakefile", "Makefile", "pyproject.toml", "constraints.txt"):
+        # copy2 keeps the dates: to make, the environment must not be older than these files.
+        shutil.copy2(ROOT / name, folder)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def environment(project: Path, **more: str) -> dict[str, str]:
+    """The environment of a command that a person would start: without the variables that the make
+    that runs these tests passes on."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
+    }
+    return kept | {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"} | more
+
+
+MAKE = ["make", "-o", ".venv/ready"]
+"""make, which does not set up the linked environment again, whatever the dates of files."""
+
+
+def run_make(project: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run make in a copy of the project, with its own lib."""
+    return subprocess.run(
+        [*MAKE, *arguments],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env=environment(project),
+    )
+
+
+def make(project: Path, *arguments: str) -> str:
+    """Run make, which must succeed; returns what it printed."""
+    done = run_make(project, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def result_files(outputs: Path) -> dict[str, Path]:
+    """Every result.json, by the folder of its stage."""
+    return {
+        path.parent.relative_to(outputs).as_posix(): path for path in outputs.glob("**/result.json")
+    }
+
+
+def read_results(outputs: Path) -> dict[str, dict]:
+    """What every result.json holds, by the folder of its stage."""
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name, path in result_files(outputs).items()
+    }
