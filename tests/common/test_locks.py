@@ -1,4 +1,4 @@
-"""Locks that go with their process, and files that appear whole or not at all."""
+"""Locks end with their process, and files are written completely or not at all."""
 
 import errno
 import fcntl
@@ -14,47 +14,42 @@ from lib.common import files, locks
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 
-HOLD = (
+HOLD_LOCK = (
     "import sys, time, pathlib; from lib.common import locks; held = "
     "locks.take(pathlib.Path(sys.argv[1]), 'a test', print); "
     "print('has it', flush=True); time.sleep(60)"
 )
 
 
-def holder(path):
-    running = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+def start_holder(path, code=HOLD_LOCK):
+    """Start a process that takes the lock `path` and then sleeps."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
-    assert running.stdout.readline() == "has it\n"
-    return running
+    assert process.stdout.readline() == "has it\n"
+    return process
 
 
-def test_who_holds_a_lock_is_said_and_a_killed_holder_holds_nothing(tmp_path):
+def test_the_holder_is_reported_and_a_killed_process_holds_no_lock(tmp_path):
     path = tmp_path / "lock"
-    other = holder(path)
+    other = start_holder(path)
     with pytest.raises(InputError) as error:
         locks.take(path, "another test", print, patience=0.3)
     assert f"{tmp_path} is in use by a test, process {other.pid} on " in str(error.value)
     other.send_signal(signal.SIGKILL)
     other.wait()
-    held = locks.take(path, "another test", print, patience=0.3)
+    lock = locks.take(path, "another test", print, patience=0.3)
     assert path.read_text().startswith(f"another test, process {os.getpid()} on ")
-    locks.release(held)
+    locks.release(lock)
     assert not path.exists()
 
 
-def test_a_fork_that_lives_on_holds_no_lock(tmp_path):
-    """As the workers of a kernel that was killed may."""
-    fork = HOLD.replace(
+def test_a_fork_that_outlives_its_parent_holds_no_lock(tmp_path):
+    """The workers of a killed kernel may live on for a while."""
+    forking = HOLD_LOCK.replace(
         "print('has it'", "import os; os.fork() or (time.sleep(5), os._exit(0)); print('has it'"
     )
-    other = subprocess.Popen(
-        [sys.executable, "-c", fork, str(tmp_path / "lock")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert other.stdout.readline() == "has it\n"
+    other = start_holder(tmp_path / "lock", forking)
     with pytest.raises(InputError, match="is in use by a test"):
         locks.take(tmp_path / "lock", "another test", print, patience=0)
     other.kill()
@@ -66,43 +61,42 @@ def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "no locks")
 
-    said = []
+    lines = []
     monkeypatch.setattr(fcntl, "flock", refuse)
-    locks.release(locks.take(tmp_path / "lock", "a test", said.append))
-    assert said == [
+    locks.release(locks.take(tmp_path / "lock", "a test", lines.append))
+    assert lines == [
         f"{tmp_path}: this file system has no locks; make sure that nothing else runs there"
     ]
 
 
-def test_waiting_for_a_lock_is_said_once(tmp_path):
-    path, said = tmp_path / "lock", []
-    other = holder(path)
+def test_waiting_for_a_lock_is_reported_once(tmp_path):
+    path, lines = tmp_path / "lock", []
+    other = start_holder(path)
 
     def say(line):
-        said.append(line)
+        lines.append(line)
         other.kill()
 
     locks.release(locks.take(path, "another test", say))
     other.wait()
-    assert len(said) == 1 and "waiting for it to end" in said[0]
+    assert len(lines) == 1 and "waiting for it to end" in lines[0]
 
 
-def test_a_lock_that_was_removed_meanwhile_is_none(tmp_path):
-    """Its holder removes it; whoever had opened it waits for the new one."""
+def test_a_lock_on_a_removed_file_does_not_count(tmp_path):
+    """The holder removes the lock file when it ends; a process that opened the file before must not
+    take it for the lock."""
     path = tmp_path / "lock"
     first = locks.take(path, "a test", print)
-    opened = path.open("a+")
+    old_file = path.open("a+")
     locks.release(first)
     second = locks.take(path, "a test", print)
-    fcntl.flock(
-        opened, fcntl.LOCK_EX | fcntl.LOCK_NB
-    )  # of the file that is gone, which says nothing
+    fcntl.flock(old_file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # this locks the removed file only
     with pytest.raises(InputError, match="is in use by a test"):
         locks.take(path, "another test", print, patience=0.3)
     locks.release(second)
 
 
-def test_a_command_runs_with_the_lock_and_its_exit_status_is_passed_on(tmp_path):
+def test_a_command_holds_the_lock_and_its_exit_status_is_kept(tmp_path):
     code = """
 import pathlib, sys
 from lib.common import errors, locks
@@ -126,7 +120,7 @@ sys.exit(7)
     assert done.returncode == 7 and "is in use by make report, process" in done.stdout
 
 
-def test_a_folder_that_cannot_be_is_one_line(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported_in_one_line(tmp_path):
     (tmp_path / "file").write_text("x")
     command = [sys.executable, "-m", "lib.common.locks", str(tmp_path / "file" / "a"), "true"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -137,7 +131,7 @@ def test_a_folder_that_cannot_be_is_one_line(tmp_path):
     )
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
+def test_a_file_is_written_completely_or_not_at_all(tmp_path):
     files.write_json(tmp_path / "a.json", {"ż": 1})
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"ż": 1}
     with pytest.raises(TypeError):
@@ -168,7 +162,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
         (ValueError("os error"), ""),
     ],
 )
-def test_why_a_disk_refused(error, reason):
+def test_the_reason_of_a_disk_error(error, reason):
     assert files.disk_error(error) == reason
     with pytest.raises(InputError if reason else type(error)), files.writing(ROOT):
         raise error

@@ -1,5 +1,7 @@
-"""The table of bad inputs and faults: what is wrong, how it is tried, what answers. python -m
-tests.helpers.fault_table prints it."""
+"""A table of bad inputs and faults, each with the message that the user should read.
+
+`python -m tests.helpers.fault_table` runs them all and prints a table of the messages.
+"""
 
 import gzip
 import os
@@ -18,18 +20,18 @@ import torch
 from lib.training import checkpoints
 from tests.helpers import faults
 from tests.helpers.faults import (
-    TRAINED,
-    World,
-    change,
-    check,
-    cut,
-    distilled,
-    finetuned,
-    prepared,
-    records,
-    taught,
-    trained,
-    zero,
+    Workspace,
+    check_plan,
+    edit_json,
+    resume_training,
+    run_cascade,
+    run_data_prep,
+    run_distillation,
+    run_finetuning,
+    run_teacher,
+    truncate,
+    write_records,
+    zero_out,
 )
 
 LINES = "\n".join(faults.SENTENCES) + "\n"
@@ -38,37 +40,42 @@ HOSTILE = "a\0b \x1b[31m <script>alert(1)</script> \u202e x\n"
 
 @dataclass(frozen=True)
 class Fault:
-    """One row: what it is about, what is wrong, how it is tried, and a regular expression of the
-    line that answers."""
+    """One row of the table. run: tries the fault and returns the message that the user reads;
+    expected: a regular expression for it."""
 
-    about: str
-    what: str
-    tried: Callable[[World], str]
-    answer: str
+    area: str
+    description: str
+    run: Callable[[Workspace], str]
+    expected: str
 
 
-def parameter(what: str, key: str, value, answer: str) -> Fault:
-    """A value in params/herbert/smoke.yaml."""
+def parameter(description: str, key: str, value, expected: str) -> Fault:
+    """A wrong value in params/herbert/smoke.yaml."""
     return Fault(
-        "parameters", what, partial(check, edit={f"herbert/smoke.yaml {key}": value}), answer
+        "parameters",
+        description,
+        partial(check_plan, edit={f"herbert/smoke.yaml {key}": value}),
+        expected,
     )
 
 
-def scenario(what: str, name: str, answer: str) -> Fault:
-    """A scenario's name."""
+def scenario(description: str, name: str, expected: str) -> Fault:
+    """A wrong name of a scenario."""
     edit = {"herbert/scenarios.yaml scenarios": {name: {"init": "random"}}}
-    return Fault("parameters", what, partial(check, edit=edit), answer)
+    return Fault("parameters", description, partial(check_plan, edit=edit), expected)
 
 
-def file(what: str, content: str | bytes, answer: str, path: str = "herbert/smoke.yaml") -> Fault:
-    """A file of params/."""
-    return Fault("parameters", what, partial(check, write={path: content}), answer)
+def file(
+    description: str, content: str | bytes, expected: str, path: str = "herbert/smoke.yaml"
+) -> Fault:
+    """A wrong file in params/."""
+    return Fault("parameters", description, partial(check_plan, write={path: content}), expected)
 
 
-def make(answer: str, **given: str) -> Fault:
-    """What follows `make report`."""
-    words = " ".join(f"{name.upper()}={value}" for name, value in given.items())
-    return Fault("make report", words, partial(check, **given), answer)
+def make(expected: str, **given: str) -> Fault:
+    """Wrong arguments of `make report`."""
+    description = " ".join(f"{name.upper()}={value}" for name, value in given.items())
+    return Fault("make report", description, partial(check_plan, **given), expected)
 
 
 CIRCLE = {
@@ -77,8 +84,8 @@ CIRCLE = {
     "b/scenarios.yaml": "scenarios: {y: {init: random}}",
     "b/smoke.yaml": "uses: a",
 }
-TWICE = "scenarios: {S1: {init: random}, S1: {init: truncated}}"
-NAMES = "has to begin with a letter or digit"
+SAME_NAME_TWICE = "scenarios: {S1: {init: random}, S1: {init: truncated}}"
+BAD_NAME = "has to begin with a letter or digit"
 
 PARAMETERS = [
     parameter(
@@ -88,13 +95,13 @@ PARAMETERS = [
         r"^params/herbert/smoke.yaml: distillation: unknown key 'temprature'; allowed are ",
     ),
     parameter(
-        "a word for a number",
+        "a word instead of a number",
         "distillation.learning_rate",
         "fast",
         r"learning_rate = 'fast': input should be a valid number",
     ),
     parameter(
-        "a list for a number",
+        "a list instead of a number",
         "distillation.learning_rate",
         [1],
         r"learning_rate = \[1\]: input should be a valid number",
@@ -130,7 +137,10 @@ PARAMETERS = [
         r"warmup = 3: input should be less than or equal to 1",
     ),
     parameter(
-        "half a step", "distillation.steps", 2.5, r"steps = 2.5: input should be a valid integer"
+        "a fraction of a step",
+        "distillation.steps",
+        2.5,
+        r"steps = 2.5: input should be a valid integer",
     ),
     parameter("a study that uses itself", "uses", "herbert", r"uses: a study cannot use itself"),
     parameter(
@@ -146,7 +156,7 @@ PARAMETERS = [
         r"teachers.T[12]: is made from itself",
     ),
     parameter(
-        "a layer the teacher lacks",
+        "a layer that the teacher does not have",
         "distillation.student_layers",
         [9],
         r"student_layers: layer 9 is not there; the teacher T1 has layers 0 … 1",
@@ -158,29 +168,29 @@ PARAMETERS = [
         r"teacher and student tokenizers differ",
     ),
     parameter("an unknown task", "finetune.tasks", ["nkjp"], r"unknown task 'nkjp'; known are "),
-    parameter("a seed twice", "finetune.seeds", [1, 1], r"seeds \[1, 1\] repeat one"),
+    parameter("the same seed twice", "finetune.seeds", [1, 1], r"seeds \[1, 1\] repeat one"),
     parameter(
         "an unknown tracker",
         "distillation.tracker",
         "excel",
         r"tracker = 'excel': input should be 'none' or 'tensorboard'",
     ),
-    scenario("a scenario named as a path", "../../x", rf"scenarios: the name '../../x' {NAMES}"),
+    scenario("a scenario named as a path", "../../x", rf"scenarios: the name '../../x' {BAD_NAME}"),
     scenario(
         "a scenario named <script>",
         "<script>alert(1)</script>",
-        rf"the name '<script>alert\(1\)</script>' {NAMES}",
+        rf"the name '<script>alert\(1\)</script>' {BAD_NAME}",
     ),
     scenario(
         "a scenario named as a teacher", "T1", r"scenarios.T1: the name is taken by a teacher"
     ),
     file(
-        "two scenarios of one name",
-        TWICE,
+        "two scenarios with the same name",
+        SAME_NAME_TWICE,
         r"'S1' stands twice, again at line 1",
         "herbert/scenarios.yaml",
     ),
-    file("no YAML", "a: [1, 2\nb: }", r"smoke.yaml: while parsing .* line 2"),
+    file("invalid YAML", "a: [1, 2\nb: }", r"smoke.yaml: while parsing .* line 2"),
     file(
         "YAML that would run code",
         "a: !!python/object/apply:os.system [ls]",
@@ -192,17 +202,17 @@ PARAMETERS = [
         "tytuł: źle".encode("iso8859-2"),
         r"smoke.yaml: 'utf-8' codec can't decode",
     ),
-    file("a NUL in a file", "a: \0", r"smoke.yaml: .*special characters are not allowed"),
+    file("a NUL character in a file", "a: \0", r"smoke.yaml: .*special characters are not allowed"),
     Fault(
         "parameters",
         "two studies that use each other",
-        partial(check, write=CIRCLE, studies="a"),
+        partial(check_plan, write=CIRCLE, studies="a"),
         r"params/b/smoke.yaml: uses: a study cannot use itself, also not by way of others: a uses b uses a",
     ),
     Fault(
         "parameters",
-        "a misspelt one in a notebook",
-        partial(distilled, temprature=4),
+        "a misspelt parameter in a notebook",
+        partial(run_distillation, temprature=4),
         r"^notebooks/3_distillation.ipynb: unknown key 'temprature'",
     ),
     make(r"SCALE: the study herbert has no scale 'huge'; it has local, ", scale="huge"),
@@ -218,47 +228,56 @@ PARAMETERS = [
 ]
 
 
-def text(what: str, content: str | bytes, answer: str, name: str = "text.txt", **values) -> Fault:
-    """A text file, in notebook 1."""
+def text(
+    description: str, content: str | bytes, expected: str, name: str = "text.txt", **values
+) -> Fault:
+    """A text file that notebook 1 reads."""
     return Fault(
-        "text", what, lambda world: prepared(world, world.text(content, name), **values), answer
+        "text",
+        description,
+        lambda workspace: run_data_prep(workspace, workspace.text_file(content, name), **values),
+        expected,
     )
 
 
-def corpus(what: str, spoil: Callable[[Path], object], answer: str) -> Fault:
-    """A prepared folder, in notebook 2."""
+def corpus(description: str, damage: Callable[[Path], object], expected: str) -> Fault:
+    """A damaged prepared corpus that notebook 2 reads."""
     return Fault(
         "prepared corpus",
-        what,
-        lambda world: taught(world, corpus=str(spoiled(world, "corpus", spoil))),
-        answer,
+        description,
+        lambda workspace: run_teacher(
+            workspace, corpus=str(damaged_copy(workspace, "corpus", damage))
+        ),
+        expected,
     )
 
 
-def spoiled(world: World, what: str, spoil: Callable[[Path], object]) -> Path:
-    """A copy of a folder of the world, to which something was done."""
-    copied = world.copy(getattr(world, what))
-    spoil(copied)
+def damaged_copy(workspace: Workspace, name: str, damage: Callable[[Path], object]) -> Path:
+    """Copy the corpus or teacher of the workspace and damage the copy."""
+    copied = workspace.copy(getattr(workspace, name))
+    damage(copied)
     return copied
 
 
-def data(folder: Path) -> Path:
-    """The file of a prepared corpus."""
+def data_file(folder: Path) -> Path:
+    """The Arrow file of a prepared corpus."""
     return next((folder / "data").glob("*.arrow"))
 
 
-def two_languages(world: World) -> str:
-    """A corpus sampled by language, one of which has no text."""
+def run_with_empty_language(workspace: Workspace) -> str:
+    """Prepare a corpus sampled by language from two languages, one of which has no text."""
     sources = [
-        {"kind": "files", "path": str(world.text(content)), "language": language}
+        {"kind": "files", "path": str(workspace.text_file(content)), "language": language}
         for language, content in (("en", LINES), ("is", "\n"))
     ]
-    return prepared(world, sources=sources, sampling_exponent=0.5)
+    return run_data_prep(workspace, sources=sources, sampling_exponent=0.5)
 
 
-def cut_tokenizer(world: World) -> str:
-    folder = spoiled(world, "corpus", lambda folder: cut(folder / "tokenizer" / "tokenizer.json"))
-    return prepared(world, world.text(LINES), tokenizer=str(folder / "tokenizer"))
+def run_with_truncated_tokenizer(workspace: Workspace) -> str:
+    folder = damaged_copy(
+        workspace, "corpus", lambda folder: truncate(folder / "tokenizer" / "tokenizer.json")
+    )
+    return run_data_prep(workspace, workspace.text_file(LINES), tokenizer=str(folder / "tokenizer"))
 
 
 TEXT = [
@@ -266,14 +285,14 @@ TEXT = [
     text("blank lines alone", "\n  \n\n", r"no line of 3 is left \(blank 3\)"),
     Fault(
         "text",
-        "a file that has vanished",
-        lambda world: prepared(world, world.fresh() / "gone.txt"),
+        "a missing file",
+        lambda workspace: run_data_prep(workspace, workspace.new_folder() / "gone.txt"),
         r"gone.txt does not exist; allowed: a file, a folder or a glob",
     ),
     Fault(
         "text",
         "a folder without text",
-        lambda world: prepared(world, world.fresh()),
+        lambda workspace: run_data_prep(workspace, workspace.new_folder()),
         r"has no text file; allowed: .txt",
     ),
     text(
@@ -283,22 +302,25 @@ TEXT = [
     ),
     text("a binary file", bytes(range(256)) * 9, r"text.txt, line \d: not UTF-8"),
     text(
-        "a packed file cut short",
+        "a truncated gzip file",
         gzip.compress(LINES.encode())[:-9],
         r"a.txt.gz, after line \d+: cannot be read",
         "a.txt.gz",
     ),
-    text(
-        "a packed file that is none", LINES, r"a.txt.gz, after line 0: cannot be read", "a.txt.gz"
-    ),
-    text("records cut short", '{"text": "one"}\n{"te', r"a.jsonl, line 2: not JSON", "a.jsonl"),
+    text("plain text named .gz", LINES, r"a.txt.gz, after line 0: cannot be read", "a.txt.gz"),
+    text("truncated records", '{"text": "one"}\n{"te', r"a.jsonl, line 2: not JSON", "a.jsonl"),
     text(
         "records without the column",
         '{"body": "one"}\n',
         r"line 1: no text in column 'text'; it has: body",
         "a.jsonl",
     ),
-    text("a number for a text", '{"text": 5}\n', r"line 1: no text in column 'text'", "a.jsonl"),
+    text(
+        "a number instead of a text",
+        '{"text": 5}\n',
+        r"line 1: no text in column 'text'",
+        "a.jsonl",
+    ),
     text(
         "half a surrogate pair",
         '{"text": "\\ud800"}\n',
@@ -308,120 +330,139 @@ TEXT = [
     text(
         "NUL, control characters, <script>",
         LINES + HOSTILE,
-        r"goes on: 44 lines, 44 seq",
+        r"no error: 44 lines, 44 seq",
         cleaning="careful",
     ),
-    text("the same, uncleaned", LINES + HOSTILE, r"goes on: 44 lines, 44 sequences"),
+    text("the same, uncleaned", LINES + HOSTILE, r"no error: 44 lines, 44 sequences"),
     text(
         "a line of a million characters",
         LINES + "ab " * 333_333,
-        r"goes on: 44 lines, \d+ sequences, longest 32 tokens",
+        r"no error: 44 lines, \d+ sequences, longest 32 tokens",
     ),
-    text("a word of 10,000 characters", LINES + "a" * 10_000, r"goes on: 44 lines"),
+    text("a word of 10,000 characters", LINES + "a" * 10_000, r"no error: 44 lines"),
     text(
         "sequences of one token",
         "\n".join("abcdefgh"),
-        r"goes on: 6 lines, 6 sequences, longest 3 tokens",
+        r"no error: 6 lines, 6 sequences, longest 3 tokens",
         min_tokens=1,
         held_out_lines=2,
     ),
     text(
-        "more held out than there is",
+        "more lines held out than there are",
         LINES,
         r"held_out_lines: 500 of 48 different lines",
         held_out_lines=500,
     ),
     text("no line long enough", LINES, r"no line of 48 is left \(too_few_words 48\)", min_words=99),
     text(
-        "a vocabulary below the alphabet",
+        "a vocabulary smaller than the alphabet",
         LINES,
         r"vocab_size: 9 has no room for the characters",
         vocab_size=9,
     ),
     Fault(
         "text",
-        "an empty language",
-        two_languages,
+        "a language without text",
+        run_with_empty_language,
         r"no line of is is left to sample; allowed: text in every language",
     ),
     text(
-        "a target for a language not there",
+        "a target for a language without a source",
         LINES,
         r"sampling_target names is, of which there is no source",
         source={"language": "en"},
         sampling_target="en = 100 is",
     ),
     text(
-        "a tokenizer that is not there",
+        "a missing tokenizer",
         LINES,
         r"the folder no/such/folder does not exist",
         tokenizer="no/such/folder",
     ),
-    Fault("text", "a tokenizer cut short", cut_tokenizer, r"tokenizer: .* cannot be loaded"),
+    Fault(
+        "text",
+        "a truncated tokenizer",
+        run_with_truncated_tokenizer,
+        r"tokenizer: .* cannot be loaded",
+    ),
     Fault(
         "prepared corpus",
-        "not there",
-        lambda world: taught(world, corpus=str(world.fresh())),
+        "missing",
+        lambda workspace: run_teacher(workspace, corpus=str(workspace.new_folder())),
         r"no prepared corpus; run notebook 1_data_prep first",
     ),
     corpus(
-        "its data gone",
-        lambda folder: data(folder).unlink(),
+        "its data missing",
+        lambda folder: data_file(folder).unlink(),
         r"is not whole \(.*\); run notebook 1_data_prep again",
     ),
-    corpus("its data cut short", lambda folder: cut(data(folder), 0.6), r"the corpus is not whole"),
-    corpus("its data zeros", lambda folder: zero(data(folder)), r"the corpus is not whole"),
     corpus(
-        "its tokenizer gone",
+        "its data truncated",
+        lambda folder: truncate(data_file(folder), 0.6),
+        r"the corpus is not whole",
+    ),
+    corpus(
+        "its data overwritten with zeros",
+        lambda folder: zero_out(data_file(folder)),
+        r"the corpus is not whole",
+    ),
+    corpus(
+        "its tokenizer missing",
         lambda folder: shutil.rmtree(folder / "tokenizer"),
         r"tokenizer: the folder .* does not exist",
     ),
     Fault(
         "prepared corpus",
-        "a section it lacks",
-        lambda world: faults.notebook(
-            world,
-            "cascade_ta",
-            teacher=str(world.teacher),
-            corpus=str(world.corpus),
-            layers=1,
-            section=3,
-            **TRAINED,
-        ),
+        "a section that does not exist",
+        partial(run_cascade, section=3),
         r"section = 3: the corpus .* has 1 sections; allowed is 0",
     ),
 ]
 
 
-def task(what: str, content: str | bytes | None, answer: str, name: str = "train.jsonl") -> Fault:
-    """A file of the task nkjp-ner, in notebook 5."""
-    return Fault("task", what, lambda world: finetuned(world, world.tasks(name, content)), answer)
-
-
-def other_task(what: str, name: str, made: Callable[[World], Path], answer: str, **values) -> Fault:
-    """Files of another task, in notebook 5."""
+def task(
+    description: str, content: str | bytes | None, expected: str, name: str = "train.jsonl"
+) -> Fault:
+    """A wrong file of the task nkjp-ner, which notebook 5 reads."""
     return Fault(
-        "task", what, lambda world: finetuned(world, made(world), tasks=[name], **values), answer
+        "task",
+        description,
+        lambda workspace: run_finetuning(workspace, workspace.task_files(name, content)),
+        expected,
     )
 
 
-def squad(start: list[int]) -> Callable[[World], Path]:
+def other_task(
+    description: str, name: str, make_files: Callable[[Workspace], Path], expected: str, **values
+) -> Fault:
+    """Wrong files of another task, which notebook 5 reads."""
+    return Fault(
+        "task",
+        description,
+        lambda workspace: run_finetuning(workspace, make_files(workspace), tasks=[name], **values),
+        expected,
+    )
+
+
+def squad_files(start: list[int]) -> Callable[[Workspace], Path]:
     answers = {"text": ["king"], "answer_start": start}
     rows = [{"question": "who reads?", "context": "the old king reads", "answers": answers}]
-    return lambda world: records(world, squad__train=rows, squad__validation=rows)
+    return lambda workspace: write_records(workspace, squad__train=rows, squad__validation=rows)
 
 
-def stsb(label) -> Callable[[World], Path]:
+def stsb_files(label) -> Callable[[Workspace], Path]:
     rows = [{"sentence1": "a", "sentence2": "b", "label": label}]
-    return lambda world: records(world, glue__stsb__train=rows, glue__stsb__validation=rows)
+    return lambda workspace: write_records(
+        workspace, glue__stsb__train=rows, glue__stsb__validation=rows
+    )
 
 
-def xnli(world: World) -> Path:
+def xnli_files(workspace: Workspace) -> Path:
     rows = [{"premise": "a", "hypothesis": "b", "label": index} for index in range(3)]
-    return records(world, glue__mnli__train=rows, xnli__en__test=rows)
+    return write_records(workspace, glue__mnli__train=rows, xnli__en__test=rows)
 
 
-ODD = [
+ODD_TEXTS = [
     "",
     " ",
     "\0",
@@ -433,24 +474,24 @@ ODD = [
 ]
 ODD_ROWS = "".join(
     f'{{"sentence": {faults.json.dumps(odd)}, "target": {index % 2}}}\n'
-    for index, odd in enumerate(ODD)
+    for index, odd in enumerate(ODD_TEXTS)
 )
 
 TASKS = [
     task(
-        "a file that has vanished",
+        "a missing file",
         None,
         r"no train.jsonl and no train.tsv; put the task's train records there",
     ),
     Fault(
         "task",
-        "a folder that is not there",
-        lambda world: finetuned(world, world.fresh() / "gone"),
+        "a missing folder",
+        lambda workspace: run_finetuning(workspace, workspace.new_folder() / "gone"),
         r"gone/klej/nkjp-ner: no train.jsonl",
     ),
     task("an empty file", "", r"train.jsonl: no records; the task nkjp-ner needs at least one"),
     task(
-        "a file cut short",
+        "a truncated file",
         '{"sentence": "a", "target": 1}\n{"sent',
         r"train.jsonl, record 2: not JSON",
     ),
@@ -460,19 +501,19 @@ TASKS = [
         r"train.jsonl: not UTF-8",
     ),
     task("a binary file", bytes(range(256)), r"train.jsonl: not UTF-8"),
-    task("lists for records", "[1, 2]\n", r"record 1: not a JSON object with columns"),
+    task("lists instead of records", "[1, 2]\n", r"record 1: not a JSON object with columns"),
     task(
-        "a column missing",
+        "a missing column",
         '{"sentence": "a"}\n',
         r"record 1: no column 'target'; nkjp-ner needs sentence, target, found sentence",
     ),
     task(
-        "a label null",
+        "a null label",
         '{"sentence": "a", "target": null}\n',
         r"record 1: nothing in column 'target'",
     ),
     task(
-        "a label that is none",
+        "an unknown label",
         '{"sentence": "a", "target": "river"}\n',
         r"record 1: label 'river' is not one of geogName, ",
     ),
@@ -487,30 +528,30 @@ TASKS = [
         r"label -1 marks a record without a label",
     ),
     task(
-        "a list for a label",
+        "a list instead of a label",
         '{"sentence": "a", "target": ["time"]}\n',
         r"record 1: label \['time'\] is not one of",
     ),
     task(
-        "an object for a text",
+        "an object instead of a text",
         '{"sentence": {"a": 1}, "target": 1}\n',
         r"record 1: sentence is not text: \{'a': 1\}",
     ),
     task(
-        "one class alone",
+        "only one class",
         '{"sentence": "a", "target": 1}\n{"sentence": "b", "target": 1}\n',
         r"train.jsonl: all 2 records have the label noEntity; training for nkjp-ner needs at least two classes",
     ),
     task(
         "empty, hostile and very long texts",
         ODD_ROWS,
-        r"goes on: nkjp-ner accuracy \d+",
+        r"no error: nkjp-ner accuracy \d+",
         "validation.jsonl",
     ),
     other_task(
         "an answer that is not in its text",
         "squad",
-        squad([7]),
+        squad_files([7]),
         r"record 1: the answer 'king' is not at character 7 of the context",
         max_length=128,
         doc_stride=32,
@@ -518,18 +559,18 @@ TASKS = [
     other_task(
         "answers without their starts",
         "squad",
-        squad([]),
+        squad_files([]),
         r"answers need text and answer_start, two lists of the same length",
         max_length=128,
         doc_stride=32,
     ),
     other_task(
-        "a similarity of nan", "stsb", stsb("nan"), r"label 'nan' is not a number from 0 to 5"
+        "a similarity of nan", "stsb", stsb_files("nan"), r"label 'nan' is not a number from 0 to 5"
     ),
     other_task(
-        "a language without its file",
+        "a language without a file",
         "xnli",
-        xnli,
+        xnli_files,
         r"xnli/ur: no test.jsonl and no test.tsv",
         languages=["en", "ur"],
     ),
@@ -537,20 +578,23 @@ TASKS = [
 
 
 def model(
-    what: str, spoil: Callable[[Path], object], answer: str, tried: Callable = distilled
+    description: str,
+    damage: Callable[[Path], object],
+    expected: str,
+    run: Callable = run_distillation,
 ) -> Fault:
-    """A model folder, as the teacher in notebook 3 or the model in notebook 5."""
-    key = "teacher" if tried is distilled else "model"
+    """A damaged model: the teacher of notebook 3 or the model of notebook 5."""
+    key = "teacher" if run is run_distillation else "model"
     return Fault(
         "model",
-        what,
-        lambda world: tried(world, **{key: str(spoiled(world, "teacher", spoil))}),
-        answer,
+        description,
+        lambda workspace: run(workspace, **{key: str(damaged_copy(workspace, "teacher", damage))}),
+        expected,
     )
 
 
-def drop(pattern: str) -> Callable[[Path], None]:
-    """Removes files of a folder."""
+def remove_files(pattern: str) -> Callable[[Path], None]:
+    """A function that removes the matching files of a folder."""
     return lambda folder: [path.unlink() for path in folder.glob(pattern)] and None
 
 
@@ -561,113 +605,115 @@ NO_VOCABULARY = r"tokenizer: .* has no vocabulary besides its special tokens; is
 MODELS = [
     Fault(
         "model",
-        "not there",
-        partial(distilled, teacher="outputs/none/model"),
+        "missing",
+        partial(run_distillation, teacher="outputs/none/model"),
         r"no model there; run the stage that makes it first",
     ),
     Fault(
         "model",
-        "a hub id, offline",
-        partial(distilled, teacher="no/where"),
+        "a hub id while offline",
+        partial(run_distillation, teacher="no/where"),
         r"no/where at .* the hub is offline",
     ),
-    model("no configuration", drop(CONFIG), r"no model there; run the stage"),
-    model("a configuration cut short", lambda folder: cut(folder / CONFIG), r"cannot be loaded"),
+    model("no configuration", remove_files(CONFIG), r"no model there; run the stage"),
+    model(
+        "a truncated configuration", lambda folder: truncate(folder / CONFIG), r"cannot be loaded"
+    ),
     model(
         "a configuration of other sizes",
-        lambda folder: change(folder / CONFIG, hidden_size=32),
+        lambda folder: edit_json(folder / CONFIG, hidden_size=32),
         NOT_LOADED + "its configuration and its weights are of different sizes",
     ),
-    model("no weights", drop(WEIGHTS), NOT_LOADED),
-    model("weights cut short", lambda folder: cut(folder / WEIGHTS), NOT_LOADED),
-    model("weights overwritten with zeros", lambda folder: zero(folder / WEIGHTS), NOT_LOADED),
+    model("no weights", remove_files(WEIGHTS), NOT_LOADED),
+    model("truncated weights", lambda folder: truncate(folder / WEIGHTS), NOT_LOADED),
     model(
-        "weights that are no numbers",
-        faults.not_finite,
+        "weights overwritten with zeros",
+        lambda folder: zero_out(folder / WEIGHTS),
+        NOT_LOADED,
+    ),
+    model(
+        "a weight that is nan",
+        faults.put_nan_in_weights,
         r"the weight bert.embeddings.word_embeddings.weight is not finite",
     ),
-    model("pickled weights, which could run code", faults.pickled, NOT_LOADED),
+    model("pickled weights, which could run code", faults.pickle_weights, NOT_LOADED),
     model(
         "another architecture",
-        lambda folder: change(folder / CONFIG, model_type="gpt2"),
+        lambda folder: edit_json(folder / CONFIG, model_type="gpt2"),
         r"is of the kind 'gpt2'; allowed are bert and distilbert",
-        finetuned,
+        run_finetuning,
     ),
     model(
         "code of its own",
-        lambda folder: change(folder / CONFIG, auto_map={"AutoConfig": "x.Y"}, model_type="x"),
+        lambda folder: edit_json(folder / CONFIG, auto_map={"AutoConfig": "x.Y"}, model_type="x"),
         r"cannot be loaded",
-        finetuned,
+        run_finetuning,
     ),
-    model("no tokenizer", drop("token*"), NO_VOCABULARY),
-    model("no tokenizer, to fine-tune", drop("token*"), NO_VOCABULARY, finetuned),
+    model("no tokenizer", remove_files("token*"), NO_VOCABULARY),
+    model("no tokenizer, to fine-tune", remove_files("token*"), NO_VOCABULARY, run_finetuning),
     Fault(
         "model",
-        "a vocabulary that is not the corpus's",
-        lambda world: distilled(world, corpus=str(world.other_corpus)),
+        "another vocabulary than the corpus",
+        lambda workspace: run_distillation(workspace, corpus=str(workspace.other_corpus)),
         r"tokenizers of teacher .* and corpus .* differ: ",
     ),
     Fault(
         "model",
         "a layer it does not have",
-        partial(distilled, student_layers=[5]),
+        partial(run_distillation, student_layers=[5]),
         r"student_layers: \[5\], but the teacher has layers 0 … 1",
     ),
     Fault(
         "model",
         "an assistant as deep as its teacher",
-        lambda world: faults.notebook(
-            world,
-            "cascade_ta",
-            teacher=str(world.teacher),
-            corpus=str(world.corpus),
-            layers=2,
-            section=0,
-            **TRAINED,
-        ),
+        partial(run_cascade, layers=2),
         r"layers = 2: the teacher .* has 2; allowed are 1 … 1",
     ),
 ]
 
 
-def checkpoint(what: str, spoil: Callable[[Path], object], answer: str) -> Fault:
-    """A training that was stopped after its third step, and the folder of its checkpoints."""
-    return Fault("checkpoint", what, partial(trained, spoil=spoil), answer)
+def checkpoint(description: str, damage: Callable[[Path], object], expected: str) -> Fault:
+    """A training that is stopped in its fourth step and resumes from a damaged checkpoint folder."""
+    return Fault("checkpoint", description, partial(resume_training, damage=damage), expected)
 
 
-def newest(folder: Path) -> Path:
+def newest_checkpoint(folder: Path) -> Path:
     return checkpoints.every(folder)[-1]
 
 
-def zeros_within(folder: Path) -> None:
-    content, middle = newest(folder).read_bytes(), newest(folder).stat().st_size // 2
-    newest(folder).write_bytes(content[:middle] + bytes(200) + content[middle + 200 :])
+def zero_some_weights(folder: Path) -> None:
+    path = newest_checkpoint(folder)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(200) + content[middle + 200 :])
 
 
-PASSED_OVER = r"step-000000003.pt is damaged; trying the checkpoint before it; resumed after step 2"
+SKIPPED = r"step-000000003.pt is damaged; trying the checkpoint before it; resumed after step 2"
 
 CHECKPOINTS = [
-    checkpoint("cut short", lambda folder: cut(newest(folder)), PASSED_OVER),
-    checkpoint("zeros", lambda folder: zero(newest(folder)), PASSED_OVER),
-    checkpoint("some weights overwritten with zeros", zeros_within, PASSED_OVER),
+    checkpoint("truncated", lambda folder: truncate(newest_checkpoint(folder)), SKIPPED),
+    checkpoint(
+        "overwritten with zeros", lambda folder: zero_out(newest_checkpoint(folder)), SKIPPED
+    ),
+    checkpoint("some weights overwritten with zeros", zero_some_weights, SKIPPED),
     checkpoint(
         "a pickle that would run code",
-        lambda folder: torch.save({"step": 3, "x": os.system}, newest(folder)),
-        PASSED_OVER,
+        lambda folder: torch.save({"step": 3, "x": os.system}, newest_checkpoint(folder)),
+        SKIPPED,
     ),
     checkpoint(
         "both damaged",
-        lambda folder: [cut(path) for path in checkpoints.every(folder)],
+        lambda folder: [truncate(path) for path in checkpoints.every(folder)],
         r"^step.*3.pt is damaged.*2.pt is damaged; trying the checkpoint before it$|damaged.*damaged",
     ),
     checkpoint(
-        "half written when power failed",
+        "half written after a power failure",
         lambda folder: (folder / "step-000000009.pt.writing").write_bytes(b"x"),
         r"^resumed after step 3$",
     ),
     checkpoint(
         "of another model",
-        faults.of_another_model,
+        faults.rename_weights,
         r"the checkpoint there is of another training .*; remove the folder",
     ),
     checkpoint(
@@ -677,75 +723,81 @@ CHECKPOINTS = [
     ),
 ]
 
-EXPLODES = {"learning_rate": 1e30, "steps": 6, "clip_norm": 0.0, "warmup": 0.0}
-AFTER = "Stopped: distillation after step 3 of 6; start it again to go on from there"
+DIVERGING = {"learning_rate": 1e30, "steps": 6, "clip_norm": 0.0, "warmup": 0.0}
+STOPPED = "Stopped: distillation after step 3 of 6; start it again to go on from there"
 
 RUNNING = [
     Fault(
         "disk",
-        "full, at the result",
-        faults.result_on_a_full_disk,
+        "full when the result is written",
+        faults.fill_disk_at_result,
         r"result.json cannot be written: the disk is full",
     ),
     Fault(
         "disk",
-        "full, in data preparation",
-        faults.on_a_small_disk,
+        "full during data preparation",
+        faults.fill_small_disk,
         r"cannot be written: the disk is full|not tried",
     ),
     Fault(
         "disk",
         "read-only results",
-        partial(check, outputs="/sys"),
+        partial(check_plan, outputs="/sys"),
         r"outputs/smoke cannot be written: (the file system is read-only|there is no right)",
     ),
     Fault(
         "disk",
-        "a file where the results go",
-        partial(check, outputs="/etc/passwd"),
+        "a file instead of the results folder",
+        partial(check_plan, outputs="/etc/passwd"),
         r"outputs/smoke cannot be written: a file stands where a folder is needed",
     ),
     Fault(
         "disk",
         "a stage's read-only folder",
-        partial(taught, output_dir="/sys/out"),
+        partial(run_teacher, output_dir="/sys/out"),
         r"/sys/out cannot be written: ",
     ),
     Fault(
         "disk",
         "a stage's folder below a file",
-        partial(taught, output_dir="/etc/passwd/out"),
+        partial(run_teacher, output_dir="/etc/passwd/out"),
         r"cannot be written: a file stands where a folder is needed",
     ),
-    Fault("running", "Ctrl-C", partial(faults.signalled, signal.SIGINT), AFTER),
+    Fault("running", "Ctrl-C", partial(faults.interrupt_training, signal.SIGINT), STOPPED),
     Fault(
-        "running", "a cluster's cancel (SIGTERM)", partial(faults.signalled, signal.SIGTERM), AFTER
+        "running",
+        "a cluster's cancel (SIGTERM)",
+        partial(faults.interrupt_training, signal.SIGTERM),
+        STOPPED,
     ),
     Fault(
-        "running", "the terminal closed (SIGHUP)", partial(faults.signalled, signal.SIGHUP), AFTER
+        "running",
+        "the terminal closed (SIGHUP)",
+        partial(faults.interrupt_training, signal.SIGHUP),
+        STOPPED,
     ),
     Fault(
         "running",
         "two processes on one stage",
-        faults.under_way_elsewhere,
+        faults.start_stage_twice,
         r"is in use by the stage x, process \d+ on .*; wait for it, or end it",
     ),
     Fault(
         "running",
-        "a learning rate that explodes",
-        partial(taught, **EXPLODES),
+        "a learning rate at which the training diverges",
+        partial(run_teacher, **DIVERGING),
         r"Diverged: 2 layers: .* (at|after) step \d.*checkpoint",
     ),
     Fault(
         "running",
-        "a stage published already",
-        faults.published,
+        "a stage that is already published",
+        faults.publish_twice,
         r"is published already; to make it again, run the notebook",
     ),
     Fault(
         "running",
         "fp16 without a GPU",
-        partial(distilled, precision="fp16", weight_mlm=1.0),
+        partial(run_distillation, precision="fp16", weight_mlm=1.0),
         r"precision: fp16 needs a GPU",
     ),
 ]
@@ -754,19 +806,19 @@ FAULTS = PARAMETERS + TEXT + TASKS + MODELS + CHECKPOINTS + RUNNING
 
 
 def markdown() -> str:
-    """The table as it answers now."""
-    rows = ["| | about | fault | answer |", "|---|---|---|---|"]
+    """Try every fault; returns a table of the messages, with those that were not expected."""
+    rows = ["| | area | fault | message |", "|---|---|---|---|"]
     with tempfile.TemporaryDirectory() as folder:
-        world = World(Path(folder))
+        workspace = Workspace(Path(folder))
         for number, fault in enumerate(FAULTS, 1):
-            said = fault.tried(world)
-            answer = (
-                re.sub(rf"{folder}(/tmp\w+)?", "…", said).replace("|", "\\|").replace("<", "&lt;")
+            output = fault.run(workspace)
+            message = (
+                re.sub(rf"{folder}(/tmp\w+)?", "…", output).replace("|", "\\|").replace("<", "&lt;")
             )
-            wrong = "" if re.search(fault.answer, said) else " **unexpected**"
+            wrong = "" if re.search(fault.expected, output) else " **unexpected**"
             rows.append(
-                f"| {number} | {fault.about} | {fault.what.replace('<', '&lt;')} | "
-                f"{answer[:240]}{wrong} |"
+                f"| {number} | {fault.area} | {fault.description.replace('<', '&lt;')} | "
+                f"{message[:240]}{wrong} |"
             )
             print(rows[-1], file=sys.stderr, flush=True)
     return "\n".join(rows)

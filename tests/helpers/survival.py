@@ -1,5 +1,5 @@
-"""Stages that are killed: small ones of every kind that trains, run as `make report` runs them, and
-what became of them."""
+"""Kill small stages, one of each kind that trains, and read what they have written when they were
+resumed. They run as `make report` runs them."""
 
 import json
 import os
@@ -18,7 +18,7 @@ import yaml
 
 from tests.helpers.project import MAKE, environment
 
-TIMES = {
+VARYING = {
     "seconds",
     "waited",
     "train_seconds",
@@ -29,9 +29,9 @@ TIMES = {
     "latency_s",
     "_fingerprint",
 }
-"""What of a result may differ from run to run."""
+"""Keys of a result that may differ from run to run."""
 
-TRAINED = {
+TRAINING = {
     "learning_rate": 1e-3,
     "batch_size": 8,
     "micro_batch_size": 4,
@@ -58,7 +58,7 @@ STAGES = {
         "grow_from_layers": 2,
         "grow_steps": 40,
         "steps": 60,
-        **TRAINED,
+        **TRAINING,
     },
     "outputs/kill/student/distillation": {
         "teacher": f"{TEACHER}/model",
@@ -68,7 +68,7 @@ STAGES = {
         "weight_soft": 5,
         "weight_mlm": 2,
         "weight_cosine": 1,
-        **TRAINED,
+        **TRAINING,
     },
     "outputs/kill/assistant/cascade_ta": {
         "teacher": f"{TEACHER}/model",
@@ -76,7 +76,7 @@ STAGES = {
         "layers": 3,
         "steps": 80,
         "section": 0,
-        **TRAINED,
+        **TRAINING,
     },
     "outputs/kill/student/finetune": {
         "model": f"{TEACHER}/model",
@@ -97,16 +97,16 @@ STAGES = {
 """Folder of a stage -> its parameters: one of each kind, with dropout, micro-batches and many
 checkpoints."""
 
-WHO = {
+VICTIMS = {
     "kernel": lambda stage, kernel: [kernel],
     "papermill": lambda stage, kernel: [stage],
     "both": lambda stage, kernel: [stage, kernel],
 }
-"""Who of a stage's two processes is killed."""
+"""Which of a stage's two processes to kill: the one of papermill, its kernel, or both."""
 
 
 def write_parameters(project: Path) -> None:
-    """The parameter files of all STAGES."""
+    """Write the parameter files of all STAGES."""
     for folder, values in STAGES.items():
         (project / folder).mkdir(parents=True)
         (project / folder / "parameters.yaml").write_text(
@@ -114,9 +114,8 @@ def write_parameters(project: Path) -> None:
         )
 
 
-def start(project: Path, folder: str, warm: str = "") -> subprocess.Popen:
-    """Start a stage as the rule of the Snakefile does, in a process group of its own; warm: the
-    socket of the warm process."""
+def start_stage(project: Path, folder: str, warm: str = "") -> subprocess.Popen:
+    """Start a stage as the rule of the Snakefile does; warm: the socket of the warm process."""
     command = [sys.executable, "-m", "lib.runner.warm", "--stage", f"{folder}/parameters.yaml"]
     return subprocess.Popen(
         command,
@@ -130,130 +129,126 @@ def start(project: Path, folder: str, warm: str = "") -> subprocess.Popen:
 
 
 def _as_in_a_terminal() -> None:
-    """A process group of its own, which hears signals also if the tests run in the background."""
+    """Give the process a group of its own, and let it receive signals even if the tests run in the
+    background, where a shell ignores them."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
 
-def finish(running: subprocess.Popen) -> str:
-    """Wait for a stage that is to succeed; what it said."""
-    said, _ = running.communicate()
-    assert running.returncode == 0, said
-    return said
+def wait_for_success(process: subprocess.Popen) -> str:
+    """Wait for a stage or report, which must succeed; returns its output."""
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
 
 
-def holder(lock: Path) -> int:
-    """The process that holds a lock, or held it last; 0 if nobody has yet."""
-    found = (
-        re.search(r"process (\d+)", lock.read_text(encoding="utf-8")) if lock.is_file() else None
-    )
-    return int(found[1]) if found else 0
+def read_holder(lock: Path) -> int:
+    """The id of the process that holds a lock or held it last; 0 if none has yet."""
+    text = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    holder = re.search(r"process (\d+)", text)
+    return int(holder[1]) if holder else 0
 
 
-def state(folder: Path) -> dict[str, object]:
-    """What a stage has published: bytes of its weights and token ids, results and other JSON but
-    for times and machine."""
-    found: dict[str, object] = {}
+def read_outputs(folder: Path) -> dict[str, object]:
+    """The files that a stage has published, by name: bytes of weights and token ids, and JSON
+    without times."""
+    outputs: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix in (".safetensors", ".arrow"):
-            found[name] = path.read_bytes()
+            outputs[name] = path.read_bytes()
         elif path.suffix == ".json":
-            found[name] = _without_times(json.loads(path.read_text(encoding="utf-8")))
-    return found
+            outputs[name] = _without_times(json.loads(path.read_text(encoding="utf-8")))
+    return outputs
 
 
 def _without_times(value):
     if isinstance(value, dict):
-        return {key: _without_times(inner) for key, inner in value.items() if key not in TIMES}
+        return {key: _without_times(inner) for key, inner in value.items() if key not in VARYING}
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
-def differences(a: dict, b: dict) -> list[str]:
-    """The files that are not the same."""
+def differing_files(a: dict, b: dict) -> list[str]:
+    """Names of the files that are missing on one side or not the same."""
     return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
 
 
-def clear(folder: Path) -> None:
-    """Leave only a stage's parameters."""
+def clear_stage(folder: Path) -> None:
+    """Remove all files of a stage but its parameters."""
     for path in folder.iterdir():
         if path.name != "parameters.yaml":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def killed(project: Path, folder: str, who: str, after: float, warm: str) -> dict | None:
-    """Start a stage and kill a part of it `after` so many seconds; what was there then, or None if
-    it was done before.
-
-    Start it again and let it finish: what it went on from.
-    """
-    place = project / folder
-    running = start(project, folder, warm)
+def kill_and_resume(
+    project: Path, folder: str, victims: str, after: float, warm: str
+) -> dict | None:
+    """Start a stage, kill `victims` (a key of VICTIMS) `after` so many seconds, and start it
+    again until it ends. Returns a row of what happened, or None if it ended before the kill."""
+    stage_folder = project / folder
+    process = start_stage(project, folder, warm)
     began = time.monotonic()
-    stage, kernel = place / "lock", place / "scratch.lock"
-    while time.monotonic() - began < after and running.poll() is None:
+    while time.monotonic() - began < after and process.poll() is None:
         time.sleep(0.002)
-    alive = {"papermill": holder(stage), "kernel": holder(kernel) if kernel.is_file() else 0}
-    if running.poll() is not None or (place / "result.json").is_file() or not alive["papermill"]:
-        running.communicate()
+    papermill, kernel = (read_holder(stage_folder / name) for name in ("lock", "scratch.lock"))
+    if process.poll() is not None or (stage_folder / "result.json").is_file() or not papermill:
+        process.communicate()
         return None
-    victims = [pid for pid in WHO[who](alive["papermill"], alive["kernel"]) if pid] or [
-        alive["papermill"]
-    ]
-    for pid in victims:
+    # Until the kernel has started there is only papermill to kill.
+    for pid in [pid for pid in VICTIMS[victims](papermill, kernel) if pid] or [papermill]:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    running.communicate()
-    assert running.returncode != 0 and not (place / "result.json").is_file()
-    steps = sorted(place.glob("scratch/checkpoints/**/step-*.pt"))
-    finish(start(project, folder, warm))
-    log = set(
-        re.findall(r"resumed after step (\d+)", (place / "log.txt").read_text(encoding="utf-8"))
-    )
+    process.communicate()
+    assert process.returncode != 0 and not (stage_folder / "result.json").is_file()
+    steps = sorted(stage_folder.glob("scratch/checkpoints/**/step-*.pt"))
+    wait_for_success(start_stage(project, folder, warm))
+    log = (stage_folder / "log.txt").read_text(encoding="utf-8")
+    resumed = set(re.findall(r"resumed after step (\d+)", log))
     return {
         "stage": folder.split("/")[-1],
-        "killed": who,
+        "killed": victims,
         "after_s": round(after, 2),
         "checkpoints": len(steps),
-        "resumed": ", ".join(sorted(log)) or "–",
+        "resumed": ", ".join(sorted(resumed)) or "–",
     }
 
 
-def undisturbed(project: Path, warm: str, folders: list[str]) -> dict[str, tuple[dict, float]]:
-    """Run each stage; the state it ends in, and the seconds it took."""
-    found = {}
+def run_undisturbed(project: Path, warm: str, folders: list[str]) -> dict[str, tuple[dict, float]]:
+    """Run each stage without a kill; returns the files it published and the seconds it took."""
+    runs = {}
     for folder in folders:
         began = time.monotonic()
-        finish(start(project, folder, warm))
-        found[folder] = state(project / folder), time.monotonic() - began
-    return found
+        wait_for_success(start_stage(project, folder, warm))
+        runs[folder] = read_outputs(project / folder), time.monotonic() - began
+    return runs
 
 
 def kill_all(
     project: Path,
     warm: str,
-    whole: dict[str, tuple[dict, float]],
+    undisturbed: dict[str, tuple[dict, float]],
     kills: int,
     seed: int,
     say: Callable = print,
 ):
-    """Kill the stages, one after the other, at random moments of their time, `kills` in all; a row
-    for each kill, with `same`: whether weights and results are those of the undisturbed run."""
+    """Kill the stages in turn, each time at a random moment, until there are `kills`. Returns a
+    table with a row for each; its column `same` says whether the stage, resumed, published the
+    same files as the undisturbed run."""
     rng, rows = random.Random(seed), []
     while len(rows) < kills:
-        folder = list(whole)[len(rows) % len(whole)]
-        expected, seconds = whole[folder]
-        clear(project / folder)
-        found = killed(
-            project, folder, rng.choice(list(WHO)), rng.uniform(0.1, 0.95) * seconds, warm
+        folder = list(undisturbed)[len(rows) % len(undisturbed)]
+        expected, seconds = undisturbed[folder]
+        clear_stage(project / folder)
+        row = kill_and_resume(
+            project, folder, rng.choice(list(VICTIMS)), rng.uniform(0.1, 0.95) * seconds, warm
         )
-        if found is None:  # it was faster this time
+        if row is None:  # it ended before the kill, being faster this time
             continue
-        wrong = differences(expected, state(project / folder))
-        rows.append({**found, "same": not wrong, "differs": ", ".join(wrong)})
+        differing = differing_files(expected, read_outputs(project / folder))
+        rows.append({**row, "same": not differing, "differs": ", ".join(differing)})
         say(rows[-1])
     return pd.DataFrame(rows)
 
@@ -262,7 +257,7 @@ def kill_all(
 
 
 def start_report(project: Path) -> subprocess.Popen:
-    """`make report` at scale smoke, in a process group of its own, as a terminal gives it."""
+    """Start `make report` at scale smoke, in a process group of its own, as a terminal does."""
     command = [*MAKE, "report", "SCALE=smoke", "STUDIES=herbert", "CORES=2"]
     return subprocess.Popen(
         command,
@@ -275,32 +270,32 @@ def start_report(project: Path) -> subprocess.Popen:
     )
 
 
-def report_state(project: Path) -> dict[str, object]:
-    """What all stages have published, and the report's tables."""
+def read_report_outputs(project: Path) -> dict[str, object]:
+    """The files that all stages have published, and the report's tables, by name."""
     smoke = project / "outputs" / "smoke"
-    found = {f"{name}": value for name, value in state(smoke).items() if "/scratch/" not in name}
-    return found | {
+    published = {name: v for name, v in read_outputs(smoke).items() if "/scratch/" not in name}
+    return published | {
         path.name: path.read_bytes()
         for path in smoke.glob("*.csv")
         if path.name != "efficiency.csv"
     }
 
 
-def wait_until_alone(project: Path, seconds: float = 20) -> None:
-    """Until no process works in the project any more."""
+def wait_for_processes(project: Path, seconds: float = 20) -> None:
+    """Wait until no process has the project as its working folder."""
     for _ in range(int(seconds * 10)):
-        if not (left := _at_work(project)):
+        if not (left := _processes_in(project)):
             return
         time.sleep(0.1)
-    raise AssertionError(f"still at work: {left}")
+    raise AssertionError(f"still running: {left}")
 
 
-def _at_work(project: Path) -> list[str]:
-    found = []
+def _processes_in(project: Path) -> list[str]:
+    commands = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "cwd").resolve() == project and int(process.name) != os.getpid():
-                found.append((process / "cmdline").read_text().replace("\0", " ")[:100])
-        except OSError:  # it has ended
+                commands.append((process / "cmdline").read_text().replace("\0", " ")[:100])
+        except OSError:  # the process has ended
             pass
-    return [line for line in found if line]
+    return [line for line in commands if line]

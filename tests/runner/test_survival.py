@@ -1,7 +1,7 @@
-"""What is killed goes on where it was, and ends as if nothing had been: weights and results the
-same but for times.
+"""A killed or stopped stage resumes, and publishes the same weights and results as an undisturbed
+one, except for times.
 
-`make test-survival` kills more often, and Snakemake too; it takes about a quarter of an hour.
+`make test-survival` kills more often, and whole reports too; it takes about a quarter of an hour.
 """
 
 import os
@@ -18,83 +18,84 @@ import pytest
 from tests.helpers import survival
 from tests.helpers.project import copy_project, environment
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="looks at processes as Linux shows them"
-)
-THOROUGH = os.environ.get("SURVIVAL", "")  # also the seed of the moments
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+THOROUGH = os.environ.get("SURVIVAL", "")  # also the seed of the random moments
 thoroughly = pytest.mark.skipif(not THOROUGH, reason="make test-survival runs it")
 
-TRAINED = [folder for folder in survival.STAGES if not folder.endswith("data_prep")]
+TRAINING_STAGES = [folder for folder in survival.STAGES if not folder.endswith("data_prep")]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with the stages' parameter files, and a prepared corpus."""
+    """A copy of the project with the parameter files of the stages."""
     folder = copy_project(tmp_path_factory.mktemp("project"))
     survival.write_parameters(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def warm(project):
-    """The socket of a warm process, and the corpus made by it."""
-    place = str(project / "socket")
+def warm_socket(project):
+    """The socket of a warm process, which has prepared the corpus."""
+    socket = str(project / "socket")
     server = subprocess.Popen(
-        [sys.executable, "-m", "lib.runner.warm", "--serve", place],
+        [sys.executable, "-m", "lib.runner.warm", "--serve", socket],
         cwd=project,
         env=environment(project),
     )
-    while not os.path.exists(place):
+    while not os.path.exists(socket):
         time.sleep(0.1)
-    survival.finish(survival.start(project, survival.CORPUS, place))
-    yield place
+    survival.wait_for_success(survival.start_stage(project, survival.CORPUS, socket))
+    yield socket
     server.terminate()
     server.wait()
 
 
 @pytest.fixture(scope="module")
-def whole(project, warm):
-    """What each stage ends in if nobody disturbs it, and its seconds."""
-    return survival.undisturbed(project, warm, TRAINED)
+def undisturbed(project, warm_socket):
+    """The files that each stage publishes when it is not killed, and its seconds."""
+    return survival.run_undisturbed(project, warm_socket, TRAINING_STAGES)
 
 
-def test_killed_stages_end_as_if_nothing_had_been(project, warm, whole):
-    """One SIGKILL in each of stages 2 to 5; `make test-survival` gives twenty."""
+def test_a_killed_stage_resumes_and_publishes_the_same_files(project, warm_socket, undisturbed):
+    """One SIGKILL in each of stages 2 to 5; twenty in all in `make test-survival`."""
     kills = 20 if THOROUGH else 4
-    found = survival.kill_all(project, warm, whole, kills, seed=int(THOROUGH or 7))
-    print(found.to_string())
-    assert found["same"].sum() == kills, found.to_string()
+    table = survival.kill_all(project, warm_socket, undisturbed, kills, seed=int(THOROUGH or 7))
+    print(table.to_string())
+    assert table["same"].sum() == kills, table.to_string()
 
 
 @pytest.mark.parametrize(
-    "folder, number",
+    "folder, signal_number",
     [("student/distillation", signal.SIGINT), ("student/finetune", signal.SIGTERM)],
 )
-def test_a_stage_that_is_told_to_stop_keeps_a_checkpoint_and_says_so(
-    project, warm, whole, folder, number
+def test_an_interrupted_stage_keeps_a_checkpoint_and_reports_its_step(
+    project, warm_socket, undisturbed, folder, signal_number
 ):
-    """Ctrl-C in the terminal, or a cluster's cancel: one line, nothing published, and the step it
-    had reached is not lost."""
+    """Ctrl-C in the terminal, or a cluster's cancel: one line of output, no published result, and
+    the stage resumes from the step it had reached."""
     folder = f"outputs/kill/{folder}"
-    place = project / folder
-    survival.clear(place)
-    running = survival.start(project, folder, warm)
-    while running.poll() is None and not list(place.glob("scratch/checkpoints/**/step-*.pt")):
+    stage_folder = project / folder
+    survival.clear_stage(stage_folder)
+    process = survival.start_stage(project, folder, warm_socket)
+    while process.poll() is None and not list(
+        stage_folder.glob("scratch/checkpoints/**/step-*.pt")
+    ):
         time.sleep(0.01)
-    running.send_signal(number)
-    said, _ = running.communicate()
-    (line,) = [line for line in said.splitlines() if "stopped" in line]
+    process.send_signal(signal_number)
+    output, _ = process.communicate()
+    (line,) = [line for line in output.splitlines() if "stopped" in line]
     step = re.search(
         r"stopped: .* after step (\d+) of \d+; start it again to go on from there", line
     )[1]
     assert (
-        running.returncode == 130
-        and "Traceback" not in said
-        and not (place / "result.json").is_file()
+        process.returncode == 130
+        and "Traceback" not in output
+        and not (stage_folder / "result.json").is_file()
     )
-    survival.finish(survival.start(project, folder, warm))
-    assert f"resumed after step {step}" in (place / "log.txt").read_text(encoding="utf-8")
-    assert survival.differences(whole[folder][0], survival.state(place)) == []
+    survival.wait_for_success(survival.start_stage(project, folder, warm_socket))
+    assert f"resumed after step {step}" in (stage_folder / "log.txt").read_text(encoding="utf-8")
+    expected, _ = undisturbed[folder]
+    assert survival.differing_files(expected, survival.read_outputs(stage_folder)) == []
 
 
 # -------------------------------------------------------------------------------------- make report
@@ -102,60 +103,57 @@ def test_a_stage_that_is_told_to_stop_keeps_a_checkpoint_and_says_so(
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """A project, what its smoke report ends in, and the seconds it took."""
+    """A project, the files of its smoke report, and the seconds that report took."""
     folder = copy_project(tmp_path_factory.mktemp("report"))
     began = time.monotonic()
-    said, _ = (running := survival.start_report(folder)).communicate()
-    assert running.returncode == 0, said
-    return folder, survival.report_state(folder), time.monotonic() - began
+    survival.wait_for_success(survival.start_report(folder))
+    return folder, survival.read_report_outputs(folder), time.monotonic() - began
 
 
 @thoroughly
 @pytest.mark.parametrize("turn", range(5))
-def test_a_killed_report_ends_as_if_nothing_had_been(report, turn):
-    """SIGKILL to the whole process group: make, Snakemake, papermill."""
+def test_a_killed_report_resumes_and_publishes_the_same_files(report, turn):
+    """SIGKILL to the whole process group: make, Snakemake and papermill."""
     folder, expected, seconds = report
     share = random.Random(f"{THOROUGH} {turn}").uniform(0.1, 0.9)
     while True:
         shutil.rmtree(folder / "outputs")
-        running = survival.start_report(folder)
+        process = survival.start_report(folder)
         time.sleep(share * seconds)
-        if running.poll() is None:
+        if process.poll() is None:
             break
-        share *= 0.8  # it was faster this time
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
-    survival.wait_until_alone(folder)
+        share *= 0.8  # the report ended before the kill, being faster this time
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    survival.wait_for_processes(folder)
     done = len(list(folder.glob("outputs/smoke/**/result.json")))
-    said, _ = (running := survival.start_report(folder)).communicate()
-    assert running.returncode == 0, said
-    assert survival.differences(expected, survival.report_state(folder)) == []
-    print(f"killed when {done} stages were done: the same")
+    survival.wait_for_success(survival.start_report(folder))
+    assert survival.differing_files(expected, survival.read_report_outputs(folder)) == []
+    print(f"killed when {done} stages were done; the files are the same")
 
 
 @thoroughly
 @pytest.mark.parametrize(
-    "number, to_all", [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)]
+    "signal_number, to_all", [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)]
 )
-def test_a_report_that_is_told_to_stop(report, number, to_all):
-    """Ctrl-C goes to the whole group of the terminal, a kill to make alone."""
+def test_an_interrupted_report_resumes_and_publishes_the_same_files(report, signal_number, to_all):
+    """Ctrl-C and a closed terminal signal the whole process group, kill signals make alone."""
     folder, expected, seconds = report
     shutil.rmtree(folder / "outputs")
-    running = survival.start_report(folder)
+    process = survival.start_report(folder)
     time.sleep(0.4 * seconds)
-    (os.killpg if to_all else os.kill)(running.pid, number)
-    said, _ = running.communicate()
-    print(said)
-    survival.wait_until_alone(folder)
-    assert running.returncode != 0 and "Traceback" not in said and "stopped" in said
-    said, _ = (running := survival.start_report(folder)).communicate()
-    assert running.returncode == 0, said
-    assert survival.differences(expected, survival.report_state(folder)) == []
+    (os.killpg if to_all else os.kill)(process.pid, signal_number)
+    output, _ = process.communicate()
+    print(output)
+    survival.wait_for_processes(folder)
+    assert process.returncode != 0 and "Traceback" not in output and "stopped" in output
+    survival.wait_for_success(survival.start_report(folder))
+    assert survival.differing_files(expected, survival.read_report_outputs(folder)) == []
 
 
 @thoroughly
-def test_two_reports_at_once(report):
-    """The second says who is at work, waits, and finds everything done."""
+def test_a_second_report_waits_for_the_first(report):
+    """It reports who holds the lock, and runs no stage again."""
     folder, expected, _ = report
     shutil.rmtree(folder / "outputs")
     first = survival.start_report(folder)
@@ -164,4 +162,4 @@ def test_two_reports_at_once(report):
     (one, _), (two, _) = first.communicate(), second.communicate()
     assert first.returncode == second.returncode == 0, one + two
     assert "outputs/smoke is in use by make report, process" in two and " starts, " not in two
-    assert survival.differences(expected, survival.report_state(folder)) == []
+    assert survival.differing_files(expected, survival.read_report_outputs(folder)) == []
