@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import BertForMaskedLM, DistilBertConfig, DistilBertModel
 
@@ -9,6 +10,7 @@ from lib.data import prepare
 from lib.data.prepared import Corpus, open_corpus
 from lib.plan.stages import validate
 from lib.training import models, pretraining
+from lib.training.batches import MaskedBatches, Schedule
 
 
 def encoder(**changes) -> BertForMaskedLM:
@@ -32,6 +34,36 @@ def encoder(**changes) -> BertForMaskedLM:
 def encoder_for(tokenizer, **changes) -> BertForMaskedLM:
     """`encoder` with the vocabulary of `tokenizer`."""
     return encoder(vocab_size=len(tokenizer), pad_id=tokenizer.pad_token_id, **changes)
+
+
+class Rows:
+    """A corpus in memory of random sequences of these lengths."""
+
+    def __init__(self, lengths):
+        rng = np.random.default_rng(1)
+        self.lengths = np.array(lengths)
+        self.ids = [np.r_[0, rng.integers(5, 99, n - 2), 2].astype(np.int32) for n in lengths]
+
+    def rows(self, indices):
+        return [self.ids[i] for i in indices], [
+            np.r_[False, np.ones(len(self.ids[i]) - 2, bool), False] for i in indices
+        ]
+
+
+LENGTHS = np.random.default_rng(3).integers(6, 24, 64)
+
+
+def batches(batch=16, micro=16, steps=6, seed=0, corpus: Rows | None = None) -> MaskedBatches:
+    """Batches of sequences of LENGTHS, with 30 % of their tokens masked."""
+    return MaskedBatches(
+        corpus or Rows(LENGTHS),
+        Schedule(LENGTHS, batch=batch, micro=micro, epochs=1, steps=steps, seed=seed),
+        specials=[0, 2],
+        pad_id=1,
+        mask_id=4,
+        vocab_size=99,
+        probability=0.3,
+    )
 
 
 def prepare_corpus(folder: Path, **changes) -> Corpus:

@@ -8,20 +8,17 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 
 from lib.fast.quicken import quicken
 from lib.training import models, ranks
-from lib.training.batches import MaskedBatches, Schedule
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation, Hop
 from lib.training.side_by_side import train_together
 from tests.helpers import small
-from tests.training.test_masking import Rows
+from tests.helpers.small import LENGTHS, Rows
 
-LENGTHS = np.random.default_rng(3).integers(6, 24, 64)
 STEPS, CUT = 12, 5
 RECIPE = Recipe(1e-2, checkpoint_seconds=1e-9)
 
@@ -47,16 +44,7 @@ def teacher(dropout=0.0):
 
 
 def batches(batch=16, micro=4, steps=STEPS):
-    schedule = Schedule(LENGTHS, batch=batch, micro=micro, epochs=1, steps=steps)
-    return MaskedBatches(
-        Noted(LENGTHS),
-        schedule,
-        specials=[0, 2],
-        pad_id=1,
-        mask_id=4,
-        vocab_size=99,
-        probability=0.3,
-    )
+    return small.batches(batch, micro, steps, corpus=Noted(LENGTHS))
 
 
 def outcome(history, *students, **more):

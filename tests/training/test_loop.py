@@ -13,32 +13,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lib.common.errors import InputError, Stopped
 from lib.training import checkpoints, models
-from lib.training.batches import IGNORE, MaskedBatches, Schedule
+from lib.training.batches import IGNORE
 from lib.training.loop import Recipe, rate_at, train
 from lib.training.losses import cosine_loss, mlm_loss
 from lib.training.objectives import Distillation, hidden_states
 from tests.helpers import small
-from tests.training.test_masking import Rows
-
-LENGTHS = np.random.default_rng(3).integers(6, 24, 64)
+from tests.helpers.small import LENGTHS, batches
 
 
 @pytest.fixture
 def teacher():
     return small.encoder()
-
-
-def batches(batch=16, micro=16, steps=6, seed=0):
-    schedule = Schedule(LENGTHS, batch=batch, micro=micro, epochs=1, steps=steps, seed=seed)
-    return MaskedBatches(
-        Rows(LENGTHS),
-        schedule,
-        specials=[0, 2],
-        pad_id=1,
-        mask_id=4,
-        vocab_size=99,
-        probability=0.3,
-    )
 
 
 def weights(model):

@@ -13,6 +13,7 @@ from lib.training.batches import (
     smoothed_mask,
     whole_word_mask,
 )
+from tests.helpers.small import Rows
 
 LINES = [
     "zażółć gęślą jaźń, powiedział Szymon niespodziewanie",
@@ -178,20 +179,6 @@ def test_whole_words_of_real_tokenizers(kind):
                 seen += fate == {True}
         assert (labels[~maskable] == IGNORE).all()
     assert seen > 20
-
-
-class Rows:
-    """A corpus in memory."""
-
-    def __init__(self, lengths):
-        rng = np.random.default_rng(1)
-        self.lengths = np.array(lengths)
-        self.ids = [np.r_[0, rng.integers(5, 99, n - 2), 2].astype(np.int32) for n in lengths]
-
-    def rows(self, indices):
-        return [self.ids[i] for i in indices], [
-            np.r_[False, np.ones(len(self.ids[i]) - 2, bool), False] for i in indices
-        ]
 
 
 def make(corpus, seed=0, **kwargs):

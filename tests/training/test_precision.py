@@ -7,7 +7,8 @@ import torch
 from lib.training import checkpoints, loop
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation, Hop
-from tests.training.test_loop import batches, teacher, weights  # noqa: F401  (teacher is a fixture)
+from tests.helpers.small import batches
+from tests.training.test_loop import teacher, weights  # noqa: F401  (teacher is a fixture)
 
 cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU decides by what it has")
 

@@ -23,7 +23,8 @@ from lib.training.batches import Batch
 from lib.training.objectives import Distillation, hidden_states
 from lib.training.side_by_side import SharedBatches, SharedReading, train_together
 from tests.helpers import small
-from tests.training.test_loop import batches, weights
+from tests.helpers.small import batches
+from tests.training.test_loop import weights
 
 RECIPE = loop.Recipe(1e-2, weight_decay=0.1, clip=0.5)
 STUDENTS = {  # start, and what the objective is given

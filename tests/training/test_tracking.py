@@ -8,7 +8,7 @@ from lib.training import tracking
 from lib.training.loop import Recipe, train
 from lib.training.objectives import Distillation
 from tests.helpers import small
-from tests.training.test_loop import batches
+from tests.helpers.small import batches
 
 RECIPE = Recipe(learning_rate=1e-3, checkpoint_seconds=1e9)
 
