@@ -673,7 +673,7 @@ MODELS = [
 
 
 def checkpoint(description: str, damage: Callable[[Path], object], expected: str) -> Fault:
-    """A training that is stopped in its fourth step and resumes from a damaged checkpoint folder."""
+    """A training that is stopped in its fourth step and resumes from damaged checkpoints."""
     return Fault("checkpoint", description, partial(resume_training, damage=damage), expected)
 
 

@@ -124,13 +124,13 @@ def start_stage(project: Path, folder: str, warm: str = "") -> subprocess.Popen:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=_as_in_a_terminal,
+        preexec_fn=_start_process_group,
     )
 
 
-def _as_in_a_terminal() -> None:
-    """Give the process a group of its own, and let it receive signals even if the tests run in the
-    background, where a shell ignores them."""
+def _start_process_group() -> None:
+    """Give the process a group of its own, as a terminal does, and let it receive signals even if
+    the tests run in the background, where a shell ignores them."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -266,7 +266,7 @@ def start_report(project: Path) -> subprocess.Popen:
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=_as_in_a_terminal,
+        preexec_fn=_start_process_group,
     )
 
 

@@ -1,4 +1,4 @@
-"""Every bad input and fault of tests/helpers/fault_table.py ends in the expected one-line message."""
+"""Every bad input and fault of tests/helpers/fault_table.py ends in its expected message."""
 
 import re
 
