@@ -15,8 +15,9 @@ k of them has to be paid for).
 **The verdict.** An entry names the region in which its quantity lies if the claim is true. The
 verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole
 interval lies outside it, and `unresolved` otherwise, so also with one seed or none. An exact
-quantity, such as a number of parameters, has an interval of no width. Several seeds that all give
-the same value have no interval, and leave the claim unresolved.
+quantity, such as a number of parameters, has an interval of no width; that of a latency is of
+lib.report.latency. Several seeds that all give the same value have no interval, and leave the claim
+unresolved.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -37,7 +38,7 @@ from lib.plan.files import Section
 from lib.report import papers
 from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
-from lib.report.results import efficiency_value, number_of_layers
+from lib.report.results import LATENCY, efficiency_value, number_of_layers
 from lib.report.statistics import interval, paired_differences
 
 COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_high", "n", "verdict"]
@@ -56,11 +57,6 @@ class Evidence(NamedTuple):
 
 
 MISSING = Evidence(nan, nan, nan, 0)
-
-
-def counted(value: float) -> Evidence:
-    """Evidence of a quantity that is counted, not sampled: an interval of no width."""
-    return MISSING if isnan(value) else Evidence(value, value, value, 1)
 
 
 def smallest(parts: Sequence[pd.Series]) -> Evidence:
@@ -141,6 +137,12 @@ class Run:
         if column == "layers":
             return number_of_layers(self.results, self.study.name, scenario)
         return efficiency_value(self.efficiency, self.study.name, scenario, column)
+
+    def value_with_ends(self, scenario: str, column: str) -> tuple[float, float, float]:
+        """The same with the ends of its 95 % interval, which only a latency has; of the others all
+        three are the value."""
+        columns = LATENCY if column in LATENCY else (column, column, column)
+        return tuple(self.value(scenario, name) for name in columns)
 
 
 def _run(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
@@ -284,8 +286,8 @@ class Share(Score):
 class Value(Section):
     """`times` a scenario's value of a column, divided by the value of the scenario `per` if given.
 
-    It is taken as exact. A latency is the median of many passes: only a wide region should judge
-    it.
+    It is taken as exact, but for a latency, which has an interval. That of a quotient runs from the
+    low end over the high end to the high end over the low end, which is wider than 95 % asks for.
     """
 
     scenario: str
@@ -299,10 +301,13 @@ class Value(Section):
         return [self.scenario, self.per] if self.per else [self.scenario]
 
     def evidence(self, run: Run) -> Evidence:
-        value = self.times * run.value(self.scenario, self.column)
+        value, low, high = run.value_with_ends(self.scenario, self.column)
         if self.per:
-            value /= run.value(self.per, self.per_column or self.column)
-        return counted(value)
+            per, least, most = run.value_with_ends(self.per, self.per_column or self.column)
+            value, low, high = value / per, low / most, high / least
+        if isnan(value):
+            return MISSING
+        return Evidence(self.times * value, self.times * low, self.times * high, 1)
 
 
 class Expected(Section):

@@ -26,7 +26,7 @@ RULE = (
     "*unresolved* (?) otherwise: when the interval spans an edge of the region, when one seed "
     "gives no interval or all seeds give the same value, and when nothing was measured. "
     "Differences are paired by fine-tuning seed and taken after the last epoch; *n* is the number"
-    " of seeds, and – stands for a value that is counted or timed and taken as exact. A claim of "
+    " of seeds, and – stands for a value that is counted, and then exact, or timed. A claim of "
     "several comparisons at once is measured by its smallest difference, the part that carries it"
     " least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the "
     "one in the claim is our reading. The papers' values are computed from their printed tables, "
@@ -80,14 +80,14 @@ def at_a_glance(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame
         measured = Evidence(row.measured, row.ci_low, row.ci_high, row.n)
         if measured.n == 0:
             continue
-        exact = measured.n == 1 and measured.low == measured.high
+        seedless = measured.n == 1 and not isnan(measured.low)
         why = f": {reason(claim, measured)}" if row.verdict == "unresolved" else ""
         rows.append(
             {
                 "verdict": MARKS[row.verdict] + why,
                 "claim": claim.claim,
                 "ours [95 %]": _with_interval(measured, claim.unit),
-                "n": "–" if exact else str(measured.n),
+                "n": "–" if seedless else str(measured.n),
                 **_context(claim),
             }
         )

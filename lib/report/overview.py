@@ -17,6 +17,8 @@ from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import CAPTIONS
 from lib.report import claims_view, figures, papers
 from lib.report.declaration import Declaration
+from lib.report.latency import NOTE as LATENCY_NOTE
+from lib.report.latency import in_words
 from lib.report.page import show
 from lib.report.results import Results
 from lib.report.wording import plain, printed
@@ -146,7 +148,7 @@ def cost_table(efficiency: pd.DataFrame, study: str):
     for model in efficiency[efficiency["study"] == study].itertuples():
         trained = model.tokens_seen > 0
         rows[model.scenario] = {
-            "latency, ms": f"{1000 * model.latency_s:.2f}" if pd.notna(model.latency_s) else "–",
+            "latency, ms": in_words(model.latency_s, model.latency_low, model.latency_high),
             "tokens seen": f"{model.tokens_seen:,}" if trained else "–",
             "a parameter": f"{model.tokens_per_parameter:.2f}" if trained else "–",
             "training": clock(model.train_seconds) if trained else "–",
@@ -156,9 +158,8 @@ def cost_table(efficiency: pd.DataFrame, study: str):
     return show.table(
         pd.DataFrame.from_dict(rows, orient="index").rename_axis("model"),
         "What each training took, and how fast the model is.",
-        note="Tokens seen counts non-padding tokens over all epochs. Latency: median seconds of "
-        "the encoder alone on one sequence of 64 tokens, one CPU thread, the models taking turns. "
-        "Peak memory is the whole process's, libraries included.",
+        note=f"Tokens seen counts non-padding tokens over all epochs. {LATENCY_NOTE} Peak memory "
+        "is the whole process's, libraries included.",
     )
 
 

@@ -2,7 +2,6 @@
 efficiency.csv."""
 
 import json
-import time
 from math import nan
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from lib.common.files import atomic
 from lib.common.hub import ModelRef
 from lib.plan.stages import TRAINED
 from lib.plan.study import Study
+from lib.report.latency import Latency
 from lib.tasks.metrics import by_protocol
 from lib.training.loop import COST
 
@@ -22,6 +22,9 @@ RESULTS += ["epoch", "value"]
 EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen"]
 EFFICIENCY += ["tokens_per_parameter", "train_seconds", "tokens_per_second", "peak_memory_mib"]
 EFFICIENCY += ["stage", "stage_seconds", "padding_share", "waiting_share"]
+LATENCY = ("latency_s", "latency_low", "latency_high")
+"""The columns of efficiency.csv that hold a Latency."""
+EFFICIENCY += LATENCY[1:]
 
 
 class Results:
@@ -110,16 +113,13 @@ class Results:
                     frames.append(long.assign(scenario=name)[columns])
         return pd.concat(frames[1:] or frames)
 
-    def efficiency(self, latency: dict[tuple[str, str], float]) -> pd.DataFrame:
+    def efficiency(self, latency: dict[tuple[str, str], Latency]) -> pd.DataFrame:
         """Size and cost of every model that was trained, or taken from the hub or a folder as it
-        is, in the columns of efficiency.csv. latency: (study, scenario) -> seconds."""
+        is, in the columns of efficiency.csv. latency: by (study, scenario)."""
         rows = []
         for (study, scenario, kind), result in self.stages.items():
-            row = {
-                "study": study,
-                "scenario": scenario,
-                "latency_s": latency.get((study, scenario)),
-            }
+            row = {"study": study, "scenario": scenario}
+            row |= zip(LATENCY, latency.get((study, scenario), ()))
             if kind in TRAINED:
                 row["model"] = result["parameters"]["output_dir"] + "/model"
                 rows.append(row | result["summary"] | _stage_cost(result))
@@ -200,34 +200,3 @@ def number_of_layers(results: pd.DataFrame, study: str, scenario: str) -> float:
     """Of the scenario's model, by rows of results.csv; NaN if there are none."""
     rows = results[(results["study"] == study) & (results["scenario"] == scenario)]
     return float(rows["layers"].max())
-
-
-def latency(
-    models: dict[tuple[str, str], ModelRef], *, batch: int = 1, length: int = 64, turns: int = 30
-) -> dict[tuple[str, str], float]:
-    """Median seconds of one forward pass of the encoder on CPU, for every (study, scenario).
-
-    The models take turns, so that all see the same machine; a model that occurs twice is timed
-    once. A pass reads `batch` sequences of `length` random tokens, without padding, on one thread.
-    """
-    import torch
-
-    from lib.training.models import load_trunk
-
-    encoders = {model: load_trunk(model).eval() for model in dict.fromkeys(models.values())}
-    if not encoders:
-        return {}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    seconds: dict[ModelRef, list[float]] = {model: [] for model in encoders}
-    vocabulary = min(encoder.config.vocab_size for encoder in encoders.values())
-    ids = torch.randint(5, vocabulary, (batch, length))
-    with torch.inference_mode():
-        for turn in range(turns + 3):  # the first three warm up
-            for model, encoder in encoders.items():
-                start = time.perf_counter()
-                encoder(input_ids=ids)
-                if turn >= 3:
-                    seconds[model].append(time.perf_counter() - start)
-    torch.set_num_threads(threads)
-    return {key: float(pd.Series(seconds[model]).median()) for key, model in models.items()}

@@ -9,8 +9,9 @@ import pandas as pd
 from lib.plan.study import Study
 from lib.report import claims, claims_view, figures, findings, overview, tables
 from lib.report.declaration import Declaration
+from lib.report.latency import latency
 from lib.report.page import show
-from lib.report.results import Results, latency
+from lib.report.results import Results
 from lib.report.wording import code
 
 

@@ -12,7 +12,10 @@ import pandas as pd
 from lib.report import papers
 from lib.report.declaration import Declaration
 from lib.report.figures import DIAMOND, PAPER, ink, literal, plain_axes, spread
+from lib.report.latency import BUSY, in_words
+from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.page.show import PALETTE
+from lib.report.results import LATENCY
 from lib.report.section import Analysis
 from lib.report.statistics import interval, paired_differences
 from lib.report.tables import share_kept, students_of
@@ -26,7 +29,7 @@ COSTS = {
 }
 """Column of the students' table -> the label of its axis."""
 COLUMNS = [
-    *("study", "scenario", "kept", "low", "high", "n", "parameters", "latency_s", "tokens_seen"),
+    *("study", "scenario", "kept", "low", "high", "n", "parameters", *LATENCY, "tokens_seen"),
     *COSTS,
     *("control", "on_front"),
 ]
@@ -44,9 +47,9 @@ TABLE_CAPTION = "What every student keeps of its teacher's score, and what it co
 VERDICTS = {1: "it helped", -1: "it did harm", 0: "undecided"}
 NOTE = (
     "Score: the main one of each study, as in its section. Kept: its share of the teacher's, seed "
-    "by seed; guessing keeps a share too, so zero is not the floor. Latency: the median over all "
-    "models of one shape, which differ by chance alone. Tokens seen: in the student's own training "
-    "and that of the assistants before it; the teacher's are not counted."
+    "by seed; guessing keeps a share too, so zero is not the floor. Tokens seen: in the student's "
+    "own training and that of the assistants before it; the teacher's are not counted. "
+    f"{LATENCY_NOTE}"
 )
 
 
@@ -65,11 +68,11 @@ def students(analysis: Analysis) -> pd.DataFrame:
         own = efficiency[efficiency["study"] == study.name]
         stages = analysis.results.by_scenario("cascade_ta", study.name)
         tokens = along_the_chain(stages, "tokens_seen")
-        teacher = _costs(own, study.teacher, own, {})
+        teacher = _costs(own, study.teacher, {})
         for name in students_of(study, final):
             share = share_kept(study, final, name)
             if len(share):
-                costs = _costs(own, name, efficiency, tokens)
+                costs = _costs(own, name, tokens)
                 rows.append(
                     {"study": study.name, "scenario": name, "n": len(share)}
                     | dict(zip(("kept", "low", "high"), interval(share)))
@@ -86,19 +89,15 @@ def students(analysis: Analysis) -> pd.DataFrame:
     return table.assign(on_front=np.logical_or.reduce(fronts))
 
 
-def _costs(
-    own: pd.DataFrame, name: str, every: pd.DataFrame, tokens: Mapping[str, int]
-) -> dict[str, float]:
-    """Parameters, seconds and tokens of a model of one study; the seconds are those of all models
-    of its shape."""
+def _costs(own: pd.DataFrame, name: str, tokens: Mapping[str, int]) -> dict[str, float]:
+    """Parameters, latency and tokens of a model of one study."""
     rows = own[own["scenario"] == name]
     if rows.empty:
-        return dict.fromkeys(("parameters", "latency_s", "tokens_seen"), np.nan)
-    parameters = rows["parameters"].astype(float).max()
-    latency = every.loc[every["parameters"] == parameters, "latency_s"].astype(float).median()
+        return dict.fromkeys(("parameters", *LATENCY, "tokens_seen"), np.nan)
+    costs = {name: rows[name].astype(float).max() for name in ("parameters", *LATENCY)}
     from_hub = "stage" in rows and rows["stage"].isna().all()
     seen = np.nan if from_hub else tokens.get(name, rows["tokens_seen"].astype(float).max())
-    return {"parameters": parameters, "latency_s": latency, "tokens_seen": seen}
+    return costs | {"tokens_seen": seen}
 
 
 def front(cost: pd.Series, kept: pd.Series) -> pd.Series:
@@ -156,7 +155,7 @@ def best_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
             "best student": row.scenario,
             "score kept, %": _kept(row),
             "parameters, %": _number(row.parameters_share),
-            "latency, %": _number(row.latency_share),
+            "latency, %": _latency_share(row),
             "tokens a parameter": _number(row.tokens_per_parameter, 2),
             "untrained": study.control_of(row.scenario) if len(gain) else "–",
             "gain over it [95 %]": with_interval(interval(gain)) if len(gain) else "–",
@@ -172,8 +171,8 @@ def students_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
             "seeds": row.n,
             "parameters": _number(row.parameters, 0),
             "of the teacher's, %": _number(row.parameters_share),
-            "latency, ms": _number(1000 * row.latency_s, 2),
-            "of its latency, %": _number(row.latency_share),
+            "latency, ms": in_words(row.latency_s, row.latency_low, row.latency_high),
+            "of its latency, %": _latency_share(row),
             "tokens seen": _number(row.tokens_seen, 0),
             "a parameter": _number(row.tokens_per_parameter, 2),
             "on a front": bool(row.on_front),
@@ -191,6 +190,15 @@ def _kept(row) -> str:
     if np.isnan(row.high):
         return f"{row.kept:.1f}"
     return f"{row.kept:.1f} ± {(row.high - row.low) / 2:.1f}"
+
+
+def _latency_share(row) -> str:
+    return BUSY if _busy(row) else _number(row.latency_share)
+
+
+def _busy(row) -> bool:
+    """Whether a student was timed, and it or its teacher has no latency all the same."""
+    return np.isnan(row.latency_share) and not np.isnan(row.latency_low)
 
 
 def _number(value: float, digits: int = 1) -> str:
@@ -282,6 +290,10 @@ def figure(table: pd.DataFrame, analysis: Analysis):
             ax.annotate("teacher", (100, 100), fontsize=8, **place)
             if has_paper:
                 _draw_printed(ax, cost, named=ax is axes[0])
+        if cost == "latency_share" and (busy := sum(map(_busy, table.itertuples()))):
+            which = number_of(busy, "student") if busy < len(table) else "all"
+            place = {"ha": "center", "transform": ax.transAxes, "fontsize": 8.5}
+            ax.text(0.5, 0.02, f"{which} {BUSY}", **place)
         plain_axes(ax, "", grid="both")
         ax.set_xlabel(label, fontsize=9)
         _name_students(ax, x, shown, best(table).index, looks)

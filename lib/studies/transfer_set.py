@@ -10,8 +10,10 @@ import pandas as pd
 from lib.report import papers, scores, tables
 from lib.report.declaration import Declaration, from_files
 from lib.report.figures import DIAMOND, PAPER, ink, legend, panels, plain_axes
+from lib.report.latency import BUSY, in_words
+from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.page import show
-from lib.report.results import efficiency_value
+from lib.report.results import LATENCY, efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import interval, paired_differences
 from lib.report.wording import decided, printed, signed, with_interval
@@ -277,9 +279,8 @@ NETWORK_COLUMNS = {
 }
 """Column -> where it stands in efficiency.csv, its factor, and how it is shown."""
 NETWORK_NOTE = (
-    "MiB at four bytes a parameter. Ratios are the teacher's value over the model's. Our inference "
-    "time: one sequence of 64 tokens through the encoder on one CPU thread, the median of 30 "
-    "passes, the models taking turns; the slides do not say how theirs was taken."
+    "MiB at four bytes a parameter. Ratios are the teacher's value over the model's. Inference is "
+    f"our latency; the slides do not say how theirs was taken. {LATENCY_NOTE}"
 )
 SET_COLUMNS = {"size_mb": "MB", "sequences": "sequences", "tokens": "tokens"}
 
@@ -311,6 +312,9 @@ def _measured_network(efficiency: pd.DataFrame, name: str) -> dict[str, str]:
         teacher = efficiency_value(efficiency, NAME, "teacher", column)
         ratio = "" if np.isnan(teacher) else f" ({teacher / value:.2f}×)"
         cells[title] = "–" if np.isnan(value) else f"{form.format(value * factor)}{ratio}"
+    latency = (efficiency_value(efficiency, NAME, name, column) for column in LATENCY)
+    if in_words(*latency) == BUSY:
+        cells["inference"] = BUSY
     return cells
 
 

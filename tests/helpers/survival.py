@@ -27,6 +27,8 @@ VARYING = {
     "stage_seconds",
     "peak_memory_mib",
     "latency_s",
+    "latency_low",
+    "latency_high",
     "_fingerprint",
 }
 """Keys of a result that may differ from run to run."""

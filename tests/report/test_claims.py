@@ -26,7 +26,9 @@ LEVELS = made_up.HERBERT
 REVERSED = dict(zip(LEVELS, reversed(LEVELS.values())))
 REVERSED |= {"S2": (89, 79, 93), "S3": (80, 70, 80), "S4": (79, 69, 79)}
 RESULTS, MODELS = made_up.herbert(noise=0.3).assign(study="mine"), herbert_models()
-EFFICIENCY = MODELS.assign(study="mine", latency_s=[0.02, 0.01])
+EFFICIENCY = MODELS.assign(
+    study="mine", latency_s=[0.02, 0.01], latency_low=[0.019, 0.009], latency_high=[0.022, 0.012]
+)
 CONSTANT = Evidence(7, 6, 8, 3)
 MINE = replace(
     registry.declared(["herbert"])["herbert"],
@@ -154,6 +156,18 @@ def test_values_of_models(read):
     layers = evidence(read(value={"scenario": "S3", "column": "layers"}, unit="layers"))
     assert layers == Evidence(6, 6, 6, 1)
     assert evidence(read(value=kept, unit="%"), efficiency=NO_EFFICIENCY).n == 0
+
+
+def test_a_latency_has_an_interval(read):
+    speed = {"scenario": "T1", "column": "latency_s", "per": "S3", "times": 10}
+    claim = read(value=speed, unit="times", expected={"above": 18})
+    assert evidence(claim) == pytest.approx((20, 10 * 19 / 12, 10 * 22 / 9, 1))
+    table = evaluate(RESULTS, EFFICIENCY, [claim])
+    assert table["verdict"].tolist() == ["unresolved"], "the interval holds 18"
+    shown = claims_view.at_a_glance(table, [claim]).iloc[0]
+    assert shown["n"] == "–" and "[" in shown["ours [95 %]"]
+    busy = EFFICIENCY.assign(latency_s=[0.02, math.nan])
+    assert evidence(claim, efficiency=busy).n == 0
 
 
 def test_depths_are_those_of_the_teacher(read):

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from lib.report import papers
+from lib.report.latency import BUSY
+from lib.report.results import LATENCY
 from lib.report.section import Analysis
 from lib.studies import registry, tradeoff
 from tests.helpers import made_up
@@ -47,7 +49,7 @@ def efficiency(**changed) -> pd.DataFrame:
             "study": study,
             "scenario": name,
             "parameters": SIZES.get(name, 60.0) * 1e6,
-            "latency_s": SIZES.get(name, 60.0) / 1e4,
+            **dict.fromkeys(LATENCY, SIZES.get(name, 60.0) / 1e4),
             "tokens_seen": 0 if name.startswith("truncated") else 6e6,
             "stage": "distillation",
         }
@@ -109,10 +111,15 @@ def test_shares_are_of_the_study_s_own_teacher_seed_by_seed(students):
     assert triple["tokens_per_parameter"] == pytest.approx(0.1)
 
 
-def test_latency_is_that_of_the_shape():
-    found = table(models=efficiency(S3={"latency_s": 1.0}))
-    of_one_shape = found[found["parameters"] == 60e6]["latency_s"]
-    assert of_one_shape.nunique() == 1 and of_one_shape.iloc[0] == pytest.approx(0.006)
+@pytest.mark.parametrize(("timed", "words"), [("S3", "1 student"), ("T1", "6 students")])
+def test_where_the_machine_was_busy_no_latency_is_shown(timed, words):
+    models = efficiency(**{timed: {"latency_s": np.nan}})
+    found, made = table(models=models), analysis(models=models)
+    shown = tradeoff.students_table(found, made).loc["HerBERT", "S3"]
+    assert shown["of its latency, %"] == BUSY
+    assert (shown["latency, ms"] == BUSY) == (timed == "S3")
+    panel = tradeoff.figure(found, made).axes[1]
+    assert any(words in text.get_text() and BUSY in text.get_text() for text in panel.texts)
 
 
 def test_tokens_of_a_chain_and_of_a_model_from_a_hub():
