@@ -31,8 +31,8 @@ BASE_WIDTH = 512
 
 @dataclass(frozen=True)
 class Shape:
-    """An encoder: `kind` bert has a masked-language-model head with tied weights, distilbert is
-    counted without one."""
+    """An encoder. Of the `kind` bert it has a masked-language-model head with tied weights,
+    distilbert none."""
 
     layers: int
     hidden: int
@@ -49,8 +49,13 @@ class Shape:
         wide, inner = self.hidden, self.intermediate
         embeddings = (self.vocabulary + self.positions + self.segments + 2) * wide
         layer = 4 * (wide**2 + wide) + 2 * wide * inner + inner + wide + 4 * wide
-        head = wide**2 + 3 * wide + self.vocabulary if self.kind == "bert" else 0
-        return embeddings + self.layers * layer + head
+        return embeddings + self.layers * layer
+
+    @property
+    def with_head(self) -> int:
+        """Parameters with those of the head, which training holds too."""
+        head = self.hidden**2 + 3 * self.hidden + self.vocabulary if self.kind == "bert" else 0
+        return self.parameters + head
 
 
 def student_shape(teacher: Shape, layers: list[int] | str) -> Shape:
@@ -88,7 +93,7 @@ def training_memory(
     student for a micro-batch of `positions`, and a block of logits."""
     per_unit = 50 if precision != "no" else 80  # bytes kept of a position per layer and hidden unit
     kept = positions * largest.layers * largest.hidden * per_unit
-    teacher_bytes = (6 if precision != "no" else 4) * (teacher.parameters if teacher else 0)
+    teacher_bytes = (6 if precision != "no" else 4) * (teacher.with_head if teacher else 0)
     logits = 32 * min(LOGITS, positions * largest.vocabulary)
     return (16 * trained + teacher_bytes + kept + logits) / GIB + 0.7  # for the driver
 
@@ -341,7 +346,7 @@ class Estimates:
             flops=flops,
             layer_passes=self._layer_passes(p, estimate.sequences, shape.layers),
             gpu_gib=training_memory(
-                shape.parameters, shape, None, self._micro_batch(p), p["precision"]
+                shape.with_head, shape, None, self._micro_batch(p), p["precision"]
             ),
         )
 
@@ -384,7 +389,7 @@ class Estimates:
                 p, estimate.sequences, trained_layers, teacher.layers * taught
             ),
             gpu_gib=training_memory(
-                sum(shape.parameters for shape in shapes),
+                sum(shape.with_head for shape in shapes),
                 max(shapes, key=lambda shape: shape.layers),
                 teacher if taught else None,
                 self._micro_batch(p),
@@ -410,7 +415,7 @@ class Estimates:
             flops += 4 * head_flops(positions, shape.hidden, shape.vocabulary)
         frozen = shape.vocabulary * shape.hidden * p["freeze_embeddings"]
         micro, trunk = self._micro_batch(p), replace(shape, vocabulary=0)  # no logits
-        memory = training_memory(shape.parameters - frozen, trunk, teacher, micro, p["precision"])
+        memory = training_memory(shape.with_head - frozen, trunk, teacher, micro, p["precision"])
         if p["weight_attention"]:  # the maps of both networks
             maps = micro * self.lengths[p["corpus"]] * shape.heads
             memory += 16 * maps * (shape.layers + teacher.layers / 4) / GIB

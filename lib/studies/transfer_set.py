@@ -279,8 +279,9 @@ NETWORK_COLUMNS = {
 }
 """Column -> where it stands in efficiency.csv, its factor, and how it is shown."""
 NETWORK_NOTE = (
-    "MiB at four bytes a parameter. Ratios are the teacher's value over the model's. Inference is "
-    f"our latency; the slides do not say how theirs was taken. {LATENCY_NOTE}"
+    "Encoders without heads; MiB at four bytes a parameter. Ratios are the teacher's value over "
+    "the model's. Inference is our latency; the slides do not say how theirs was taken. "
+    f"{LATENCY_NOTE}"
 )
 SET_COLUMNS = {"size_mb": "MB", "sequences": "sequences", "tokens": "tokens"}
 

@@ -401,11 +401,8 @@ def settle_precision(p: Finetune, folder: Path) -> str:
 
 
 def size(p: Finetune) -> dict:
-    """Layers, parameters and size of the fine-tuned model as it was pretrained: a BERT's encoder
-    with its MLM head, a DistilBERT's encoder."""
-    ref = ModelRef(p.model, p.model_revision)
-    is_bert = models.kind_of(ref) == "bert"
-    model = models.load(ref, head=False) if is_bert else models.load_trunk(ref)
+    """Layers, parameters and size of the encoder that was fine-tuned."""
+    model = models.load_trunk(ModelRef(p.model, p.model_revision))
     return {
         "layers": model.config.num_hidden_layers,
         "parameters": models.parameter_count(model),

@@ -200,14 +200,19 @@ def test_herbert_and_its_student_at_full_size():
     )
 
 
-def test_tied_head_is_counted_once():
-    model = full_size(BertForMaskedLM, 1, 1000, 32)
-    model.tie_weights()
-    decoder = 1000 * 768
-    assert (
-        models.parameter_count(model)
-        < models.parameter_count(full_size(BertModel, 1, 1000, 32)) + decoder
-    )
+def test_encoders_are_counted_without_a_head():
+    """BERT base and its student: 60.95 % of the parameters remain, which 000 calls 40 % smaller.
+    With the head it would be 61.17 %, an artefact of counting."""
+    teacher, student = (full_size(BertForMaskedLM, layers, 30522, 512) for layers in (12, 6))
+    encoder = full_size(BertModel, 12, 30522, 512, add_pooling_layer=False)
+    assert models.parameter_count(teacher) == models.parameter_count(encoder) == 108_891_648
+    assert models.size_mib(teacher) == models.size_mib(encoder)
+    share = models.parameter_count(student) / models.parameter_count(teacher)
+    assert share == pytest.approx(0.60945, abs=1e-5)
+    teacher.tie_weights()
+    student.tie_weights()
+    whole, smaller = (sum(p.numel() for p in model.parameters()) for model in (teacher, student))
+    assert smaller / whole == pytest.approx(0.6117, abs=1e-4)
 
 
 def test_a_checkpoint_without_a_head_is_no_teacher(teacher, tmp_path):
