@@ -104,6 +104,10 @@ def assumptions() -> dict:
     return read_yaml(places.ROOT / "params" / "estimates.yaml")
 
 
+Hours = tuple[float, float]
+"""At the least and at the most."""
+
+
 @dataclass(frozen=True)
 class Gpu:
     """A GPU of params/estimates.yaml: its peaks in TFLOP/s by number format, 0 where it has
@@ -125,16 +129,22 @@ class Gpu:
             )
         return cls(**known[name])
 
-    def hours(self, flops: float, layer_passes: float, precision: str) -> float | None:
+    def hours(self, flops: float, layer_passes: float, precision: str) -> Hours | None:
         """How long operations take in a precision, or to start so many passes of a micro-batch
-        through a layer, if that is longer; None if the GPU does not have the format."""
+        through a layer, if that is longer: at the least and at the most by params/estimates.yaml;
+        None if the GPU does not have the format."""
         if precision == "auto":
             precision = "bf16" if self.bf16 else "fp16"
         precision = "fp32" if precision == "no" else precision
-        rate = getattr(self, precision) * assumptions()["utilisation"][precision] * 1e12
-        if not rate:
+        peak = getattr(self, precision) * 1e12
+        if not peak:
             return None
-        return max(flops / rate, layer_passes * assumptions()["least_ms"] / 1000) / 3600
+        shares, starts = assumptions()["utilisation"][precision], assumptions()["least_ms"]
+        least, most = (
+            max(flops / (peak * share), layer_passes * milliseconds / 1000) / 3600
+            for share, milliseconds in zip(sorted(shares, reverse=True), sorted(starts))
+        )
+        return least, most
 
 
 # ------------------------------------------------------------------------------------------ corpora
@@ -472,11 +482,12 @@ def report(stages: Sequence[Stage], gpu: str = "") -> str:
     return "\n\n".join("\n".join(lines) for lines in parts)
 
 
-def stage_hours(stage: Stage, estimate: Estimate, card: Gpu) -> tuple[float | None, str]:
+def stage_hours(stage: Stage, estimate: Estimate, card: Gpu) -> tuple[Hours | None, str]:
     """The hours of a stage, and how they are known: measured, if it has run with these parameters,
     or estimated for a GPU; None and the reason if they are not known."""
     if result := result_of(stage):
-        return result["stage_seconds"] / 3600, "measured"
+        hours = result["stage_seconds"] / 3600
+        return (hours, hours), "measured"
     if estimate.flops is None or estimate.shapes[0].hidden < BASE_WIDTH:
         return None, ""
     precision = stage.parameters["precision"]
@@ -520,7 +531,7 @@ def downloads_lines(stages: Sequence[Stage]) -> list[str]:
 
 
 def stage_lines(
-    rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[float | None, str]], card: Gpu
+    rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[Hours | None, str]], card: Gpu
 ) -> list[str]:
     """Two lines a stage: its numbers, and what it does."""
     table = [("stage", "models", "text", "tokens read", "hours", "GPU GiB")]
@@ -530,7 +541,7 @@ def stage_lines(
         text = "" if estimate.volume.tokens is None else f"{mark}{count(estimate.volume.tokens)}"
         tokens = "" if estimate.tokens is None else f"{mark}{count(estimate.tokens)}"
         spent, how = hours[stage.folder]
-        time = how if spent is None else format_hours(spent) + " measured" * (how == "measured")
+        time = how if spent is None else format_range(spent) + " measured" * (how == "measured")
         memory = "" if estimate.gpu_gib is None else f"{estimate.gpu_gib:.0f}"
         memory += " !" * ((estimate.gpu_gib or 0) > card.memory_gib)
         table.append((stage.path.name, " → ".join(shapes), text, tokens, time, memory))
@@ -542,33 +553,37 @@ def stage_lines(
     return [*shown, f"{len(rows)} stages, and the analysis"]
 
 
-def sum_lines(stages: Sequence[Stage], hours: dict[str, tuple[float | None, str]]) -> list[str]:
-    """The hours of every study; a stage that two studies share counts once."""
+def sum_lines(stages: Sequence[Stage], hours: dict[str, tuple[Hours | None, str]]) -> list[str]:
+    """The hours of every study; a stage that two studies share counts once. Ends of ranges add up:
+    what one stage's GPU does not reach, the others' do not either."""
     studies = list(dict.fromkeys(stage.study for stage in stages))
     rows = [("study", "stages", "hours", "")]
     for study in [*studies, *["all"] * (len(studies) > 1)]:
         own = [stage for stage in stages if study in (stage.study, "all")]
         spent = [hours[stage.folder][0] for stage in own]
         known = [number for number in spent if number is not None]
-        missing = f"without {len(spent) - len(known)} stages" if len(known) < len(spent) else ""
-        rows.append((study, str(len(own)), format_hours(sum(known)) if known else "", missing))
+        unknown = len(spent) - len(known)
+        missing = f"without {unknown} stage{'s' * (unknown > 1)}" if unknown else ""
+        total = format_range(tuple(map(sum, zip(*known)))) if known else ""
+        rows.append((study, str(len(own)), total, missing))
     return aligned(rows)
 
 
 def note_lines(
-    rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[float | None, str]], card: Gpu
+    rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[Hours | None, str]], card: Gpu
 ) -> list[str]:
     """What the numbers rest on."""
     bases = {estimate.volume.basis for _, estimate in rows}
     lines = []
     if "estimated" in {how for _, how in hours.values()}:
         shares = ", ".join(
-            f"{100 * share:.0f} % of {getattr(card, precision):g} TFLOP/s in {precision}"
-            for precision, share in assumptions()["utilisation"].items()
+            f"{100 * max(ends):.0f} to {100 * min(ends):.0f} % of {getattr(card, precision):g} "
+            f"TFLOP/s in {precision}"
+            for precision, ends in assumptions()["utilisation"].items()
             if getattr(card, precision)
         )
         lines += [
-            f"hours: at the least, on one {card.name} that reaches {shares}.",
+            f"hours: assumed, on one {card.name} that reaches {shares}.",
             f"       GPU=… takes another of {', '.join(assumptions()['gpus'])}.",
         ]
     if any((estimate.gpu_gib or 0) > card.memory_gib for _, estimate in rows):
@@ -644,6 +659,15 @@ def format_hours(hours: float) -> str:
     if 0 < hours < 0.1:
         return f"{60 * hours:.1f} min"
     return f"{hours:,.0f} h" if hours >= 10 or not hours else f"{hours:.1f} h"
+
+
+def format_range(hours: Hours) -> str:
+    """From the least to the most, or one number if they are as good as equal: 2.4 – 12 h."""
+    least, most = map(format_hours, hours)
+    if least == most:
+        return most
+    number, unit = least.split(" ")
+    return f"{number if most.endswith(f' {unit}') else least} – {most}"
 
 
 def format_bytes(megabytes: float) -> str:

@@ -151,7 +151,8 @@ def test_what_has_run_is_measured(own_params, monkeypatch, tmp_path):
         and by_stage["corpus_transfer/data_prep"].volume.basis == "measured"
     )
     s1, s3 = by_name["S1/distillation"], by_name["S3/distillation"]
-    assert forecast.stage_hours(s1, by_stage["S1/distillation"], Gpu.named()) == (0.01, "measured")
+    spent = forecast.stage_hours(s1, by_stage["S1/distillation"], Gpu.named())
+    assert spent == ((0.01, 0.01), "measured")
     assert forecast.stage_hours(s3, by_stage["S3/distillation"], Gpu.named())[1] == "estimated"
     write(own_params, "paper", "distillation.temperature", 3)
     changed = {stage.folder: stage for stage in plan.resolve("paper", ["herbert"])}
@@ -160,15 +161,42 @@ def test_what_has_run_is_measured(own_params, monkeypatch, tmp_path):
 
 def test_a_gpu_by_name():
     titan = Gpu.named("TitanV")
-    assert titan.hours(titan.fp16 * 1e12 * 0.25 * 3600, 0, "fp16") == pytest.approx(1)
+    least, most = forecast.assumptions()["utilisation"]["fp16"]
+    an_hour = titan.fp16 * 1e12 * most * 3600
+    assert titan.hours(an_hour, 0, "fp16") == pytest.approx((1, most / least)) and most > least
     assert titan.hours(1e15, 0, "bf16") is None
     assert titan.hours(1e15, 0, "auto") == titan.hours(1e15, 0, "fp16")
-    # a small batch takes as long as a larger one: 1 ms a layer
-    assert titan.hours(1.0, 3600 * 1000, "fp16") == pytest.approx(1)
+    # a small batch takes as long as a larger one: so many milliseconds a layer
+    assert titan.hours(1.0, 3600 * 1000, "fp16") == pytest.approx(
+        tuple(forecast.assumptions()["least_ms"])
+    )
     with pytest.raises(
         InputError, match="GPU: 'K80' is not in params/estimates.yaml; there are A100, "
     ):
         Gpu.named("K80")
+
+
+@pytest.mark.parametrize(
+    "hours, words",
+    [
+        ((2.4, 12.2), "2.4 – 12 h"),
+        ((41.0, 205.0), "41 – 205 h"),
+        ((0.05, 0.25), "3.0 min – 0.2 h"),
+        ((0.01, 0.02), "0.6 – 1.2 min"),
+        ((2.0, 2.0), "2.0 h"),
+        ((0.0, 0.0), "0 h"),
+    ],
+)
+def test_ranges_in_words(hours, words):
+    assert forecast.format_range(hours) == words
+
+
+def test_sums_add_the_ends_of_ranges_and_say_what_is_missing():
+    stages = plan.resolve("paper", ["herbert"])[:3]
+    hours = dict(
+        zip((stage.folder for stage in stages), [((1.0, 5.0), ""), ((2.0, 2.0), ""), 2 * (None,)])
+    )
+    assert forecast.sum_lines(stages, hours)[1].endswith("3.0 – 7.0 h  without 1 stage")
 
 
 def test_a_model_in_a_folder_has_the_shape_of_its_config(tmp_path):
