@@ -335,21 +335,36 @@ def shared_training(p: Finetune) -> dict[str, list[str]]:
     return {names[0]: names for names in groups.values()}
 
 
-def read_data(
-    p: Finetune, names: list[str], tokenizer, segments: bool
-) -> tuple[Encoded, dict[str, Validation]]:
-    """The training examples that the tasks `names` share, and each task's validation sets."""
+def read_examples(
+    p: Finetune, names: list[str]
+) -> tuple[Examples, dict[str, dict[tuple[str, str], Examples]]]:
+    """The training examples that the tasks `names` share, and each task's validation examples by
+    language and by the suffix of their metrics' names."""
     source = TaskSource.of(p)
-    examples = load(names[0], "train", source, training_size(p, names[0]), for_training=True)
-    training = encode_examples(p, names[0], examples, tokenizer, segments)
-    validation: dict[str, Validation] = {name: {} for name in names}
+    training = load(names[0], "train", source, training_size(p, names[0]), for_training=True)
+    validation: dict[str, dict[tuple[str, str], Examples]] = {name: {} for name in names}
     for name in names:
         for language in evaluation_languages(name, source, p.languages):
             localised = replace(source, language=language)
             for split, suffix in validation_splits(name, source).items():
                 examples = load(name, split, localised, p.validation_examples)
-                data = encode_examples(p, name, examples, tokenizer, segments)
-                validation[name][language, suffix] = data
+                validation[name][language, suffix] = examples
+    return training, validation
+
+
+def read_data(
+    p: Finetune, names: list[str], tokenizer, segments: bool
+) -> tuple[Encoded, dict[str, Validation]]:
+    """`read_examples` as tokens."""
+    examples, sets = read_examples(p, names)
+    training = encode_examples(p, names[0], examples, tokenizer, segments)
+    validation = {
+        name: {
+            place: encode_examples(p, name, examples, tokenizer, segments)
+            for place, examples in sets[name].items()
+        }
+        for name in names
+    }
     return training, validation
 
 
