@@ -1,13 +1,13 @@
 """A study's part of the report: what every study shows, and what it adds of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lib.plan.study import Study
-from lib.report import claims, claims_view, figures, findings, overview, tables
+from lib.report import claims, claims_view, figures, findings, floors, overview, tables
 from lib.report.declaration import Declaration
 from lib.report.latency import latency
 from lib.report.page import show
@@ -20,7 +20,8 @@ class Analysis:
     """What a scale has produced, and the studies it is read by.
 
     `scores` are the rows of results.csv, of both protocols, and `final` those after the last epoch;
-    `efficiency` are rows of efficiency.csv, `verdicts` those of claims.csv; `claims` are by study.
+    `efficiency` are rows of efficiency.csv, `verdicts` those of claims.csv; `claims` and
+    `baselines` (of the tasks, see `lib.report.floors`) are by study.
     """
 
     results: Results
@@ -30,6 +31,7 @@ class Analysis:
     final: pd.DataFrame
     efficiency: pd.DataFrame
     verdicts: pd.DataFrame
+    baselines: dict[str, floors.Baselines] = field(default_factory=dict)
 
     def write(self, analysis: str, scratch: Path) -> None:
         """Write results.csv, efficiency.csv and claims.csv; where: see `Results.write`."""
@@ -57,6 +59,7 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
         final=scores[scores["protocol"] == "final"],
         efficiency=efficiency,
         verdicts=claims.evaluate(scores, efficiency, every),
+        baselines=floors.measure(results, studies.values()),
     )
 
 
@@ -127,6 +130,7 @@ def section(analysis: Analysis, name: str) -> list:
             theirs=tables.paper_columns(study, final),
             note=_note(study, "scores_table", tables.SCORES_NOTE),
         ),
+        *floors.shown(study, final, analysis.baselines.get(name, floors.Baselines())),
         show.figure(
             scores_figure(study, final),
             "Scores by scenario. Dots: fine-tuning seeds; bars: mean and 95 % interval"

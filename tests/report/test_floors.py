@@ -1,0 +1,147 @@
+"""Chance and bag of words in a study's section, and the tasks on which the teacher is above both."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from lib.report import floors
+from lib.report.floors import Baselines
+from tests.helpers.made_up import RESULTS
+from tests.report.test_tables import STUDY
+
+FINETUNING = {
+    "model": "none",
+    "tasks": ["rte", "stsb"],
+    "task_source": "toy",
+    "task_language": "toy-en",
+    "train_examples": 16,
+    "validation_examples": 12,
+    "seeds": [1],
+    "learning_rate": 1e-3,
+}
+
+
+class Found:
+    """Gathered results: the parameters of fine-tunings by study and scenario."""
+
+    def __init__(self, **studies):
+        self.studies = studies
+
+    def by_scenario(self, kind, study):
+        assert kind == "finetune"
+        return {name: {"parameters": p} for name, p in self.studies.get(study, {}).items()}
+
+
+def baselines(**tasks) -> Baselines:
+    """task=(chance, bag of words) in percent."""
+    rows = [
+        (scenario, task, "en", "accuracy", value)
+        for task, pair in tasks.items()
+        for scenario, value in zip(("chance", "bag of words"), pair)
+    ]
+    return Baselines(pd.DataFrame(rows, columns=floors.COLUMNS))
+
+
+def results(scenario="teacher", **tasks) -> pd.DataFrame:
+    """task=[a score for each seed]."""
+    rows = [
+        ("mine", scenario, 4, seed, task, "en", "accuracy", "final", 3, value)
+        for task, values in tasks.items()
+        for seed, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=RESULTS)
+
+
+def test_the_whole_interval_has_to_be_above_the_higher_of_both():
+    measured = baselines(cola=(0, 20), rte=(53, 50), mnli=(33, 60), sst2=(50, 51))
+    teacher = results(cola=[40, 42, 41], rte=[50, 70, 60], mnli=[57, 58, 59], sst2=[90])
+    decided = floors.measurable(STUDY, teacher, measured)
+    assert decided == {"cola": True, "rte": False, "mnli": False, "sst2": False}
+    others = results("S3", cola=[90, 91, 92])
+    assert floors.measurable(STUDY, others, measured) == dict.fromkeys(decided, False)
+    assert floors.measurable(STUDY, teacher, Baselines()) == {}
+
+
+def test_a_task_is_the_mean_of_its_metrics_and_languages():
+    rows = [
+        ("chance", "mrpc", "en", "accuracy", 50.0),
+        ("chance", "mrpc", "en", "f1", 70.0),
+        ("bag of words", "mrpc", "en", "accuracy", 55.0),
+        ("bag of words", "mrpc", "en", "f1", 61.0),
+    ]
+    measured = Baselines(pd.DataFrame(rows, columns=floors.COLUMNS))
+    assert floors.by_task(measured).loc["mrpc"].to_dict() == {"chance": 60.0, "bag of words": 58.0}
+    teacher = results(mrpc=[59, 59, 59])
+    f1 = teacher.assign(metric="f1", value=[63, 62, 64])
+    both = pd.concat([teacher, f1])
+    assert floors.teacher_scores(STUDY, both)["mrpc"].tolist() == [61, 60.5, 61.5]
+    assert floors.measurable(STUDY, both, measured) == {"mrpc": False}  # 61 ± 1.2
+
+
+def test_repeats_are_runs_of_their_own():
+    one = results(rte=[60, 61]).assign(repeat=1)
+    scores = floors.teacher_scores(STUDY, pd.concat([one, one.assign(repeat=2)]))
+    assert scores["rte"].tolist() == [60, 61, 60, 61]
+
+
+def test_a_row_for_each_baseline_and_the_teacher():
+    study = replace(STUDY, titles={"cola": "Grammar"})
+    measured = baselines(cola=(0, 20.04), rte=(53, 50))
+    teacher = results(cola=[40, 41, 42])
+    table = floors.table(study, teacher, measured)
+    assert table.to_dict() == {
+        "Grammar": {"chance": "0.0", "bag of words": "20.0", "teacher": "41.0 ± 2.5"},
+        "RTE": {"chance": "53.0", "bag of words": "50.0", "teacher": "–"},
+    }
+    assert floors.sentence(study, teacher, measured) == (
+        "The whole 95 % interval of teacher is above both baselines on Grammar; not on RTE: how "
+        "models differ there says little of what they learnt in pretraining."
+    )
+    assert "no task; not on Grammar" in floors.sentence(study, teacher, baselines(cola=(60, 0)))
+    assert floors.sentence(study, teacher, baselines(cola=(1, 0))).endswith("on Grammar.")
+    assert "takes two runs" in floors.sentence(study, results(cola=[41]), measured)
+
+
+def test_studies_with_the_same_data_are_measured_once(monkeypatch):
+    asked = []
+
+    def of_finetuning(parameters):
+        asked.append(parameters["train_examples"])
+        return Baselines()
+
+    monkeypatch.setattr(floors, "of_finetuning", of_finetuning)
+    more = FINETUNING | {"train_examples": 20}
+    other_model = FINETUNING | {"model": "another", "seeds": [4]}
+    found = Found(
+        mine={"S3": more, "teacher": FINETUNING}, yours={"S2": other_model}, theirs={"S2": more}
+    )
+    studies = [replace(STUDY, name=name) for name in ("mine", "yours", "theirs", "none")]
+    measured = floors.measure(found, studies)
+    assert list(measured) == ["mine", "yours", "theirs"] and asked == [16, 20]
+    assert measured["mine"] is measured["yours"]
+
+
+def test_of_a_stage_s_parameters():
+    measured = floors.of_finetuning(FINETUNING)
+    assert measured.missing == {} and len(measured.rows) == 2 * (1 + 2)
+    shown = floors.shown(STUDY, results(rte=[60, 61]), measured)
+    assert "bag of words" in shown[0].data and "both baselines" in shown[1].data
+    assert floors.shown(STUDY, results(), Baselines()) == []
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_data_that_are_not_there_are_said_in_one_line(tmp_path, there):
+    """At the hub's scale a machine without network may have some tasks and not others."""
+    lines = "".join(f'{{"sentence": "w{n % 2} x", "label": {n % 2}}}\n' for n in range(20))
+    if there:
+        (tmp_path / "glue" / "sst2").mkdir(parents=True)
+        for split in ("train", "validation"):
+            (tmp_path / "glue" / "sst2" / f"{split}.jsonl").write_text(lines, encoding="utf-8")
+    files = {"tasks": ["sst2", "cola", "rte"], "task_source": "files", "task_folder": str(tmp_path)}
+    measured = floors.of_finetuning(FINETUNING | files)
+    assert set(measured.rows["task"]) == ({"sst2"} if there else set())
+    shown = floors.shown(STUDY, results(sst2=[60, 61]), measured)
+    assert len(shown) == (3 if there else 1)
+    tasks = "CoLA and RTE" if there else "SST-2, CoLA and RTE"
+    assert f"not measured for {tasks}: " in shown[-1].data and "\n" not in shown[-1].data
