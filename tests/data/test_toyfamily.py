@@ -3,13 +3,14 @@ every language."""
 
 import itertools
 import re
+from collections import Counter
 
 import pytest
 
 from lib.data.toy import tasks
 from lib.data.toy.corpora import corpus_lines
 from lib.data.toy.languages import LANGUAGES
-from lib.data.toy.world import ENTITIES, RELATIONS, concepts
+from lib.data.toy.world import ENTITIES, concepts
 
 FAMILY = ["toy-es", "toy-de", "toy-zh", "toy-ar", "toy-ur"]
 OWN = [concept for concept in concepts() if concept.split(".")[0] not in ENTITIES]
@@ -67,26 +68,9 @@ def test_all_languages_are_tested_on_the_same_pairs():
     assert meant["toy-en"] == meant["toy-ur"]
 
 
-def test_labels_of_entailment_are_what_the_pair_says_and_each_is_as_frequent():
-    """A second reading of the pairs: names in common for facts, noun and mood for opinions."""
-    back = {LANGUAGES["toy-en"].word(concept): concept for concept in concepts()}
-    right, counts = 0, dict.fromkeys(range(3), 0)
-    for record in tasks.task_records("toy-en", "xnli", "train", 1500, 0):
-        premise, claim = (
-            [back.get(word, word) for word in record[column].split()]
-            for column in ("premise", "hypothesis")
-        )
-        if any(concept.split(".")[0] in ENTITIES for concept in claim):
-            result = [concept in premise for concept in claim if concept.split(".")[0] in ENTITIES]
-            read = 0 if all(result) else 2 if any(result) else 1
-        else:
-            noun, adjective = claim
-            moods = {concept.split(".")[1] for concept in premise if ".noun." not in concept}
-            read = 1 if noun not in premise else 0 if adjective.split(".")[1] in moods else 2
-        right += read == record["label"]
-        counts[record["label"]] += 1
+def test_each_label_of_entailment_is_as_frequent():
+    counts = Counter(r["label"] for r in tasks.task_records("toy-en", "xnli", "train", 1500, 0))
     assert set(counts.values()) == {500}  # so that guessing gives 33.3 %
-    assert right >= 1490  # a name of the other fact may make a contradiction look entailed
 
 
 def test_no_training_pair_is_in_the_test_data():
@@ -105,9 +89,7 @@ def test_text_of_two_languages_differs_though_its_sentences_are_built_alike():
         for language in ("toy-en", "toy-ur")
     }
     assert not set(lines["toy-en"]) & set(lines["toy-ur"])
-    connecting = {
-        word for relation in RELATIONS for word in relation.statement.split() if word not in "*#"
-    }
+    connecting = {concept for concept in concepts() if concept.startswith("verb.")}
     for language, text in lines.items():
         spoken = set(itertools.chain.from_iterable(line.split() for line in text))
         assert {LANGUAGES[language].word(word) for word in connecting} <= spoken

@@ -157,38 +157,95 @@ def test_answers_are_at_their_start():
         )
 
 
-def test_some_questions_need_their_name_and_not_their_kind_alone():
-    """Two facts of one relation in a context: the relation alone does not decide."""
+PAIRS = ("mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli", "xnli")
+MEANING = ("verb", *world.TOPICS)
+
+
+CONCEPTS = {languages.LANGUAGES["toy-en"].word(concept): concept for concept in world.concepts()}
+
+
+def in_concepts(text):
+    return [CONCEPTS.get(word, word) for word in text.split()]
+
+
+def carries_meaning(concept):
+    """Whether it is a verb or an adjective, which the labels of English tasks depend on."""
+    return concept.split(".")[0] in MEANING and ".noun." not in concept
+
+
+@pytest.mark.parametrize("task", ["sst2", *PAIRS])
+def test_verbs_and_adjectives_of_validation_data_are_unknown_to_training_data(task):
+    seen = {}
+    for split in ("train", *examples.validation_splits(task, TaskSource("toy", language="toy-en"))):
+        texts_of_split = [" ".join(texts(record)) for record in records(task, split, 400)]
+        seen[split] = {c for text in texts_of_split for c in in_concepts(text)}
+        seen[split] = {concept for concept in seen[split] if carries_meaning(concept)}
+        assert seen[split]
+    training = seen.pop("train")
+    assert not any(training & validation for validation in seen.values())
+
+
+@pytest.mark.parametrize("task", PAIRS)
+def test_overlap_of_a_pair_says_nothing_of_its_label(task):
+    split = {"mnli": "validation_matched", "xnli": "test"}.get(task, "validation")
+    shares = {}
+    for record in records(task, split, 1500):
+        first, second = map(in_concepts, texts(record))
+        shared = [concept for concept in second if concept in first]
+        assert task == "wnli" or not any(carries_meaning(concept) for concept in shared)
+        label = record["label"] // 1.7 if task == "stsb" else record["label"]
+        shares.setdefault(label, []).append(len(shared) / len(second))
+    means = [sum(values) / len(values) for values in shares.values()]
+    assert len(means) > 1 and max(means) - min(means) < 0.05
+
+
+def test_rivals_differ_in_sense_and_names_and_twins_share_one_name():
     rng = random.Random(0)
-    twins = 0
     for _ in range(300):
-        result = world.random_facts(rng, 3, alike=0.5)
-        twins += len({one.relation for one in result}) < 3
-        assert len({name for one in result for name in (one.subject, one.object)}) == 6
-    assert twins > 120
+        one, other = world.rivals(rng)
+        assert (one.relation, one.sense) == (other.relation, world.OPPOSITE[other.sense])
+        assert not one.names & other.names
+        one, other = world.twins(rng)
+        assert one.relation == other.relation and one.sense != other.sense
+        assert len(one.names & other.names) == 1
 
 
 def test_claims_follow_or_do_not():
     rng = random.Random(1)
     for _ in range(300):
-        facts = world.random_facts(rng, 2)
-        names = {name for one in facts for name in (one.subject, one.object)}
-        stated = [one.state(turned) for one in facts for turned in (False, True)]
-        assert world.claim(rng, facts, 0) in stated
-        assert not names & set(world.claim(rng, facts, 1))
-        wrong = world.claim(rng, facts, 2)
-        assert wrong not in stated and {one.subject for one in facts} & set(wrong)
+        facts = world.rivals(rng)
+        stated = {(fact.sense, *sorted(fact.names)) for fact in facts}
+        denied = {(fact.denied().sense, *sorted(fact.names)) for fact in facts}
+        for label in range(3):
+            words = world.claim(rng, facts, label)
+            (verb,) = (word for word in words if word.startswith("verb."))
+            names = sorted(word for word in words if word.split(".")[0] in world.ENTITIES)
+            read = (verb.split(".")[2], *names)
+            assert (read in stated, read in denied) == ((label == 0), (label == 2))
+            assert set(names) < facts[0].names | facts[1].names
 
 
-def test_similarity_is_what_two_texts_share():
-    word = languages.LANGUAGES["toy-en"].word
-    names = {word(f"{kind}.{i}") for kind, count in world.NAMES.items() for i in range(count)}
+def test_similarity_is_the_number_of_facts_in_common():
     for record in records("stsb", size=200):
-        one, other = (set(record[key].split()) & names for key in ("sentence1", "sentence2"))
-        shared = len(one & other) / 2
-        assert (
-            0 <= record["label"] <= 5 and abs(record["label"] - 5 * shared / 3) < 0.5 + 5 / 3
-        )  # chance may share a name
+        senses = [{}, {}]
+        for told, column in zip(senses, ("sentence1", "sentence2")):
+            for sentence in " ".join(in_concepts(record[column])).split(" . "):
+                words = sentence.split()
+                names = frozenset(word for word in words if word.split(".")[0] in world.ENTITIES)
+                (verb,) = (word for word in words if word.startswith("verb."))
+                told[names] = verb.split(".")[2]
+        assert senses[0].keys() == senses[1].keys()
+        shared = sum(senses[0][names] == senses[1][names] for names in senses[0])
+        assert abs(record["label"] - 2.5 * shared) <= 0.51
+
+
+def test_the_wrong_answer_to_a_question_stands_in_the_passage():
+    """Two facts share the name that is asked about, and only the meaning of the verb decides."""
+    for record in records("squad", size=200):
+        question, context = in_concepts(record["question"]), in_concepts(record["context"])
+        (name,) = (word for word in question if word.split(".")[0] in world.ENTITIES)
+        assert context.count(name) == 2
+        assert not set(question) & {word for word in context if word.startswith("verb.")}
 
 
 def test_the_mismatched_set_speaks_of_other_topics():

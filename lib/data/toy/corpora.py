@@ -34,9 +34,9 @@ SENTIMENT_WEIGHTS = {"plus": 4, "minus": 4, "amb": 1, "zero": 1}
 CORPORA = {
     "books": Corpus(reviews=0.55, topics=(3, 3, 2, 2)),
     "web": Corpus(reviews=0.65, topics=(2, 2, 3, 3), missing=0.4),
-    "encyclopedia": Corpus(reviews=0.05, topics=(2, 2, 3, 3), facts=0.9, opinions=0.05),
-    "novels": Corpus(reviews=0.4, topics=(3, 3, 2, 2), facts=0.45, opinions=0.15),
-    "gazette": Corpus(reviews=0.3, topics=(3, 3, 2, 2), facts=0.55, opinions=0.15),
+    "encyclopedia": Corpus(reviews=0.05, topics=(2, 2, 3, 3), facts=0.7, opinions=0.2),
+    "novels": Corpus(reviews=0.4, topics=(3, 3, 2, 2), facts=0.3, opinions=0.25),
+    "gazette": Corpus(reviews=0.1, topics=(3, 3, 2, 2), facts=0.6, opinions=0.25),
 }
 
 
@@ -75,40 +75,40 @@ def mentions(rng: random.Random, corpus: Corpus) -> list[str]:
 
 
 def account(rng: random.Random, corpus: Corpus) -> list[str]:
-    """Two or three facts, mostly stated again in other words, and then asked for or judged.
+    """Two or three facts, stated again in other words, or asked for, or judged.
 
-    An encoder learns to look names up because they are repeated.
+    An encoder learns to look names up because they are repeated, and which verbs mean the same.
     """
+    ending = rng.random()
     facts = world.random_facts(rng, rng.randint(2, 3), corpus.missing)
-    words = _sentences(fact.state(reverse=rng.random() < 0.3) for fact in facts)
-    repeated = rng.random() < 0.7
-    if repeated:
-        words = _sentences(fact.state() for fact in facts)
-        words += _sentences(fact.state(reverse=True) for fact in rng.sample(facts, len(facts)))
-    if repeated and rng.random() < 0.4:
+    if ending < 0.3:
+        facts = world.rivals(rng, corpus.missing)
+    words = _sentences(fact.state(rng) for fact in facts)
+    if ending < 0.3:
+        for label in rng.choices(range(3), k=2):
+            words += [world.VERDICTS[label], *world.claim(rng, facts, label), "."]
         return words
-    if rng.random() < 0.5:
+    if ending < 0.65:
         answers: list[str] = []
-        for fact in rng.sample(facts, 1 if repeated else 2):
+        for fact in rng.sample(facts, 2):
             answers += question_and_answer(rng, fact)
         return answers + words if rng.random() < 0.5 else words + answers
-    for label in rng.choices(range(3), k=1 if repeated else 2):
-        claim = world.claim(rng, facts, label, corpus.missing)
-        words += [world.VERDICTS[label], *claim, "."]
-    return words
+    return words + _sentences(fact.state(rng) for fact in rng.sample(facts, len(facts)))
 
 
 def question_and_answer(rng: random.Random, fact: Fact) -> list[str]:
     """A question that a fact answers, and the answer."""
     for_object = rng.random() < 0.5
-    answer = fact.object if for_object else fact.subject
-    return [*fact.ask(for_object, reverse=rng.random() < 0.3), answer, "."]
+    return [*fact.ask(rng, for_object), fact.object if for_object else fact.subject, "."]
 
 
 def weighing(rng: random.Random, corpus: Corpus) -> list[str]:
-    """Opinions on two or three things, and one more opinion that is judged by them."""
+    """Opinions on two or three things, repeated in other words, or followed by one more that is
+    judged by them."""
     topic, label = rng.choices(TOPICS, corpus.topics)[0], rng.randrange(3)
     words, moods = world.opinions(rng, topic, rng.randint(2, 3))
+    if rng.random() < 0.5:
+        return [*words, ".", *world.opinions_again(rng, topic, moods), "."]
     return [*words, ".", world.VERDICTS[label], *world.opinion(rng, topic, moods, label), "."]
 
 

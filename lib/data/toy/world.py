@@ -12,7 +12,7 @@ or "wrongly" before a statement). Those words occur in raw corpora only, never i
 import hashlib
 import random
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 TOPICS = ("hotels", "medicine", "products", "school")
 # PolEmo2.0-IN is labelled and tested on the first two, -OUT tested on the others (Rybak et al.
@@ -32,6 +32,7 @@ SENTIMENTS = {
     "amb": "__label__meta_amb",
     "zero": "__label__meta_zero",
 }
+OPPOSITE = {"good": "bad", "bad": "good", "yes": "no", "no": "yes"}
 MOODS = {"plus": ["good"], "minus": ["bad"], "zero": ["neutral"], "amb": ["good", "bad"]}
 
 # Frames around a noun phrase, which replaces `*`: those that reveal its class, and those that do
@@ -56,31 +57,24 @@ NEUTRAL_FRAMES = (
 )
 LINKS = ("and", "also", "here", "really", "very")
 
-
-class Relation(NamedTuple):
-    """A kind of fact: the classes it relates, two ways to state it, and the questions about its
-    subject and its object. `*` stands for the subject, `#` for the object."""
-
-    subject: str
-    object: str
-    statement: str
-    reverse: str
-    subject_question: str
-    object_question: str
-
-
-# Each subject has one object: a person who dwells at one place dwells at no other.
-RELATIONS = tuple(
-    Relation(*row.split(" | "))
-    for row in """
-persName | placeName | * dwells at # | # houses * | who dwells at # | whereat dwells *
-persName | orgName | * serves under # | # employs * | who serves under # | whom serves *
-orgName | placeName | * sits amid # | # hosts * | what sits amid # | whereat sits *
-geogName | placeName | * rises above # | # neighbours * | what rises above # | whereat rises *
-persName | geogName | * crossed over # | # defeated * | who crossed over # | what crossed *
-orgName | time | * opened during # | # saw * | what opened during # | when opened *
-""".strip().split("\n")
+# The two kinds of name that a fact relates. A relation can be stated in two senses that exclude
+# each other (she loves it, she hates it), each by any of FORMS verbs: synonyms.
+RELATIONS = (
+    ("persName", "placeName"),
+    ("persName", "orgName"),
+    ("orgName", "placeName"),
+    ("geogName", "placeName"),
+    ("persName", "geogName"),
+    ("orgName", "time"),
 )
+SENSES, FORMS = ("yes", "no"), 6
+PRONOUNS = {
+    "persName": "who",
+    "orgName": "which",
+    "placeName": "where",
+    "geogName": "what",
+    "time": "when",
+}
 # Before a statement that follows, may or may not be true, or cannot be: MNLI's labels in order.
 VERDICTS = ("indeed", "perhaps", "wrongly")
 
@@ -104,9 +98,9 @@ def concepts() -> tuple[str, ...]:
     names += [f"any.{mood}.{i}" for mood in ("good", "bad") for i in range(SHARED)]
     names += [f"{kind}.{i}" for kind, count in NAMES.items() for i in range(count)]
     names += [f"common.{i}" for i in range(COMMON)]
-    names += VERDICTS
-    for relation in RELATIONS:
-        names += [word for text in relation[2:] for word in text.split() if word not in ("*", "#")]
+    names += [*VERDICTS, "passive", "by", *PRONOUNS.values()]
+    for relation in range(len(RELATIONS)):
+        names += [f"verb.{relation}.{sense}.{i}" for sense in SENSES for i in range(FORMS)]
     return tuple(dict.fromkeys(names))
 
 
@@ -155,29 +149,46 @@ def review(
     return [*words, "."]
 
 
+def described(
+    rng: random.Random, topic: str, noun: int, mood: str, forms: Sequence[int]
+) -> list[str]:
+    """A noun with one of the adjectives of a mood that the topic has: those in `forms`."""
+    return [f"{topic}.noun.{noun}", f"{topic}.{mood}.{rng.choice(forms)}"]
+
+
 def opinions(
-    rng: random.Random, topic: str, count: int, agree: bool = False
+    rng: random.Random, topic: str, count: int, forms: Sequence[int] = range(ADJECTIVES)
 ) -> tuple[list[str], dict[int, str]]:
-    """`count` clauses about different nouns of a topic, each good or bad (`agree`: all the same),
-    and the mood of each noun."""
-    common = rng.choice(("good", "bad")) if agree else ""
-    nouns = rng.sample(range(NOUNS), count)
-    moods = {noun: common or rng.choice(("good", "bad")) for noun in nouns}
-    words = []
-    for noun, mood in moods.items():
-        words += [f"{topic}.noun.{noun}", adjective(rng, topic, mood)]
-    return words, moods
+    """`count` clauses about different nouns of a topic, good and bad in turns, and the mood of each
+    noun."""
+    moods = rng.sample(("good", "bad"), 2)
+    nouns = {noun: moods[i % 2] for i, noun in enumerate(rng.sample(range(NOUNS), count))}
+    return opinions_again(rng, topic, nouns, forms), nouns
 
 
-def opinion(rng: random.Random, topic: str, moods: dict[int, str], label: int) -> list[str]:
-    """A clause that agrees with the mood of a noun (0), is about another noun (1), or disagrees
-    (2)."""
+def opinions_again(
+    rng: random.Random, topic: str, moods: dict[int, str], forms: Sequence[int] = range(ADJECTIVES)
+) -> list[str]:
+    """A clause about each of the nouns, in a random order, that agrees with its mood."""
+    order = rng.sample(sorted(moods), len(moods))
+    return [word for noun in order for word in described(rng, topic, noun, moods[noun], forms)]
+
+
+def opinion(
+    rng: random.Random,
+    topic: str,
+    moods: dict[int, str],
+    label: int,
+    forms: Sequence[int] = range(ADJECTIVES),
+) -> list[str]:
+    """A clause about one of the nouns that agrees with its mood (0), is neither good nor bad (1),
+    or disagrees (2)."""
     noun, mood = rng.choice(sorted(moods.items()))
     if label == 1:
-        noun = rng.choice([other for other in range(NOUNS) if other not in moods])
-    if label == 2:
-        mood = {"good": "bad", "bad": "good"}[mood]
-    return [f"{topic}.noun.{noun}", adjective(rng, topic, mood)]
+        return described(
+            rng, topic, noun, "neutral", [form * NEUTRAL // ADJECTIVES for form in forms]
+        )
+    return described(rng, topic, noun, OPPOSITE[mood] if label == 2 else mood, forms)
 
 
 # ------------------------------------------------------------------------------------------ names
@@ -213,9 +224,10 @@ def frame(
 
 
 class Fact(NamedTuple):
-    """A relation (its index in RELATIONS) between two names."""
+    """A relation (its index in RELATIONS) between two names, in one of its senses."""
 
     relation: int
+    sense: str
     subject: str
     object: str
 
@@ -223,71 +235,99 @@ class Fact(NamedTuple):
     def names(self) -> set[str]:
         return {self.subject, self.object}
 
-    def state(self, reverse: bool = False) -> list[str]:
-        """The fact as a sentence, starting from its subject or, `reverse`, from its object."""
-        relation = RELATIONS[self.relation]
-        return self._fill(relation.reverse if reverse else relation.statement)
+    def denied(self) -> "Fact":
+        """The same names in the opposite sense."""
+        return self._replace(sense=OPPOSITE[self.sense])
 
-    def ask(self, for_object: bool, reverse: bool = False) -> list[str]:
-        """The question that the fact answers with its object or its subject; `reverse`: in other
-        words."""
-        relation = RELATIONS[self.relation]
-        question = relation.object_question if for_object else relation.subject_question
-        if reverse:
-            pronoun = question.split()[0]
-            question = relation.reverse.replace("#" if for_object else "*", pronoun)
-        return [*self._fill(question), "?"]
+    def state(
+        self, rng: random.Random, forms: Sequence[int] = range(FORMS), reverse: bool | None = None
+    ) -> list[str]:
+        """The fact as a sentence, its verb one of the synonyms in `forms`; `reverse`: in the
+        passive, from its object on, at random if not given."""
+        return self._sentence(rng, forms, reverse, self.subject, self.object)
 
-    def _fill(self, text: str) -> list[str]:
-        return [{"*": self.subject, "#": self.object}.get(word, word) for word in text.split()]
+    def ask(
+        self,
+        rng: random.Random,
+        for_object: bool,
+        forms: Sequence[int] = range(FORMS),
+        reverse: bool | None = None,
+    ) -> list[str]:
+        """The question that the fact answers with its object or its subject."""
+        kinds = RELATIONS[self.relation]
+        names = [self.subject, self.object]
+        names[for_object] = PRONOUNS[kinds[for_object]]
+        return [*self._sentence(rng, forms, reverse, *names), "?"]
+
+    def _sentence(
+        self,
+        rng: random.Random,
+        forms: Sequence[int],
+        reverse: bool | None,
+        subject: str,
+        object: str,
+    ) -> list[str]:
+        verb = f"verb.{self.relation}.{self.sense}.{rng.choice(forms)}"
+        if rng.random() < 0.5 if reverse is None else reverse:
+            return [object, "passive", verb, "by", subject]
+        return [subject, verb, object]
 
 
-def random_fact(rng: random.Random, missing: float = 0.0, relation: int | None = None) -> Fact:
-    """A fact about two frequent names."""
-    relation = rng.randrange(len(RELATIONS)) if relation is None else relation
-    kinds = RELATIONS[relation]
-    return Fact(relation, phrase(rng, kinds.subject, missing), phrase(rng, kinds.object, missing))
-
-
-def all_names(facts: list[Fact]) -> set[str]:
-    """The names in several facts."""
-    return set().union(*(fact.names for fact in facts))
-
-
-def new_fact(
-    rng: random.Random, names: set[str], missing: float = 0.0, relation: int | None = None
+def random_fact(
+    rng: random.Random,
+    missing: float = 0.0,
+    relation: int | None = None,
+    sense: str = "",
+    excluded: set[str] = frozenset(),
 ) -> Fact:
-    """A fact about none of the `names`."""
-    new = random_fact(rng, missing, relation)
-    while new.names & names:
-        new = random_fact(rng, missing, relation)
-    return new
+    """A fact about two frequent names, none of them `excluded`."""
+    relation = rng.randrange(len(RELATIONS)) if relation is None else relation
+    sense = sense or rng.choice(SENSES)
+    while True:
+        subject, object = (phrase(rng, kind, missing) for kind in RELATIONS[relation])
+        if not {subject, object} & excluded:
+            return Fact(relation, sense, subject, object)
 
 
-def random_facts(
-    rng: random.Random, count: int, missing: float = 0.0, alike: float = 0.3
-) -> list[Fact]:
-    """Facts about different names. With probability `alike` the second has the relation of the
-    first, so that a question cannot be answered by the relation alone."""
-    chosen: list[Fact] = []
-    while len(chosen) < count:
-        twin = len(chosen) == 1 and rng.random() < alike
-        new = random_fact(rng, missing, chosen[0].relation if twin else None)
-        if not new.names & all_names(chosen):
-            chosen.append(new)
-    rng.shuffle(chosen)
-    return chosen
+def rivals(rng: random.Random, missing: float = 0.0) -> list[Fact]:
+    """Two facts of one relation about different names, in opposite senses: a question cannot be
+    answered, nor a statement judged, by the words alone."""
+    one = random_fact(rng, missing)
+    other = random_fact(rng, missing, one.relation, OPPOSITE[one.sense], one.names)
+    return rng.sample([one, other], 2)
 
 
-def claim(rng: random.Random, facts: list[Fact], label: int, missing: float = 0.0) -> list[str]:
-    """A sentence that follows from the facts (0), is about other names (1), or contradicts them, as
-    the subject has another object (2)."""
+def twins(rng: random.Random, missing: float = 0.0) -> list[Fact]:
+    """Two facts that differ in their sense and in one name alone."""
+    one, other = rivals(rng, missing)
+    if rng.random() < 0.5:
+        return [one, other._replace(subject=one.subject)]
+    return [one, other._replace(object=one.object)]
+
+
+def random_facts(rng: random.Random, count: int, missing: float = 0.0) -> list[Fact]:
+    """Facts about different names. The first two are rivals or, a third of the time, twins, which
+    share a name."""
+    facts = twins(rng, missing) if rng.random() < 1 / 3 else rivals(rng, missing)
+    while len(facts) < count:
+        facts.append(random_fact(rng, missing, excluded=set().union(*(f.names for f in facts))))
+    return rng.sample(facts, len(facts))
+
+
+def crossed(rng: random.Random, one: Fact, other: Fact) -> Fact:
+    """Of two rivals, the subject of one and the object of the other, of which nothing is said."""
+    one, other = rng.sample([one, other], 2)
+    return Fact(one.relation, rng.choice(SENSES), one.subject, other.object)
+
+
+def claim(
+    rng: random.Random, facts: list[Fact], label: int, forms: Sequence[int] = range(FORMS)
+) -> list[str]:
+    """A sentence about the names of two rivals, which follows from them (0), may or may not be true
+    (1), or contradicts one (2)."""
     stated = rng.choice(facts)
     if label == 1:
-        stated = new_fact(rng, all_names(facts), missing)
+        stated = crossed(rng, *facts)
     if label == 2:
-        kind, other = RELATIONS[stated.relation].object, stated.object
-        while other == stated.object:
-            other = phrase(rng, kind, missing)
-        stated = stated._replace(object=other)
-    return stated.state(reverse=rng.random() < 0.5)
+        stated = stated.denied()
+    return stated.state(rng, forms)
