@@ -15,7 +15,7 @@ from lib.common.progress import clock
 from lib.plan.files import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import CAPTIONS
-from lib.report import claims_view, figures, papers
+from lib.report import claims_view, figures, papers, stages
 from lib.report.declaration import Declaration
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.latency import in_words
@@ -128,6 +128,7 @@ def training_details(results: Results, efficiency: pd.DataFrame, study: Declarat
             "Every training: each loss against the step.",
             figures.describe_curves(curves),
         ),
+        *components_table(results, study.name),
         show.table(
             results.knowledge(study.name),
             "What each model knows about held-out text of the corpus it was trained on last.",
@@ -140,6 +141,14 @@ def corpora_table(results: Results, study: str):
     table = results.corpora(study)
     unused = table.index.str.startswith("dropped:") & table.isin(["0", "–"]).all(axis=1)
     return show.table(table[~unused].rename_axis("statistic"), "The prepared corpora.")
+
+
+def components_table(results: Results, study: str) -> list:
+    """The losses of every student's training; no table if none has any."""
+    table = results.components(study)
+    if table.empty:
+        return []
+    return [show.table(table, stages.COMPONENTS_CAPTION, note=stages.COMPONENTS_NOTE)]
 
 
 def cost_table(efficiency: pd.DataFrame, study: str):

@@ -161,6 +161,19 @@ class Results:
         order = dict.fromkeys(name for column in columns.values() for name in column.index)
         return pd.DataFrame(columns).reindex(list(order)).fillna("–")
 
+    def components(self, study: str) -> pd.DataFrame:
+        """What each loss of every student's training weighs: lib.report.stages.components by
+        model."""
+        from lib.report.stages import components
+
+        frames = {
+            name: components(result["components"])
+            for kind in TRAINED
+            for name, result in self.by_scenario(kind, study).items()
+            if result.get("components")
+        }
+        return pd.concat(frames, names=["model"]) if frames else pd.DataFrame()
+
     def knowledge(self, study: str) -> pd.DataFrame:
         """What every trained model knows about held-out text of its own corpus: a row each."""
         from lib.report.stages import knowledge

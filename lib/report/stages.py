@@ -14,7 +14,16 @@ from lib.report.page.show import PALETTE
 from lib.report.statistics import pm
 from lib.tasks.metrics import PROTOCOLS, by_protocol
 from lib.training.mappings import KINDS, layer_mapping
-from lib.training.parameters import CascadeTA
+from lib.training.parameters import LOSSES, CascadeTA
+
+COMPONENTS_CAPTION = (
+    "How large each loss is, and how hard it pulls, at the first and the last step."
+)
+COMPONENTS_NOTE = (
+    "Size: the loss without its weight, a mean. Gradient: the norm of the gradient of the weighted "
+    "loss over all of the student's parameters. On some sequences of the step's batch, before the "
+    "training and after it, with dropout."
+)
 
 # ---------------------------------------------------------------- notebook 1: the prepared text
 
@@ -210,6 +219,17 @@ def curves(history: list[dict]):
         plain_axes(ax, COMPONENTS.get(name, "learning rate"), grid="y")
     figure.supxlabel("optimizer step", fontsize=9)
     return figure
+
+
+def components(rows: list[dict]) -> pd.DataFrame:
+    """A row per loss, from those of lib.training.components.loss_components: its weight, and its
+    size and the norm of its gradient at the first and the last step."""
+    table: dict[str, dict[str, str]] = {}
+    for row in rows:
+        cells = table.setdefault(LOSSES[row["component"]][0], {"weight": f"{row['weight']:g}"})
+        cells[f"size, {row['when']}"] = f"{row['value']:.3g}"
+        cells[f"gradient, {row['when']}"] = f"{row['gradient_norm']:.3g}"
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("loss")
 
 
 def layer_targets(p: CascadeTA, teacher_layers: int) -> pd.DataFrame:

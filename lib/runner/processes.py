@@ -219,7 +219,8 @@ def _pretrain(kind: str, p, folder: Path) -> None:
             objective = pretraining.objective(p, student, teacher)
             side_by_side.train_student(p, objective, corpus, checkpoints)
         else:
-            hops.hop(p, hops.starting_assistant(p, teacher), teacher, corpus, checkpoints)
+            assistant = hops.starting_assistant(p, teacher)
+            hops.hop(p, hops.objective(p, assistant, teacher), corpus, checkpoints)
     dist.barrier()  # until the first process has written the last checkpoint
     dist.destroy_process_group()
 

@@ -33,13 +33,8 @@ def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.
     return assistant
 
 
-def hop(p: CascadeTA, assistant, teacher, corpus: Corpus, folder: Path) -> list[dict]:
-    """Train the assistant to mimic its teacher; returns the history, empty if no loss has a weight.
-
-    Checkpoints go to `folder`: an interrupted run resumes from the newest.
-    """
-    if not (p.weight_hidden or p.weight_attention or p.weight_soft):
-        return []
+def objective(p: CascadeTA, assistant, teacher) -> Hop:
+    """What an assistant minimises, ready to train."""
     objective = Hop(
         assistant,
         teacher,
@@ -50,8 +45,19 @@ def hop(p: CascadeTA, assistant, teacher, corpus: Corpus, folder: Path) -> list[
         temperature=p.temperature,
         dropout=p.dropout,
     )
-    name = f"{teacher.config.num_hidden_layers} → {p.layers} layers"
-    return train(quicken(objective), batches(p, corpus), recipe(p), name=name, folder=folder)
+    return quicken(objective)
+
+
+def hop(p: CascadeTA, objective: Hop, corpus: Corpus, folder: Path) -> list[dict]:
+    """Train the assistant of an objective to mimic its teacher; returns the history, empty if no
+    loss has a weight.
+
+    Checkpoints go to `folder`: an interrupted run resumes from the newest.
+    """
+    if not any(objective.weights.values()):
+        return []
+    name = f"{objective.teacher.config.num_hidden_layers} → {p.layers} layers"
+    return train(objective, batches(p, corpus), recipe(p), name=name, folder=folder)
 
 
 @torch.inference_mode()

@@ -254,7 +254,7 @@ def test_a_hop_of_the_multilingual_teacher(steps, tmp_path):
     p = of(steps, "cascade/cascade-11/cascade_ta", corpus=str(tmp_path / "corpus"), **SMALLER)
     teacher = pretraining.load_teacher(p, text)
     assistant = hops.starting_assistant(p, teacher)
-    history = hops.hop(p, assistant, teacher, text, tmp_path / "checkpoints")
+    history = hops.hop(p, hops.objective(p, assistant, teacher), text, tmp_path / "checkpoints")
     assert {"hidden_11", "attention_11"} <= set(
         history[-1]
     ) and not assistant.bert.embeddings.word_embeddings.weight.requires_grad

@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_output
 
 from lib.common.places import ROOT
-from lib.report import bench, results, section
+from lib.report import bench, results, section, stages
 from lib.report.page import render
 from lib.report.page.render import external_references
 from lib.runner import stage
@@ -63,6 +63,13 @@ class Found:
 
     def corpora(self, study):
         return pd.DataFrame({"transfer": ["1"]}, index=pd.Index(["lines"], name="statistic"))
+
+    def components(self, study):
+        rows = [
+            {"when": when, "component": "soft", "weight": 5, "value": 2.5, "gradient_norm": 0.125}
+            for when in ("first step", "last step")
+        ]
+        return pd.concat({"triple": stages.components(rows)}, names=["model"])
 
     def knowledge(self, study):
         return pd.DataFrame({"perplexity": ["4.0"]}, index=pd.Index(["triple"], name="model"))

@@ -59,7 +59,7 @@ def run(p, corpus, place, teacher=None):
     """The assistant and history of one hop."""
     teacher = teacher or pretraining.load_teacher(p, corpus)
     assistant = hops.starting_assistant(p, teacher)
-    return assistant, hops.hop(p, assistant, teacher, corpus, place)
+    return assistant, hops.hop(p, hops.objective(p, assistant, teacher), corpus, place)
 
 
 def weights(model):
