@@ -20,6 +20,7 @@ from lib.common.progress import clock
 from lib.plan.stages import KINDS, TRAINED, StagePath
 from lib.plan.study import CAPTIONS, Study
 from lib.report import papers
+from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.results import Results
 from lib.report.statistics import interval, paired_difference
 from lib.report.wording import code, number_of, plain, with_interval
@@ -303,6 +304,7 @@ def details(
         "task_source": TASK_SOURCES[finetuned["task_source"]] if rows else "",
         "knowledge": _knowledge(result, trained),
         "costs": costs,
+        "latency_note": LATENCY_NOTE,
     }
 
 

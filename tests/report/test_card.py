@@ -17,6 +17,7 @@ from lib.plan import plan
 from lib.plan import study as plan_study
 from lib.plan.stages import validate
 from lib.report import card, results
+from lib.report.latency import Latency
 from lib.report.statistics import interval, paired_difference
 from lib.report.wording import code, plain
 from lib.runner import stage
@@ -233,7 +234,7 @@ def test_with_results(project):
     scores = gathered.scores()
     final, efficiency = (
         scores[scores["protocol"] == "final"],
-        gathered.efficiency({("herbert", "S3"): 0.0025}),
+        gathered.efficiency({("herbert", "S3"): Latency(0.0025, 0.0024, 0.0027)}),
     )
     said = card.write_all(gathered, final, efficiency, "outputs/lab/analysis-1")
     assert "left as they are" in said and not list(project.folder.glob("outputs/**/README.md"))
