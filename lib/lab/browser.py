@@ -11,9 +11,9 @@ from IPython.display import HTML
 from lib.common import places
 from lib.common.errors import InputError
 from lib.lab.view import control, live, nothing_yet, offer
-from lib.report.figures import describe_rows, rows_of_seeds
+from lib.report.figures import describe_rows, rows_of_runs
 from lib.report.page import show
-from lib.report.statistics import pm
+from lib.report.statistics import interval, pm
 from lib.tasks.metrics import PROTOCOLS, by_protocol
 
 ALL = "all"
@@ -43,7 +43,8 @@ def read(scale: str, outputs: Path | None = None) -> pd.DataFrame:
 def rows(study: str, scenario: str, stage: dict) -> pd.DataFrame:
     """The rows of results.csv for the result of a fine-tuning stage."""
     scores = by_protocol(pd.DataFrame(stage["scores"])).drop(columns="loss", errors="ignore")
-    return scores.assign(study=study, scenario=scenario, layers=stage["model"]["layers"])
+    columns = {"study": study, "scenario": scenario, "repeat": 1}
+    return scores.assign(layers=stage["model"]["layers"], **columns)
 
 
 def filtered(results: pd.DataFrame, **values) -> pd.DataFrame:
@@ -68,8 +69,8 @@ def _score_names(results: pd.DataFrame) -> pd.Series:
 
 
 def table(results: pd.DataFrame) -> pd.DataFrame:
-    """Mean ± half of the 95 % interval over seeds, in percent: a row for each scenario, a column
-    for each task, metric and language."""
+    """Mean ± half of the 95 % interval over fine-tunings, in percent: a row for each
+    scenario, a column for each task, metric and language."""
     scores = results.assign(score=_score_names(results))
     order = scores["scenario"].unique()
     columns = scores[["task", "score"]].drop_duplicates().itertuples(index=False, name=None)
@@ -87,13 +88,18 @@ def view(results: pd.DataFrame) -> list[HTML]:
     scores = results.assign(column=column)[column.isin(panels[:MOST])]
     order = list(results["scenario"].unique())
     colours = {name: show.PALETTE[name.endswith("(lab)")] for name in order}
-    figure = rows_of_seeds(scores, order, {}, colours, xlabel="percent")
-    caption = (
-        "Scores in percent by scenario. Dots: fine-tuning seeds; bars: mean and 95 % interval."
+    ends = scores.groupby(["scenario", "column"])["value"].transform
+    scores = scores.assign(
+        low=ends(lambda v: interval(v).low), high=ends(lambda v: interval(v).high)
     )
+    figure = rows_of_runs(scores, order, {}, colours, xlabel="percent")
+    caption = "Scores in percent by scenario. Dots: fine-tunings; bars: mean and 95 % interval."
     if len(panels) > MOST:
         caption += f" {MOST} of {len(panels)} panels; the table has them all."
-    note = "The same in numbers: mean over seeds ± half of the 95 % interval."
+    note = (
+        "The same in numbers: mean over fine-tunings ± half of the 95 % interval. The report's "
+        "intervals cover test examples too, and count a repeat of the distillation once."
+    )
     return [
         show.figure(figure, caption, describe_rows(scores, order, {})),
         show.table(table(results), note),

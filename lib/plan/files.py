@@ -8,6 +8,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     StrictBool,
     field_validator,
@@ -70,7 +71,7 @@ class Entry(Section):
     An entry with `hop` is a chain of teacher assistants, from its teacher down to half of the
     teacher's layers, `hop` layers fewer at a time ("half": all in one hop); `hops` holds parameters
     of single hops, by their number from 1. An entry with `same_as` is a scenario of the study that
-    the scale file uses.
+    the scale file uses. `repeats`: how many students, instead of the scale's number.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -79,11 +80,12 @@ class Entry(Section):
     hop: Literal[1, 2, 3, "half"] | None = None
     hops: Annotated[dict[PositiveInt, Parameters], Mapping] = {}
     same_as: Name | None = None
+    repeats: PositiveInt | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything that the entry says, but for its description."""
-        return self.model_dump(exclude_unset=True, exclude={"label", "colour"})
+        """Everything that the entry says, but for its description and its repeats."""
+        return self.model_dump(exclude_unset=True, exclude={"label", "colour", "repeats"})
 
     @property
     def stage_parameters(self) -> dict[str, Any]:
@@ -245,9 +247,18 @@ class Expected(Section):
 
 class ScaleFile(Section):
     """params/<study>/<scale>.yaml. A study that `uses` another one takes over all that the other
-    file says and this one does not, and shares its stages."""
+    file says and this one does not, and shares its stages.
+
+    `repeats`: how many students of every scenario are trained, alike but for what is random:
+    initial weights, masks, the order of the text, dropout. Repeat r of one scenario shares these
+    with repeat r of every other, so that their differences pair; each is fine-tuned with all seeds.
+    `seed` is added to the seeds of all students, continued teachers and fine-tunings: another
+    number gives the whole run other random numbers.
+    """
 
     uses: Name | None = None
+    repeats: PositiveInt | None = None
+    seed: NonNegativeInt | None = None
     licences: Licences = Licences()
     hub: Annotated[Hub, Mapping] = Hub()
     corpora: Annotated[dict[Name, Parameters], Mapping] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,13 +44,16 @@ KINDS = {
     "analysis": Kind("6_analysis", Analysis),
 }
 """Every kind of stage, in the order in which they run."""
+REPEAT = r"repeat_([2-9]|[1-9]\d+)"
+"""The folder of a repeat, between those of its scenario and its stage."""
 TRAINED = tuple(name for name, kind in KINDS.items() if kind.trains)
 """The kinds that train a model from text."""
 
 
 @dataclass(frozen=True)
 class StagePath:
-    """Where a stage publishes: outputs/<scale>/<study>/<scenario>/<kind>.
+    """Where a stage publishes: outputs/<scale>/<study>/<scenario>/<kind>; from the second repeat on
+    in outputs/<scale>/<study>/<scenario>/repeat_<number>/<kind>.
 
     A stage that was started in the lab publishes under outputs/lab/<scale>/<study>/<run>/, where
     `lab` is the run: in <kind>, or in <scenario>/<kind> if the scenario is named otherwise.
@@ -60,6 +64,7 @@ class StagePath:
     scenario: str
     kind: str
     lab: str = ""
+    repeat: int = 1
 
     @classmethod
     def parse(cls, path: str | Path) -> StagePath | None:
@@ -75,22 +80,29 @@ class StagePath:
         root, *parts = path.parts or [""]
         in_lab = parts[:1] == ["lab"]
         parts = parts[in_lab:]
+        repeat = 1
+        if not in_lab and len(parts) > 3 and (number := re.fullmatch(REPEAT, parts[3])):
+            repeat = int(number[1])
+            del parts[3]
         at = next((i for i, part in enumerate(parts) if i > 2 and part in KINDS), 0)
         if root != "outputs" or at not in ((3, 4) if in_lab else (3,)):
             return None
-        return cls(parts[0], parts[1], parts[at - 1], parts[at], parts[2] if in_lab else "")
+        lab = parts[2] if in_lab else ""
+        return cls(parts[0], parts[1], parts[at - 1], parts[at], lab, repeat)
 
     def __str__(self) -> str:
         scenario = [] if self.scenario in ("", self.lab) else [self.scenario]
         lab = [self.lab] if self.lab else []
         root = ["outputs", "lab"] if self.lab else ["outputs"]
         study = [self.study] if self.study else []
-        return "/".join([*root, self.scale, *study, *lab, *scenario, self.kind])
+        repeat = [f"repeat_{self.repeat}"] if self.repeat > 1 else []
+        return "/".join([*root, self.scale, *study, *lab, *scenario, *repeat, self.kind])
 
     @property
     def name(self) -> str:
-        """<study>/<scenario>/<kind>."""
-        return f"{self.study}/{self.scenario}/{self.kind}"
+        """<study>/<scenario>/<kind>, and which repeat if it is not the first."""
+        repeat = f" (repeat {self.repeat})" if self.repeat > 1 else ""
+        return f"{self.study}/{self.scenario}/{self.kind}{repeat}"
 
     @property
     def model(self) -> str:

@@ -20,6 +20,8 @@ CAPTIONS = {
     "paper": "the papers' own models, text and tasks",
 }
 """What a scale reads, for readers of the report."""
+SEEDS_APART = 1000
+"""Between the fine-tuning seeds of one repeat and those of the next."""
 
 
 def studies() -> list[str]:
@@ -46,7 +48,7 @@ class Study:
     """A study at a scale: its two files, and what `resolve` makes of them.
 
     `stages`: all stages, by folder, each after those it needs.
-    `folders`: (scenario, kind) -> the folder of its stage, which may be another study's.
+    `folders`: (scenario, kind, repeat) -> the folder of its stage, which may be another study's.
     `data_dir` None leaves {data_dir} as it stands: enough to know the folders, not to run.
     """
 
@@ -66,7 +68,7 @@ class Study:
         self.sizes = files.read_scale(name, scale, data_dir)
         self.used = self._used_study(data_dir, used_by)
         self.stages: dict[str, Stage] = self.used.stages if self.used else {}
-        self.folders: dict[tuple[str, str], str] = {}
+        self.folders: dict[tuple[str, str, int], str] = {}
         self._unfinished: list[tuple[str, str]] = []  # corpora and teachers being resolved
 
     def _used_study(self, data_dir: str | None, used_by: tuple[str, ...]) -> Study | None:
@@ -104,6 +106,16 @@ class Study:
         used = self.used.corpora() if self.used else []
         return list(dict.fromkeys([*used, *self.sizes.corpora]))
 
+    @property
+    def repeats(self) -> int:
+        """How many students of every scenario there are that says nothing else."""
+        return self.sizes.repeats or (self.used.repeats if self.used else 1)
+
+    @property
+    def seed(self) -> int:
+        """The number that is added to the seeds of students and fine-tunings."""
+        return self.sizes.seed or (self.used.seed if self.used else 0)
+
     def parameters(self, section: str) -> dict[str, Any]:
         """The parameters in a section of the scale file, over those of the used study."""
         values = getattr(self.sizes, section)
@@ -115,49 +127,53 @@ class Study:
 
     def resolve(self) -> list[Stage]:
         """Every stage of the study, each after what it needs. Raises InputError."""
-        for name in self.teachers():
-            self._finetune_teacher(name)
-        for name in self.about.scenarios:
-            self._finetune_scenario(name)
+        for repeat in range(1, self.repeats + 1):
+            for name in self.teachers():
+                self._finetune_teacher(name, repeat)
+        for name, entry in self.about.scenarios.items():
+            for repeat in range(1, (entry.repeats or self.repeats) + 1):
+                self._finetune_scenario(name, repeat)
         return list(self.stages.values())
 
-    def _finetune_teacher(self, name: str) -> str:
+    def _finetune_teacher(self, name: str, repeat: int) -> str:
         """Fine-tune a teacher, in the study that it belongs to; returns the stage's folder."""
-        model = self.teacher(name)
+        model = self.teacher(name, repeat)
         if self._is_used("teachers", name):
-            return self._share(name, "finetune", self.used._finetune_teacher(name))
-        return self.finetune(name, model)
+            folder = self.used._finetune_teacher(name, repeat)
+            return self._share(name, "finetune", folder, repeat)
+        return self.finetune(name, model, repeat)
 
-    def _finetune_scenario(self, name: str) -> str:
+    def _finetune_scenario(self, name: str, repeat: int) -> str:
         """Fine-tune the models of a scenario; returns the folder of the last stage."""
-        models, folder = self.models(name), ""
+        models, folder = self.models(name, repeat), ""
         for model_name, model in models.items():
-            self._check_free(name, model_name)
+            self._check_free(name, model_name, repeat)
             if same_as := self.about.scenarios[name].same_as:
-                folder = self._share(name, "finetune", self.used._finetune_scenario(same_as))
+                folder = self.used._finetune_scenario(same_as, repeat)
+                self._share(name, "finetune", folder, repeat)
             else:
-                folder = self.finetune(model_name, model)
+                folder = self.finetune(model_name, model, repeat)
         return folder
 
-    def _check_free(self, scenario: str, model: str) -> None:
+    def _check_free(self, scenario: str, model: str, repeat: int) -> None:
         """Raise InputError if another model of the study has that name."""
         where = f"{self.scenario_file}: scenarios.{scenario}"
         if model in self.teachers():
             name = f", {model}" * (model != scenario)
             raise InputError(f"{where}: the name is taken by a teacher of {self.scale_file}{name}")
-        if (model, "finetune") in self.folders:
+        if (model, "finetune", repeat) in self.folders:
             raise InputError(f"{where}: the name {model} is taken by another scenario")
 
-    def models(self, name: str) -> dict[str, Model]:
+    def models(self, name: str, repeat: int = 1) -> dict[str, Model]:
         """The models of a scenario by their names: one student, or the assistants of a chain."""
         if self.about.entry(name).hop is not None:
-            return self._assistants(name)
+            return self._assistants(name, repeat)
         if "cascade" in self.sizes.model_fields_set and not self.parameters("distillation"):
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: hop is missing; allowed are 1, 2, 3 and "
                 f"half"
             )
-        return {name: self.student(name)}
+        return {name: self.student(name, repeat)}
 
     # ------------------------------------------------------------------------ stages of each kind
 
@@ -179,12 +195,13 @@ class Study:
         where = _origin((f"{self.scale_file}: corpora.{name}", values))
         return self._add("data_prep", f"corpus_{name}", values, needs, where)
 
-    def teacher(self, name: str) -> Model:
-        """A teacher, which a stage trains unless it is used as it is."""
+    def teacher(self, name: str, repeat: int = 1) -> Model:
+        """A teacher, which a stage trains unless it is used as it is. Every repeat has the same
+        one, unless it continues another teacher on the students' text."""
         if self._is_used("teachers", name):
-            model = self.used.teacher(name)
+            model = self.used.teacher(name, repeat)
             for folder in model.needs:
-                self._share(name, "teacher_continuation", folder)
+                self._share(name, "teacher_continuation", folder, StagePath.parse(folder).repeat)
             return model
         self._require("teachers", name)
         entry, needs = self.sizes.teachers[name], []
@@ -194,28 +211,37 @@ class Study:
         values = entry.model_dump(exclude_unset=True, exclude={"start"})
         if entry.start:
             with self._resolving("teachers", name):
-                start = self.teacher(entry.start)
+                start = self.teacher(entry.start, repeat)
             values |= {"teacher": start.name, "teacher_revision": start.revision}
+            values["seed"] = self._seed(values, repeat)
             needs = start.needs
+        else:
+            repeat = 1
         values["corpus"] = self.corpus(entry.corpus or "")
         if values.get("teacher"):
             self._check_tokenizer(f"teachers.{name}", values["teacher"], values["corpus"])
         needs = [*needs, values["corpus"]]
-        folder = self._add("teacher_continuation", name, values, needs, _origin((where, values)))
+        origin = _origin((where, values))
+        folder = self._add("teacher_continuation", name, values, needs, origin, repeat)
         return Model(f"{folder}/model", None, [folder])
 
-    def student(self, name: str) -> Model:
-        """A distilled student."""
+    def student(self, name: str, repeat: int = 1) -> Model:
+        """A distilled student. One that is cut from its teacher and not trained is the same in
+        every repeat in which its teacher is."""
         if self.about.scenarios[name].same_as:
-            return self._student_of_used(name)
+            return self._student_of_used(name, repeat)
         values, where = self._student_parameters(name)
+        p = validate("distillation", values, where)
         teacher_name = values["teacher"]
-        teacher, corpus = self.teacher(teacher_name), self.corpus(values["corpus"])
+        teacher, corpus = self.teacher(teacher_name, repeat), self.corpus(values["corpus"])
         self._check_tokenizer(f"scenarios.{name}", teacher.name, corpus)
-        together, leader = self._side_by_side(name)
+        if p.init == "truncated" and not p.trains and _repeat_of(teacher) == 1:
+            repeat = 1
+        together, leader = self._side_by_side(name, repeat)
         values |= {"teacher": teacher.name, "teacher_revision": teacher.revision, "corpus": corpus}
+        values["seed"] = self._seed(values, repeat)
         needs = [*teacher.needs, corpus, *leader]
-        folder = self._add("distillation", name, values | together, needs, where)
+        folder = self._add("distillation", name, values | together, needs, where, repeat)
         self._check_layers(teacher_name, self.stages[folder].parameters["student_layers"])
         return Model(f"{folder}/model", None, [folder])
 
@@ -241,7 +267,7 @@ class Study:
                 )
         return values, where
 
-    def _student_of_used(self, name: str) -> Model:
+    def _student_of_used(self, name: str, repeat: int) -> Model:
         """A scenario that is one of the used study's: the same stages under another name."""
         entry = self.about.scenarios[name]
         known = list(self.used.about.scenarios) if self.used else []
@@ -251,11 +277,12 @@ class Study:
                 f"scenario of the study that {self.scale_file} uses: "
                 f"{', '.join(known) or 'it uses none'}"
             )
-        model = self.used.student(entry.same_as)
-        self._share(name, "distillation", model.needs[0])
+        model = self.used.student(entry.same_as, repeat)
+        folder = model.needs[0]
+        self._share(name, "distillation", folder, StagePath.parse(folder).repeat)
         return model
 
-    def _side_by_side(self, name: str) -> tuple[dict[str, Any], list[str]]:
+    def _side_by_side(self, name: str, repeat: int) -> tuple[dict[str, Any], list[str]]:
         """The parameters that say where a student is trained, and the stages that its own stage
         needs for that.
 
@@ -275,42 +302,52 @@ class Study:
         if len(group) < 2:
             return {}, []
         if name != group[0]:
-            (folder,) = self.student(group[0]).needs
+            (folder,) = self.student(group[0], repeat).needs
             return {"trained_in": f"{folder}/beside/{name}"}, [folder]
         others = {other: students[other].model_dump(include=entries.VARIED) for other in group[1:]}
         return {"beside": others}, []
 
-    def _assistants(self, name: str) -> dict[str, Model]:
-        """The assistants of a chain, <chain>-<layers>, one stage each."""
+    def _assistants(self, name: str, repeat: int) -> dict[str, Model]:
+        """The assistants of a chain, <chain>-<layers>, one stage each. Untrained ones are the same
+        in every repeat in which their teacher is."""
         chain, own = self.about.entry(name), self.about.scenarios[name].parameters
         shared, where = self.parameters("cascade"), f"{self.scenario_file}: scenarios.{name}"
         teacher_name = chain.teacher or self.about.teacher
-        teacher, corpus = self.teacher(teacher_name), self.corpus(chain.corpus or "corpus")
+        teacher, corpus = self.teacher(teacher_name, repeat), self.corpus(chain.corpus or "corpus")
         self._check_tokenizer(f"scenarios.{name}", teacher.name, corpus)
         layers = entries.chain_layers(self._layers_for_chain(teacher_name), chain.hop)
         sections = self.stages[corpus].parameters["sections"]
         hops = entries.plan_hops(chain, shared, layers, sections, where, self.scale_file)
+        if not entries.is_trained(hops[0]) and _repeat_of(teacher) == 1:
+            repeat = 1
         assistants = {}
         for number, values in enumerate(hops, 1):
+            values["seed"] = self._seed(values, repeat)
             values |= {"teacher": teacher.name, "teacher_revision": teacher.revision}
             origin = _origin(
                 (where, own | chain.hops.get(number, {})),
                 (f"{self.scenario_file}: common", self.about.common.parameters),
                 (f"{self.scale_file}: cascade", shared),
             )
+            values |= {"corpus": corpus}
             assistant, needs = f"{name}-{values['layers']}", [*teacher.needs, corpus]
-            folder = self._add("cascade_ta", assistant, values | {"corpus": corpus}, needs, origin)
+            folder = self._add("cascade_ta", assistant, values, needs, origin, repeat)
             assistants[assistant] = Model(f"{folder}/model", None, [folder])
             if entries.is_trained(values):  # else all are cut from the chain's teacher
                 teacher = assistants[assistant]
         return assistants
 
-    def finetune(self, name: str, model: Model) -> str:
-        """The stage that fine-tunes a model; returns its folder."""
+    def finetune(self, name: str, model: Model, repeat: int = 1) -> str:
+        """The stage that fine-tunes a model; returns its folder. Every repeat has seeds of its own,
+        also where the model is the same."""
         shared = self.parameters("finetune")
         values = {**shared, "model": model.name, "model_revision": model.revision}
         where = _origin((f"{self.scale_file}: finetune", values))
-        return self._add("finetune", name, values, model.needs, where)
+        offset = self.seed + SEEDS_APART * (repeat - 1)
+        if offset and isinstance(values.get("seeds"), list):
+            seeds = validate("finetune", values, where).seeds
+            values["seeds"] = [seed + offset for seed in seeds]
+        return self._add("finetune", name, values, model.needs, where, repeat)
 
     # ------------------------------------------------------------------------------------ helpers
 
@@ -318,9 +355,14 @@ class Study:
         """Whether a corpus or teacher is the used study's."""
         return self.used is not None and name not in getattr(self.sizes, section)
 
-    def _share(self, name: str, kind: str, folder: str) -> str:
+    def _seed(self, values: dict[str, Any], repeat: int) -> Any:
+        """The seed of a training in a repeat: its own, plus the run's, plus one for each repeat."""
+        own = values.get("seed", 0)
+        return own + self.seed + repeat - 1 if isinstance(own, int) else own
+
+    def _share(self, name: str, kind: str, folder: str, repeat: int = 1) -> str:
         """Note that a stage of the used study is also one of this study; returns its folder."""
-        self.folders[name, kind] = folder
+        self.folders[name, kind, repeat] = folder
         return folder
 
     def _require(self, section: str, name: str) -> None:
@@ -347,10 +389,11 @@ class Study:
         values: dict[str, Any],
         needs: list[str],
         where: Callable[[str], str],
+        repeat: int = 1,
     ) -> str:
         """Add a stage, unless it is there already; returns its folder."""
-        path = StagePath(self.scale, self.name, scenario, kind)
-        folder = self.folders[scenario, kind] = str(path)
+        path = StagePath(self.scale, self.name, scenario, kind, repeat=repeat)
+        folder = self.folders[scenario, kind, repeat] = str(path)
         if folder not in self.stages:
             p = validate(kind, {**values, "output_dir": folder}, where)
             parameters = p.model_dump(mode="json")
@@ -401,6 +444,11 @@ class Study:
                 f"{self.scale_file}: distillation.student_layers: layer {max(student_layers)} is "
                 f"not there; the teacher {teacher} has layers 0 … {layers - 1}"
             )
+
+
+def _repeat_of(model: Model) -> int:
+    """The repeat that the stage which trains a model belongs to; 1 if none does."""
+    return max((StagePath.parse(folder).repeat for folder in model.needs), default=1)
 
 
 def _origin(*places: tuple[str, dict[str, Any]]) -> Callable[[str], str]:

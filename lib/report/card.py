@@ -22,7 +22,8 @@ from lib.plan.study import CAPTIONS, Study
 from lib.report import papers
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.results import Results
-from lib.report.statistics import interval, paired_difference
+from lib.report.scores import Measure, samples
+from lib.report.statistics import Sample, interval
 from lib.report.wording import code, number_of, plain, with_interval
 from lib.tasks.registry import TASKS
 from lib.training.parameters import LOSSES
@@ -116,6 +117,8 @@ def _measured(results, result, finetunings, final, efficiency) -> dict:
     def rows(frame: pd.DataFrame, model: str) -> pd.DataFrame:
         study, scenario = finetunings.get(model, ("", ""))
         return frame[(frame["study"] == study) & (frame["scenario"] == scenario)]
+
+    final = final[final["repeat"] == 1]  # other repeats are other students
 
     def cost(model: str) -> dict:
         found = rows(efficiency, model)
@@ -313,26 +316,28 @@ def score_rows(scores: pd.DataFrame | None, teacher_scores: pd.DataFrame | None)
     measured on anything, its score and their difference."""
     if scores is None or scores.empty:
         return []
-    teacher = {} if teacher_scores is None else dict(_seeds_of_each_score(teacher_scores))
+    teacher = {} if teacher_scores is None else _by_score(teacher_scores)
     rows = []
-    for key, own in _seeds_of_each_score(scores):
+    for key, own in _by_score(scores).items():
         row = dict(zip(("task", "language", "metric"), key)) | {"own": _with_ends(own)}
         if key in teacher:
             row["teacher"] = _with_ends(teacher[key])
-            row["difference"] = with_interval(paired_difference(own, teacher[key]))
+            row["difference"] = with_interval(interval(own - teacher[key]))
         elif teacher:
             row |= {"teacher": "–", "difference": "–"}
         rows.append(row)
     return rows
 
 
-def _seeds_of_each_score(scores: pd.DataFrame) -> list[tuple[tuple[str, str, str], pd.Series]]:
-    """The values by seed of every task, language and metric, in the order of the rows."""
-    groups = scores.groupby(["task", "language", "metric"], sort=False)
-    return [(key, rows.set_index("seed")["value"]) for key, rows in groups]
+def _by_score(scores: pd.DataFrame) -> dict[Measure, Sample]:
+    """The sample of every task, language and metric, in the order of the rows of one model."""
+    if scores.empty:
+        return {}
+    study, scenario = scores[["study", "scenario"]].iloc[0]
+    return samples(study, scores, scenario, lambda measured: {m: {m: 1.0} for m in measured})
 
 
-def _with_ends(values: pd.Series) -> str:
+def _with_ends(values: Sample) -> str:
     mean, low, high = interval(values)
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]" if len(values) > 1 else f"{mean:.1f}"
 
@@ -467,7 +472,8 @@ def hub_results(values: dict, scores: pd.DataFrame | None) -> list:
     from huggingface_hub import EvalResult
 
     results = []
-    for (name, language, metric), seeds in _seeds_of_each_score(scores) if values["scores"] else []:
+    by_score = _by_score(scores) if values["scores"] else {}
+    for (name, language, metric), seeds in by_score.items():
         task, source = TASKS[name], values["finetuned"]["task_source"]
         mean, low, high = interval(seeds)
         ends = {"interval_95": [round(low, 2), round(high, 2)]} if len(seeds) > 1 else {}

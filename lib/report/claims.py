@@ -2,7 +2,7 @@
 params/<study>/claims.yaml; params/herbert/claims.yaml says how entries are written.
 
 **How a claim is measured.** Claims on scores (`gain`, `contrast`, `share`, `score`) are made of
-comparisons, each a value per fine-tuning seed; the paper's value is computed in the same way from
+comparisons, each a value per run; the paper's value is computed in the same way from
 its printed scores. `value` reads a count or a timing. A few claims name a Python function of their
 study (`measure`).
 
@@ -14,9 +14,9 @@ k of them has to be paid for).
 
 **The verdict.** An entry names the region in which its quantity lies if the claim is true. The
 verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole
-interval lies outside it, and `unresolved` otherwise, so also with one seed or none. An exact
+interval lies outside it, and `unresolved` otherwise, so also with one run or none. An exact
 quantity, such as a number of parameters, has an interval of no width; that of a latency is of
-lib.report.latency. Several seeds that all give the same value have no interval, and leave the claim
+lib.report.latency. Several runs that all give the same value have no interval, and leave the claim
 unresolved.
 """
 
@@ -39,7 +39,8 @@ from lib.report import papers
 from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
 from lib.report.results import LATENCY, efficiency_value, number_of_layers
-from lib.report.statistics import interval, paired_differences
+from lib.report.scores import NONE, printed_samples
+from lib.report.statistics import Sample, interval
 
 COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_high", "n", "verdict"]
 
@@ -48,7 +49,7 @@ COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_hig
 
 
 class Evidence(NamedTuple):
-    """What was measured, in the claim's unit: the value, its 95 % interval, the number of seeds."""
+    """What was measured, in the claim's unit: the value, its 95 % interval, the number of runs."""
 
     value: float
     low: float
@@ -59,8 +60,8 @@ class Evidence(NamedTuple):
 MISSING = Evidence(nan, nan, nan, 0)
 
 
-def smallest(parts: Sequence[pd.Series]) -> Evidence:
-    """The smallest of several quantities, each a value per seed, with the interval that the
+def smallest(parts: Sequence[Sample]) -> Evidence:
+    """The smallest of several quantities, each a value per run, with the interval that the
     module's docstring describes. MISSING if any of them was not measured."""
     if not parts or any(part.empty for part in parts):
         return MISSING
@@ -73,7 +74,7 @@ def smallest(parts: Sequence[pd.Series]) -> Evidence:
     return Evidence(min(i.mean for i in plain), low, high, min(map(len, parts)))
 
 
-def largest(parts: Sequence[pd.Series]) -> Evidence:
+def largest(parts: Sequence[Sample]) -> Evidence:
     """The mirror of `smallest`, for a claim that all quantities lie below a bound."""
     mirrored = smallest([-part for part in parts])
     return Evidence(-mirrored.value, -mirrored.high, -mirrored.low, mirrored.n)
@@ -84,12 +85,12 @@ class Scores:
     """The scores that a claim is measured by: those of a run, or those that the paper prints, so
     that both are measured in the same way.
 
-    `frame(scenario)` is in percent, a row per seed and a column per score. `layers` is the
-    teacher's number of layers, for scenarios that are named by depth.
+    `of(scenario)` are its scores by name, in percent. `layers` is the teacher's number of layers,
+    for scenarios that are named by depth.
     """
 
     study: Declaration
-    frame: Callable[[str], pd.DataFrame]
+    of: Callable[[str], dict[str, Sample]]
     layers: int
 
     def at_depths(self, names: Iterable[str]) -> list[str]:
@@ -106,20 +107,20 @@ class Scores:
     def columns(
         self, names: Iterable[str], scenario: str, without: Sequence[str] = ()
     ) -> list[str]:
-        """Columns of the scenario's frame by the names that an entry gives them: "mean" is the
-        study's main score, and "each" stands for all but that and `without`."""
+        """The scenario's scores by the names that an entry gives them: "mean" is the study's main
+        score, and "each" stands for all but that and `without`."""
         main, columns = self.study.main, []
         for name in names:
             if name == "each":
-                every = self.frame(scenario).columns
+                every = self.of(scenario)
                 columns += [column for column in every if column not in (main, *without)]
             else:
                 columns.append(main if name == "mean" else name)
         return columns
 
-    def series(self, scenario: str, column: str) -> pd.Series:
-        """A score by seed; empty if it was not measured."""
-        return self.frame(scenario).get(column, pd.Series(dtype=float))
+    def sample(self, scenario: str, column: str) -> Sample:
+        """A score; empty if it was not measured."""
+        return self.of(scenario).get(column, NONE)
 
 
 @dataclass(frozen=True)
@@ -147,18 +148,19 @@ class Run:
 
 def _run(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
     layers = number_of_layers(results, study.name, study.teacher)
-    frame = cache(partial(study.scores, results))  # many claims read the same scenarios
-    scores = Scores(study, frame, 0 if isnan(layers) else int(layers))
+    of = cache(partial(study.scores, results))  # many claims read the same scenarios
+    scores = Scores(study, of, 0 if isnan(layers) else int(layers))
     return Run(study, results, efficiency, scores)
 
 
 def _printed(study: Declaration) -> Scores:
-    return Scores(study, cache(study.printed), study.printed_layers)
+    of = cache(lambda scenario: printed_samples(study.printed(scenario)))
+    return Scores(study, of, study.printed_layers)
 
 
 # --- an entry of claims.yaml ----------------------------------------------------------------------
 # A class for each kind of claim. Those on scores have `parts`, the comparisons that they are made
-# of, each a value per seed; `names` are the scenarios as the entry writes them.
+# of, each a value per run; `names` are the scenarios as the entry writes them.
 
 
 def _number(value: Any) -> float | str:
@@ -204,13 +206,13 @@ class Gain(Section):
     def names(self) -> list[str]:
         return [*self.better, *self.worse, *(name for level in self.order for name in level)]
 
-    def parts(self, scores: Scores) -> list[pd.Series]:
+    def parts(self, scores: Scores) -> list[Sample]:
         levels = [scores.at_depths(level) for level in self.order or [self.better, self.worse]]
         if len(levels) == 1:
             levels = [[name] for name in levels[0]]  # the depths of {each}
         pairs = [pair for upper, lower in pairwise(levels) for pair in product(upper, lower)]
         return [
-            paired_differences(scores.series(better, column), scores.series(worse, column))
+            scores.sample(better, column) - scores.sample(worse, column)
             for better, worse in pairs
             for column in scores.columns(self.scores, better)
         ]
@@ -236,23 +238,20 @@ class Contrast(Section):
     def names(self) -> list[str]:
         return [*self.scenarios, *self.before, *self.after]
 
-    def parts(self, scores: Scores) -> list[pd.Series]:
+    def parts(self, scores: Scores) -> list[Sample]:
         before = scores.at_depths(self.before) or [""]
         after = scores.at_depths(self.after or self.scenarios)
         return [
-            paired_differences(
-                self._compared(scores, better, *scenarios),
-                self._compared(scores, worse, *scenarios),
-            )
+            self._compared(scores, better, *scenarios) - self._compared(scores, worse, *scenarios)
             for scenarios in product(before, after)
             for better in scores.columns(self.better, scenarios[1], without=self.worse)
             for worse in scores.columns(self.worse, scenarios[1], without=self.better)
         ]
 
-    def _compared(self, scores: Scores, column: str, before: str, after: str) -> pd.Series:
+    def _compared(self, scores: Scores, column: str, before: str, after: str) -> Sample:
         """A score in a scenario, or its gain from `before` where the entry names one."""
-        level = scores.series(after, column)
-        return paired_differences(level, scores.series(before, column)) if before else level
+        level = scores.sample(after, column)
+        return level - scores.sample(before, column) if before else level
 
 
 class Score(Section):
@@ -265,22 +264,22 @@ class Score(Section):
     def names(self) -> list[str]:
         return self.scenarios
 
-    def parts(self, scores: Scores) -> list[pd.Series]:
+    def parts(self, scores: Scores) -> list[Sample]:
         return [
-            self._value(scores, name, column).dropna()
+            self._value(scores, name, column)
             for name in scores.at_depths(self.scenarios)
             for column in scores.columns(self.scores, name)
         ]
 
-    def _value(self, scores: Scores, name: str, column: str) -> pd.Series:
-        return scores.series(name, column)
+    def _value(self, scores: Scores, name: str, column: str) -> Sample:
+        return scores.sample(name, column)
 
 
 class Share(Score):
     """A student's score in percent of its teacher's."""
 
-    def _value(self, scores: Scores, name: str, column: str) -> pd.Series:
-        return 100 * scores.series(name, column) / scores.series(scores.study.teacher, column)
+    def _value(self, scores: Scores, name: str, column: str) -> Sample:
+        return 100 * (scores.sample(name, column) / scores.sample(scores.study.teacher, column))
 
 
 class Value(Section):
@@ -541,6 +540,6 @@ def verdict(evidence: Evidence, expected: tuple[float, float]) -> str:
 
 
 def all_alike(evidence: Evidence) -> bool:
-    """Whether several seeds gave the same value, as on a task with few examples: there is no
+    """Whether several runs gave the same value, as on a task with few examples: there is no
     interval then."""
     return evidence.n > 1 and evidence.high - evidence.low < 1e-9

@@ -23,10 +23,10 @@ RULE = (
     "**The rule.** Each claim names a quantity and the region in which it lies if the claim is "
     "true (*holds if*). The claim *holds* (✓) when the whole 95 % interval of our value lies "
     "inside that region, is *contradicted* (✗) when the whole interval lies outside, and stays "
-    "*unresolved* (?) otherwise: when the interval spans an edge of the region, when one seed "
-    "gives no interval or all seeds give the same value, and when nothing was measured. "
-    "Differences are paired by fine-tuning seed and taken after the last epoch; *n* is the number"
-    " of seeds, and – stands for a value that is counted, and then exact, or timed. A claim of "
+    "*unresolved* (?) otherwise: when the interval spans an edge of the region, when one run "
+    "gives no interval or all runs give the same value, and when nothing was measured. "
+    "Differences are paired by run and taken after the last epoch; *n* is the number"
+    " of runs, and – stands for a value that is counted, and then exact, or timed. A claim of "
     "several comparisons at once is measured by its smallest difference, the part that carries it"
     " least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the "
     "one in the claim is our reading. The papers' values are computed from their printed tables, "
@@ -131,9 +131,9 @@ def region(claim: Claim) -> str:
 def reason(claim: Claim, measured: Evidence) -> str:
     """Why a claim that was measured is unresolved, in a few words."""
     if measured.n == 1 and isnan(measured.low):
-        return "one seed, no interval"
+        return "one run, no interval"
     if all_alike(measured):
-        return "all seeds alike"
+        return "all runs alike"
     edges = [_edge(edge) for edge in claim.expected if measured.low <= edge <= measured.high]
     return f"spans {' and '.join(edges)}"
 

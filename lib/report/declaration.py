@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -10,10 +9,8 @@ import pandas as pd
 
 from lib.plan.files import read_scenarios
 from lib.report.page.show import PALETTE
-from lib.report.scores import MEAN, TITLES, by_task
-
-Scores = Callable[[pd.DataFrame, str], pd.DataFrame]
-"""(results of one protocol, scenario) -> percent, a row per seed and a column per score."""
+from lib.report.scores import MEAN, TITLES, Columns, by_task, samples
+from lib.report.statistics import Sample
 
 
 @dataclass(frozen=True)
@@ -37,10 +34,10 @@ class Declaration:
 
     `labels` and `colours` are by scenario, in the order in which scenarios are shown.
 
-    `scores` reads the scores; `main` is the one that questions are about. `columns` are those that
-    tables and figures show besides it, none standing for all; all go by the names that `scores`
-    gives them, or "mean" for the main one. `printed(scenario)` are the paper's own numbers in the
-    form of `scores`: one row, or none where the paper prints none.
+    `scored` says how scores are computed; `main` is the one that questions are about. `columns` are
+    those that tables and figures show besides it, none standing for all; all go by the names that
+    `scored` gives them, or "mean" for the main one. `printed(scenario)` are the paper's own numbers
+    by the same names: one row, or none where the paper prints none.
 
     `measures` are the functions that entries of claims.yaml name. They take rows of results.csv and
     of efficiency.csv; one that a claim is measured by returns `lib.report.claims.Evidence`, one
@@ -62,7 +59,7 @@ class Declaration:
     labels: Mapping[str, str]
     colours: Mapping[str, str]
     main: str
-    scores: Scores
+    scored: Columns
     questions: Sequence[Question] = ()
     columns: Sequence[str] = ()
     titles: Mapping[str, str] = field(default_factory=dict)
@@ -80,6 +77,10 @@ class Declaration:
     section: Callable[[Any], list] | None = None
     findings: Callable[[pd.DataFrame], list[str]] | None = None
     details: Callable[[Any], list] | None = None
+
+    def scores(self, results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
+        """A scenario's scores by name, in percent; `results` are rows of one protocol."""
+        return samples(self.name, results, scenario, self.scored)
 
     @property
     def teachers(self) -> set[str]:
@@ -134,7 +135,7 @@ def from_files(name: str) -> Declaration:
         labels={key: entry.label for key, entry in described.items()},
         colours=colours,
         main=MEAN,
-        scores=partial(by_task, name),
+        scored=by_task,
         questions=[Question(q.title, q.better, q.worse) for q in file.questions],
         columns=file.columns,
         titles=TITLES,

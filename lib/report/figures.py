@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lib.report.statistics import interval, pm
 from lib.training.parameters import LOSSES
 
 PAPER = "#808080"
@@ -48,7 +47,7 @@ def legend(figure, printed: str, *others: tuple) -> None:
     from matplotlib.lines import Line2D
 
     entries = [
-        (Line2D([], [], ls="", marker="o", mec="none", alpha=0.6, ms=4.5, color=ink()), "a seed"),
+        (Line2D([], [], ls="", marker="o", mec="none", alpha=0.6, ms=4.5, color=ink()), "a run"),
         (Line2D([], [], lw=2, marker="|", ms=8, mew=2.4, color=ink()), "mean, 95 % interval"),
     ]
     if printed:
@@ -58,7 +57,7 @@ def legend(figure, printed: str, *others: tuple) -> None:
     figure.legend(handles, labels, columnspacing=1.4, handletextpad=0.5, **above)
 
 
-def rows_of_seeds(
+def rows_of_runs(
     scores: pd.DataFrame,
     order: Sequence[str],
     labels: Mapping[str, str],
@@ -67,15 +66,16 @@ def rows_of_seeds(
     *,
     xlabel: str,
 ):
-    """Every seed's score: a row per scenario and a panel per column of a table of scores.
+    """Every run's score: a row per scenario and a panel per column of a table of scores.
 
-    Dots are seeds; the bar below them is the mean and its 95 % t interval; hollow grey diamonds
-    are a paper's own numbers. The same in numbers stands at the right of each row.
+    Dots are runs; the bar below them is the mean and its 95 % interval; hollow grey diamonds are a
+    paper's own numbers. The same in numbers stands at the right of each row.
 
-    scores: columns scenario, column, seed, value; panels follow the order of `column`.
+    scores: columns scenario, column, run, value, low, high (the ends of the scenario's interval);
+        panels follow the order of `column`.
     order: the scenarios from top to bottom; those without a score are left out.
     labels: scenario -> what its row is called; names that are missing stand for themselves.
-    printed: the same columns without seed, for the paper.
+    printed: scenario, column and value, for the paper.
     """
     import seaborn as sns
 
@@ -97,19 +97,11 @@ def rows_of_seeds(
         sns.stripplot(
             panel.assign(y=row - 0.2), x="value", y="y", ax=ax, size=4, alpha=0.6, jitter=0, **style
         )
-        sns.pointplot(
-            panel.assign(y=row + 0.1),
-            x="value",
-            y="y",
-            ax=ax,
-            errorbar=lambda values: interval(values)[1:],
-            markers="|",
-            markersize=9,
-            markeredgewidth=2.4,
-            linestyle="none",
-            err_kws={"linewidth": 2, "solid_capstyle": "butt"},
-            **style,
-        )
+        for name, runs in panel.groupby("scenario"):
+            low, mean, high = runs["low"].iloc[0], runs["value"].mean(), runs["high"].iloc[0]
+            place, colour = position[name] + 0.1, style["palette"][name]
+            ax.plot([low, high], [place, place], lw=2, color=colour, solid_capstyle="butt")
+            ax.plot(mean, place, "|", ms=9, mew=2.4, color=colour)
         if printed is not None:
             paper = printed[(printed["column"] == column) & printed["scenario"].isin(position)]
             ax.plot(paper["value"], paper["scenario"].map(position).astype(float) + 0.1, **DIAMOND)
@@ -130,9 +122,11 @@ def _numbers_at_right(ax, panel: pd.DataFrame, position: Mapping[str, int]) -> N
     them."""
     from matplotlib.ticker import MaxNLocator
 
-    for name, values in panel.groupby("scenario")["value"]:
+    for name, runs in panel.groupby("scenario"):
         place = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-        ax.text(1.0, position[name], pm(values), fontsize=8, **place)
+        low, high = runs["low"].iloc[0], runs["high"].iloc[0]
+        half = "" if np.isnan(low) else f" ± {(high - low) / 2:.1f}"
+        ax.text(1.0, position[name], f"{runs['value'].mean():.1f}{half}", fontsize=8, **place)
     low, high = ax.dataLim.intervalx if np.isfinite(ax.dataLim.intervalx).all() else (0, 100)
     margin = 0.05 * max(high - low, 1.0)
     low, high = low - margin, high + margin
@@ -141,17 +135,23 @@ def _numbers_at_right(ax, panel: pd.DataFrame, position: Mapping[str, int]) -> N
     ax.set_xlim(low, low + (high - low) / 0.66)
 
 
+def draw_means(ax, runs: pd.DataFrame, x: str, colour) -> None:
+    """A line through the means over runs, with their intervals as bars. runs: `x`, value, low,
+    high, as in `rows_of_runs`."""
+    points = runs.groupby(x, sort=True)[["value", "low", "high"]].mean()
+    below, above = points["value"] - points["low"], points["high"] - points["value"]
+    ax.errorbar(points.index, points["value"], [below, above], fmt="o-", color=colour, lw=1.5)
+
+
 def describe_rows(scores: pd.DataFrame, order: Sequence[str], labels: Mapping[str, str]) -> str:
-    """The figure of `rows_of_seeds` in words, for readers who do not see it: every mean."""
+    """The figure of `rows_of_runs` in words, for readers who do not see it: every mean."""
     means = scores.groupby(["scenario", "column"], sort=False)["value"].mean()
     rows = []
     for name in order:
         if name in means.index:
             numbers = ", ".join(f"{column} {mean:.1f}" for column, mean in means[name].items())
             rows.append(f"{labels.get(name, name)}: {numbers}".replace("\n", " "))
-    return (
-        f"A row per scenario, a dot per seed. Means: {'; '.join(rows) or 'nothing was measured'}."
-    )
+    return f"A row per scenario, a dot per run. Means: {'; '.join(rows) or 'nothing was measured'}."
 
 
 def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Collection[str] = ()):

@@ -1,14 +1,15 @@
 """What a study's results say, in sentences that follow from the numbers: Markdown, a paragraph for
 each question.
 
-An interval that holds zero is called undecided, and one seed concludes nothing.
+An interval that holds zero is called undecided, and one run concludes nothing.
 """
 
 import numpy as np
 import pandas as pd
 
 from lib.report.declaration import Declaration, Question
-from lib.report.statistics import interval, paired_differences, pm
+from lib.report.scores import NONE
+from lib.report.statistics import interval, pm
 from lib.report.tables import (
     columns_of,
     difference,
@@ -46,13 +47,11 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
     if not pairs:
         return (
             f"**{question.title}** Not measured: {question.better} and {question.worse} have no "
-            "seed in common with all scores."
+            "run in common with all scores."
         )
     (better, worse), gains = next(iter(pairs.items()))
     titles = columns_of(study, results)
-    means = [
-        study.scores(results, name).loc[gains.index, study.main].mean() for name in (better, worse)
-    ]
+    means = [study.scores(results, name)[study.main].mean() for name in (better, worse)]
     sentences = [
         f"**{question.title} ({better} against {worse}).**",
         conclusion(interval(gains), better, worse),
@@ -82,13 +81,14 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
     kept = {name: share_kept(study, results, name) for name in students_of(study, results)}
     kept = {name: share for name, share in kept.items() if len(share)}
     if not kept:
-        return f"{head} Not measured: no student has a seed in common with {study.teacher}."
-    seeds = sorted({len(share) for share in kept.values()})
-    count = " to ".join(dict.fromkeys(str(n) for n in (seeds[0], seeds[-1])))
+        return f"{head} Not measured: no student has a run in common with {study.teacher}."
+    fewest, *_, most = sorted(kept.values(), key=len) * 2
+    count = number_of(len(most), most.index.name)
+    count = count if len(fewest) == len(most) else f"{len(fewest)} to {count}"
     parts = ", ".join(f"{name} {pm(share)} %" for name, share in kept.items())
     text = (
-        f"{head} Of the {columns_of(study, results)[study.main]} of {study.teacher}, seed by seed "
-        f"({count} seed{'' if seeds[-1] == 1 else 's'}), the students keep: {parts}."
+        f"{head} Of the {columns_of(study, results)[study.main]} of {study.teacher}, run by run "
+        f"({count}), the students keep: {parts}."
     )
     sizes = efficiency[efficiency["study"] == study.name].groupby("scenario")["parameters"].max()
     teacher = sizes.get(study.teacher, np.nan)
@@ -108,18 +108,17 @@ def optimism_paragraph(study: Declaration, all_results: pd.DataFrame) -> str:
     final, best = (by_protocol.get(name, all_results[:0]) for name in ("final", "best_epoch"))
     gains = {}
     for name in scenarios_of(study, final):
-        scores = [study.scores(results, name).get(study.main) for results in (best, final)]
-        if all(score is not None for score in scores):
-            gains[name] = paired_differences(*scores)
+        best_score, last_score = (
+            study.scores(results, name).get(study.main, NONE) for results in (best, final)
+        )
+        gains[name] = best_score - last_score
     gains = {name: gain for name, gain in gains.items() if len(gain)}
     if not gains:
         return f"{head} Not measured: no run has a score under both protocols."
-    by_seed = pd.DataFrame(gains).dropna()
-    if by_seed.empty:
+    whole = sum(gains.values()) / len(gains)
+    size = f"{with_interval(interval(whole))} points ({number_of(len(whole), whole.index.name)})"
+    if whole.empty:
         size = f"{signed(np.mean([gain.mean() for gain in gains.values()]))} points"
-    else:
-        gain = with_interval(interval(by_seed.mean(axis=1)))
-        size = f"{gain} points ({number_of(len(by_seed), 'seed')})"
     most = max(gains, key=lambda name: gains[name].mean())
     return (
         f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} "

@@ -11,8 +11,8 @@ from lib.plan.stages import validate
 from lib.report.declaration import Declaration
 from lib.report.page import show
 from lib.report.results import Results
-from lib.report.scores import TITLES
-from lib.report.statistics import interval, pm
+from lib.report.scores import TITLES, samples, tasks
+from lib.report.statistics import Sample, interval, pm
 from lib.report.wording import listed, plain
 from lib.tasks.baselines import BAG_OF_WORDS, CHANCE, MOST_EXAMPLES, baselines
 from lib.tasks.finetune import shared_training
@@ -79,14 +79,10 @@ def by_task(measured: Baselines) -> pd.DataFrame:
     ).reindex(columns=[CHANCE, BAG_OF_WORDS])
 
 
-def teacher_scores(study: Declaration, results: pd.DataFrame) -> dict[str, pd.Series]:
-    """Task -> the teacher's scores in percent, one for each of its runs: means over metrics and
-    languages. `results` are rows of results.csv of one protocol."""
-    rows = results[(results["study"] == study.name) & (results["scenario"] == study.teacher)]
-    run = [column for column in ("repeat", "seed") if column in rows]
-    return {
-        task: own.groupby(run)["value"].mean() for task, own in rows.groupby("task", sort=False)
-    }
+def teacher_scores(study: Declaration, results: pd.DataFrame) -> dict[str, Sample]:
+    """Task -> the teacher's score in percent, the mean over metrics and languages. `results` are
+    rows of one protocol."""
+    return samples(study.name, results, study.teacher, tasks)
 
 
 def measurable(study: Declaration, results: pd.DataFrame, measured: Baselines) -> dict[str, bool]:

@@ -24,9 +24,11 @@ from lib.report.results import Results
 from lib.report.wording import plain, printed
 
 CONFIDENCE = (
-    "**How sure it is.** What is measured here stands with a 95 % interval over fine-tuning seeds: "
-    "it says how far another fine-tuning of the same model would move, not another pretraining. "
-    "Sizes are counted, times taken once. What the sources print is "
+    "**How sure it is.** What is measured here stands with a 95 % interval. Where a student was "
+    "trained several times (*repeats*), it covers another distillation with other initial weights, "
+    "masks and order of the text, fine-tuned anew, and other test examples; where it was trained "
+    "once, only another fine-tuning and other test examples. It does not cover another teacher, "
+    "nor other text. Sizes are counted. What the sources print is "
     f"{printed('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
     "hollow grey diamonds in figures."
 )

@@ -2,6 +2,7 @@
 efficiency.csv."""
 
 import json
+from collections.abc import Iterator
 from math import nan
 from pathlib import Path
 
@@ -17,8 +18,13 @@ from lib.report.latency import Latency
 from lib.tasks.metrics import by_protocol
 from lib.training.loop import COST
 
-RESULTS = ["study", "scenario", "layers", "seed", "task", "language", "metric", "protocol"]
-RESULTS += ["epoch", "value"]
+RESULTS = ["study", "scenario", "layers", "repeat", "seed", "task", "language", "metric"]
+RESULTS += ["protocol", "epoch", "value"]
+EXAMPLES = "examples"
+"""A column of results that no file has: what every example of the test set contributes to the
+value, which is the mean of them, as an array; None where the predictions were not kept."""
+PREDICTIONS = ["study", "scenario", "repeat", "seed", "task", "language", "metric", "example"]
+PREDICTIONS += ["label", "prediction", "score"]
 EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen"]
 EFFICIENCY += ["tokens_per_parameter", "train_seconds", "tokens_per_second", "peak_memory_mib"]
 EFFICIENCY += ["stage", "stage_seconds", "padding_share", "waiting_share"]
@@ -28,21 +34,24 @@ EFFICIENCY += LATENCY[1:]
 
 
 class Results:
-    """The results of a scale: `stages[study, scenario, kind]` is the content of a result.json."""
+    """The results of a scale: `repeats[study, scenario, kind]` is the content of a result.json by
+    the number of the repeat."""
 
     def __init__(self, scale: str, studies: list[str]):
         """Read the results that there are. Raises InputError if nothing was fine-tuned."""
-        self.folder, self.studies, self.stages = places.ROOT / "outputs" / scale, studies, {}
+        self.folder, self.studies = places.ROOT / "outputs" / scale, studies
+        self.repeats: dict[tuple[str, str, str], dict[int, dict]] = {}
         by_folder: dict[str, dict] = {}  # a stage that two studies share is read once
         for study in studies:
             plan = Study(study, scale, data_dir=None)
             plan.resolve()
-            for (scenario, kind), folder in plan.folders.items():
+            for (scenario, kind, repeat), folder in plan.folders.items():
                 path = places.ROOT / folder / "result.json"
                 if path.is_file():
                     if folder not in by_folder:
                         by_folder[folder] = json.loads(path.read_text(encoding="utf-8"))
-                    self.stages[study, scenario, kind] = by_folder[folder]
+                    stages = self.repeats.setdefault((study, scenario, kind), {})
+                    stages[repeat] = by_folder[folder]
         if not any(kind == "finetune" for _, _, kind in self.stages):
             raise InputError(
                 f"no results of {', '.join(studies)} at scale {scale}; run make report "
@@ -50,6 +59,11 @@ class Results:
             )
 
     # ------------------------------------------------------------------------------ the stages
+
+    @property
+    def stages(self) -> dict[tuple[str, str, str], dict]:
+        """The result of the first repeat of every stage."""
+        return {key: stages[min(stages)] for key, stages in self.repeats.items()}
 
     def by_scenario(self, kind: str, study: str | None = None) -> dict[str, dict]:
         """scenario -> result, for one kind of stage of one study or of all."""
@@ -62,8 +76,9 @@ class Results:
     def distinct(self) -> list[tuple[str, dict]]:
         """(study, result) of every stage; one that several studies share only under the first."""
         stages: dict[str, tuple[str, dict]] = {}
-        for (study, _, _), result in self.stages.items():
-            stages.setdefault(result["parameters"]["output_dir"], (study, result))
+        for (study, _, _), repeats in self.repeats.items():
+            for result in repeats.values():
+                stages.setdefault(result["parameters"]["output_dir"], (study, result))
         return list(stages.values())
 
     def models(self) -> dict[tuple[str, str], ModelRef]:
@@ -78,21 +93,45 @@ class Results:
 
     # ------------------------------------------------------------------------------ the tables
 
+    def finetunings(self) -> Iterator[tuple[dict, dict]]:
+        """Every fine-tuning stage: its columns study, scenario and repeat; and its result."""
+        for (study, scenario, kind), stages in self.repeats.items():
+            for repeat, result in stages.items() if kind == "finetune" else ():
+                yield {"study": study, "scenario": scenario, "repeat": repeat}, result
+
     def scores(self) -> pd.DataFrame:
-        """results.csv: a row per task, language, metric, seed and protocol; see
-        lib.tasks.metrics.by_protocol."""
+        """results.csv, a row per repeat, seed, task, language, metric and protocol (see
+        lib.tasks.metrics.by_protocol), and the column EXAMPLES."""
+        frames = []
+        for columns, result in self.finetunings():
+            frame = by_protocol(pd.DataFrame(result["scores"]))
+            frame = frame.assign(layers=result["model"]["layers"], **columns)
+            key = ["seed", "task", "language", "metric"]
+            examples = pd.Series(dtype=object)
+            if (kept := predictions(result)) is not None:
+                examples = kept.groupby(key, sort=False)["score"].agg(lambda s: s.to_numpy(float))
+            last = frame["protocol"] == "final"
+            frame[EXAMPLES] = [
+                examples.get(names) if is_last else None
+                for is_last, *names in zip(last, *(frame[name] for name in key))
+            ]
+            frames.append(frame)
+        return pd.concat(frames, ignore_index=True)[[*RESULTS, EXAMPLES]]
+
+    def predictions(self) -> pd.DataFrame:
+        """predictions.parquet: a row per repeat, seed, task, language, metric and example."""
         frames = [
-            by_protocol(pd.DataFrame(result["scores"])).assign(
-                study=study, scenario=scenario, layers=result["model"]["layers"]
-            )
-            for (study, scenario, kind), result in self.stages.items()
-            if kind == "finetune"
+            kept.assign(**columns)
+            for columns, result in self.finetunings()
+            if (kept := predictions(result)) is not None
         ]
-        return pd.concat(frames, ignore_index=True)[RESULTS]
+        if not frames:
+            return pd.DataFrame(columns=PREDICTIONS)
+        return pd.concat(frames, ignore_index=True)[PREDICTIONS]
 
     def epochs(self, study: str) -> pd.DataFrame:
-        """The score after every epoch of every fine-tuning, as the mean over a task's metrics and
-        languages: scenario, task, seed, epoch, value."""
+        """The score after every epoch of every fine-tuning of the first repeat, as the mean over a
+        task's metrics and languages: scenario, task, seed, epoch, value."""
         frames = [
             pd.DataFrame(result["scores"]).assign(scenario=name)
             for name, result in self.by_scenario("finetune", study).items()
@@ -101,7 +140,8 @@ class Results:
         return runs["value"].mean().reset_index()
 
     def curves(self, study: str) -> pd.DataFrame:
-        """The loss curves of every training: scenario, step, component, value."""
+        """The loss curves of every training of the first repeat: scenario, step, component,
+        value."""
         columns = ["scenario", "step", "component", "value"]
         frames = [pd.DataFrame(columns=columns)]
         for kind in TRAINED:
@@ -185,13 +225,21 @@ class Results:
         return knowledge(**probes)
 
     def write(self, analysis: str, scratch: Path, **frames: pd.DataFrame) -> None:
-        """Write each frame to <name>.csv, whole or not at all: next to the report if `analysis`,
-        the folder to which the notebook publishes, is the scale's own. A notebook run by hand
-        writes into its `scratch` folder."""
+        """Write each frame to <name>.csv, and predictions.parquet, whole or not at all: next to the
+        report if `analysis`, the folder to which the notebook publishes, is the scale's own. A
+        notebook run by hand writes into its `scratch` folder."""
         folder = self.folder if places.ROOT / analysis == self.folder / "analysis" else scratch
         for name, frame in frames.items():
             with atomic(folder / f"{name}.csv") as file:
                 frame.to_csv(file, index=False)
+        with atomic(folder / "predictions.parquet") as file:
+            self.predictions().to_parquet(file)
+
+
+def predictions(result: dict) -> pd.DataFrame | None:
+    """The predictions of a fine-tuning stage; None if they were not kept."""
+    path = places.ROOT / result["parameters"]["output_dir"] / "predictions.parquet"
+    return pd.read_parquet(path) if path.is_file() else None
 
 
 def _stage_cost(result: dict) -> dict:

@@ -1,30 +1,59 @@
-"""Scores per fine-tuning seed, in percent: of any study by task, and GLUE's macro score and SQuAD's
-two as the sources average them.
+"""Scores of a scenario, in percent: by task, and GLUE's macro score and SQuAD's two as the sources
+average them.
 
 A task's score is the mean of its metrics. The macro score is the plain mean of nine tasks, WNLI
 among them: the nine numbers of DistilBERT in 002's Table 1 average to the 77.0 printed there. 001
 does not say which tasks its score averages.
 """
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
 import pandas as pd
 
 from lib.common.errors import InputError
-from lib.report.statistics import pm
+from lib.report.results import EXAMPLES
+from lib.report.statistics import Sample, pm
 
 MEAN = "mean of tasks"
-"""The name of a column beside those of tasks: their mean, per seed."""
+"""The name of a score beside those of tasks: their mean."""
+
+Measure = tuple[str, str, str]
+"""What one row of results measures: task, language, metric."""
+Weights = dict[Measure, float]
+"""A score: what it is a weighted sum of."""
+Columns = Callable[[Sequence[Measure]], dict[str, Weights]]
+"""The scores of a study by name, from what its fine-tunings measured. A score that lacks one of its
+parts is left out."""
+NONE = Sample(pd.Series(dtype=float))
+"""The sample of what was not measured."""
 
 
-def by_task(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Percent by seed (rows) for each task of the study, and their mean, MEAN (columns).
+def average(parts: Iterable[Weights]) -> Weights:
+    """The plain mean of several scores."""
+    parts, weights = list(parts), {}
+    for part in parts:
+        for measure, weight in part.items():
+            weights[measure] = weights.get(measure, 0.0) + weight / len(parts)
+    return weights
 
-    Several metrics or languages of one task count as their mean, as GLUE and XNLI do. A seed that
-    lacks a task has no mean.
-    """
-    rows = _of(results, study, scenario)
-    tasks = list(dict.fromkeys(results.loc[results["study"] == study, "task"]))
-    table = rows.pivot_table(index="seed", columns="task", values="value").reindex(columns=tasks)
-    return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
+
+def mean_of(measures: Iterable[Measure]) -> Weights:
+    """The plain mean of several measures."""
+    return average({measure: 1.0} for measure in measures)
+
+
+def tasks(measured: Sequence[Measure]) -> dict[str, Weights]:
+    """The score of every task: several metrics or languages count as their mean, as GLUE and XNLI
+    do."""
+    names = dict.fromkeys(task for task, _, _ in measured)
+    return {name: mean_of(m for m in measured if m[0] == name) for name in names}
+
+
+def by_task(measured: Sequence[Measure]) -> dict[str, Weights]:
+    """The score of every task, and their mean, MEAN."""
+    scores = tasks(measured)
+    return {**scores, MEAN: average(scores.values())}
 
 
 GLUE = {
@@ -51,33 +80,27 @@ MNLI = ("both", "matched")
 SQUAD = {"exact_match": "SQuAD EM", "f1": "SQuAD F1"}
 
 
-def glue(study: str, results: pd.DataFrame, scenario: str, mnli: str = "both") -> pd.DataFrame:
-    """Percent by seed (rows), for each of GLUE's nine tasks and their mean, MEAN (columns). NaN
-    where nothing was measured.
+def glue(measured: Sequence[Measure], mnli: str = "both") -> dict[str, Weights]:
+    """Each of GLUE's nine tasks, and their mean, MEAN, where all nine were measured.
 
-    MEAN needs all nine tasks of the seed. `mnli` "both" takes the mean of the matched and
-    mismatched sets, "matched" the first alone, as 002 prints one number. `results` as results.csv,
-    of one protocol.
+    `mnli` "both" takes the mean of the matched and mismatched sets, "matched" the first alone, as
+    002 prints one number.
     """
     if mnli not in MNLI:
         raise InputError(f"mnli {mnli!r}: allowed are {', '.join(MNLI)}")
-    rows = _of(results, study, scenario)
-    rows = rows[rows["task"].isin(GLUE)]
-    if mnli == "matched":
-        rows = rows[rows["metric"] != "accuracy_mismatched"]
-    table = rows.pivot_table(index="seed", columns="task", values="value").reindex(
-        columns=list(GLUE)
-    )
-    return table.assign(**{MEAN: table.mean(axis=1, skipna=False)})
+    skipped = "accuracy_mismatched" if mnli == "matched" else ""
+    own = tasks([m for m in measured if m[0] in GLUE and m[2] != skipped])
+    scores = {name: own[name] for name in GLUE if name in own}
+    return {**scores, MEAN: average(scores.values())} if len(scores) == len(GLUE) else scores
 
 
-def squad(study: str, results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """SQuAD 1.1 in percent by seed (rows): columns exact_match and f1."""
-    rows = _of(results, study, scenario)
-    rows = rows[rows["task"] == "squad"]
-    return rows.pivot_table(index="seed", columns="metric", values="value").reindex(
-        columns=list(SQUAD)
-    )
+def squad(measured: Sequence[Measure]) -> dict[str, Weights]:
+    """SQuAD 1.1: exact_match and f1."""
+    return {
+        metric: mean_of(m for m in measured if m[0] == "squad" and m[2] == metric)
+        for metric in SQUAD
+        if any(m[0] == "squad" and m[2] == metric for m in measured)
+    }
 
 
 def one_protocol(results: pd.DataFrame) -> pd.DataFrame:
@@ -90,27 +113,73 @@ def one_protocol(results: pd.DataFrame) -> pd.DataFrame:
     return results
 
 
-def _of(results: pd.DataFrame, study: str, scenario: str) -> pd.DataFrame:
+def samples(
+    study: str, results: pd.DataFrame, scenario: str, columns: Columns
+) -> dict[str, Sample]:
+    """The scores of a scenario by name, for rows of results of one protocol.
+
+    A run is a repeat of the distillation, its value the mean over its fine-tuning seeds; where the
+    study has a single repeat a run is a seed. A fine-tuning that lacks a part of a score does not
+    count for it, and a score that no run has is left out.
+    """
     results = one_protocol(results)
-    return results[(results["study"] == study) & (results["scenario"] == scenario)]
+    rows = results[results["study"] == study]
+    run = "repeat" if rows["repeat"].nunique() > 1 else "seed"
+    measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
+    rows = rows[rows["scenario"] == scenario]
+    index = ["repeat", "seed"]
+    keys = ["task", "language", "metric"]
+    values = rows.pivot(index=index, columns=keys, values="value").astype(float)
+    examples = rows.pivot(index=index, columns=keys, values=EXAMPLES) if EXAMPLES in rows else None
+    scores = {}
+    for name, weights in columns(measured).items():
+        if not all(measure in values for measure in weights):
+            continue
+        parts = values[list(weights)].dropna()
+        if parts.empty:
+            continue
+        totals = parts @ np.array(list(weights.values()))
+        of_examples = {}
+        if examples is not None:
+            of_examples = _by_test_set(examples.loc[parts.index], weights, run)
+        scores[name] = Sample(totals.groupby(level=run).mean(), of_examples)
+    return scores
+
+
+def _by_test_set(examples: pd.DataFrame, weights: Weights, run: str) -> Mapping[str, np.ndarray]:
+    """What every example contributes to a score: test set -> [runs, examples]; nothing if the
+    predictions of any part are missing. Metrics on the same examples share a test set, and so do
+    languages, whose examples are translations of one another."""
+    arrays: dict[str, list] = {}
+    for measure, weight in weights.items():
+        columns = examples[measure]
+        if not all(isinstance(array, np.ndarray) for array in columns):
+            return {}
+        own = [np.mean(list(seeds), axis=0) for _, seeds in columns.groupby(level=run)]
+        task, _, metric = measure
+        name = f"{task}{'_mismatched' * metric.endswith('_mismatched')}, {len(own[0])}"
+        arrays.setdefault(name, []).append(weight * np.stack(own))
+    return {name: sum(parts) for name, parts in arrays.items()}
+
+
+def printed_samples(table: pd.DataFrame) -> dict[str, Sample]:
+    """A source's own numbers, one row of them or none, as the samples of a single run."""
+    return {name: Sample(table[name].dropna().astype(float)) for name in table}
 
 
 def per_task(
     study: str, results: pd.DataFrame, scenarios: dict[str, str], mnli: str = "both"
 ) -> pd.DataFrame:
     """Every task for readers: a row per scenario that has any score, mean ± half of the 95 %
-    interval over seeds.
+    interval.
 
     `scenarios`: name -> what the row is called.
     """
+    titles = {**GLUE, MEAN: "mean of nine", **SQUAD}
     rows = {}
     for name, label in scenarios.items():
-        tasks, answers = glue(study, results, name, mnli), squad(study, results, name)
-        if len(tasks) or len(answers):
-            row = {title: pm(tasks[task].dropna()) for task, title in GLUE.items()}
-            row |= {"mean of nine": pm(tasks[MEAN].dropna())}
-            rows[label] = row | {
-                title: pm(answers[metric].dropna()) for metric, title in SQUAD.items()
-            }
-    columns = [*GLUE.values(), "mean of nine", *SQUAD.values()]
+        scores = samples(study, results, name, lambda m: {**glue(m, mnli), **squad(m)})
+        if scores:
+            rows[label] = {title: pm(scores.get(key, NONE)) for key, title in titles.items()}
+    columns = list(titles.values())
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("scenario")

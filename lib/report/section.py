@@ -11,7 +11,8 @@ from lib.report import claims, claims_view, figures, findings, floors, overview,
 from lib.report.declaration import Declaration
 from lib.report.latency import latency
 from lib.report.page import show
-from lib.report.results import Results
+from lib.report.results import EXAMPLES, Results
+from lib.report.scores import NONE
 from lib.report.wording import code
 
 
@@ -38,7 +39,7 @@ class Analysis:
         self.results.write(
             analysis,
             scratch,
-            results=self.scores,
+            results=self.scores.drop(columns=EXAMPLES, errors="ignore"),
             efficiency=self.results.with_other_stages(self.efficiency),
             claims=self.verdicts,
         )
@@ -133,7 +134,7 @@ def section(analysis: Analysis, name: str) -> list:
         *floors.shown(study, final, analysis.baselines.get(name, floors.Baselines())),
         show.figure(
             scores_figure(study, final),
-            "Scores by scenario. Dots: fine-tuning seeds; bars: mean and 95 % interval"
+            "Scores by scenario. Dots: runs; bars: mean and 95 % interval"
             + ("; hollow diamonds: the paper." if study.source else "."),
             describe(study, final),
         ),
@@ -177,7 +178,7 @@ PANELS = 4
 
 
 def scores_figure(study: Declaration, results: pd.DataFrame):
-    """A row per scenario with a dot per seed, a panel per score, the paper's numbers as
+    """A row per scenario with a dot per run, a panel per score, the paper's numbers as
     diamonds."""
     columns = tables.columns_of(study, results)
     if len(columns) > PANELS:
@@ -188,8 +189,8 @@ def scores_figure(study: Declaration, results: pd.DataFrame):
         for name in names
     }
     printed = tables.printed_frame(study, results, names, columns)
-    return figures.rows_of_seeds(
-        tables.seeds_frame(study, results, names, columns),
+    return figures.rows_of_runs(
+        tables.runs_frame(study, results, names, columns),
         order=names,
         labels=labels,
         colours={name: study.colour(name) for name in names if study.colour(name)},
@@ -206,7 +207,7 @@ def describe(study: Declaration, results: pd.DataFrame) -> str:
     """`scores_figure` in words, for readers who do not see it."""
     title = tables.columns_of(study, results)[study.main]
     means = {
-        name: study.scores(results, name)[study.main].mean()
+        name: study.scores(results, name).get(study.main, NONE).mean()
         for name in tables.scenarios_of(study, results)
     }
     listed = ", ".join(f"{name} {mean:.1f}" for name, mean in means.items() if not np.isnan(mean))

@@ -6,8 +6,7 @@ other test examples. An interval over runs alone ignores the second, and is too 
 examples matter more than runs (Sellam et al. 2021, The MultiBERTs). `Sample` keeps what each test
 example contributes, and its intervals cover both.
 
-With five runs an interval is wide and an exact test is coarse. That is the honest state of the
-evidence, so both are printed and no stars are given.
+With three runs an interval is wide. That is the honest state of the evidence.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,10 +17,6 @@ import numpy as np
 import pandas as pd
 
 from lib.common.errors import InputError
-
-SIGN_PATTERNS = 2**14
-"""A sign-flip test goes through all sign patterns if there are no more (14 differences), which
-takes a tenth of a second; else through as many at random, always the same ones."""
 
 NO_SPREAD = 1e-9
 """A standard error below this is none: the values are the same, but for rounding."""
@@ -143,6 +138,8 @@ class Sample:
                 )
         return Sample(a.values + b.values, {name: sum(arrays) for name, arrays in parts.items()})
 
+    __radd__ = __add__  # so that samples can be summed
+
     def __sub__(self, other: "Sample | float") -> "Sample":
         return self + -1 * other
 
@@ -238,52 +235,6 @@ def interval(values: Sample | Iterable[float], confidence: float = 0.95) -> Inte
     """
     sample = values if isinstance(values, Sample) else Sample(pd.Series(list(values), dtype=float))
     return sample.estimate().interval(confidence)
-
-
-def paired_differences(
-    a: Sample | Mapping[int, float] | pd.Series, b: Sample | Mapping[int, float] | pd.Series
-) -> Sample | pd.Series:
-    """a - b of two samples, or of plain values by seed: for every seed that both have, ascending.
-
-    Pairing takes out what a seed does to both: the order of the data, the head's initial weights.
-    """
-    if isinstance(a, Sample):
-        return a - b
-    a, b = pd.Series(a, dtype=float).dropna(), pd.Series(b, dtype=float).dropna()
-    for side in (a, b):
-        if side.index.has_duplicates:
-            seed = side.index[side.index.duplicated()][0]
-            raise InputError(f"paired_differences: seed {seed} occurs twice")
-    return (a - b).dropna().sort_index()
-
-
-def paired_difference(
-    a: Sample | Mapping[int, float] | pd.Series,
-    b: Sample | Mapping[int, float] | pd.Series,
-    confidence: float = 0.95,
-) -> Interval:
-    """Mean and interval of a - b over the seeds that both have."""
-    return interval(paired_differences(a, b), confidence)
-
-
-def sign_flip_p(differences: Iterable[float]) -> float:
-    """The p value of a two-sided sign-flip test of a zero mean difference, exact for up to 14.
-
-    p = #{σ ∈ {-1, 1}ⁿ : |Σ σᵢ dᵢ| ≥ |Σ dᵢ|} / 2ⁿ; NaN without differences. `smallest_p` is its
-    floor.
-    """
-    from scipy import stats
-
-    d = np.asarray(list(differences), dtype=float)
-    if len(d) < 2:  # scipy takes two and more
-        return 1.0 if len(d) else np.nan
-    flips = {"permutation_type": "samples", "n_resamples": SIGN_PATTERNS, "rng": 0}
-    return float(stats.permutation_test((d,), np.mean, vectorized=True, **flips).pvalue)
-
-
-def smallest_p(n: int) -> float:
-    """The least p that a two-sided sign-flip test on n pairs can give: 2 / 2ⁿ, 0.0625 for n = 5."""
-    return 2.0 / 2**n if n else np.nan
 
 
 def pm(values: Sample | Iterable[float], digits: int = 1) -> str:

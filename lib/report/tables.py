@@ -1,7 +1,7 @@
 """The tables that every study gets, computed from what it declares (see `lib.report.declaration`).
 
 `results` are rows of results.csv of one protocol; scores are percent, differences points, paired by
-fine-tuning seed. A cell of text holds "–" where nothing was measured or printed.
+run. A cell of text holds "–" where nothing was measured or printed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,19 +10,20 @@ import numpy as np
 import pandas as pd
 
 from lib.report.declaration import Declaration, Question
-from lib.report.statistics import interval, paired_differences, pm
+from lib.report.scores import NONE
+from lib.report.statistics import Sample, interval, pm
 from lib.report.wording import signed, signed_pm, with_interval
 from lib.training.parameters import LOSSES
 
 PAPER = "paper"
 """Heads the columns that hold a paper's own numbers."""
-SCORES_NOTE = "Mean over fine-tuning seeds ± half of the 95 % interval."
+SCORES_NOTE = "Mean over runs ± half of the 95 % interval."
 DIFFERENCES_NOTE = (
-    "First less second, paired by fine-tuning seed: the first column with the ends of its 95 % "
+    "First less second, paired by run: the first column with the ends of its 95 % "
     "interval, the others ± half of it. An interval that holds zero decides nothing."
 )
 KEPT_NOTE = (
-    "Share of the teacher's score, seed by seed. Guessing keeps a share too, so zero is not the "
+    "Share of the teacher's score, run by run. Guessing keeps a share too, so zero is not the "
     "floor."
 )
 
@@ -46,10 +47,11 @@ def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
 
 
 def unknown_columns(study: Declaration, results: pd.DataFrame) -> list[str]:
-    """Columns that the study names and no scenario has a score for."""
+    """Columns that the study names and that are no score that anything knows of."""
     names = scenarios_of(study, results)
-    scores = {column for name in names for column in study.scores(results, name)}
-    return [column for column in study.columns if column not in {*scores, "mean"}] if names else []
+    known = {column for name in names for column in study.scores(results, name)}
+    known |= {"mean", *study.titles}
+    return [column for column in study.columns if column not in known] if names else []
 
 
 def scenarios_of(study: Declaration, results: pd.DataFrame) -> list[str]:
@@ -100,7 +102,7 @@ def scenarios_table(study: Declaration) -> pd.DataFrame:
 
 def scores_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     """The scores of every scenario that was measured or printed: mean ± half of the 95 % interval
-    over seeds.
+    over runs.
 
     Where the paper prints scores of the study, columns are pairs (title, ours | paper).
     """
@@ -110,12 +112,11 @@ def scores_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name in names:
         measured, printed = study.scores(results, name), printed_scores(study, results, name)
-        if measured.empty and printed.empty:
+        if not measured and printed.empty:
             continue
         row = {}
         for column, title in titles.items():
-            text = pm(measured[column].dropna()) if column in measured else "–"
-            row[(title, "ours") if has_paper else title] = text
+            row[(title, "ours") if has_paper else title] = pm(measured.get(column, NONE))
             if has_paper:
                 row[title, PAPER] = _printed_cell(printed, column)
         rows[name] = row
@@ -143,13 +144,11 @@ def _printed_cell(printed: pd.DataFrame, column: str) -> str:
 
 def difference(
     study: Declaration, results: pd.DataFrame, better: str, worse: str, column: str = ""
-) -> pd.Series:
-    """better - worse by seed, in points, on one score; empty where no seed has both."""
+) -> Sample:
+    """better - worse, in points, on one score; empty where no run has both."""
     column = column or study.main
-    first, second = study.scores(results, better), study.scores(results, worse)
-    if column not in first or column not in second:
-        return pd.Series(dtype=float)
-    return paired_differences(first[column], second[column])
+    first, second = (study.scores(results, name).get(column, NONE) for name in (better, worse))
+    return first - second
 
 
 def printed_difference(
@@ -226,37 +225,28 @@ def kept_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("–").rename_axis("student")
 
 
-def share_kept(study: Declaration, results: pd.DataFrame, name: str, column: str = "") -> pd.Series:
-    """100 * student / teacher by seed, in percent; empty where no seed has both."""
+def share_kept(study: Declaration, results: pd.DataFrame, name: str, column: str = "") -> Sample:
+    """100 * student / teacher, in percent; empty where no run has both."""
     column = column or study.main
-    student, teacher = study.scores(results, name), study.scores(results, study.teacher)
-    if column not in student or column not in teacher:
-        return pd.Series(dtype=float)
-    return (100 * student[column] / teacher[column]).astype(float).dropna()
+    student, teacher = (
+        study.scores(results, each).get(column, NONE) for each in (name, study.teacher)
+    )
+    return 100 * (student / teacher)
 
 
-def seeds_frame(
+def runs_frame(
     study: Declaration, results: pd.DataFrame, names: Iterable[str], columns: Mapping[str, str]
 ) -> pd.DataFrame:
-    """Every score of every seed in long form: scenario, column (its title), seed, value."""
-    frames = []
+    """Every score of every run in long form: scenario, column (its title), run, value; and the
+    score's low and high, the ends of its interval over all runs."""
+    rows = []
     for name in names:
-        table = study.scores(results, name)
+        scores = study.scores(results, name)
         for column, title in columns.items():
-            if column in table:
-                values = table[column].dropna()
-                frames.append(
-                    pd.DataFrame(
-                        {
-                            "scenario": name,
-                            "column": title,
-                            "seed": values.index,
-                            "value": values.to_numpy(float),
-                        }
-                    )
-                )
-    shape = ["scenario", "column", "seed", "value"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=shape)
+            sample = scores.get(column, NONE)
+            _, low, high = interval(sample)
+            rows += [[name, title, run, value, low, high] for run, value in sample.values.items()]
+    return pd.DataFrame(rows, columns=["scenario", "column", "run", "value", "low", "high"])
 
 
 def printed_frame(

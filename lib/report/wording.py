@@ -4,10 +4,9 @@ import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from lib.report.page.show import PRINTED
-from lib.report.statistics import Interval, interval, sign_flip_p, smallest_p
+from lib.report.statistics import Interval, Sample, interval
 
 
 def printed(number: str) -> str:
@@ -21,15 +20,15 @@ def signed(value: float, digits: int = 1) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def signed_pm(difference: pd.Series, digits: int = 1) -> str:
-    """ "+1.2 ± 0.4": the mean and half of its 95 % interval; "+1.2" for one seed."""
+def signed_pm(difference: Sample, digits: int = 1) -> str:
+    """ "+1.2 ± 0.4": the mean and half of its 95 % interval; "+1.2" for one run."""
     mean, low, high = interval(difference)
     half = "" if np.isnan(low) else f" ± {(high - low) / 2:.{digits}f}"
     return signed(mean, digits) + half
 
 
 def with_interval(i: Interval, digits: int = 1) -> str:
-    """ "+1.2 [+0.8, +1.6]"; "+1.2" if one seed gives no interval."""
+    """ "+1.2 [+0.8, +1.6]"; "+1.2" if one run gives no interval."""
     mean, low, high = (signed(value, digits) for value in i)
     return mean if np.isnan(i.low) else f"{mean} [{low}, {high}]"
 
@@ -53,9 +52,9 @@ def capitalised(text: str) -> str:
 # ------------------------------------------------------------------------- paired differences
 
 
-def decided(difference: pd.Series) -> int:
-    """1 or -1 if the 95 % interval of differences by seed lies above or below zero; 0 if it holds
-    zero, or if there is none, as with one seed."""
+def decided(difference: Sample) -> int:
+    """1 or -1 if the 95 % interval of differences by run lies above or below zero; 0 if it holds
+    zero, or if there is none, as with one run."""
     return _side(interval(difference))
 
 
@@ -69,10 +68,10 @@ def _side(i: Interval) -> int:
 def conclusion(gain: Interval, a: str, b: str) -> str:
     """A sentence on what the interval of the paired difference a - b allows to conclude."""
     if np.isnan(gain.low):
-        return "One seed has no interval, so nothing is concluded."
+        return "One run has no interval, so nothing is concluded."
     if gain.high - gain.low < 1e-9:
         return (
-            "Every seed gives the same difference: too few distinct values for an interval to "
+            "Every run gives the same difference: too few distinct values for an interval to "
             "mean anything."
         )
     if side := _side(gain):
@@ -81,22 +80,15 @@ def conclusion(gain: Interval, a: str, b: str) -> str:
     return f"The 95 % interval holds zero: {a} and {b} cannot be told apart."
 
 
-def tested(difference: pd.Series) -> str:
-    """The number of seeds and a test: "5 seeds; sign-flip p = 0.0625, the least that 5 seeds can
-    give"."""
-    n = len(difference)
-    seeds = number_of(n, "seed")
-    if n < 2:
-        return seeds
-    p, least = sign_flip_p(difference), smallest_p(n)
-    if p <= least * 1.001:
-        return f"{seeds}; sign-flip p = {p:.3g}, the least that {seeds} can give"
-    return f"{seeds}; sign-flip p = {p:.3g}; {seeds} cannot go below {least:.3g}"
+def tested(difference: Sample) -> str:
+    """The number of runs: "3 repeats", or "5 seeds" of a single one; and the p value of no
+    difference."""
+    runs = number_of(len(difference), difference.index.name or "run")
+    p = difference.estimate().p()
+    return runs if np.isnan(p) else f"{runs}; p = {p:.2g}"
 
 
-def by_side(
-    differences: Mapping[str, pd.Series], better: str = "better", worse: str = "worse"
-) -> str:
+def by_side(differences: Mapping[str, Sample], better: str = "better", worse: str = "worse") -> str:
     """Where comparisons are decided: "better on A and B; undecided on C". Empty differences are
     left out."""
     sides = {name: decided(values) for name, values in differences.items() if len(values)}

@@ -1,6 +1,7 @@
 """The study `ablation`: what DistilBERT's student keeps, and what each of its three losses is worth
 (002, Tables 1 and 4)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,11 @@ import pandas as pd
 
 from lib.report import papers, scores, tables
 from lib.report.declaration import Declaration, from_files
-from lib.report.figures import panels, plain_axes
+from lib.report.figures import draw_means, panels, plain_axes
 from lib.report.page import show
 from lib.report.scores import MEAN
 from lib.report.section import Analysis
-from lib.report.statistics import interval, paired_differences, pm
+from lib.report.statistics import Sample, interval, pm
 from lib.report.wording import decided, listed, printed, signed, with_interval
 from lib.training.parameters import LOSSES
 
@@ -23,26 +24,30 @@ TEMPERATURES = {"temperature1": 1, "triple": 2, "temperature4": 4, "temperature8
 PAPER_MODELS = {"BERT-base": "teacher", "DistilBERT": "triple", "ELMo": ""}
 """002's models -> our scenarios in their places."""
 TASKS_NOTE = (
-    "Ours: mean over seeds ± half of the 95 % interval; the printed numbers are medians of five "
+    "Ours: mean over runs ± half of the 95 % interval; the printed numbers are medians of five "
     "runs. A task with two metrics counts as their mean, MNLI as its matched set. "
 )
 
 
-def task_scores(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Percent by seed for the nine GLUE tasks and their MEAN, as 002 scores (MNLI on its matched
-    set), and SQuAD's exact match and F1."""
-    glue = scores.glue(NAME, results, scenario, mnli="matched")
-    return glue.join(scores.squad(NAME, results, scenario), how="outer")
+def scored(measured: Sequence[scores.Measure]) -> dict[str, scores.Weights]:
+    """The nine GLUE tasks and their MEAN, as 002 scores (MNLI on its matched set), and SQuAD's
+    exact match and F1."""
+    return {**scores.glue(measured, mnli="matched"), **scores.squad(measured)}
 
 
-def macro(results: pd.DataFrame, scenario: str) -> pd.Series:
-    """The mean of the nine tasks by seed, in percent; seeds without all of them are left out."""
-    return task_scores(results, scenario)[MEAN].dropna()
+def task_scores(results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
+    """The scores of a scenario by name, in percent."""
+    return scores.samples(NAME, results, scenario, scored)
+
+
+def macro(results: pd.DataFrame, scenario: str) -> Sample:
+    """The mean of the nine tasks, in percent."""
+    return task_scores(results, scenario).get(MEAN, scores.NONE)
 
 
 def printed_scores(scenario: str) -> pd.DataFrame:
     """The printed GLUE scores (002, Tables 1 and 4) and SQuAD's beside them (001, Table 7), as
-    `task_scores`; the ablated students have the macro score alone."""
+    `scored`; the ablated students have the macro score alone."""
     table = papers.table("002", "glue").rename(columns={"score": MEAN})[[*scores.GLUE, MEAN]]
     model = {"teacher": "BERT-base", "triple": "DistilBERT"}.get(scenario)
     changes = papers.table("002", "ablation")["glue_change"]
@@ -60,7 +65,7 @@ def declared() -> Declaration:
     return replace(
         from_files(NAME),
         titles=scores.TITLES | {MEAN: "macro score"},
-        scores=task_scores,
+        scored=scored,
         printed=printed_scores,
         notes={
             "scores_table": "Macro score: the mean of nine GLUE tasks, MNLI on its matched set.",
@@ -75,8 +80,7 @@ def section(analysis: Analysis) -> list:
     return [
         show.figure(
             figure_temperature(analysis.final),
-            "Macro score by the temperature of the soft "
-            "targets. Mean and 95 % interval over seeds.",
+            "Macro score by the temperature of the soft targets. Mean and 95 % interval over runs.",
             describe_temperature(analysis.final),
         )
     ]
@@ -93,7 +97,7 @@ def details(analysis: Analysis) -> list:
         ),
         show.table(
             scores.per_task(NAME, final, analysis.studies[NAME].labels, mnli="matched"),
-            "Every task in percent: mean over seeds ± half of the 95 % interval.",
+            "Every task in percent: mean over runs ± half of the 95 % interval.",
         ),
     ]
 
@@ -106,7 +110,7 @@ def tasks_table(results: pd.DataFrame) -> pd.DataFrame:
     for model, scenario in PAPER_MODELS.items():
         if scenario:
             ours = task_scores(results, scenario)
-            columns[model, "ours"] = [pm(ours[t].dropna()) for t in (MEAN, *scores.GLUE)]
+            columns[model, "ours"] = [pm(ours.get(t, scores.NONE)) for t in (MEAN, *scores.GLUE)]
         columns[model, "paper"] = [f"{paper.loc[model, t]:.1f}" for t in ("score", *scores.GLUE)]
     return pd.DataFrame(columns, index=pd.Index(["score", *scores.GLUE.values()], name="task"))
 
@@ -121,14 +125,14 @@ def losses_paragraph(results: pd.DataFrame) -> str:
     intervals."""
     head, triple = "**Which loss costs most to leave out.**", macro(results, "triple")
     without = {name: macro(results, name) for name in LEFT_OUT}
-    change = {name: paired_differences(score, triple) for name, score in without.items()}
+    change = {name: score - triple for name, score in without.items()}
     ranked = sorted((n for n in LEFT_OUT if len(change[n])), key=lambda n: change[n].mean())
     if len(ranked) < 2:
         return f"{head} Not measured: fewer than two of the three losses have been left out."
     parts = [f"{LEFT_OUT[name]} {with_interval(interval(change[name]), 2)}" for name in ranked]
     text = f"In points of the macro score against the triple loss: {', '.join(parts)}."
     if min(len(change[name]) for name in ranked) == 1:
-        return f"{head} One seed has no interval, so nothing is concluded. {text}"
+        return f"{head} One run has no interval, so nothing is concluded. {text}"
     costly = [LEFT_OUT[name] for name in ranked if decided(change[name]) < 0]
     free = [LEFT_OUT[name] for name in ranked if decided(change[name]) >= 0]
     verdict = (
@@ -138,7 +142,7 @@ def losses_paragraph(results: pd.DataFrame) -> str:
         verdict += f" No cost is shown for {' or '.join(free)}."
     leads = []
     for worse, better in zip(ranked, ranked[1:]):
-        lead = paired_differences(without[better], without[worse])
+        lead = without[better] - without[worse]
         order = "decided" if decided(lead) > 0 else "undecided"
         gap = f"by {with_interval(interval(lead), 2)} ({order})"
         leads.append(f"{LEFT_OUT[worse]} over {LEFT_OUT[better]} {gap}")
@@ -154,13 +158,13 @@ def temperature_paragraph(results: pd.DataFrame) -> str:
     """Which temperatures can be told from T = 2."""
     head, reference = "**What the temperature does.**", macro(results, "triple")
     others = {
-        temperature: paired_differences(macro(results, name), reference)
+        temperature: macro(results, name) - reference
         for name, temperature in TEMPERATURES.items()
         if name != "triple"
     }
     others = {temperature: gain for temperature, gain in others.items() if len(gain)}
     if not others:
-        return f"{head} Not measured: no other temperature has a seed in common with T = 2."
+        return f"{head} Not measured: no other temperature has a run in common with T = 2."
     any_decided = any(map(decided, others.values()))
     verdict = f"{'Some' if any_decided else 'No other'} can be told from T = 2."
     words = {1: "better", -1: "worse", 0: "undecided"}
@@ -173,22 +177,12 @@ def temperature_paragraph(results: pd.DataFrame) -> str:
 
 def figure_temperature(results: pd.DataFrame):
     """Macro score in percent against the temperature of the soft targets, on a logarithmic axis."""
-    import seaborn as sns
-
     study = declared()
-    long = tables.seeds_frame(study, results, TEMPERATURES, {MEAN: "macro score"})
+    long = tables.runs_frame(study, results, TEMPERATURES, {MEAN: "macro score"})
     long = long.assign(temperature=long["scenario"].map(TEMPERATURES).astype(float))
     figure, (ax,) = panels(1, row_height=2.4)
-    if len(long):
-        axes = {"data": long, "x": "temperature", "y": "value", "ax": ax}
-        sns.scatterplot(**axes, color=study.colours["triple"], alpha=0.5, s=18)
-        sns.lineplot(
-            **axes,
-            color=study.colours["triple"],
-            marker="o",
-            errorbar=lambda values: interval(values)[1:],
-            err_style="bars",
-        )
+    ax.plot(long["temperature"], long["value"], "o", ms=4, alpha=0.5, color=study.colours["triple"])
+    draw_means(ax, long, "temperature", study.colours["triple"])
     plain_axes(ax, "", grid="y")
     ticks = list(TEMPERATURES.values())
     ax.set_xscale("log", base=2)

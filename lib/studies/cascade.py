@@ -27,9 +27,18 @@ from lib.report.figures import (
     thinned,
 )
 from lib.report.page import show
-from lib.report.scores import one_protocol
+from lib.report.scores import (
+    NONE,
+    Measure,
+    Weights,
+    mean_of,
+    one_protocol,
+    printed_samples,
+    samples,
+)
+from lib.report.scores import average as average_of
 from lib.report.section import Analysis
-from lib.report.statistics import interval, paired_differences
+from lib.report.statistics import Sample, interval
 from lib.report.wording import decided, number_of, plain, printed, signed, signed_pm, with_interval
 from lib.training.mappings import KINDS
 
@@ -52,7 +61,7 @@ PAPER_LAYERS = 12
 SCORES_NOTE = (
     "direct: one hop; truncated: no pretraining. Fine-tuning sees English pairs alone, so every "
     "other language is zero-shot transfer. Guessing gives 33.3 %. The average is the mean over the "
-    "paper's six languages, seed by seed."
+    "paper's six languages, run by run."
 )
 PAPER_NOTE = (
     "One run per row, by the paper's account the best of extensive tuning. LightMBERT's row is "
@@ -85,22 +94,27 @@ def _rows(results: pd.DataFrame) -> pd.DataFrame:
     return results[(results["study"] == NAME) & (results["task"] == TASK)]
 
 
-def accuracy(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Percent by seed (rows) and language (columns, codes as in 004), and AVERAGE over 004's six or
-    those of them that were measured; over all where none was. A seed that lacks one of these has no
-    average."""
-    rows = _rows(results)
-    codes = list(languages(results))
-    rows = rows[rows["scenario"] == scenario].astype({"value": float})
-    rows = rows.assign(code=lambda r: r["language"].map(code_of))
-    table = rows.pivot_table(index="seed", columns="code", values="value").reindex(columns=codes)
+def scored(measured: Sequence[Measure]) -> dict[str, Weights]:
+    """XNLI by language (codes as in 004), and AVERAGE over 004's six or those of them that were
+    measured; over all where none was."""
+    names = sorted({language for task, language, _ in measured if task == TASK})
+    codes = sorted(map(code_of, names), key=_language_place)
+    scores = {
+        code: mean_of(m for m in measured if m[0] == TASK and code_of(m[1]) == code)
+        for code in codes
+    }
     averaged = [code for code in codes if code in LANGUAGES] or codes
-    return table.assign(**{AVERAGE: table[averaged].mean(axis=1, skipna=False)})
+    return scores | {AVERAGE: average_of(scores[code] for code in averaged)}
 
 
-def average(results: pd.DataFrame, scenario: str) -> pd.Series:
-    """The mean over languages by seed, in percent; seeds without all of them are left out."""
-    return accuracy(results, scenario)[AVERAGE].dropna().astype(float)
+def accuracy(results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
+    """A scenario's scores by the names of `scored`, in percent."""
+    return samples(NAME, results, scenario, scored)
+
+
+def average(results: pd.DataFrame, scenario: str) -> Sample:
+    """The mean over languages, in percent."""
+    return accuracy(results, scenario).get(AVERAGE, NONE)
 
 
 def printed_accuracy(scenario: str) -> pd.DataFrame:
@@ -151,11 +165,10 @@ def hops(results: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(names, names[1:]))
 
 
-def difference(read: Callable, first: str, second: str, column: str = AVERAGE) -> pd.Series:
-    """first - second by seed in one language or on average, in points. `read`: scenario ->
-    accuracies, ours or the paper's."""
-    empty = pd.Series(dtype=float)
-    return paired_differences(read(first).get(column, empty), read(second).get(column, empty))
+def difference(read: Callable, first: str, second: str, column: str = AVERAGE) -> Sample:
+    """first - second in one language or on average, in points. `read`: scenario -> accuracies, ours
+    or the paper's."""
+    return read(first).get(column, NONE) - read(second).get(column, NONE)
 
 
 def along_the_chain(stages: Mapping[str, Mapping], key: str) -> dict[str, int]:
@@ -181,7 +194,7 @@ def declared() -> Declaration:
         from_files(NAME),
         main=AVERAGE,
         titles=LANGUAGES,
-        scores=accuracy,
+        scored=scored,
         printed=printed_accuracy,
         comparable=lambda results: teacher_layers(results) == PAPER_LAYERS,
         measures={"as_printed": as_printed, "more_assistants": more_assistants},
@@ -198,19 +211,19 @@ def section(analysis: Analysis) -> list:
         show.figure(
             figure_chains(final),
             "Average accuracy of the cascade, of one hop and of no pretraining, by depth. Bars: "
-            "95 % interval over seeds. Right, hollow and grey: the paper.",
+            "95 % interval over runs. Right, hollow and grey: the paper.",
             describe(final, [AVERAGE]),
         ),
         show.figure(
             figure_languages(final),
             "Accuracy of the cascade by language, from the teacher down. Bars: 95 % interval over "
-            "seeds. Right, hollow and grey: the paper.",
+            "runs. Right, hollow and grey: the paper.",
             describe(final, list(languages(final))),
         ),
         show.table(
             comparison_table(final, along_the_chain(_hop_stages(analysis), "steps")),
             "Chains against each other at equal depth, in points.",
-            note="Paired by fine-tuning seed: on average with the ends of the 95 % interval, by "
+            note="Paired by run: on average with the ends of the 95 % interval, by "
             "language ± half of it. Steps: optimizer steps of the model and of every assistant "
             "before it, first against second. As in the paper, the first assistant's learning rate "
             "rises over all its steps; that of the one hop rises and falls again.",
@@ -295,8 +308,12 @@ def more_assistants(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _reader(results: pd.DataFrame) -> Callable[[str], pd.DataFrame]:
+def _reader(results: pd.DataFrame) -> Callable[[str], dict[str, Sample]]:
     return lambda scenario: accuracy(results, scenario)
+
+
+def _printed(scenario: str) -> dict[str, Sample]:
+    return printed_samples(printed_accuracy(scenario))
 
 
 def _changes(
@@ -424,22 +441,21 @@ def findings(results: pd.DataFrame) -> list[str]:
     return [transfer_paragraph(results), depth_paragraph(results), languages_paragraph(results)]
 
 
-ONE_SEED = "One seed has no interval, so nothing is concluded."
+ONE_RUN = "One run has no interval, so nothing is concluded."
 
 
 def transfer_paragraph(results: pd.DataFrame) -> str:
     """Zero-shot transfer of the teacher: points over chance by language, in falling order."""
     head = "**How well does the teacher transfer?**"
     names, teacher = languages(results), accuracy(results, "teacher")
-    over = {code: (teacher[code] - CHANCE).dropna().astype(float) for code in names}
-    over = {code: points for code, points in over.items() if len(points)}
+    over = {code: score - CHANCE for code, score in teacher.items() if code != AVERAGE}
     if not over:
         return f"{head} Not measured: there is no score of the teacher."
     order = sorted(over, key=lambda code: -over[code].mean())
     parts = [f"{plain(names[code])} {with_interval(interval(over[code]))}" for code in order]
     text = f"Fine-tuned on English alone, in points over chance (33.3 %): {', '.join(parts)}."
     if min(map(len, over.values())) == 1:
-        return f"{head} {ONE_SEED} {text}"
+        return f"{head} {ONE_RUN} {text}"
     at_chance = [plain(names[code]) for code in order if decided(over[code]) <= 0]
     verdict = "Above chance in every language."
     if at_chance:
@@ -453,13 +469,13 @@ def depth_paragraph(results: pd.DataFrame) -> str:
     change = {hop: difference(read, hop[1], hop[0]) for hop in hops(results)}
     change = {hop: d for hop, d in change.items() if len(d)}
     deep, shallow = max(printed_layers()), min(printed_layers())
-    total = difference(printed_accuracy, f"cascade-{shallow}", f"cascade-{deep}").iloc[0]
+    total = difference(_printed, f"cascade-{shallow}", f"cascade-{deep}").mean()
     paper = (
         f"The paper prints {printed(signed(total))} points from {deep} layers to {shallow}, "
         f"{printed(signed(total / (deep - shallow), 2))} a layer, one run each."
     )
     if not change:
-        return f"{head} Not measured: no two models of the cascade share a seed. {paper}"
+        return f"{head} Not measured: no two models of the cascade share a run. {paper}"
     top, bottom = list(change)[0][0], list(change)[-1][1]
     layers = [_layers(results, name) for name in (top, bottom)]
     whole = difference(read, bottom, top)
@@ -475,7 +491,7 @@ def depth_paragraph(results: pd.DataFrame) -> str:
             f"{per_layer} a layer."
         )
     if min(map(len, change.values())) == 1:
-        return f"{head} {ONE_SEED} {text} {paper}"
+        return f"{head} {ONE_RUN} {text} {paper}"
     falls = sum(decided(d) < 0 for d in change.values())
     verdict = (
         "Every hop costs accuracy."
@@ -493,15 +509,15 @@ def languages_paragraph(results: pd.DataFrame) -> str:
     lost = {code: difference(read, way[-1][1], way[0][0], code) for code in names} if way else {}
     order = sorted((c for c in lost if len(lost[c])), key=lambda code: lost[code].mean())
     if not order:
-        return f"{head} Not measured: the cascade has no two depths with a seed in common."
+        return f"{head} Not measured: the cascade has no two depths with a run in common."
     parts = [f"{plain(names[code])} {signed_pm(lost[code])}" for code in order]
     text = f"From the teacher to the last assistant, in points: {', '.join(parts)}."
     if min(len(lost[code]) for code in order) == 1:
-        return f"{head} {ONE_SEED} {text}"
+        return f"{head} {ONE_RUN} {text}"
     ranks = []
     for side, code, neighbour in (("largest", 0, 1), ("smallest", -1, -2)):
         if len(order) > 1:
-            gap = paired_differences(lost[order[code]], lost[order[neighbour]])
+            gap = lost[order[code]] - lost[order[neighbour]]
             verdict = "decided" if decided(gap) else "undecided"
             ranks.append(
                 f"{side} in {plain(names[order[code]])}, {with_interval(interval(gap))} against "
@@ -538,7 +554,7 @@ def figure_languages(results: pd.DataFrame):
     depths = {**({deep: "teacher"} if deep else {})}
     depths |= {n: f"cascade-{n}" for n in chains(results).get("cascade", [])}
     lines = {
-        names[code]: {n: accuracy(results, name)[code].dropna() for n, name in depths.items()}
+        names[code]: {n: accuracy(results, name).get(code, NONE) for n, name in depths.items()}
         for code in names
     }
     colours = {names[code]: COLOURS.get(code, ink()) for code in names}
@@ -552,43 +568,28 @@ def _printed_line(column: str) -> dict[int, float]:
 
 
 def _by_depth(
-    lines: Mapping[str, Mapping[int, pd.Series]],
+    lines: Mapping[str, Mapping[int, Sample]],
     colours: Mapping[str, str],
     paper: Mapping[str, Mapping[int, float]],
     label: str,
 ):
-    """Two panels, ours with intervals over seeds and the paper's. Depth falls from left to right,
+    """Two panels, ours with intervals and the paper's. Depth falls from left to right,
     as a cascade does: the axes hold negative depths, their ticks do not show it.
 
-    lines: name -> layers -> scores by seed; paper: name -> layers -> the printed score.
+    lines: name -> layers -> scores; paper: name -> layers -> the printed score.
     """
-    import seaborn as sns
-
     figure, (left, right) = panels(2, row_height=3.3, sharey=True)
-    long = pd.DataFrame(
-        [
-            {"line": name, "layers": -layers, "value": float(value)}
-            for name, points in lines.items()
-            for layers, values in points.items()
-            for value in values
-        ],
-        columns=["line", "layers", "value"],
-    )
-    if len(long):
-        sns.lineplot(
-            long,
-            x="layers",
-            y="value",
-            hue="line",
-            palette=dict(colours),
-            marker="o",
-            linestyle="",
-            errorbar=lambda values: interval(values)[1:],
-            err_style="bars",
-            legend=False,
-            ax=left,
-        )
-    means = long.groupby(["layers", "line"], sort=False)["value"].mean().unstack()
+    rows = [
+        [name, -layers, *interval(sample)]
+        for name, points in lines.items()
+        for layers, sample in points.items()
+        if len(sample)
+    ]
+    long = pd.DataFrame(rows, columns=["line", "layers", "value", "low", "high"])
+    for name, own in long.groupby("line"):
+        ends = own["value"] - own["low"], own["high"] - own["value"]
+        left.errorbar(own["layers"], own["value"], ends, fmt="o", ms=4.5, color=colours[name])
+    means = long.pivot(index="layers", columns="line", values="value")
     printed_points = pd.DataFrame(
         {name: {-n: value for n, value in points.items()} for name, points in paper.items()}
     )

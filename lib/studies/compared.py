@@ -1,6 +1,6 @@
 """Comparisons of two models, and how several of them are summed up in words.
 
-A comparison is a paired difference over fine-tuning seeds, in points. It is "level" if its whole
+A comparison is a paired difference over runs, in points. It is "level" if its whole
 95 % interval is within one point of zero, too little to choose by; otherwise "better" or "worse" if
 the interval lies on one side of zero; otherwise "open".
 """
@@ -9,11 +9,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from lib.report import tables
 from lib.report.section import Analysis
-from lib.report.statistics import interval
+from lib.report.statistics import Sample, interval
 from lib.report.wording import capitalised, decided, listed, with_interval
 from lib.studies import cascade
 
@@ -32,15 +31,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A difference by seed, in points; `pair` names the two models."""
+    """A difference in points; `pair` names the two models."""
 
     score: Score
     pair: str
-    difference: pd.Series
+    difference: Sample
 
     @property
     def side(self) -> str:
-        """ "better", "worse", "level" or "open"; open also if there is one seed, or no variance."""
+        """ "better", "worse", "level" or "open"; open also if there is one run, or no variance."""
         i = interval(self.difference)
         if np.isnan(i.low) or i.high - i.low < 1e-9:
             return "open"
@@ -50,9 +49,9 @@ class Comparison:
 
     @property
     def caveat(self) -> str:
-        """What follows the number: ", one seed", ", undecided", ", level" or ""."""
+        """What follows the number: ", one run", ", undecided", ", level" or ""."""
         if len(self.difference) == 1:
-            return ", one seed"
+            return ", one run"
         return {"open": ", undecided", "level": ", level"}.get(self.side, "")
 
 
@@ -62,7 +61,7 @@ teacher."""
 
 
 def compare(analysis: Analysis, pairs: Iterable[Pair]) -> list[Comparison]:
-    """first - second for each pair that has a seed in common."""
+    """first - second for each pair that has a run in common."""
     half = cascade.teacher_layers(analysis.final) // 2
     comparisons = []
     for score, *names in pairs:

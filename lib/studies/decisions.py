@@ -8,13 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from math import isnan
 
-import pandas as pd
-
 from lib.report import tables
 from lib.report.declaration import Declaration
 from lib.report.results import efficiency_value
 from lib.report.section import Analysis
-from lib.report.statistics import interval
+from lib.report.statistics import Sample, interval
 from lib.report.wording import capitalised, decided, listed
 from lib.studies import cascade, registry
 from lib.studies.ablation import LEFT_OUT, TEMPERATURES
@@ -188,8 +186,8 @@ def half_the_layers(analysis: Analysis) -> Part | None:
     return Part(advice, evidence, list(changes.values()))
 
 
-def _percent(share: pd.Series) -> str:
-    """ "84.0 % [81.2, 86.7]"; without brackets for one seed."""
+def _percent(share: Sample) -> str:
+    """ "84.0 % [81.2, 86.7]"; without brackets for one run."""
     i = interval(share)
     ends = "" if isnan(i.low) else f" [{i.low:.1f}, {i.high:.1f}]"
     return f"{i.mean:.1f} %{ends}".replace("-", "−")
@@ -263,8 +261,7 @@ def other_languages(analysis: Analysis) -> Part | None:
     english = lost.pop("en", None)
     if not english or not lost:
         return None
-    others = pd.concat([loss.difference for loss in lost.values()], axis=1, join="inner")
-    gap = (english.difference - others.mean(axis=1)).dropna().astype(float)
+    gap = english.difference - sum(loss.difference for loss in lost.values()) / len(lost)
     spared = Comparison(XNLI, "English − others", gap)
     most = min(lost.values(), key=lambda loss: loss.difference.mean())
     clauses = {
@@ -284,11 +281,11 @@ def other_languages(analysis: Analysis) -> Part | None:
 
 def unknown_languages(analysis: Analysis) -> Part | None:
     """The languages in which the teacher itself is not shown to be above chance."""
-    over_chance = cascade.accuracy(analysis.final, "teacher").astype(float) - cascade.CHANCE
+    teacher = cascade.accuracy(analysis.final, "teacher")
     weak = [
         cascade.LANGUAGES.get(code, code)
-        for code in cascade.languages(analysis.final)
-        if code != "en" and decided(over_chance[code].dropna()) <= 0
+        for code, score in teacher.items()
+        if code not in ("en", cascade.AVERAGE) and decided(score - cascade.CHANCE) <= 0
     ]
     if not weak:
         return None

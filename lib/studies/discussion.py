@@ -9,14 +9,14 @@ from lib.studies.compared import Comparison, certainty
 from lib.studies.decisions import Part
 
 OPENING = (
-    "Differences are in points, paired by fine-tuning seed, with 95 % intervals in brackets. A "
+    "Differences are in points, paired by run, with 95 % intervals in brackets. A "
     "difference is *level* if its whole interval is within one point of zero, too little to choose "
     "by. Otherwise it is *decided* if the interval lies on one side of zero, and *undecided* if "
     "not."
 )
 ONE_PRETRAINING = (
-    "Every model was pretrained once: the intervals say how far another fine-tuning of the same "
-    "models would move, not another pretraining."
+    "Every student was trained once: the intervals say how far another fine-tuning of the same "
+    "models would move, not another training."
 )
 TOY_TEXT = (
     "The text is in toy languages: check the directions on real text, and do not expect "
@@ -59,8 +59,9 @@ def _how_far_to_trust(analysis: Analysis, comparisons: Collection[Comparison]) -
         f"**How far to trust this.** Of the {number_of(len(comparisons), 'comparison')} behind "
         f"this advice, {count} {'is' if count == 1 else 'are'} decided. If nothing made any "
         f"difference, about {0.05 * len(comparisons):.1f} would be decided by chance.",
-        ONE_PRETRAINING,
     ]
+    if analysis.final["repeat"].nunique() == 1:
+        sentences.append(ONE_PRETRAINING)
     number = analysis.verdicts["verdict"].value_counts()
     holds, contradicted = number.get("holds", 0), number.get("contradicted", 0)
     if holds + contradicted:

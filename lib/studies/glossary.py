@@ -27,17 +27,20 @@ TERMS = {
     "attention map": "How much each word of a sentence attends to every other, in one head of one "
     "layer.",
     "fine-tuning": "Training on the labelled examples of a task, before a model is scored on it.",
-    "fine-tuning seed": "Determines the order of the examples and the new head's initial weights. "
-    "Every model is fine-tuned with several seeds.",
-    "± and [ ]": "Mean over fine-tuning seeds ± half of its 95 % t interval; in brackets, the ends "
-    "of that interval.",
+    "fine-tuning seed": "Determines which labelled examples are drawn, their order, and the new "
+    "head's initial weights.",
+    "repeat, run": "A repeat trains the student anew with other random numbers (initial weights, "
+    "masks, order of the text, dropout), the same in every scenario, and fine-tunes it with seeds "
+    "of its own. A run is a repeat; where there is only one, a fine-tuning seed.",
+    "± and [ ]": "Mean over runs ± half of its 95 % interval; in brackets, the ends of that "
+    "interval. It covers other runs and other test examples (two-way analysis of variance, "
+    "Satterthwaite's degrees of freedom).",
     "points": "Differences between scores in percent.",
-    "paired difference": "The difference between two models with the same fine-tuning seed, "
-    "averaged over seeds.",
-    "sign-flip test": "p: how often differences as large occur when their signs are random. With "
-    "few seeds p cannot be small.",
+    "paired difference": "The difference between two models in the same run and on the same test "
+    "examples, averaged over runs.",
+    "p": "How often a difference as large would occur by chance if there were none.",
     "cannot be told apart": "The interval of the difference includes zero: there is no difference, "
-    "or it is too small for so few seeds.",
+    "or it is too small for so few runs and examples.",
     "last epoch, best epoch": "Scores at the end of fine-tuning; scores at its best epoch, chosen "
     "on the data that is scored, which flatters.",
     "KLEJ": "Polish tasks. PolEmo2.0: sentiment of reviews, from the domains of training (IN) or "

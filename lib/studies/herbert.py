@@ -1,6 +1,7 @@
 """The study `herbert`: six students of one teacher on three tasks (000, Distillation of
 HerBERT)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,7 @@ from lib.report import papers, tables
 from lib.report.declaration import Declaration, from_files
 from lib.report.page import show
 from lib.report.results import Results
-from lib.report.scores import MEAN, by_task
+from lib.report.scores import MEAN, Measure, Weights, average, tasks
 from lib.report.section import Analysis
 
 NAME = "herbert"
@@ -22,13 +23,13 @@ BEST_NOTE = (
 )
 
 
-def scores(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Accuracy in percent by seed, for each of the three tasks, their mean (a seed needs all), and
-    tasks of the user's own."""
-    tasks = by_task(NAME, results, scenario).drop(columns=MEAN)
-    own = [name for name in tasks if name not in TASKS]
-    table = tasks.reindex(columns=[*TASKS, *own])
-    return table.assign(**{MEAN: table[list(TASKS)].mean(axis=1, skipna=False)})
+def scored(measured: Sequence[Measure]) -> dict[str, Weights]:
+    """Accuracy on each of the three tasks, then on tasks of the user's own; and the mean of the
+    three, where all were measured."""
+    scores = tasks(measured)
+    three = {name: scores[name] for name in TASKS if name in scores}
+    mean = {MEAN: average(three.values())} if len(three) == len(TASKS) else {}
+    return three | scores | mean
 
 
 def printed(scenario: str) -> pd.DataFrame:
@@ -42,7 +43,7 @@ def declared() -> Declaration:
     return replace(
         from_files(NAME),
         titles=TASKS,
-        scores=scores,
+        scored=scored,
         printed=printed,
         notes={"scores_table": BEST_NOTE},
         details=details,

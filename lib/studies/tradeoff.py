@@ -16,8 +16,9 @@ from lib.report.latency import BUSY, in_words
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.page.show import PALETTE
 from lib.report.results import LATENCY
+from lib.report.scores import NONE
 from lib.report.section import Analysis
-from lib.report.statistics import interval, paired_differences
+from lib.report.statistics import Sample, interval
 from lib.report.tables import share_kept, students_of
 from lib.report.wording import decided, number_of, plain, with_interval
 from lib.studies.cascade import along_the_chain
@@ -34,7 +35,7 @@ COLUMNS = [
     *("control", "on_front"),
 ]
 CAPTION = (
-    "Score kept against three costs. Marks: students, mean over fine-tuning seeds; bars: 95 % "
+    "Score kept against three costs. Marks: students, mean over runs; bars: 95 % "
     "interval; line: the front; hollow: untrained controls; hollow grey diamonds: what the papers "
     "print. Named are the students on a front and each study's best. Students of one size are set "
     "a little apart."
@@ -46,8 +47,8 @@ BEST_CAPTION = (
 TABLE_CAPTION = "What every student keeps of its teacher's score, and what it costs."
 VERDICTS = {1: "it helped", -1: "it did harm", 0: "undecided"}
 NOTE = (
-    "Score: the main one of each study, as in its section. Kept: its share of the teacher's, seed "
-    "by seed; guessing keeps a share too, so zero is not the floor. Tokens seen: in the student's "
+    "Score: the main one of each study, as in its section. Kept: its share of the teacher's, run "
+    "by run; guessing keeps a share too, so zero is not the floor. Tokens seen: in the student's "
     "own training and that of the assistants before it; the teacher's are not counted. "
     f"{LATENCY_NOTE}"
 )
@@ -59,8 +60,8 @@ NOTE = (
 def students(analysis: Analysis) -> pd.DataFrame:
     """A row per student of every study, columns as COLUMNS.
 
-    `kept` is the mean over seeds of 100 * student / teacher, in percent, `low` and `high` the ends
-    of its 95 % interval (NaN with one seed). A model taken from a hub has seen an unknown number of
+    `kept` is the mean over runs of 100 * student / teacher, in percent, `low` and `high` the ends
+    of its 95 % interval (NaN with one run). A model taken from a hub has seen an unknown number of
     tokens (NaN).
     """
     final, efficiency, rows = analysis.final, analysis.efficiency, []
@@ -133,12 +134,12 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
     return trained.loc[trained.groupby("study", sort=False)["kept"].idxmax()]
 
 
-def gain_over_control(study: Declaration, results: pd.DataFrame, student: str) -> pd.Series:
-    """What a student keeps above its untrained control, by seed, in points; empty without one."""
+def gain_over_control(study: Declaration, results: pd.DataFrame, student: str) -> Sample:
+    """What a student keeps above its untrained control, in points; empty without one."""
     control = study.control_of(student)
     if not control or control == student:
-        return pd.Series(dtype=float)
-    return paired_differences(*(share_kept(study, results, name) for name in (student, control)))
+        return NONE
+    return share_kept(study, results, student) - share_kept(study, results, control)
 
 
 # --- tables and sentences -------------------------------------------------------------------------
@@ -168,7 +169,7 @@ def students_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
     rows = {
         (analysis.studies[row.study].short, row.scenario): {
             "score kept, %": _kept(row),
-            "seeds": row.n,
+            "runs": row.n,
             "parameters": _number(row.parameters, 0),
             "of the teacher's, %": _number(row.parameters_share),
             "latency, ms": in_words(row.latency_s, row.latency_low, row.latency_high),
@@ -209,7 +210,7 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
     """What the figure says: the best student, whether any keeps all, and what training gave over
     the untrained controls."""
     if table.empty:
-        return "Not measured: no student has a seed in common with its teacher."
+        return "Not measured: no student has a run in common with its teacher."
     top = table.loc[table["kept"].idxmax()]
     below, above = int((table["high"] < 100).sum()), int((table["low"] > 100).sum())
     text = (
@@ -224,7 +225,7 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
         study = analysis.studies[row.study]
         gain = gain_over_control(study, analysis.final, row.scenario)
         if len(gain):
-            verdict = "one seed" if len(gain) == 1 else VERDICTS[decided(gain)]
+            verdict = "one run" if len(gain) == 1 else VERDICTS[decided(gain)]
             pair = f"{plain(row.scenario)} less {plain(study.control_of(row.scenario))}"
             parts.append(
                 f"{study.short}, {pair}: {with_interval(interval(gain))} points ({verdict})"

@@ -1,7 +1,7 @@
 """The study `transfer_set`: size and composition of the text a student learns from (001, Transfer
 Dataset Size and Composition Effects)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +9,13 @@ import pandas as pd
 
 from lib.report import papers, scores, tables
 from lib.report.declaration import Declaration, from_files
-from lib.report.figures import DIAMOND, PAPER, ink, legend, panels, plain_axes
+from lib.report.figures import DIAMOND, PAPER, draw_means, ink, legend, panels, plain_axes
 from lib.report.latency import BUSY, in_words
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.page import show
 from lib.report.results import LATENCY, efficiency_value
 from lib.report.section import Analysis
-from lib.report.statistics import interval, paired_differences
+from lib.report.statistics import Sample, interval
 from lib.report.wording import decided, printed, signed, with_interval
 
 NAME = "transfer_set"
@@ -31,12 +31,16 @@ NOTE = (
 )
 
 
-def suites(results: pd.DataFrame, scenario: str) -> pd.DataFrame:
-    """Percent by seed: GLUE's macro score and SQuAD's two (columns as SUITES); NaN where a seed
-    lacks one."""
-    macro = scores.glue(NAME, results, scenario)[scores.MEAN].rename("glue")
-    table = pd.concat([macro, scores.squad(NAME, results, scenario)], axis=1)
-    return table.reindex(columns=list(SUITES))
+def scored(measured: Sequence[scores.Measure]) -> dict[str, scores.Weights]:
+    """GLUE's macro score and SQuAD's two, by the names of SUITES."""
+    glue = scores.glue(measured)
+    macro = {"glue": glue[scores.MEAN]} if scores.MEAN in glue else {}
+    return macro | scores.squad(measured)
+
+
+def suites(results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
+    """A scenario's scores by the names of SUITES, in percent."""
+    return scores.samples(NAME, results, scenario, scored)
 
 
 def printed_suites(scenario: str) -> pd.DataFrame:
@@ -55,7 +59,7 @@ def declared() -> Declaration:
         from_files(NAME),
         titles=SUITES,
         main="glue",
-        scores=suites,
+        scored=scored,
         printed=printed_suites,
         notes={"scores_table": NOTE + " ".join(map(printed, papers.flags("001", "glue_size")))},
         section=section,
@@ -69,7 +73,7 @@ def section(analysis: Analysis) -> list:
     return [
         show.figure(
             figure_size(final, corpora(analysis)),
-            "Scores against the size of the transfer set. Mean and 95 % interval over seeds; "
+            "Scores against the size of the transfer set. Mean and 95 % interval over runs; "
             "hollow diamonds: the slides.",
             describe_size(final),
         )
@@ -81,7 +85,7 @@ def details(analysis: Analysis) -> list:
     return [
         show.table(
             scores.per_task(NAME, final, analysis.studies[NAME].labels),
-            "Every task in percent: mean over seeds ± half of the 95 % interval.",
+            "Every task in percent: mean over runs ± half of the 95 % interval.",
         ),
         show.table(
             networks(analysis.efficiency),
@@ -119,19 +123,18 @@ def findings(results: pd.DataFrame) -> list[str]:
     ]
 
 
-def _difference(read: Callable, better: str, worse: str, suite: str) -> pd.Series:
-    first, second = read(better), read(worse)
-    if suite not in first or suite not in second:
-        return pd.Series(dtype=float)
-    return paired_differences(first[suite], second[suite])
+def _printed(scenario: str) -> dict[str, Sample]:
+    return scores.printed_samples(printed_suites(scenario))
 
 
-def more_lost_on_squad(read: Callable, better: str, worse: str, metric: str) -> pd.Series:
-    """By how much more better - worse is on SQuAD than on GLUE, by seed; `read(scenario)` gives
-    `suites`, ours or the paper's."""
-    return paired_differences(
-        _difference(read, better, worse, metric), _difference(read, better, worse, "glue")
-    )
+def _difference(read: Callable, better: str, worse: str, suite: str) -> Sample:
+    return read(better).get(suite, scores.NONE) - read(worse).get(suite, scores.NONE)
+
+
+def more_lost_on_squad(read: Callable, better: str, worse: str, metric: str) -> Sample:
+    """By how much more better - worse is on SQuAD than on GLUE; `read(scenario)` gives `suites`,
+    ours or the paper's."""
+    return _difference(read, better, worse, metric) - _difference(read, better, worse, "glue")
 
 
 def excess_paragraph(results: pd.DataFrame, case: str, better: str, worse: str) -> str:
@@ -140,17 +143,15 @@ def excess_paragraph(results: pd.DataFrame, case: str, better: str, worse: str) 
     parts, signs = [], []
     for metric in ("exact_match", "f1"):
         excess = more_lost_on_squad(lambda name: suites(results, name), better, worse, metric)
-        paper = more_lost_on_squad(printed_suites, better, worse, metric)
+        paper = more_lost_on_squad(_printed, better, worse, metric)
         if len(excess):
             text = f"{SUITES[metric]} {with_interval(interval(excess))}"
-            parts.append(
-                text + (f" (paper {printed(signed(paper.iloc[0]))})" if len(paper) else "")
-            )
+            parts.append(text + (f" (paper {printed(signed(paper.mean()))})" if len(paper) else ""))
             signs.append(decided(excess) if len(excess) > 1 else None)
     if not parts:
-        return f"{head} Not measured: no seed has both suites for {better} and {worse}."
+        return f"{head} Not measured: no run has both suites for {better} and {worse}."
     if None in signs:
-        verdict = "One seed has no interval, so nothing is concluded."
+        verdict = "One run has no interval, so nothing is concluded."
     elif signs == [1, 1]:
         verdict = "Yes, by exact match and by F1 alike."
     elif signs == [-1, -1]:
@@ -171,12 +172,12 @@ def anomaly_paragraph(results: pd.DataFrame) -> str:
         return f"{head} Not measured: it needs randomised and generated on both suites."
     parts = []
     for suite, gain in gains.items():
-        paper = _difference(printed_suites, *pair, suite)
+        paper = _difference(_printed, *pair, suite)
         text = f"{SUITES[suite]} {with_interval(interval(gain))}"
-        parts.append(text + (f" (paper {printed(signed(paper.iloc[0]))})" if len(paper) else ""))
+        parts.append(text + (f" (paper {printed(signed(paper.mean()))})" if len(paper) else ""))
     signs = [decided(gain) for gain in gains.values()]
     if min(map(len, gains.values())) == 1:
-        verdict = "One seed has no interval, so nothing is concluded."
+        verdict = "One run has no interval, so nothing is concluded."
     elif signs == [-1, 1, 1]:
         verdict = "Yes: the paper's anomaly is here too."
     elif signs[0] == 1 or -1 in signs[1:]:
@@ -195,35 +196,24 @@ def figure_size(results: pd.DataFrame, sets: Mapping[str, Mapping]):
     The axis is the share of the corpus, logarithmic, so that ours and the paper's stand beside
     each other; under each share the tokens of our set. Baselines are horizontal lines.
     """
-    import seaborn as sns
     from matplotlib.lines import Line2D
 
     colour = from_files(NAME).colours["corpus10pct"]
     figure, axes = panels(len(SUITES), row_height=2.9, across=3)
     study = declared()
-    long = tables.seeds_frame(study, results, SHARES, SUITES)
+    long = tables.runs_frame(study, results, SHARES, SUITES)
     long = long.assign(share=long["scenario"].map(SHARES).astype(float))
     baselines = {"teacher": ("-", ink()), "DistilBERT": ("--", "#a0845c")}
-    measured = [name for name in baselines if len(suites(results, name).dropna(how="all"))]
+    measured = [name for name in baselines if suites(results, name)]
     for ax, (suite, title) in zip(axes, SUITES.items()):
         panel = long[long["column"] == title]
-        if len(panel):
-            sns.lineplot(
-                panel,
-                x="share",
-                y="value",
-                color=colour,
-                marker="o",
-                errorbar=lambda values: interval(values)[1:],
-                err_style="bars",
-                ax=ax,
-            )
+        draw_means(ax, panel, "share", colour)
         for name, share in SHARES.items():
             paper = printed_suites(name)[suite]
             ax.plot([share * 1.25] * len(paper), paper, **DIAMOND)
         for name, (style, baseline_colour) in baselines.items():
             if name in measured:
-                mean = suites(results, name)[suite].mean()
+                mean = suites(results, name).get(suite, scores.NONE).mean()
                 ax.axhline(mean, color=baseline_colour, ls=style, lw=1)
             paper = printed_suites(name)[suite].iloc[0]
             ax.axhline(paper, color=PAPER, ls=style, lw=0.9, alpha=0.8)
@@ -263,9 +253,8 @@ def describe_size(results: pd.DataFrame) -> str:
     """The figure in words: the mean of every size on every suite."""
     rows = []
     for name in SHARES:
-        means = suites(results, name).mean().dropna()
-        if len(means):
-            parts = ", ".join(f"{SUITES[suite]} {mean:.1f}" for suite, mean in means.items())
+        if measured := suites(results, name):
+            parts = ", ".join(f"{SUITES[key]} {own.mean():.1f}" for key, own in measured.items())
             rows.append(f"{SHARES[name]:g} %: {parts}")
     return f"Scores in percent by share of the corpus. {'; '.join(rows) or 'Nothing was measured'}."
 

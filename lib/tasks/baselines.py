@@ -35,9 +35,10 @@ Predict = Callable[[Sequence[tuple[str, ...]]], Sequence]
 
 def baselines(p: Finetune, names: list[str]) -> list[dict]:
     """Rows of scenario (CHANCE or BAG_OF_WORDS), task, language, metric and value (percent), for
-    tasks that share their training data, see lib.tasks.finetune.shared_training."""
+    tasks that share their training data, see lib.tasks.finetune.shared_training. Of a sample they
+    learn from that of the first seed."""
     task = TASKS[names[0]]
-    training, validation = read_examples(p, names)
+    training, validation = read_examples(p, names, p.seeds[0])
     rows = []
     for scenario, predict in (
         (CHANCE, guess(training, task)),

@@ -7,6 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Sequence
 
+import numpy as np
+
 from lib.common import hub
 from lib.common.errors import InputError
 from lib.common.places import to_path
@@ -14,6 +16,9 @@ from lib.data.toy import tasks as toy
 from lib.data.toy.languages import LANGUAGES as TOY_LANGUAGES
 from lib.tasks.parameters import Finetune
 from lib.tasks.registry import TASKS, Task
+
+TOY_RECORDS = 4000
+"""Of each split of a toy task, where all are asked for: samples are drawn from them."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,15 @@ class Examples:
 
 
 def load(
-    name: str, split: str, source: TaskSource, limit: int = 0, for_training: bool = False
+    name: str,
+    split: str,
+    source: TaskSource,
+    limit: int = 0,
+    for_training: bool = False,
+    seed: int | None = None,
 ) -> Examples:
-    """The labelled examples of a task, the first `limit` of them, or all with 0.
+    """The labelled examples of a task, or `limit` of them: the first, or with a `seed` a random
+    sample without replacement.
 
     split: train, or one of `validation_splits(name, source)`.
     for_training: raise InputError if all examples have the same class.
@@ -65,7 +76,10 @@ def load(
     Raises InputError that names the file and the missing column or wrong label.
     """
     task = TASKS[name]
-    records, origin = _records(name, split, source, limit)
+    records, origin = _records(name, split, source, limit if seed is None else 0)
+    if limit and limit < len(records):
+        chosen = np.random.default_rng(seed).choice(len(records), limit, replace=False)
+        records = [records[number] for number in chosen]
     if not records:
         raise InputError(f"{origin}: no records; the task {name} needs at least one")
     columns, texts, labels = (*task.text, task.label), [], []
@@ -209,9 +223,9 @@ def _answers(context: str, value, where: str) -> Answers:
 
 def _records(name: str, split: str, source: TaskSource, limit: int) -> tuple[list[dict], str]:
     """The records of a split, and in words where they come from, for messages. With limit 0 a toy
-    task has 1000."""
+    task has TOY_RECORDS."""
     if source.kind == "toy":
-        records = toy.task_records(source.language, name, split, limit or 1000, seed=0)
+        records = toy.task_records(source.language, name, split, limit or TOY_RECORDS, seed=0)
         return list(records), f"toy task {name}"
     owner = training_task(name, source.kind) if split == "train" else name
     if source.kind == "files":

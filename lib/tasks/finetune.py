@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -28,7 +29,7 @@ from lib.tasks.examples import (
     training_task,
     validation_splits,
 )
-from lib.tasks.metrics import METRICS, squad
+from lib.tasks.metrics import METRICS, example_scores, question_scores
 from lib.tasks.parameters import Finetune
 from lib.tasks.registry import TASKS, Task
 from lib.training import models
@@ -37,6 +38,7 @@ from lib.training.loop import COST, Recipe, expense, fastest, recipe, train
 
 Validation = dict[tuple[str, str], Encoded]
 """A task's validation sets by language and by the suffix of their metrics' names."""
+PREDICTIONS = "predictions.parquet"
 
 # -------------------------------------------------------------------------- classifier and its loss
 
@@ -138,23 +140,41 @@ def evaluate(
     validation: dict[str, Validation],
     max_answer_length: int,
     precision: str = "no",
-) -> list[dict]:
-    """Rows of task, language, metric and value (in percent), for every validation set of every
-    task. `precision` as in `predict`; spans are predicted in fp32."""
-    device, rows = next(classifier.parameters()).device, []
+) -> tuple[list[dict], pd.DataFrame]:
+    """The scores on every validation set of every task, and what they were computed from.
+
+    Returns rows of task, language, metric and value (in percent), and a frame of predictions: a row
+    per example and metric with task, language, metric, example (its number), label, prediction
+    (both as text) and score, what the example contributes to the value, which is the mean of them
+    (lib.tasks.metrics.example_scores). `precision` as in `predict`; spans are predicted in fp32.
+    """
+    device, rows, frames = next(classifier.parameters()).device, [], []
     for name, sets in validation.items():
+        task = TASKS[name]
         for (language, suffix), data in sets.items():
-            if TASKS[name].kind == "span":
-                answers = spans.answers(classifier, data, device, max_answer_length)
-                values = squad(answers, data.golds)
+            if task.kind == "span":
+                predicted = spans.answers(classifier, data, device, max_answer_length)
+                contributions = question_scores(predicted, data.golds)
+                values = {metric: float(np.mean(own)) for metric, own in contributions.items()}
+                texts = [json.dumps(golds, ensure_ascii=False) for golds in data.golds], predicted
             else:
                 predicted = predict(classifier, data, device, precision=precision)
-                metrics = TASKS[name].metrics
-                values = {metric: METRICS[metric](predicted, data.labels) for metric in metrics}
+                arguments = predicted, np.asarray(data.labels)
+                values = {metric: METRICS[metric](*arguments) for metric in task.metrics}
+                contributions = {metric: example_scores(metric, *arguments) for metric in values}
+                names = task.labels or [""]
+                texts = tuple(
+                    [names[value] if task.labels else f"{value:g}" for value in column]
+                    for column in (data.labels, predicted)
+                )
             for metric, value in values.items():
                 row = {"task": name, "language": language, "metric": metric + suffix}
                 rows.append({**row, "value": value})
-    return rows
+                columns = {"label": texts[0], "prediction": texts[1]}
+                columns |= {"score": np.asarray(contributions[metric], np.float32)}
+                frame = pd.DataFrame(columns).rename_axis("example").reset_index()
+                frames.append(frame.assign(**row))
+    return rows, pd.concat(frames, ignore_index=True)
 
 
 # ----------------------------------------------------------------------------------------- training
@@ -164,7 +184,7 @@ def finetune(
     classifier: Classifier,
     training: Encoded,
     kind: str,
-    evaluate: Callable[[Classifier], list[dict]],
+    evaluate: Callable[[Classifier], tuple[list[dict], pd.DataFrame]],
     *,
     epochs: int,
     batch: int,
@@ -172,16 +192,16 @@ def finetune(
     when: str = "every_epoch",
     folder: Path | None = None,
     name: str = "fine-tuning",
-) -> tuple[list[dict], dict]:
+) -> tuple[list[dict], dict, pd.DataFrame]:
     """Fine-tune `classifier` in place, with a `batch` of examples in each step.
 
     Returns the rows of `evaluate(classifier)` after every epoch (`when="every_epoch"`) or after the
-    last one only (`when="last"`), each with its `epoch` and the mean training `loss` of that epoch,
-    and the cost of the training, see lib.training.loop.COST. Which epoch is reported:
-    lib.tasks.metrics.by_protocol.
+    last one only (`when="last"`), each with its `epoch` and the mean training `loss` of that epoch;
+    the cost of the training, see lib.training.loop.COST; and the predictions after the last epoch.
+    Which epoch is reported: lib.tasks.metrics.by_protocol.
 
-    Checkpoints and the rows of each epoch are kept in `folder`, so that a run that was stopped can
-    resume.
+    Checkpoints, the rows of each epoch and the predictions are kept in `folder`, so that a run that
+    was stopped can resume.
     """
     schedule = Schedule(
         np.array([len(row) for row in training.rows]),
@@ -193,13 +213,19 @@ def finetune(
     evaluated = range(1, epochs + 1) if when == "every_epoch" else [epochs]
     paths = folder.glob("*.json") if folder else []
     results = {int(path.stem): json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    kept = folder / PREDICTIONS if folder else None
+    predictions = pd.read_parquet(kept) if kept and kept.is_file() else None
 
     def after_step(step: int) -> None:
+        nonlocal predictions
         epoch, within = divmod(step, schedule.steps_per_epoch)
         if within == 0 and epoch in evaluated:
-            results[epoch] = evaluate(classifier)
+            results[epoch], latest = evaluate(classifier)
+            predictions = latest if epoch == epochs else None
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
+                if epoch == epochs:
+                    predictions.to_parquet(kept)
                 write_json(folder / f"{epoch}.json", results[epoch])
 
     history = train(
@@ -218,7 +244,7 @@ def finetune(
         for epoch, epoch_rows in sorted(results.items())
         for row in epoch_rows
     ]
-    return rows, {key: history[-1][key] for key in COST}
+    return rows, {key: history[-1][key] for key in COST}, predictions
 
 
 def finetune_tasks(
@@ -227,7 +253,8 @@ def finetune_tasks(
     """Fine-tune `p.model` on every task with every seed.
 
     Returns rows of seed, task, language, metric, value (in percent), epoch and training loss, and
-    the cost of all training as lib.training.loop.expense gives it.
+    the cost of all training as lib.training.loop.expense gives it. The predictions of all runs
+    after their last epochs are written to `folder`/predictions.parquet, see `evaluate`.
 
     A task in several languages is trained in one and evaluated in all. Tasks with the same training
     data (PolEmo2.0-IN and -OUT) share a run, since their runs would be equal bit for bit. Finished
@@ -246,10 +273,12 @@ def finetune_tasks(
         own = settings(p, name).model_copy(update={"precision": precision})
         path = folder / "runs" / f"{name}-{seed}.json"
         if not path.is_file():
-            if name not in data:  # only the examples of one task are held at a time
-                data = {name: read_data(own, groups[name], tokenizer, segments)}
+            sample = (name, seed if training_size(own, name) else 0)  # 0: all examples
+            if sample not in data:  # only one is held at a time
+                data = {sample: read_data(own, groups[name], tokenizer, segments, seed)}
             checkpoints = folder / "checkpoints" / f"{name}-{seed}"
-            run = one_run(own, TASKS[name], copy.deepcopy(trunk), *data[name], seed, checkpoints)
+            run = one_run(own, TASKS[name], copy.deepcopy(trunk), *data[sample], seed, checkpoints)
+            run.pop("predictions").assign(seed=seed).to_parquet(path.with_suffix(".parquet"))
             write_json(path, run)
             shutil.rmtree(checkpoints, ignore_errors=True)
         run = json.loads(path.read_text(encoding="utf-8"))
@@ -257,6 +286,10 @@ def finetune_tasks(
         cost = {key: cost[key] + run["cost"][key] for key in COST}
         last_epoch = [row for row in run["scores"] if row["epoch"] == own.epochs]
         progress.at(done, f"seed {seed}: {_outcome(last_epoch)}")
+    if share == slice(None):
+        paths = [folder / "runs" / f"{name}-{seed}.parquet" for name, seed in runs]
+        predictions = pd.concat(map(pd.read_parquet, paths), ignore_index=True)
+        predictions.to_parquet(folder / PREDICTIONS)
     return rows, expense(cost)
 
 
@@ -269,8 +302,9 @@ def one_run(
     seed: int,
     folder: Path | None = None,
 ) -> dict:
-    """Fine-tune `trunk` in place with one seed: {scores, cost}; checkpoints go to `folder`."""
-    scores, cost = finetune(
+    """Fine-tune `trunk` in place with one seed: {scores, cost, predictions}; checkpoints go to
+    `folder`."""
+    scores, cost, predictions = finetune(
         new_classifier(p, task, trunk, seed),
         training,
         task.kind,
@@ -287,7 +321,7 @@ def one_run(
         folder=folder,
         name=folder.name if folder else "fine-tuning",
     )
-    return {"scores": scores, "cost": cost}
+    return {"scores": scores, "cost": cost, "predictions": predictions}
 
 
 def new_classifier(p: Finetune, task: Task, trunk: nn.Module, seed: int) -> Classifier:
@@ -336,12 +370,13 @@ def shared_training(p: Finetune) -> dict[str, list[str]]:
 
 
 def read_examples(
-    p: Finetune, names: list[str]
+    p: Finetune, names: list[str], seed: int = 0
 ) -> tuple[Examples, dict[str, dict[tuple[str, str], Examples]]]:
-    """The training examples that the tasks `names` share, and each task's validation examples by
-    language and by the suffix of their metrics' names."""
-    source = TaskSource.of(p)
-    training = load(names[0], "train", source, training_size(p, names[0]), for_training=True)
+    """The training examples that the tasks `names` share, a sample by `seed` where not all are
+    used; and each task's validation examples by language and by the suffix of their metrics'
+    names."""
+    source, number = TaskSource.of(p), training_size(p, names[0])
+    training = load(names[0], "train", source, number, for_training=True, seed=seed)
     validation: dict[str, dict[tuple[str, str], Examples]] = {name: {} for name in names}
     for name in names:
         for language in evaluation_languages(name, source, p.languages):
@@ -353,10 +388,10 @@ def read_examples(
 
 
 def read_data(
-    p: Finetune, names: list[str], tokenizer, segments: bool
+    p: Finetune, names: list[str], tokenizer, segments: bool, seed: int = 0
 ) -> tuple[Encoded, dict[str, Validation]]:
     """`read_examples` as tokens."""
-    examples, sets = read_examples(p, names)
+    examples, sets = read_examples(p, names, seed)
     training = encode_examples(p, names[0], examples, tokenizer, segments)
     validation = {
         name: {

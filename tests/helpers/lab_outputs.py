@@ -72,6 +72,7 @@ def make(outputs):
             "herbert",
             name,
             layers,
+            1,
             seed,
             task,
             "toy-pl",

@@ -174,7 +174,7 @@ def test_paper_values():
             "tiny",
             "distill",
             {},
-            "unknown key 'distill'; allowed are uses, licences, hub, corpora, teachers",
+            "unknown key 'distill'; allowed are uses, repeats, seed, licences, hub",
         ),
         (
             "tiny",

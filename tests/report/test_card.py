@@ -18,7 +18,7 @@ from lib.plan import study as plan_study
 from lib.plan.stages import validate
 from lib.report import card, results
 from lib.report.latency import Latency
-from lib.report.statistics import interval, paired_difference
+from lib.report.statistics import interval
 from lib.report.wording import code, plain
 from lib.runner import stage
 from tests.helpers.made_up import RESULTS
@@ -249,7 +249,7 @@ def test_with_results(project):
     )
     found = sections(text)
     ours, theirs = (pd.Series(values, [1, 2, 3]) for values in (SEEDS["S3"], SEEDS["T1"]))
-    i, t, d = interval(ours), interval(theirs), paired_difference(ours, theirs)
+    i, t, d = interval(ours), interval(theirs), interval(ours - theirs)
     row = (
         f"91.2 [{i.low:.1f}, {i.high:.1f}] | 92.5 [{t.low:.1f}, {t.high:.1f}] | −1.3 "
         f"[−{-d.low:.1f}, +{d.high:.1f}] |"
@@ -310,7 +310,7 @@ def test_hostile_text_is_shown_as_text(project):
     found["machine"]["cpu"] = found["machine"]["gpu"] = HOSTILE
     scores = pd.DataFrame(
         [
-            ["herbert", "S3", 2, seed, "nkjp-ner", HOSTILE, HOSTILE, "final", 8, 50.0 + seed]
+            ["herbert", "S3", 2, 1, seed, "nkjp-ner", HOSTILE, HOSTILE, "final", 8, 50.0 + seed]
             for seed in (1, 2)
         ],
         columns=RESULTS,

@@ -3,7 +3,6 @@ test_claims_flip."""
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import pandas as pd
 import pytest
@@ -15,7 +14,7 @@ from lib.report import claims, claims_view, papers
 from lib.report.calculations import calculated
 from lib.report.claims import COLUMNS, Evidence, evaluate, verdict
 from lib.report.scores import by_task
-from lib.report.statistics import paired_difference
+from lib.report.statistics import Sample, interval
 from lib.studies import registry
 from tests.helpers import made_up
 from tests.helpers.made_up import NO_EFFICIENCY, herbert_models
@@ -34,7 +33,7 @@ MINE = replace(
     registry.declared(["herbert"])["herbert"],
     name="mine",
     source="",
-    scores=partial(by_task, "mine"),
+    scored=by_task,
     printed=lambda scenario: pd.DataFrame({NER: [LEVELS.get(scenario, [0, 0, 0])[2]]}),
     measures={"constant": lambda *tables: CONSTANT, "never": lambda *tables: False},
 )
@@ -63,8 +62,8 @@ def evidence(claim, results=RESULTS, efficiency=EFFICIENCY) -> Evidence:
     return Evidence(row["measured"], row["ci_low"], row["ci_high"], row["n"])
 
 
-def by_seed(scenario: str, column: str = NER) -> pd.Series:
-    return by_task("mine", RESULTS, scenario)[column]
+def by_seed(scenario: str, column: str = NER) -> Sample:
+    return MINE.scores(RESULTS, scenario)[column]
 
 
 # --- entries --------------------------------------------------------------------------------------
@@ -83,7 +82,7 @@ def test_an_entry_becomes_a_claim(read):
 
 def test_one_comparison_is_the_plain_paired_difference(read):
     claim = read(gain={"better": "S4", "worse": "S3", "scores": NER})
-    plain = paired_difference(by_seed("S4"), by_seed("S3"))
+    plain = interval(by_seed("S4") - by_seed("S3"))
     assert evidence(claim)[:3] == pytest.approx(plain) and evidence(claim).n == 5
     assert claim.paper_value == 1.6, "from the study's printed scores"
 
@@ -91,7 +90,7 @@ def test_one_comparison_is_the_plain_paired_difference(read):
 def test_several_comparisons_are_corrected_at_their_high_end_alone(read):
     pairs = [("S4", "S3"), ("S4", "S2")]
     several = evidence(read(gain={"better": "S4", "worse": ["S3", "S2"], "scores": IN}))
-    plain = [paired_difference(by_seed(a, IN), by_seed(b, IN)) for a, b in pairs]
+    plain = [interval(by_seed(a, IN) - by_seed(b, IN)) for a, b in pairs]
     assert several.value == pytest.approx(min(p.mean for p in plain))
     assert several.low == pytest.approx(min(p.low for p in plain))
     assert several.high > min(p.high for p in plain)

@@ -74,8 +74,8 @@ def test_what_was_not_measured_says_what_it_needs(verdicts):
     [
         (S4_BEST, Evidence(1, -0.5, 2.5, 5), "spans 0"),
         (BY_ID["herbert-s3-s2-slight"], Evidence(0, -3, 3, 5), "spans −2 and 2"),
-        (S4_BEST, Evidence(1, nan, nan, 1), "one seed, no interval"),
-        (S4_BEST, Evidence(1, 1, 1, 5), "all seeds alike"),
+        (S4_BEST, Evidence(1, nan, nan, 1), "one run, no interval"),
+        (S4_BEST, Evidence(1, 1, 1, 5), "all runs alike"),
     ],
 )
 def test_why_a_claim_is_open(claim, ours, why):

@@ -22,17 +22,21 @@ def scores(scenarios, columns, seeds=3) -> pd.DataFrame:
         for j, column in enumerate(columns)
         for seed in range(seeds)
     ]
-    return pd.DataFrame(rows, columns=["scenario", "column", "seed", "value"])
+    frame = pd.DataFrame(rows, columns=["scenario", "column", "run", "value"])
+    ends = frame.groupby(["scenario", "column"])["value"].transform
+    return frame.assign(
+        low=ends(lambda runs: interval(runs).low), high=ends(lambda runs: interval(runs).high)
+    )
 
 
 def lines_with(ax, marker: str) -> list:
     return [line for line in ax.lines if line.get_marker() == marker]
 
 
-def test_rows_of_seeds_shows_every_seed_the_interval_and_the_paper():
+def test_rows_of_runs_shows_every_seed_the_interval_and_the_paper():
     ours = scores(["b", "a"], ["NER", "mean"])
     printed = pd.DataFrame({"scenario": ["a", "x"], "column": "NER", "value": [71.5, 50.0]})
-    figure = figures.rows_of_seeds(
+    figure = figures.rows_of_runs(
         ours, ["a", "b", "c"], {"a": "A"}, {"a": "#0072b2"}, printed, xlabel="percent"
     )
     ax, mean = figure.axes
@@ -55,7 +59,7 @@ def test_rows_of_seeds_shows_every_seed_the_interval_and_the_paper():
 @pytest.mark.parametrize("seeds", [0, 1, 2])
 def test_rows_of_few_seeds(seeds):
     ours = scores(["a", "b"], ["x", "y", "z"], seeds)
-    figure = figures.rows_of_seeds(ours, ["a", "b"], {}, {}, xlabel="percent")
+    figure = figures.rows_of_runs(ours, ["a", "b"], {}, {}, xlabel="percent")
     assert overlaps(figure) == []
     assert sum(ax.get_visible() for ax in figure.axes) == 3 * bool(seeds)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lib.report.results import RESULTS, Results
+from lib.report.results import EXAMPLES, RESULTS, Results
 from lib.report.stages import finetuning, scores, scores_by_language
 
 
@@ -35,13 +35,14 @@ ROWS = [
 @pytest.fixture
 def gathered():
     found = Results.__new__(Results)  # without reading a folder
-    found.stages = {("glue", "S", "finetune"): {"scores": ROWS, "model": {"layers": 6}}}
+    stage = {"scores": ROWS, "model": {"layers": 6}, "parameters": {"output_dir": "nowhere"}}
+    found.repeats = {("glue", "S", "finetune"): {1: stage}}
     return found
 
 
 def test_protocols_choose_one_epoch_for_all_metrics_of_a_task(gathered):
     results = gathered.scores()
-    assert list(results) == RESULTS and set(results["language"]) == {"en"}
+    assert list(results) == [*RESULTS, EXAMPLES] and set(results["language"]) == {"en"}
     chosen = results.set_index(["task", "metric", "protocol"])[["epoch", "value"]].T.to_dict("list")
     assert chosen == {
         ("mrpc", "accuracy", "final"): [3, 70.0],
@@ -54,7 +55,7 @@ def test_protocols_choose_one_epoch_for_all_metrics_of_a_task(gathered):
 
 
 def test_with_the_last_epoch_alone_the_protocols_agree(gathered):
-    gathered.stages["glue", "S", "finetune"]["scores"] = [
+    gathered.repeats["glue", "S", "finetune"][1]["scores"] = [
         found for found in ROWS if found["epoch"] == 3
     ]
     wide = gathered.scores().pivot_table(
@@ -93,7 +94,7 @@ ZERO_SHOT = [
 
 
 def test_the_best_epoch_of_a_task_in_several_languages_is_that_of_their_mean(gathered):
-    gathered.stages["glue", "S", "finetune"]["scores"] = ZERO_SHOT + ROWS
+    gathered.repeats["glue", "S", "finetune"][1]["scores"] = ZERO_SHOT + ROWS
     results = gathered.scores()
     xnli = results[results["task"] == "xnli"]
     assert (

@@ -11,11 +11,7 @@ from lib.report.statistics import (
     Estimate,
     Sample,
     interval,
-    paired_difference,
-    paired_differences,
     pm,
-    sign_flip_p,
-    smallest_p,
 )
 from lib.tasks.metrics import example_scores
 
@@ -39,45 +35,6 @@ def test_interval_of_one_or_no_value():
 def test_a_nan_is_refused():
     with pytest.raises(InputError):
         interval([1.0, float("nan")])
-
-
-def test_paired_difference_is_scipys_and_pairs_by_seed():
-    a = pd.Series(RANDOM.normal(85, 2, 6), index=range(6))
-    b = a.sample(frac=1, random_state=0) - RANDOM.normal(1, 0.5, 6)
-    theirs = stats.ttest_rel(a, b.sort_index()).confidence_interval()
-    assert paired_difference(a, b) == pytest.approx(((a - b).mean(), theirs.low, theirs.high))
-
-
-def test_seeds_of_one_side_only_are_left_out():
-    assert paired_differences(
-        {0: 3.0, 1: 5.0, 2: float("nan")}, {1: 1.0, 2: 2.0, 7: 9.0}
-    ).to_dict() == {1: 4.0}
-
-
-def test_a_seed_that_occurs_twice_is_refused():
-    with pytest.raises(InputError, match="seed 1 occurs twice"):
-        paired_differences(pd.Series([1.0, 2.0], index=[1, 1]), {1: 0.0})
-
-
-@pytest.mark.parametrize("n", [2, 5, 8])
-def test_sign_flip_is_scipys(n):
-    d = RANDOM.normal(0.4, 1, n)
-    theirs = stats.permutation_test((d,), np.sum, permutation_type="samples", n_resamples=np.inf)
-    assert sign_flip_p(d) == pytest.approx(theirs.pvalue)
-
-
-def test_the_floor_of_the_sign_flip_test():
-    assert smallest_p(5) == 0.0625 == sign_flip_p([0.1, 0.7, 0.2, 0.3, 0.1])
-    assert smallest_p(1) == 1.0 == sign_flip_p([3.0])
-    assert sign_flip_p([0.0, 0.0]) == 1.0
-    assert np.isnan(smallest_p(0)) and np.isnan(sign_flip_p([]))
-
-
-def test_many_seeds_are_tested_on_a_sample_of_sign_patterns():
-    differences = RANDOM.normal(0.3, 1, 21)
-    p = sign_flip_p(differences)
-    assert p == sign_flip_p(differences)
-    assert p == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.05)
 
 
 def test_pm():
@@ -185,7 +142,7 @@ def test_one_run_or_none_or_runs_that_do_not_vary():
 def test_samples_are_subtracted_on_the_runs_and_examples_that_both_have():
     a, b, c = made_up(3, 10), made_up(3, 10), made_up(3, 7)
     first, second = sample_of(runs=[0, 1, 2], t=a, only=c), sample_of(runs=[1, 2, 5], t=b)
-    difference = paired_differences(first, second)
+    difference = first - second
     assert list(difference.index) == [1, 2]
     assert difference.examples["t"] == pytest.approx(a[1:] - b[:2])
     assert difference.examples["only"] == pytest.approx(c[1:])
@@ -193,7 +150,6 @@ def test_samples_are_subtracted_on_the_runs_and_examples_that_both_have():
     total = first + second
     assert list(total) == pytest.approx([*a[1:].mean(1) + c[1:].mean(1) + b[:2].mean(1)])
     assert interval(first - first) == (0, 0, 0)
-    assert paired_difference(first, second) == interval(difference)
 
 
 def test_numbers_scale_and_shift_a_sample():

@@ -50,9 +50,9 @@ def test_both_studies_know_where_everything_is(scale):
     assert scale in scales("transfer_set") and scale in scales("ablation")
     ablation = Study("ablation", scale, data_dir=None)
     found = {step.folder for step in ablation.resolve()}
-    assert ablation.folders["triple", "finetune"].endswith("transfer_set/corpus10pct/finetune")
-    assert ablation.folders["teacher", "finetune"].endswith("transfer_set/teacher/finetune")
-    assert ablation.folders["without_soft", "distillation"].endswith(
+    assert ablation.folders["triple", "finetune", 1].endswith("transfer_set/corpus10pct/finetune")
+    assert ablation.folders["teacher", "finetune", 1].endswith("transfer_set/teacher/finetune")
+    assert ablation.folders["without_soft", "distillation", 1].endswith(
         "ablation/without_soft/distillation"
     )
     assert set(ablation.folders.values()) <= found

@@ -249,7 +249,7 @@ OPEN = [
 def test_open_comparisons(study, question, advice, options):
     text = paragraph(results(study, **options), question)
     assert advice in text
-    assert ("one seed" if "seeds" in options else "undecided") in text
+    assert ("one run" if "seeds" in options else "undecided") in text
     # of many noisy comparisons one may be decided by chance
     assert "*Undecided (" in text or "noise" in options
 
@@ -322,7 +322,7 @@ def test_a_study_of_ones_own_answers_its_questions():
         short="Mine",
         title="My losses",
         questions=[Question("One", "S3", "S2"), Question("Two", "S1", "S2")],
-        scores=lambda frame, name: declared.scores(frame.assign(study="herbert"), name),
+        scored=declared.scored,
     )
     text = in_full(analysis(mine, mine=own))
     assert "**My losses** Prefer S3 to S2. Prefer S2 to S1.  \n*Decided (Mine).*" in text
@@ -358,7 +358,7 @@ def test_how_far_to_trust_the_advice():
     text = in_full(analysis(scores, verdicts=verdicts))
     assert re.search(r"Of the \d+ comparisons behind this advice, [1-9]\d* are decided", text)
     assert "Of the 3 claims that this run settles, 2 hold." in text
-    assert "pretrained once" in text and "toy languages" in text
+    assert "trained once" in text and "toy languages" in text
     text = in_full(analysis(scores, scale="paper"))
     assert "toy languages" not in text and "settles" not in text
 

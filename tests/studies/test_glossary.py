@@ -21,7 +21,7 @@ def table(study: str, names: list[str]) -> pd.Series:
 def test_every_scenario_of_the_project_is_explained(study, scale):
     plan = Study(study, scale, data_dir=None)
     plan.resolve()
-    names = [name for name, kind in plan.folders if kind == "finetune"]
+    names = [name for name, kind, _ in plan.folders if kind == "finetune"]
     explained = table(study, names)
     assert len(names) > 3 and set(explained.index) == set(names)
     assert "–" not in set(explained)

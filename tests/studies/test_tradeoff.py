@@ -180,7 +180,7 @@ def test_the_paragraph_goes_as_far_as_the_intervals(students):
     assert f" of {len(students)} students keep less" in text and ", 0 keep more" in text
     assert "the same layers untrained" in text and "(it helped)" in text
     one = results()[results()["seed"] == 1]
-    assert "(one seed)" in tradeoff.paragraph(table(one), analysis(one))
+    assert "(one run)" in tradeoff.paragraph(table(one), analysis(one))
     assert "±" not in tradeoff.students_table(table(one), analysis(one)).iloc[0]["score kept, %"]
 
 

@@ -111,7 +111,7 @@ def test_findings_turn_with_the_numbers():
 
 def test_findings_of_one_seed_or_none_conclude_nothing():
     one = " ".join(transfer_set.findings(made_up.transfer_set(seeds=1)))
-    assert not re.search(r"Yes|No:|undecided", one) and "One seed has no interval" in one
+    assert not re.search(r"Yes|No:|undecided", one) and "One run has no interval" in one
     none = transfer_set.findings(made_up.NO_RESULTS)
     assert len(none) == 4 and all("Not measured" in text for text in none)
     assert not re.search("nan|None", " ".join([one, *none]))

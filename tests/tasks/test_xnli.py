@@ -386,7 +386,7 @@ def test_toy_languages_of_training_and_of_evaluation(monkeypatch):
         p, ["xnli"], train_tokenizer([" ".join(OTHERS)] * 3, "wordpiece", 100), segments=False
     )
     assert requests == [
-        ("toy-en", "xnli", "train", 4),
+        ("toy-en", "xnli", "train", examples.TOY_RECORDS),  # to draw 4 from
         ("toy-en", "xnli", "test", 3),
         ("toy-pl", "xnli", "test", 3),
     ]
