@@ -623,13 +623,16 @@ def describe(results: pd.DataFrame, columns: Sequence[str]) -> str:
     names = ["teacher", *(f"{c}-{n}" for c, depths in chains(results).items() for n in depths)]
     rows = []
     for name in names:
-        means = accuracy(results, name)[list(columns)].mean().dropna()
-        if len(means):
-            numbers = ", ".join(
-                f"{mean:.1f}" if code == AVERAGE else f"{code} {mean:.1f}"
-                for code, mean in means.items()
-            )
-            rows.append(f"{name} {numbers}")
+        measured = accuracy(results, name)
+        numbers = [
+            f"{measured[code].mean():.1f}"
+            if code == AVERAGE
+            else f"{code} {measured[code].mean():.1f}"
+            for code in columns
+            if code in measured
+        ]
+        if numbers:
+            rows.append(f"{name} {', '.join(numbers)}")
     return f"Accuracy in percent by depth. {'; '.join(rows) or 'Nothing was measured'}."
 
 

@@ -227,10 +227,11 @@ def test_controls_move_the_views_of_real_models(outputs):
 
 def test_the_examples_of_the_report(outputs):
     gathered = results.Results.__new__(results.Results)
-    gathered.folder, gathered.stages = outputs / "smoke", {("herbert", "S3", "distillation"): {}}
+    gathered.folder = outputs / "smoke"
+    gathered.repeats = {("herbert", "S3", "distillation"): {1: {}}}
     shown = examples.examples(gathered)
     whole = html(shown[1:])
     assert shown[0].data.startswith("### In the lab") and whole.count("<svg") == 3
     assert "What each model would put into the blank" in whole and "The losses at T = 2" in whole
-    gathered.stages = {}
+    gathered.repeats = {}
     assert examples.examples(gathered) == []

@@ -211,11 +211,11 @@ def test_a_fine_tuning_of_ones_own_has_the_rows_that_results_csv_would_have(outp
         for language in ("x", "y")
         for epoch in (1, 2, 3)
     ]
-    stage = {"scores": scores, "model": {"layers": 1}}
+    stage = {"scores": scores, "model": {"layers": 1}, "parameters": {"output_dir": "nowhere"}}
     gathered = results.Results.__new__(results.Results)
-    gathered.stages = {("herbert", "mine (lab)", "finetune"): stage}
+    gathered.repeats = {("herbert", "mine (lab)", "finetune"): {1: stage}}
     keys = ["task", "seed", "language", "protocol"]
-    expected = gathered.scores().sort_values(keys).reset_index(drop=True)
+    expected = gathered.scores()[results.RESULTS].sort_values(keys).reset_index(drop=True)
     rows = browser.rows("herbert", "mine (lab)", stage).sort_values(keys).reset_index(drop=True)
     pd.testing.assert_frame_equal(rows[list(expected)], expected, check_dtype=False)
     place = tmp_path / "lab/smoke/herbert/mine/finetune"

@@ -339,3 +339,53 @@ def _complete(kind):
         (stage for stage in plan.resolve("tiny", []) if stage.kind == kind), None
     ) or plan.analysis("tiny", [])
     return stage.parameters
+
+
+def test_repeats_are_stages_of_their_own_that_share_random_numbers(own_params):
+    """Repeat r has the same seeds in every scenario; what cannot differ is made once."""
+    path = own_params / "herbert/smoke.yaml"
+    path.write_text("repeats: 3\nseed: 100\n" + path.read_text())
+    study = Study("herbert", "smoke")
+    stages = {stage.folder: stage.parameters for stage in study.resolve()}
+    root = "outputs/smoke/herbert"
+    for scenario in ("S0", "S1", "S2", "S3", "S4"):
+        seeds = [stages[study.folders[scenario, "distillation", n]]["seed"] for n in (1, 2, 3)]
+        assert seeds == [100, 101, 102]
+    assert study.folders["S3", "distillation", 2] == f"{root}/S3/repeat_2/distillation"
+    assert stages[f"{root}/S4/repeat_3/distillation"]["teacher"] == (
+        f"{root}/T2/repeat_3/teacher_continuation/model"
+    )
+    assert stages[f"{root}/T2/repeat_3/teacher_continuation"]["seed"] == 102
+    assert ("T1", "teacher_continuation", 2) not in study.folders
+    assert ("truncated", "distillation", 2) not in study.folders
+    own = [
+        (p["model"], p["seeds"])
+        for n in (1, 2, 3)
+        for p in [stages[study.folders["truncated", "finetune", n]]]
+    ]
+    model = f"{root}/truncated/distillation/model"
+    assert own == [(model, [101, 102]), (model, [1101, 1102]), (model, [2101, 2102])]
+
+
+def test_chains_and_shared_scenarios_repeat_too(own_params):
+    for name in ("cascade", "transfer_set"):
+        path = own_params / name / "smoke.yaml"
+        path.write_text("repeats: 2\n" + path.read_text())
+    cascade, ablation = Study("cascade", "smoke"), Study("ablation", "smoke")
+    stages = {stage.folder: stage for stage in [*cascade.resolve(), *ablation.resolve()]}
+    chain = [name for name, kind, n in cascade.folders if (kind, n) == ("cascade_ta", 2)]
+    assert chain and not any(name.startswith("truncated") for name in chain)
+    deepest, second = (stages[cascade.folders[name, "cascade_ta", 2]] for name in chain[:2])
+    assert second.parameters["teacher"] == f"{deepest.folder}/model" or len(chain) == 2
+    assert ablation.folders["triple", "finetune", 2].endswith("corpus10pct/repeat_2/finetune")
+    assert ablation.folders["without_soft", "distillation", 2].endswith(
+        "ablation/without_soft/repeat_2/distillation"
+    )
+    path = StagePath.parse(f"{deepest.folder}/model")
+    assert (path.scenario, path.repeat, str(path)) == (chain[0], 2, deepest.folder)
+    scenarios = own_params / "cascade/scenarios.yaml"
+    text = scenarios.read_text().replace("    hop: half\n", "    hop: half\n    repeats: 1\n")
+    scenarios.write_text(text)
+    again = Study("cascade", "smoke")
+    again.resolve()
+    assert not [name for name, _, n in again.folders if name.startswith("direct") and n == 2]

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from lib.report import wording
-from lib.report.statistics import Interval, interval
+from lib.report.statistics import Interval, Sample, interval
 from lib.report.wording import (
     by_side,
     conclusion,
@@ -42,14 +43,16 @@ def test_a_conclusion_goes_as_far_as_the_interval(values, words, side):
 
 
 def test_differences_in_words():
-    better, open_one = pd.Series([1.0, 1.1, 0.9, 1.0, 1.2]), pd.Series([-1.0, 1.1, 0.1])
-    assert signed_pm(better) == "+1.0 ± 0.1" and signed_pm(better[:1]) == "+1.0"
-    assert (
-        wording.tested(better) == "5 seeds; sign-flip p = 0.0625, the least that 5 seeds can give"
-    )
-    assert wording.tested(open_one) == "3 seeds; sign-flip p = 0.75; 3 seeds cannot go below 0.25"
-    assert wording.tested(better[:1]) == "1 seed"
-    sides = {"A": better, "B": open_one, "C": -better, "D": better, "E": better[:0]}
+    def sample(*values):
+        return Sample(pd.Series(values, dtype=float).rename_axis("seed"))
+
+    better, open_one, single = sample(1.0, 1.1, 0.9, 1.0, 1.2), sample(-1.0, 1.1, 0.1), sample(1)
+    assert signed_pm(better) == "+1.0 ± 0.1" and signed_pm(single) == "+1.0"
+    p = stats.ttest_1samp(list(better), 0).pvalue
+    assert wording.tested(better) == f"5 seeds; p = {p:.2g}"
+    assert wording.tested(open_one).startswith("3 seeds; p = 0.9")
+    assert wording.tested(single) == "1 seed"
+    sides = {"A": better, "B": open_one, "C": -better, "D": better, "E": sample()}
     assert by_side(sides) == "better on A and D; worse on C; undecided on B"
     assert by_side(sides, "a gain", "a loss").startswith("a gain on A and D; a loss on C")
 
