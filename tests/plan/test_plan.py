@@ -11,7 +11,8 @@ import yaml
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.plan import files, plan
-from lib.plan.stages import KINDS, validate
+from lib.plan.stages import KINDS, StagePath, validate
+from lib.plan.study import Study
 
 
 @pytest.fixture
