@@ -6,26 +6,19 @@ comparisons, each a value per run; the paper's value is computed in the same way
 its printed scores. `value` reads a count or a timing. A few claims name a Python function of their
 study (`measure`).
 
-**Several comparisons at once** ("best of all", "on every task") are measured by the smallest of
-them, because the claim is no truer than its weakest part. The interval of the smallest runs from
-the least of the low ends, each at 95 % (every part has to pass, which needs no correction), to the
-least of the high ends, each at 1 - 0.05 / k for k parts (one failing part is enough, so looking at
-k of them has to be paid for).
+A score on which the teacher is not above guessing and a bag of words (lib.report.floors) says
+nothing: a claim on it is not measured, and "each" leaves it out. Shares of the teacher are taken
+above guessing.
 
-**The verdict.** An entry names the region in which its quantity lies if the claim is true. The
-verdict is `holds` if the whole 95 % interval lies inside that region, `contradicted` if the whole
-interval lies outside it, and `unresolved` otherwise, so also with one run or none. An exact
-quantity, such as a number of parameters, has an interval of no width; that of a latency is of
-lib.report.latency. Several runs that all give the same value have no interval, and leave the claim
-unresolved.
+What follows from what was measured: lib.report.verdicts.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import pairwise, product
+from itertools import groupby, pairwise, product
 from math import inf, isfinite, isnan, nan
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import BeforeValidator, model_validator
@@ -40,44 +33,26 @@ from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
 from lib.report.results import LATENCY, efficiency_value, number_of_layers
 from lib.report.scores import NONE, printed_samples
-from lib.report.statistics import Sample, interval
+from lib.report.statistics import Sample
+from lib.report.verdicts import (
+    MATTERS,
+    MISSING,
+    Evidence,
+    benjamini_hochberg,
+    largest,
+    rule,
+    smallest,
+)
 
 COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_high", "n", "verdict"]
+COLUMNS += ["about", "kind", "p", "p_holm", "q", "detectable", "runs_needed", "needs"]
 
 
-# --- what was measured ----------------------------------------------------------------------------
+# --- what is measured -----------------------------------------------------------------------------
 
 
-class Evidence(NamedTuple):
-    """What was measured, in the claim's unit: the value, its 95 % interval, the number of runs."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-MISSING = Evidence(nan, nan, nan, 0)
-
-
-def smallest(parts: Sequence[Sample]) -> Evidence:
-    """The smallest of several quantities, each a value per run, with the interval that the
-    module's docstring describes. MISSING if any of them was not measured."""
-    if not parts or any(part.empty for part in parts):
-        return MISSING
-    plain = [interval(part) for part in parts]
-    corrected = [interval(part, confidence=1 - 0.05 / len(parts)) for part in parts]
-    if any(isnan(i.low) for i in plain):
-        low = high = nan
-    else:
-        low, high = min(i.low for i in plain), min(i.high for i in corrected)
-    return Evidence(min(i.mean for i in plain), low, high, min(map(len, parts)))
-
-
-def largest(parts: Sequence[Sample]) -> Evidence:
-    """The mirror of `smallest`, for a claim that all quantities lie below a bound."""
-    mirrored = smallest([-part for part in parts])
-    return Evidence(-mirrored.value, -mirrored.high, -mirrored.low, mirrored.n)
+class TeacherFailed(Exception):
+    """The teacher is not above guessing and a bag of words on a score."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +61,14 @@ class Scores:
     that both are measured in the same way.
 
     `of(scenario)` are its scores by name, in percent. `layers` is the teacher's number of layers,
-    for scenarios that are named by depth.
+    for scenarios that are named by depth. `guessing` and `failed`: see Declaration.
     """
 
     study: Declaration
     of: Callable[[str], dict[str, Sample]]
     layers: int
+    guessing: Mapping[str, float] = field(default_factory=dict)
+    failed: Collection[str] = ()
 
     def at_depths(self, names: Iterable[str]) -> list[str]:
         """Scenarios by the names that an entry gives them, with numbers of layers in place of
@@ -113,13 +90,16 @@ class Scores:
         for name in names:
             if name == "each":
                 every = self.of(scenario)
-                columns += [column for column in every if column not in (main, *without)]
+                left_out = (main, *without, *self.failed)
+                columns += [column for column in every if column not in left_out]
             else:
                 columns.append(main if name == "mean" else name)
         return columns
 
     def sample(self, scenario: str, column: str) -> Sample:
-        """A score; empty if it was not measured."""
+        """A score; empty if it was not measured. Raises TeacherFailed."""
+        if column in self.failed:
+            raise TeacherFailed(column)
         return self.of(scenario).get(column, NONE)
 
 
@@ -149,7 +129,7 @@ class Run:
 def _run(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> Run:
     layers = number_of_layers(results, study.name, study.teacher)
     of = cache(partial(study.scores, results))  # many claims read the same scenarios
-    scores = Scores(study, of, 0 if isnan(layers) else int(layers))
+    scores = Scores(study, of, 0 if isnan(layers) else int(layers), study.guessing, study.failed)
     return Run(study, results, efficiency, scores)
 
 
@@ -276,10 +256,13 @@ class Score(Section):
 
 
 class Share(Score):
-    """A student's score in percent of its teacher's."""
+    """A student's score in percent of its teacher's, both above guessing. The papers do not take
+    guessing off, and print no figure of it."""
 
     def _value(self, scores: Scores, name: str, column: str) -> Sample:
-        return 100 * (scores.sample(name, column) / scores.sample(scores.study.teacher, column))
+        floor = scores.guessing.get(column, 0.0)
+        teacher = scores.sample(scores.study.teacher, column) - floor
+        return 100 * ((scores.sample(name, column) - floor) / teacher)
 
 
 class Value(Section):
@@ -357,6 +340,8 @@ class Entry(Section):
     only_if: str = ""
     unit: str = ""
     asks: str = ""
+    matters: float | None = None
+    about: Literal["results", "configuration"] = "results"
 
     @model_validator(mode="after")
     def _one_kind(self):
@@ -396,11 +381,16 @@ class Entry(Section):
             size = run.value(run.study.teacher, "parameters") / self.teacher_size
             if not abs(size - 1) <= TEACHER_TOLERANCE:  # nor where the size is not known
                 return MISSING
-        if self.on_scores:
-            return self.from_scores(run.scores)
         if self.value:
             return self.value.evidence(run)
-        return measures[self.measure](run.results, run.efficiency)
+        try:
+            if self.on_scores:
+                return self.from_scores(run.scores)
+            run.scores.sample(run.study.teacher, run.study.main)
+            return measures[self.measure](run.results, run.efficiency)
+        except TeacherFailed as failed:
+            title = run.study.titles.get(str(failed), str(failed))
+            return MISSING._replace(why=f"a teacher that is above a bag of words on {title}")
 
     def from_scores(self, scores: Scores) -> Evidence:
         """What these scores, measured or printed, say of a claim on scores."""
@@ -408,6 +398,7 @@ class Entry(Section):
         return choose(self.on_scores.parts(scores))
 
 
+ALL_IT_COMPARES = "all that it compares"
 TEACHER_TOLERANCE = 0.05
 """How far a teacher may be, as a share, from the number of parameters that a claim is about."""
 
@@ -423,7 +414,8 @@ class Claim:
     `paper_value` is the same quantity computed from the paper's own numbers, NaN where it prints
     none. `unit` stands behind both numbers. `asks` is what a run must have for the claim to be
     measured at all, where that is more than its scenarios: "a teacher of BERT-base's size".
-    `evidence(run)` measures it.
+    `matters` is the smallest difference that matters, NaN if none is known. `about` says whether it
+    is about results, or about our own configuration and arithmetic. `evidence(run)` measures it.
     """
 
     id: str
@@ -434,6 +426,8 @@ class Claim:
     expected: tuple[float, float]
     unit: str
     asks: str
+    matters: float
+    about: str
     evidence: Callable[[Run], Evidence]
 
 
@@ -477,8 +471,17 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
         expected=entry.expected.region(number),
         unit=entry.unit,
         asks=_missing(entry, scenarios) or entry.asks,
+        matters=_matters(entry),
+        about=entry.about,
         evidence=entry.evidence,
     )
+
+
+def _matters(entry: Entry) -> float:
+    """The smallest difference that matters for a claim."""
+    if entry.matters is not None:
+        return entry.matters
+    return MATTERS if entry.unit in ("points", "%", "% of teacher") else nan
 
 
 def _check_names(entry: Entry, study: Declaration, where: str) -> None:
@@ -503,7 +506,7 @@ def _missing(entry: Entry, scenarios: Collection) -> str:
     return ""
 
 
-# --- the verdict ----------------------------------------------------------------------------------
+# --- how they come out ----------------------------------------------------------------------------
 
 
 def evaluate(
@@ -518,28 +521,18 @@ def evaluate(
     epochs, as in 000.
     """
     results = results[results["protocol"] == protocol]
-    studies = {claim.study.name: claim.study for claim in claims}
-    runs = {name: _run(study, results, efficiency) for name, study in studies.items()}
     rows = []
-    for claim in claims:
-        evidence = claim.evidence(runs[claim.study.name])
-        decided = verdict(evidence, claim.expected)
-        rows.append([claim.id, claim.source, claim.claim, claim.paper_value, *evidence, decided])
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def verdict(evidence: Evidence, expected: tuple[float, float]) -> str:
-    """By the rule of the module's docstring."""
-    if evidence.n == 0 or isnan(evidence.low) or isnan(evidence.high) or all_alike(evidence):
-        return "unresolved"
-    if evidence.low > expected[0] and evidence.high < expected[1]:
-        return "holds"
-    if evidence.high < expected[0] or evidence.low > expected[1]:
-        return "contradicted"
-    return "unresolved"
-
-
-def all_alike(evidence: Evidence) -> bool:
-    """Whether several runs gave the same value, as on a task with few examples: there is no
-    interval then."""
-    return evidence.n > 1 and evidence.high - evidence.low < 1e-9
+    for _, own in groupby(claims, key=lambda claim: claim.study.name):
+        own = list(own)
+        run = _run(own[0].study, results, efficiency)
+        evidence = [claim.evidence(run) for claim in own]
+        rulings = rule(evidence, [c.expected for c in own], [c.matters for c in own])
+        for claim, measured, ruling in zip(own, evidence, rulings):
+            rows.append(
+                [claim.id, claim.source, claim.claim, claim.paper_value, *measured[:4]]
+                + [ruling.verdict, claim.about, ruling.kind, ruling.p, ruling.p_holm, nan]
+                + [ruling.detectable, ruling.runs_needed]
+                + [(measured.why or claim.asks or ALL_IT_COMPARES) if not measured.n else ""]
+            )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.assign(q=benjamini_hochberg(table["p"]))

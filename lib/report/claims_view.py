@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.report.claims import Claim, Evidence, all_alike
+from lib.report.claims import Claim
 
 MARKS = {
     "holds": "✓\u00a0holds",
@@ -21,14 +21,21 @@ PAPER_COLUMNS = ["paper"]
 """The columns of `at_a_glance` and `not_measured` that hold the papers' own numbers."""
 RULE = (
     "**The rule.** Each claim names a quantity and the region in which it lies if the claim is "
-    "true (*holds if*). The claim *holds* (✓) when the whole 95 % interval of our value lies "
-    "inside that region, is *contradicted* (✗) when the whole interval lies outside, and stays "
-    "*unresolved* (?) otherwise: when the interval spans an edge of the region, when one run "
-    "gives no interval or all runs give the same value, and when nothing was measured. "
-    "Differences are paired by run and taken after the last epoch; *n* is the number"
-    " of runs, and – stands for a value that is counted, and then exact, or timed. A claim of "
-    "several comparisons at once is measured by its smallest difference, the part that carries it"
-    " least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the "
+    "true (*holds if*). The claim *holds* (✓) when the whole interval of our value lies inside "
+    "that region, is *contradicted* (✗) when the whole interval lies outside, and stays "
+    "*unresolved* (?) otherwise. Because many claims are tested, p is corrected by Holm's method "
+    "within a study, and only a corrected p below 0.05 decides; the interval that is printed is "
+    "the plain 95 % one. q is the share of false ones to be expected among all claims of this "
+    "report with a p as small (Benjamini and Hochberg). Unresolved claims are of three kinds. "
+    "*Level*: the whole interval is within the smallest difference that matters (one point, "
+    "unless the claim says otherwise) of the edge, which is an answer. *Too small*: a difference "
+    "that matters would be missed more than once in five runs; the table says how many repeats it "
+    "would take. *Spans the edge*: the rest. Nothing is decided on a task on which the teacher is "
+    "not above guessing and a bag of words. Shares of the teacher are taken above guessing; the "
+    "papers' are not. Differences are paired by run and taken after the last epoch; *n* is the "
+    "number of runs, and – stands for a value that is counted, and then exact, or timed. A claim "
+    "of several comparisons at once is measured by its smallest difference, the part that carries "
+    "it least. Where a source gives no threshold (“barely”, “competitive”, “almost on par”), the "
     "one in the claim is our reading. The papers' values are computed from their printed tables, "
     "mostly of single runs."
 )
@@ -37,68 +44,80 @@ DECIMALS = {"points": 2, "times": 2}
 
 
 def summary(verdicts: pd.DataFrame) -> str:
-    """How the claims came out, in one sentence."""
+    """How the claims came out, in one sentence; those about our own configuration do not count."""
+    verdicts = verdicts[verdicts["about"] == "results"]
     if verdicts.empty:
         return "This run tests no claim."
-    number = verdicts["verdict"].value_counts().reindex(list(MARKS), fill_value=0)
-    unmeasured = int((verdicts["n"] == 0).sum())
-    end = f" ({unmeasured} of them because this run has nothing to measure them by)"
+    number = _counts(verdicts)
     return (
-        f"Of {len(verdicts)} claims, {number['holds']} hold, "
-        f"{number['contradicted']} are contradicted and {number['unresolved']} are unresolved"
-        f"{end if unmeasured else ''}."
+        f"Of {len(verdicts)} claims about results, {number[MARKS['holds']]} hold, "
+        f"{number[MARKS['contradicted']]} are contradicted, {number['level']} come out level, "
+        f"{number['undecided']} are undecided and {number['not measured']} cannot be measured here."
     )
 
 
 def counts(verdicts: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
-    """How many claims of each study (by what its row is called) hold, are contradicted, are
-    unresolved although measured, and were not measured."""
+    """How many claims of each study (by what its row is called) came out how; those about our own
+    configuration and arithmetic in a row of their own."""
+    evidence = verdicts[verdicts["about"] == "results"]
     rows = {}
     for study, claims in by_study.items():
-        own = verdicts[verdicts["id"].isin([claim.id for claim in claims])]
+        own = evidence[evidence["id"].isin([claim.id for claim in claims])]
         if len(own):
             rows[study] = _counts(own)
     if len(rows) > 1:
-        rows["all"] = _counts(verdicts)
+        rows["all"] = _counts(evidence)
+    if len(evidence) < len(verdicts):
+        rows["configuration, no evidence"] = _counts(verdicts[verdicts["about"] != "results"])
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("study")
 
 
 def _counts(verdicts: pd.DataFrame) -> dict[str, int]:
-    measured = verdicts.loc[verdicts["n"] > 0, "verdict"]
-    row = {mark: int((measured == name).sum()) for name, mark in MARKS.items()}
-    return row | {"not measured": len(verdicts) - len(measured), "claims": len(verdicts)}
+    measured = verdicts[verdicts["n"] > 0]
+    holds, contradicted, unresolved = (int((measured["verdict"] == name).sum()) for name in MARKS)
+    level = int((measured["kind"] == "level").sum())
+    return {
+        MARKS["holds"]: holds,
+        MARKS["contradicted"]: contradicted,
+        "level": level,
+        "undecided": unresolved - level,
+        "not measured": len(verdicts) - len(measured),
+        "claims": len(verdicts),
+    }
 
 
 def at_a_glance(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
     """Those of `claims` that were measured, one row each; all cells are text.
 
     Columns: verdict (mark, word, and for an unresolved claim the reason), claim, "ours [95 %]", n,
-    "holds if" (region and unit), paper, place.
+    "p, q" (corrected by Holm; false discovery rate), "detects" (the smallest difference that this
+    run would find), "holds if" (region and unit), paper, place.
     """
     rows = []
     for row, claim in _pairs(verdicts, claims):
-        measured = Evidence(row.measured, row.ci_low, row.ci_high, row.n)
-        if measured.n == 0:
+        if row.n == 0:
             continue
-        seedless = measured.n == 1 and not isnan(measured.low)
-        why = f": {reason(claim, measured)}" if row.verdict == "unresolved" else ""
+        sampled = not isnan(row.detectable)
+        why = f": {reason(row)}" if row.verdict == "unresolved" else ""
         rows.append(
             {
                 "verdict": MARKS[row.verdict] + why,
                 "claim": claim.claim,
-                "ours [95 %]": _with_interval(measured, claim.unit),
-                "n": "–" if seedless else str(measured.n),
+                "ours [95 %]": _with_interval(row, claim.unit),
+                "n": str(row.n) if sampled or row.kind else "–",
+                "p, q": "–" if isnan(row.p_holm) else f"{_small(row.p_holm)}, {_small(row.q)}",
+                "detects": _number_text(row.detectable, claim.unit),
                 **_context(claim),
             }
         )
-    columns = ["verdict", "claim", "ours [95 %]", "n", "holds if", "paper", "place"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["verdict", "claim", "ours [95 %]", "n", "p, q", "detects"]
+    return pd.DataFrame(rows, columns=[*columns, "holds if", "paper", "place"])
 
 
 def not_measured(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
     """Those of `claims` that this run has nothing to measure by, and what it would need."""
     rows = [
-        {"claim": claim.claim, "needs": claim.asks or "all that it compares", **_context(claim)}
+        {"claim": claim.claim, "needs": row.needs, **_context(claim)}
         for row, claim in _pairs(verdicts, claims)
         if row.n == 0
     ]
@@ -128,14 +147,17 @@ def region(claim: Claim) -> str:
     return f"{_edge(low)} to {_edge(high)} {claim.unit}"
 
 
-def reason(claim: Claim, measured: Evidence) -> str:
+def reason(row: Any) -> str:
     """Why a claim that was measured is unresolved, in a few words."""
-    if measured.n == 1 and isnan(measured.low):
-        return "one run, no interval"
-    if all_alike(measured):
-        return "all runs alike"
-    edges = [_edge(edge) for edge in claim.expected if measured.low <= edge <= measured.high]
-    return f"spans {' and '.join(edges)}"
+    if row.kind != "too small":
+        return row.kind
+    if isinf(row.runs_needed):
+        return "too small; it takes more test examples"
+    return f"too small; it takes {row.runs_needed:.0f} repeats"
+
+
+def _small(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def _edge(value: float) -> str:
@@ -148,8 +170,7 @@ def _number_text(value: float, unit: str) -> str:
     return "–" if isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
 
 
-def _with_interval(measured: Evidence, unit: str) -> str:
-    value, low, high = (_number_text(number, unit) for number in measured[:3])
-    if isnan(measured.low) or measured.low == measured.high:
-        return value
-    return f"{value} [{low}, {high}]"
+def _with_interval(row: Any, unit: str) -> str:
+    numbers = (row.measured, row.ci_low, row.ci_high)
+    value, low, high = (_number_text(number, unit) for number in numbers)
+    return value if isnan(row.ci_low) or row.ci_low == row.ci_high else f"{value} [{low}, {high}]"

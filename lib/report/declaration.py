@@ -1,6 +1,6 @@
 """What a study declares of itself; the report computes everything it shows of a study from this."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from typing import Any
@@ -72,6 +72,11 @@ class Declaration:
     """What the names in its claims mean, for readers who do not know the source; Markdown."""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Remarks that stand under a table, by the name of its function in `lib.report.tables`."""
+    guessing: Mapping[str, float] = field(default_factory=dict)
+    """What guessing scores on the run's tasks, in percent by score; `lib.report.floors` adds it.
+    Shares of the teacher are taken above it."""
+    failed: Collection[str] = ()
+    """The scores on which the run's teacher is not above guessing and a bag of words, likewise."""
     comparable: Callable[[pd.DataFrame], bool] = lambda results: True
     """Whether `printed` may stand beside these results: 004's depths are those of 12 layers."""
     section: Callable[[Any], list] | None = None

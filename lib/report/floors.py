@@ -2,7 +2,7 @@
 is above both: only there can models be told apart by what they learnt in pretraining."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -11,8 +11,8 @@ from lib.plan.stages import validate
 from lib.report.declaration import Declaration
 from lib.report.page import show
 from lib.report.results import Results
-from lib.report.scores import TITLES, samples, tasks
-from lib.report.statistics import Sample, interval, pm
+from lib.report.scores import NONE, TITLES, Columns, samples, tasks
+from lib.report.statistics import interval, pm
 from lib.report.wording import listed, plain
 from lib.tasks.baselines import BAG_OF_WORDS, CHANCE, MOST_EXAMPLES, baselines
 from lib.tasks.finetune import shared_training
@@ -72,33 +72,51 @@ def of_finetuning(parameters: dict) -> Baselines:
     return Baselines(pd.DataFrame(rows, columns=COLUMNS), missing)
 
 
-def by_task(measured: Baselines) -> pd.DataFrame:
-    """The mean over metrics and languages: a row per task, columns "chance" and "bag of words"."""
-    return measured.rows.pivot_table(
-        index="task", columns="scenario", values="value", sort=False
-    ).reindex(columns=[CHANCE, BAG_OF_WORDS])
-
-
-def teacher_scores(study: Declaration, results: pd.DataFrame) -> dict[str, Sample]:
-    """Task -> the teacher's score in percent, the mean over metrics and languages. `results` are
-    rows of one protocol."""
-    return samples(study.name, results, study.teacher, tasks)
-
-
-def measurable(study: Declaration, results: pd.DataFrame, measured: Baselines) -> dict[str, bool]:
-    """Task -> whether the whole 95 % interval of the teacher's score is above both baselines, for
-    every task that has baselines. One run has no interval and is never enough. `results` as in
-    `teacher_scores`."""
-    teacher, highest = teacher_scores(study, results), by_task(measured).max(axis=1)
-    return {
-        task: task in teacher and bool(interval(teacher[task]).low > floor)
-        for task, floor in highest.items()
+def by_score(measured: Baselines, columns: Columns = tasks) -> pd.DataFrame:
+    """A row per score of `columns`, by default a task; columns "chance" and "bag of words"."""
+    wide = measured.rows.pivot_table(
+        index="scenario", columns=["task", "language", "metric"], values="value", sort=False
+    )
+    rows = {
+        name: {
+            baseline: sum(weight * wide.loc[baseline, key] for key, weight in weights.items())
+            for baseline in wide.index
+        }
+        for name, weights in columns(list(wide)).items()
+        if weights
     }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=[CHANCE, BAG_OF_WORDS])
+
+
+def measurable(
+    study: Declaration, results: pd.DataFrame, measured: Baselines, columns: Columns = tasks
+) -> dict[str, bool]:
+    """Score -> whether the whole 95 % interval of the teacher is above both baselines, for every
+    score of `columns` that has both. One run has no interval: nothing is said of its scores.
+    `results` are rows of one protocol."""
+    teacher = samples(study.name, results, study.teacher, columns)
+    return {
+        name: bool(interval(teacher[name]).low > floor)
+        for name, floor in by_score(measured, columns).max(axis=1).items()
+        if len(teacher.get(name, NONE)) > 1
+    }
+
+
+def judged(study: Declaration, results: pd.DataFrame, measured: Baselines) -> Declaration:
+    """The study with what guessing scores on this run's tasks, and the scores on which its teacher
+    fails. `results` are rows of one protocol."""
+    decided = measurable(study, results, measured, study.scored)
+    return replace(
+        study,
+        guessing=by_score(measured, study.scored)[CHANCE].to_dict(),
+        failed=[name for name, is_above in decided.items() if not is_above],
+    )
 
 
 def table(study: Declaration, results: pd.DataFrame, measured: Baselines) -> pd.DataFrame:
     """A row for each baseline and one for the teacher, a column per task, cells of text."""
-    teacher, scores = teacher_scores(study, results), by_task(measured)
+    teacher = samples(study.name, results, study.teacher, tasks)
+    scores = by_score(measured)
     columns = {
         title(study, task): {name: f"{value:.1f}" for name, value in row.items()}
         | {study.teacher: pm(teacher[task]) if task in teacher else "–"}
@@ -113,10 +131,9 @@ def title(study: Declaration, task: str) -> str:
 
 def sentence(study: Declaration, results: pd.DataFrame, measured: Baselines) -> str:
     """On which tasks the teacher is above both baselines, and on which not."""
-    runs = teacher_scores(study, results).values()
-    if max(map(len, runs), default=0) < 2:
-        return f"{study.teacher} has no interval to compare with the baselines: it takes two runs."
     decided = measurable(study, results, measured)
+    if not decided:
+        return f"{study.teacher} has no interval to compare with the baselines: it takes two runs."
     above, others = (
         listed([title(study, task) for task, is_above in decided.items() if is_above == side])
         for side in (True, False)

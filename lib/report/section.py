@@ -47,9 +47,16 @@ class Analysis:
 
 def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
     """Gather the results of a scale, measure the models' latency, and test the claims."""
-    entries = claims_of(studies, scale)
     results = Results(scale, sorted(studies))
     scores = results.scores()
+    final = scores[scores["protocol"] == "final"]
+    baselines = floors.measure(results, studies.values())
+    nothing = floors.Baselines()
+    studies = {
+        name: floors.judged(study, final, baselines.get(name, nothing))
+        for name, study in studies.items()
+    }
+    entries = claims_of(studies, scale)
     efficiency = results.efficiency(latency(results.models()))
     every = [claim for study_claims in entries.values() for claim in study_claims]
     return Analysis(
@@ -57,10 +64,10 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
         studies=studies,
         claims=entries,
         scores=scores,
-        final=scores[scores["protocol"] == "final"],
+        final=final,
         efficiency=efficiency,
         verdicts=claims.evaluate(scores, efficiency, every),
-        baselines=floors.measure(results, studies.values()),
+        baselines=baselines,
     )
 
 

@@ -31,11 +31,15 @@ class Interval(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A mean, its standard error in the same unit, and that error's degrees of freedom."""
+    """A mean, its standard error in the same unit, and that error's degrees of freedom. Its
+    variance has two parts: `from_runs`, which falls with the number of runs, and `from_examples`,
+    which falls only with that of test examples."""
 
     mean: float
     standard_error: float
     df: float
+    from_runs: float = np.nan
+    from_examples: float = 0.0
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """mean ± t(1 - α/2, df) · standard error; NaN ends if there is no standard error."""
@@ -209,7 +213,7 @@ class Sample:
         n = len(self)
         if n < 2:
             return Estimate(self.mean(), np.nan, 0)
-        variance = float(self.values.var()) / n
+        from_runs = variance = float(self.values.var()) / n
         squares = variance**2 / (n - 1)
         for array in self.examples.values():
             m = array.shape[1]
@@ -223,7 +227,8 @@ class Sample:
                 variance += of_examples - of_error
                 squares += of_examples**2 / (m - 1) + of_error**2 / ((n - 1) * (m - 1))
         df = variance**2 / squares if squares else n - 1
-        return Estimate(self.mean(), float(np.sqrt(variance)), float(df))
+        error = float(np.sqrt(variance))
+        return Estimate(self.mean(), error, float(df), from_runs, float(variance - from_runs))
 
 
 def interval(values: Sample | Iterable[float], confidence: float = 0.95) -> Interval:

@@ -23,8 +23,8 @@ DIFFERENCES_NOTE = (
     "interval, the others ± half of it. An interval that holds zero decides nothing."
 )
 KEPT_NOTE = (
-    "Share of the teacher's score, run by run. Guessing keeps a share too, so zero is not the "
-    "floor."
+    "Share of the teacher's score, run by run, both above what guessing scores where that is "
+    "known: a student that guesses keeps 0 %."
 )
 
 
@@ -226,12 +226,14 @@ def kept_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def share_kept(study: Declaration, results: pd.DataFrame, name: str, column: str = "") -> Sample:
-    """100 * student / teacher, in percent; empty where no run has both."""
+    """What the student keeps of its teacher's score above guessing, in percent; empty where no run
+    has both: 100 * (student - guessing) / (teacher - guessing)."""
     column = column or study.main
+    floor = study.guessing.get(column, 0.0)
     student, teacher = (
         study.scores(results, each).get(column, NONE) for each in (name, study.teacher)
     )
-    return 100 * (student / teacher)
+    return 100 * ((student - floor) / (teacher - floor))
 
 
 def runs_frame(

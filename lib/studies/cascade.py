@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from lib.report import papers
-from lib.report.claims import Evidence, smallest
 from lib.report.declaration import Declaration, chain_of, from_files
 from lib.report.figures import (
     PAPER,
@@ -39,6 +38,7 @@ from lib.report.scores import (
 from lib.report.scores import average as average_of
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
+from lib.report.verdicts import Evidence, smallest
 from lib.report.wording import decided, number_of, plain, printed, signed, signed_pm, with_interval
 from lib.training.mappings import KINDS
 

@@ -62,7 +62,8 @@ def _how_far_to_trust(analysis: Analysis, comparisons: Collection[Comparison]) -
     ]
     if analysis.final["repeat"].nunique() == 1:
         sentences.append(ONE_PRETRAINING)
-    number = analysis.verdicts["verdict"].value_counts()
+    evidence = analysis.verdicts[analysis.verdicts["about"] == "results"]
+    number = evidence["verdict"].value_counts()
     holds, contradicted = number.get("holds", 0), number.get("contradicted", 0)
     if holds + contradicted:
         claims = number_of(holds + contradicted, "claim")

@@ -48,7 +48,7 @@ TABLE_CAPTION = "What every student keeps of its teacher's score, and what it co
 VERDICTS = {1: "it helped", -1: "it did harm", 0: "undecided"}
 NOTE = (
     "Score: the main one of each study, as in its section. Kept: its share of the teacher's, run "
-    "by run; guessing keeps a share too, so zero is not the floor. Tokens seen: in the student's "
+    "by run, both above what guessing scores where that is known. Tokens seen: in the student's "
     "own training and that of the assistants before it; the teacher's are not counted. "
     f"{LATENCY_NOTE}"
 )

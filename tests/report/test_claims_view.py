@@ -1,13 +1,13 @@
 """The tables of claims for readers, on made-up results."""
 
 import re
-from math import nan
+from math import inf, nan
 
 import pandas as pd
 import pytest
 
 from lib.report import claims_view
-from lib.report.claims import Evidence, evaluate
+from lib.report.claims import evaluate
 from lib.report.page import show
 from tests.helpers import made_up
 from tests.helpers.made_up import NO_EFFICIENCY
@@ -70,16 +70,18 @@ def test_what_was_not_measured_says_what_it_needs(verdicts):
 
 
 @pytest.mark.parametrize(
-    "claim, ours, why",
+    "kind, runs, why",
     [
-        (S4_BEST, Evidence(1, -0.5, 2.5, 5), "spans 0"),
-        (BY_ID["herbert-s3-s2-slight"], Evidence(0, -3, 3, 5), "spans −2 and 2"),
-        (S4_BEST, Evidence(1, nan, nan, 1), "one run, no interval"),
-        (S4_BEST, Evidence(1, 1, 1, 5), "all runs alike"),
+        ("level", nan, "level"),
+        ("too small", 12.0, "too small; it takes 12 repeats"),
+        ("too small", inf, "too small; it takes more test examples"),
+        ("one run, no interval", nan, "one run, no interval"),
     ],
 )
-def test_why_a_claim_is_open(claim, ours, why):
-    assert claims_view.reason(claim, ours) == why
+def test_why_a_claim_is_open(verdicts, kind, runs, why):
+    row = verdicts.head(1).assign(verdict="unresolved", kind=kind, runs_needed=runs)
+    table = claims_view.at_a_glance(row, CLAIMS)
+    assert table["verdict"].tolist() == [f"?\u00a0unresolved: {why}"]
 
 
 @pytest.mark.parametrize(
@@ -113,9 +115,8 @@ def test_the_counts_add_up(verdicts):
 
 def test_the_summary(verdicts):
     none = verdicts.assign(n=0, measured=nan, ci_low=nan, ci_high=nan, verdict="unresolved")
-    assert f"0 hold, 0 are contradicted and {len(CLAIMS)} are unresolved" in claims_view.summary(
-        none
-    )
+    text = "0 hold, 0 are contradicted, 0 come out level, 0 are undecided and {} cannot be measured"
+    assert text.format(len(CLAIMS)) in claims_view.summary(none)
     assert claims_view.summary(none.iloc[:0]) == "This run tests no claim."
     assert len(claims_view.counts(none.iloc[:0], LABELLED)) == 0
 

@@ -7,6 +7,8 @@ import pytest
 
 from lib.report import floors
 from lib.report.floors import Baselines
+from lib.report.scores import MEAN, samples, tasks
+from lib.report.tables import share_kept
 from tests.helpers.made_up import RESULTS
 from tests.report.test_tables import STUDY
 
@@ -57,9 +59,9 @@ def test_the_whole_interval_has_to_be_above_the_higher_of_both():
     measured = baselines(cola=(0, 20), rte=(53, 50), mnli=(33, 60), sst2=(50, 51))
     teacher = results(cola=[40, 42, 41], rte=[50, 70, 60], mnli=[57, 58, 59], sst2=[90])
     decided = floors.measurable(STUDY, teacher, measured)
-    assert decided == {"cola": True, "rte": False, "mnli": False, "sst2": False}
+    assert decided == {"cola": True, "rte": False, "mnli": False}
     others = results("S3", cola=[90, 91, 92])
-    assert floors.measurable(STUDY, others, measured) == dict.fromkeys(decided, False)
+    assert floors.measurable(STUDY, others, measured) == {}
     assert floors.measurable(STUDY, teacher, Baselines()) == {}
 
 
@@ -71,17 +73,17 @@ def test_a_task_is_the_mean_of_its_metrics_and_languages():
         ("bag of words", "mrpc", "en", "f1", 61.0),
     ]
     measured = Baselines(pd.DataFrame(rows, columns=floors.COLUMNS))
-    assert floors.by_task(measured).loc["mrpc"].to_dict() == {"chance": 60.0, "bag of words": 58.0}
+    assert floors.by_score(measured).loc["mrpc"].to_dict() == {"chance": 60.0, "bag of words": 58.0}
     teacher = results(mrpc=[59, 59, 59])
     f1 = teacher.assign(metric="f1", value=[63, 62, 64])
     both = pd.concat([teacher, f1])
-    assert floors.teacher_scores(STUDY, both)["mrpc"].values.tolist() == [61, 60.5, 61.5]
+    assert samples("mine", both, "teacher", tasks)["mrpc"].values.tolist() == [61, 60.5, 61.5]
     assert floors.measurable(STUDY, both, measured) == {"mrpc": False}  # 61 ± 1.2
 
 
 def test_a_repeat_is_a_run():
     one = results(rte=[60, 61]).assign(repeat=1)
-    scores = floors.teacher_scores(STUDY, pd.concat([one, one.assign(repeat=2)]))
+    scores = samples("mine", pd.concat([one, one.assign(repeat=2)]), "teacher", tasks)
     assert scores["rte"].values.tolist() == [60.5, 60.5]
 
 
@@ -94,6 +96,7 @@ def test_a_row_for_each_baseline_and_the_teacher():
         "Grammar": {"chance": "0.0", "bag of words": "20.0", "teacher": "41.0 ± 2.5"},
         "RTE": {"chance": "53.0", "bag of words": "50.0", "teacher": "–"},
     }
+    teacher = pd.concat([teacher, results(rte=[45, 52, 60])])
     assert floors.sentence(study, teacher, measured) == (
         "The whole 95 % interval of teacher is above both baselines on Grammar; not on RTE: how "
         "models differ there says little of what they learnt in pretraining."
@@ -145,3 +148,15 @@ def test_data_that_are_not_there_are_said_in_one_line(tmp_path, there):
     assert len(shown) == (3 if there else 1)
     tasks = "CoLA and RTE" if there else "SST-2, CoLA and RTE"
     assert f"not measured for {tasks}: " in shown[-1].data and "\n" not in shown[-1].data
+
+
+def test_a_study_is_judged_by_score():
+    """Guessing and failures go by the study's own scores, a mean of tasks among them."""
+    measured = baselines(cola=(0, 20), rte=(50, 45))
+    teacher = results(cola=[40, 42, 41], rte=[48, 52, 50])
+    study = floors.judged(STUDY, teacher, measured)
+    assert study.guessing == {"cola": 0, "rte": 50, MEAN: 25} and study.failed == ["rte"]
+    student = results("S3", cola=[20, 21, 20.5], rte=[50, 50, 50])
+    kept = share_kept(study, pd.concat([teacher, student]), "S3", "cola")
+    assert list(kept) == pytest.approx([50, 50, 50])
+    assert floors.judged(STUDY, teacher, Baselines()).failed == []
