@@ -45,9 +45,9 @@ DECIMALS = {"points": 2, "times": 2}
 
 def summary(verdicts: pd.DataFrame) -> str:
     """How the claims came out, in one sentence; those about our own configuration do not count."""
-    verdicts = verdicts[verdicts["about"] == "results"]
     if verdicts.empty:
         return "This run tests no claim."
+    verdicts = verdicts[verdicts["about"] == "results"]
     number = _counts(verdicts)
     return (
         f"Of {len(verdicts)} claims about results, {number[MARKS['holds']]} hold, "
@@ -97,14 +97,14 @@ def at_a_glance(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame
     for row, claim in _pairs(verdicts, claims):
         if row.n == 0:
             continue
-        sampled = not isnan(row.detectable)
+        seedless = row.n == 1 and not isnan(row.ci_low)  # counted or timed
         why = f": {reason(row)}" if row.verdict == "unresolved" else ""
         rows.append(
             {
                 "verdict": MARKS[row.verdict] + why,
                 "claim": claim.claim,
                 "ours [95 %]": _with_interval(row, claim.unit),
-                "n": str(row.n) if sampled or row.kind else "–",
+                "n": "–" if seedless else str(row.n),
                 "p, q": "–" if isnan(row.p_holm) else f"{_small(row.p_holm)}, {_small(row.q)}",
                 "detects": _number_text(row.detectable, claim.unit),
                 **_context(claim),

@@ -54,7 +54,7 @@ def analysis(scores, efficiency=NO_EFFICIENCY, verdicts=(), scale="tiny", **stud
         scores=scores,
         final=scores,
         efficiency=efficiency,
-        verdicts=pd.DataFrame({"verdict": list(verdicts)}),
+        verdicts=pd.DataFrame({"verdict": list(verdicts), "about": "results"}),
     )
 
 
