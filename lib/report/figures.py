@@ -14,6 +14,7 @@ from lib.training.parameters import LOSSES
 PAPER = "#808080"
 DIAMOND = {"marker": "D", "ms": 5.5, "mfc": "none", "mec": PAPER, "mew": 1.3, "ls": ""}
 """A paper's own number: hollow and grey."""
+CONTROL_LINE = {"color": PAPER, "ls": ":", "lw": 1, "zorder": 0}
 COMPONENTS = {"loss": "total loss"} | {name: title for name, (title, _) in LOSSES.items()}
 """The parts of a loss, as a training's history names them and as figures do."""
 DASHES = ("", (4, 1.5), (1, 1), (4, 1.5, 1, 1.5))
@@ -63,21 +64,25 @@ def rows_of_runs(
     labels: Mapping[str, str],
     colours: Mapping[str, str],
     printed: pd.DataFrame | None = None,
+    control: str = "",
     *,
     xlabel: str,
 ):
     """Every run's score: a row per scenario and a panel per column of a table of scores.
 
     Dots are runs; the bar below them is the mean and its 95 % interval; hollow grey diamonds are a
-    paper's own numbers. The same in numbers stands at the right of each row.
+    paper's own numbers; a dotted line through all rows is the mean of the untrained control. The
+    same in numbers stands at the right of each row.
 
     scores: columns scenario, column, run, value, low, high (the ends of the scenario's interval);
         panels follow the order of `column`.
     order: the scenarios from top to bottom; those without a score are left out.
     labels: scenario -> what its row is called; names that are missing stand for themselves.
     printed: scenario, column and value, for the paper.
+    control: the scenario that is the untrained control; "" draws no line.
     """
     import seaborn as sns
+    from matplotlib.lines import Line2D
 
     position = {name: row for row, name in enumerate(n for n in order if n in set(scores.scenario))}
     scores = scores[scores["scenario"].isin(position)]
@@ -105,6 +110,9 @@ def rows_of_runs(
         if printed is not None:
             paper = printed[(printed["column"] == column) & printed["scenario"].isin(position)]
             ax.plot(paper["value"], paper["scenario"].map(position).astype(float) + 0.1, **DIAMOND)
+        untrained = panel.loc[panel["scenario"] == control, "value"].mean()
+        if not np.isnan(untrained):
+            ax.axvline(untrained, **CONTROL_LINE)
         _numbers_at_right(ax, panel, position)
         plain_axes(ax, literal(column), grid="x")
         ax.spines["left"].set_visible(False)
@@ -113,7 +121,9 @@ def rows_of_runs(
     for ax in axes:
         ax.set_yticks(range(len(position)), names, fontsize=8)
     figure.supxlabel(xlabel, fontsize=9)
-    legend(figure, "the paper" if printed is not None else "")
+    line = (Line2D([], [], **CONTROL_LINE), "mean of the untrained control")
+    lines = [line] if control in position else []
+    legend(figure, "the paper" if printed is not None else "", *lines)
     return figure
 
 

@@ -23,6 +23,8 @@ from lib.report.wording import (
     by_side,
     capitalised,
     conclusion,
+    decided,
+    listed,
     number_of,
     printed,
     signed,
@@ -32,11 +34,12 @@ from lib.report.wording import (
 
 
 def findings(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> list[str]:
-    """One paragraph for each question, one on how much of the teacher is kept, and the study's
-    own."""
+    """One paragraph for each question, one on how much of the teacher is kept, one on what training
+    adds to the untrained control if there is one, and the study's own."""
     paragraphs = [question_paragraph(study, results, question) for question in study.questions]
+    control = [control_paragraph(study, results)] if study.control else []
     own = study.findings(results) if study.findings else []
-    return [*paragraphs, kept_paragraph(study, results, efficiency), *own]
+    return [*paragraphs, kept_paragraph(study, results, efficiency), *control, *own]
 
 
 def question_paragraph(study: Declaration, results: pd.DataFrame, question: Question) -> str:
@@ -98,6 +101,29 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
         ends = " to ".join(dict.fromkeys(f"{share:.1f}" for share in (shares[0], shares[-1])))
         text += f" They have {ends} % of its parameters."
     return text
+
+
+def control_paragraph(study: Declaration, results: pd.DataFrame) -> str:
+    """Which students are above their untrained control, which below, and by how much."""
+    head = "**What training adds to the untrained control.**"
+    gains = {}
+    for name in students_of(study, results):
+        control = study.control_of(name)
+        if name != control and len(gain := difference(study, results, name, control)):
+            gains[name] = gain
+    if not gains:
+        return f"{head} Not measured: no student has a run in common with {study.control}."
+    numbers = "; ".join(f"{name} {with_interval(interval(gain))}" for name, gain in gains.items())
+    numbers = f"In points of {columns_of(study, results)[study.main]}: {numbers}."
+    if min(map(len, gains.values())) == 1:
+        return f"{head} One run has no interval, so nothing is concluded. {numbers}"
+    sides = {1: "Above it", -1: "Below it", 0: "Not told apart from it"}
+    found = {
+        words: [name for name, gain in gains.items() if decided(gain) == side]
+        for side, words in sides.items()
+    }
+    verdict = " ".join(f"{words}: {listed(names)}." for words, names in found.items() if names)
+    return f"{head} {verdict} {numbers}"
 
 
 def optimism_paragraph(study: Declaration, all_results: pd.DataFrame) -> str:

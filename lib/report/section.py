@@ -142,6 +142,7 @@ def section(analysis: Analysis, name: str) -> list:
         show.figure(
             scores_figure(study, final),
             "Scores by scenario. Dots: runs; bars: mean and 95 % interval"
+            + ("; dotted: the untrained control" if _has_control(study, final) else "")
             + ("; hollow diamonds: the paper." if study.source else "."),
             describe(study, final),
         ),
@@ -180,6 +181,11 @@ def _unknown_columns(study: Declaration, results: pd.DataFrame) -> list:
     ]
 
 
+def _has_control(study: Declaration, results: pd.DataFrame) -> bool:
+    """Whether one untrained control, rather than one for each depth, was measured."""
+    return study.control in tables.scenarios_of(study, results)
+
+
 PANELS = 4
 """A study with more scores than this has the main one drawn alone."""
 
@@ -202,6 +208,7 @@ def scores_figure(study: Declaration, results: pd.DataFrame):
         labels=labels,
         colours={name: study.colour(name) for name in names if study.colour(name)},
         printed=printed if len(printed) else None,
+        control=study.control,
         xlabel="score in percent",
     )
 

@@ -174,6 +174,16 @@ def test_how_much_is_kept():
     assert "S3 94." in text and "60.0 % of its parameters" in text and "(5 seeds)" in text
 
 
+def test_every_student_stands_beside_the_untrained_control():
+    text = findings.control_paragraph(STUDY, results(LEVELS | {"S1": (70, 60), "S0": (80, 68)}))
+    assert "Above it: S2 and S3. Below it: S1. Not told apart from it: S0." in text
+    assert re.search(r"S3 \+6\.\d \[", text) and "truncated +" not in text
+    assert "nothing is concluded" in findings.control_paragraph(STUDY, results(seeds=1))
+    assert "Not measured" in findings.control_paragraph(STUDY, NO_RESULTS)
+    without = replace(STUDY, control="")
+    assert not any("untrained" in text for text in paragraphs(results(), without))
+
+
 def test_optimism_is_the_mean_gap_of_the_protocols():
     final = results()
     best = final.assign(protocol="best_epoch", value=final["value"] + 1.5 + 0.1 * final["seed"])
@@ -192,4 +202,6 @@ def test_the_figure_of_scores(made):
         assert "S3: distilled" in texts(figure)
         diamonds = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
         assert [len(line.get_xdata()) for line in diamonds] == [2]
+        dotted = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_ls() == ":"]
+        assert dotted == [STUDY.scores(made, "truncated")[MEAN].mean()]
     assert "nan" not in section.describe(STUDY, made)

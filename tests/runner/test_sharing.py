@@ -41,8 +41,10 @@ def test_what_two_studies_share_is_computed_once():
         "teacher/finetune",
         "corpus10pct/distillation",
         "corpus10pct/finetune",
+        "truncated/distillation",
+        "truncated/finetune",
     }
-    assert len(both) == 7 + 1 + 6 + 9 + 1 + 6 + 9
+    assert len(both) == 7 + 1 + 7 + 9 + 1 + 7 + 9
 
 
 @pytest.mark.parametrize("scale", ["smoke", "tiny", "local", "paper"])
