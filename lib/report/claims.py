@@ -33,9 +33,8 @@ from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
 from lib.report.results import LATENCY, efficiency_value, number_of_layers
 from lib.report.scores import NONE, printed_samples
-from lib.report.statistics import Sample
+from lib.report.statistics import MATTERS, Sample
 from lib.report.verdicts import (
-    MATTERS,
     MISSING,
     Evidence,
     benjamini_hochberg,

@@ -22,10 +22,12 @@ from lib.report.tables import (
 from lib.report.wording import (
     by_side,
     capitalised,
+    caveat,
     conclusion,
     decided,
     listed,
     number_of,
+    plain,
     printed,
     signed,
     tested,
@@ -40,6 +42,22 @@ def findings(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame
     control = [control_paragraph(study, results)] if study.control else []
     own = study.findings(results) if study.findings else []
     return [*paragraphs, kept_paragraph(study, results, efficiency), *control, *own]
+
+
+def answer(study: Declaration, results: pd.DataFrame) -> str:
+    """The study's questions answered in one sentence: each difference with its interval, and
+    whether it is level or undecided. "" where nothing was measured."""
+    parts = []
+    for question in study.questions:
+        for pair in pairs_of(study, results, question)[:1]:
+            gain = difference(study, results, *pair)
+            if len(gain):
+                title = question.title[:1].lower() + question.title[1:]
+                parts.append(
+                    f"{plain(title.rstrip('?'))} {with_interval(interval(gain))}{caveat(gain)}"
+                )
+    title = columns_of(study, results)[study.main]
+    return f"Here, in points of the {plain(title)}: {'; '.join(parts)}." if parts else ""
 
 
 def question_paragraph(study: Declaration, results: pd.DataFrame, question: Question) -> str:

@@ -4,7 +4,7 @@ study took, and where the computing time went.
 Functions named `…_table` return what `lib.report.page.show.table` does, ready to be displayed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import pandas as pd
@@ -54,8 +54,9 @@ def descriptions(studies: Sequence[str]) -> dict[str, ScenariosFile]:
 # --------------------------------------------------------------------------------- the opening
 
 
-def questions(studies: Sequence[str]) -> str:
-    """What each study asks: a Markdown list whose entries link to the sections."""
+def questions(studies: Sequence[str], answers: Mapping[str, str]) -> str:
+    """What each study asks, and what it answers (study -> a sentence): a Markdown list whose
+    entries link to the sections."""
     lines = []
     for study, about in descriptions(studies).items():
         title = about.title or study
@@ -64,6 +65,8 @@ def questions(studies: Sequence[str]) -> str:
         line += f": {plain(about.question)}" if about.question else ""
         if source:
             line += f" After source {about.source}: {source['title']}; {source['authors']}."
+        if answers.get(study):
+            line += f"  \n  **{answers[study]}**"
         lines.append(line)
     return "\n".join(lines)
 

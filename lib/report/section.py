@@ -80,6 +80,13 @@ def claims_of(studies: dict[str, Declaration], scale: str) -> dict[str, list[cla
     }
 
 
+def answers(analysis: Analysis) -> dict[str, str]:
+    """Study -> its questions answered in one sentence."""
+    return {
+        name: findings.answer(study, analysis.final) for name, study in analysis.studies.items()
+    }
+
+
 def claims_at_a_glance(analysis: Analysis) -> list:
     """Each study's claims that were measured, and what its names mean."""
     shown = []

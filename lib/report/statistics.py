@@ -18,6 +18,9 @@ import pandas as pd
 
 from lib.common.errors import InputError
 
+MATTERS = 1.0
+"""The smallest difference that matters, in points or percent of the teacher, where a claim names
+none. The sources call as much "marginal" or "hardly any"."""
 NO_SPREAD = 1e-9
 """A standard error below this is none: the values are the same, but for rounding."""
 

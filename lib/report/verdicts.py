@@ -34,9 +34,6 @@ import numpy as np
 from lib.report.statistics import Estimate, Sample, interval
 
 LEVEL = 0.05
-MATTERS = 1.0
-"""The smallest difference that matters, in points or percent of the teacher, where a claim names
-none. The sources call as much "marginal" or "hardly any"."""
 MOST_RUNS = 1000
 """More runs than this are said to be too many for any experiment."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lib.report.page.show import PRINTED
-from lib.report.statistics import Interval, Sample, interval
+from lib.report.statistics import MATTERS, Interval, Sample, interval
 
 
 def printed(number: str) -> str:
@@ -63,6 +63,21 @@ def _side(i: Interval) -> int:
     if np.isnan(i.low) or i.high - i.low < 1e-9:
         return 0
     return int(i.low > 0) - int(i.high < 0)
+
+
+def level(i: Interval) -> bool:
+    """Whether the whole interval is within the smallest difference that matters of zero."""
+    return -MATTERS < i.low and i.high < MATTERS
+
+
+def caveat(difference: Sample) -> str:
+    """What follows a difference: ", one run", ", level", ", undecided", or "" if it is decided."""
+    i = interval(difference)
+    if len(difference) == 1:
+        return ", one run"
+    if level(i) and i.high > i.low:
+        return ", level"
+    return "" if _side(i) else ", undecided"
 
 
 def conclusion(gain: Interval, a: str, b: str) -> str:

@@ -13,11 +13,8 @@ import numpy as np
 from lib.report import tables
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
-from lib.report.wording import capitalised, decided, listed, with_interval
+from lib.report.wording import capitalised, caveat, decided, level, listed, with_interval
 from lib.studies import cascade
-
-LEVEL = 1.0
-"""Points. The sources call as much "marginal" or "hardly any"."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +40,14 @@ class Comparison:
         i = interval(self.difference)
         if np.isnan(i.low) or i.high - i.low < 1e-9:
             return "open"
-        if -LEVEL < i.low and i.high < LEVEL:
+        if level(i):
             return "level"
         return {1: "better", -1: "worse", 0: "open"}[decided(self.difference)]
 
     @property
     def caveat(self) -> str:
         """What follows the number: ", one run", ", undecided", ", level" or ""."""
-        if len(self.difference) == 1:
-            return ", one run"
-        return {"open": ", undecided", "level": ", level"}.get(self.side, "")
+        return caveat(self.difference)
 
 
 Pair = tuple[Score, str, str]

@@ -306,6 +306,17 @@ def own_questions(analysis: Analysis, study: Declaration) -> list[PartOf]:
 # --- the decisions --------------------------------------------------------------------------------
 
 DECISIONS: dict[str, list[PartOf]] = {
+    "Distil at all, or only cut the teacher?": [
+        choice(
+            "the trained student",
+            "the truncated teacher",
+            (HERBERT, "S3", "truncated"),
+            (GLUE, LARGE, "truncated"),
+            (XNLI, "direct-{half}", "truncated-{half}"),
+            (XNLI, "cascade-{half}", "truncated-{half}"),
+            hint="truncating costs nothing, so fine-tune that first and compare",
+        ),
+    ],
     "How many layers?": [half_the_layers, depths_between],
     "Which initial weights?": [
         choice(
@@ -329,6 +340,11 @@ DECISIONS: dict[str, list[PartOf]] = {
             hint="text alone is cheaper",
         ),
         training_time("Imitation took {:.1f} times the training time.", "S3", "S2"),
+        choice(
+            "imitating the teacher",
+            "training on text alone for as long",
+            (HERBERT, "S3", "S2_longer"),
+        ),
         several(
             "What each loss adds to the other two, on GLUE",
             {loss: (ABLATION, "triple", without) for without, loss in LEFT_OUT.items()},
@@ -361,20 +377,12 @@ DECISIONS: dict[str, list[PartOf]] = {
             (SQUAD, "generated", "randomised"),
         ),
     ],
-    "One hop, a cascade, or no pretraining of the student?": [
+    "One hop or a cascade?": [
         choice(
             "one hop",
             "the cascade",
             (XNLI, "direct-{half}", "cascade-{half}"),
             hint="one hop is simpler",
-        ),
-        choice(
-            "the trained student",
-            "the truncated teacher",
-            (XNLI, "direct-{half}", "truncated-{half}"),
-            (XNLI, "cascade-{half}", "truncated-{half}"),
-            (HERBERT, "S3", "truncated"),
-            hint="truncating costs nothing, so fine-tune that first and compare",
         ),
     ],
     "Train the teacher on your text first?": [

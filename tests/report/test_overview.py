@@ -135,7 +135,7 @@ def test_a_reason_that_dropped_no_line_is_not_listed():
 @pytest.mark.parametrize("study", ["ablation", "cascade", "herbert", "transfer_set"])
 def test_every_study_says_what_it_asks_and_after_whom(study):
     about = read_scenarios(study)
-    text = overview.questions([study])
+    text = overview.questions([study], {})
     assert f"](#{about.title.replace(' ', '-')})" in text and plain(about.question) in text
     html = "".join(table.data for table in overview.sources_table([study]))
     assert escape(papers.sources()[about.source]["title"]) in html and study in html

@@ -205,3 +205,11 @@ def test_the_figure_of_scores(made):
         dotted = [line.get_xdata()[0] for line in figure.axes[0].lines if line.get_ls() == ":"]
         assert dotted == [STUDY.scores(made, "truncated")[MEAN].mean()]
     assert "nan" not in section.describe(STUDY, made)
+
+
+def test_a_study_answers_its_questions_in_one_sentence():
+    text = findings.answer(STUDY, results())
+    assert text.startswith("Here, in points of the mean of tasks: what the loss buys +4.1 [+3.")
+    assert text.endswith("].") and "undecided" in findings.answer(STUDY, results(noise=20))
+    assert findings.answer(STUDY, results(seeds=1)).endswith(", one run.")
+    assert findings.answer(STUDY, NO_RESULTS) == ""

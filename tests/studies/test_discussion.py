@@ -171,19 +171,19 @@ DECIDED = [
     ),
     (
         "cascade",
-        "One hop",
+        "Distil at all",
         {"truncated-6": (60, 50, 50, 50, 45, 40)},
         "Prefer the trained student to the truncated teacher.",
     ),
     (
         "cascade",
-        "One hop",
+        "Distil at all",
         {"truncated-6": (90, 80, 80, 80, 75, 70)},
         "Prefer the truncated teacher to the trained student.",
     ),
     (
         "cascade",
-        "One hop",
+        "Distil at all",
         {},
         "On XNLI (direct-6 − truncated-6) prefer the trained student to the truncated teacher; on "
         "XNLI (cascade-6 − truncated-6) the trained student and the truncated teacher do equally "
@@ -237,7 +237,7 @@ OPEN = [
     ("ablation", "Which temp", "Not told apart from T = 2: T = 1, T = 4 and T = 8. Stay with"),
     ("transfer_set", "How much", "all the text cannot be told apart from a tenth and a hundredth."),
     ("transfer_set", "Must it", "Generated text and randomised text cannot be told apart."),
-    ("cascade", "One hop", "so fine-tune that first and compare."),
+    ("cascade", "Distil at all", "so fine-tune that first and compare."),
     ("herbert", "Train the teacher", "leaving the teacher as it is costs nothing."),
     ("cascade", "Many languages", "This run cannot tell whether English loses less"),
     ("herbert", "How many", "cannot tell whether half of the layers lose accuracy; try half on"),
@@ -302,7 +302,7 @@ def test_any_subset_of_the_studies(count):
 def test_in_brief_has_every_advice_and_its_certainty_without_numbers():
     run = analysis(pd.concat([results(study) for study in LEVELS], ignore_index=True))
     brief = in_brief(run)
-    assert brief.count("\n- **") == len(decisions.answers(run)) == 9
+    assert brief.count("\n- **") == len(decisions.answers(run)) == 10
     assert "*Decided.*" in brief and "[+" not in brief and "](#If-you-distill-tomorrow)" in brief
 
 
