@@ -11,6 +11,7 @@ SET_BY_PLAN = {
     "layers": "hop says how many",
     "steps": "total_steps is shared out evenly, so that chains compare",
     "epochs": "total_steps says how long",
+    "longer": "total_steps says how long",
     "section": "each hop reads its own",
     "teacher_revision": "a teacher's revision stands with the teacher",
     "output_dir": "the plan names the folders",
@@ -63,7 +64,7 @@ def hop_parameters(
 ) -> list[dict[str, Any]]:
     """The parameters of every hop: those of all chains (`shared`), of the chain, and of the hop.
     Raises InputError, beginning with `where`, for what a chain may not say."""
-    refuse(chain.stage_parameters, f"{where}: ", SET_BY_PLAN)
+    refuse(chain.parameters, f"{where}: ", SET_BY_PLAN)
     if unknown := [number for number in chain.hops if number > hops]:
         raise InputError(f"{where}: hops: there is no hop {unknown[0]}; there are 1 … {hops}")
     of_chain = {**shared, **chain.stage_parameters}

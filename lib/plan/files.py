@@ -1,5 +1,6 @@
 """The files of a study in params/, read as pydantic models."""
 
+from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -65,13 +66,24 @@ class Description(Section):
     colour: Colour | None = None
 
 
+def _times(value: Any) -> Any:
+    numbers = value.values() if isinstance(value, dict) else [value]
+    if not all(type(number) in (int, float) and 0 < number < inf for number in numbers):
+        raise ValueError("give a number above 0, or one for each scale, as {tiny: 1.7, paper: 2.5}")
+    return value
+
+
+Longer = Annotated[Any, AfterValidator(_times)]
+
+
 class Entry(Section):
     """What a scenario is made from. All other keys are parameters of its stages.
 
     An entry with `hop` is a chain of teacher assistants, from its teacher down to half of the
     teacher's layers, `hop` layers fewer at a time ("half": all in one hop); `hops` holds parameters
     of single hops, by their number from 1. An entry with `same_as` is a scenario of the study that
-    the scale file uses. `repeats`: how many students, instead of the scale's number.
+    the scale file uses. `repeats`: how many students, instead of the scale's number. `longer`: how
+    many times the scale's epochs or steps the student is trained for, as one number or by scale.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -81,6 +93,7 @@ class Entry(Section):
     hops: Annotated[dict[PositiveInt, Parameters], Mapping] = {}
     same_as: Name | None = None
     repeats: PositiveInt | None = None
+    longer: Longer = None
 
     @property
     def parameters(self) -> dict[str, Any]:

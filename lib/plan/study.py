@@ -258,6 +258,14 @@ class Study:
         )
         default = {"teacher": self.about.teacher, "corpus": "transfer"}
         values = {**default, **shared, **common, **own}
+        if longer := self.about.entry(name).longer:
+            del values["longer"]
+            if isinstance(longer, dict) and self.scale not in longer:
+                raise InputError(f"{where('longer')}: longer has no number for {self.scale}")
+            longer = longer[self.scale] if isinstance(longer, dict) else longer
+            p = validate("distillation", values, where)
+            values["epochs"] = longer * p.epochs
+            values["steps"] = max(1, round(longer * p.steps)) if p.steps else 0
         for key in ("beside", "trained_in"):
             if key in values:
                 raise InputError(

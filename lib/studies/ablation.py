@@ -1,7 +1,7 @@
 """The study `ablation`: what DistilBERT's student keeps, and what each of its three losses is worth
 (002, Tables 1 and 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +20,12 @@ from lib.training.parameters import LOSSES
 NAME = "ablation"
 LEFT_OUT = {f"without_{name}": LOSSES[name][0] for name in ("soft", "cosine", "mlm")}
 """The scenario without a loss -> the loss."""
+LEFT_OUT_AT_RANDOM = {
+    "random_without_soft": "soft targets",
+    "random_without_mlm": "MLM",
+    "random_mlm_only": "both distillation losses",
+}
+"""The same of students that start from random weights, whose triple loss is `random_init`."""
 TEMPERATURES = {"temperature1": 1, "triple": 2, "temperature4": 4, "temperature8": 8}
 PAPER_MODELS = {"BERT-base": "teacher", "DistilBERT": "triple", "ELMo": ""}
 """002's models -> our scenarios in their places."""
@@ -116,25 +122,33 @@ def tasks_table(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def findings(results: pd.DataFrame) -> list[str]:
-    """Which loss costs most to leave out, and what the temperature does: a paragraph each."""
-    return [losses_paragraph(results), temperature_paragraph(results)]
+    """Which loss costs most to leave out, from the teacher's weights and from random ones, and what
+    the temperature does: a paragraph each."""
+    return [
+        losses_paragraph(results, "triple", LEFT_OUT),
+        losses_paragraph(results, "random_init", LEFT_OUT_AT_RANDOM, ", from a random start"),
+        temperature_paragraph(results),
+    ]
 
 
-def losses_paragraph(results: pd.DataFrame) -> str:
-    """The three losses ranked by the mean cost of leaving them out, neighbours told apart by paired
-    intervals."""
-    head, triple = "**Which loss costs most to leave out.**", macro(results, "triple")
-    without = {name: macro(results, name) for name in LEFT_OUT}
-    change = {name: score - triple for name, score in without.items()}
-    ranked = sorted((n for n in LEFT_OUT if len(change[n])), key=lambda n: change[n].mean())
+def losses_paragraph(
+    results: pd.DataFrame, triple: str, left_out: Mapping[str, str], start: str = ""
+) -> str:
+    """The losses ranked by the mean cost of leaving them out, neighbours told apart by paired
+    intervals. `triple` is the scenario with all three, `left_out` what each other one lacks,
+    `start` how they start, in words."""
+    head = f"**Which loss costs most to leave out{start}.**"
+    without = {name: macro(results, name) for name in left_out}
+    change = {name: score - macro(results, triple) for name, score in without.items()}
+    ranked = sorted((n for n in left_out if len(change[n])), key=lambda n: change[n].mean())
     if len(ranked) < 2:
-        return f"{head} Not measured: fewer than two of the three losses have been left out."
-    parts = [f"{LEFT_OUT[name]} {with_interval(interval(change[name]), 2)}" for name in ranked]
-    text = f"In points of the macro score against the triple loss: {', '.join(parts)}."
+        return f"{head} Not measured: fewer than two of the students that lack a loss have run."
+    parts = [f"{left_out[name]} {with_interval(interval(change[name]), 2)}" for name in ranked]
+    text = f"In points of the macro score against {triple}: {', '.join(parts)}."
     if min(len(change[name]) for name in ranked) == 1:
         return f"{head} One run has no interval, so nothing is concluded. {text}"
-    costly = [LEFT_OUT[name] for name in ranked if decided(change[name]) < 0]
-    free = [LEFT_OUT[name] for name in ranked if decided(change[name]) >= 0]
+    costly = [left_out[name] for name in ranked if decided(change[name]) < 0]
+    free = [left_out[name] for name in ranked if decided(change[name]) >= 0]
     verdict = (
         f"Shown to cost: {listed(costly)}." if costly else "No loss is shown to cost anything."
     )
@@ -145,13 +159,11 @@ def losses_paragraph(results: pd.DataFrame) -> str:
         lead = without[better] - without[worse]
         order = "decided" if decided(lead) > 0 else "undecided"
         gap = f"by {with_interval(interval(lead), 2)} ({order})"
-        leads.append(f"{LEFT_OUT[worse]} over {LEFT_OUT[better]} {gap}")
+        leads.append(f"{left_out[worse]} over {left_out[better]} {gap}")
     changes = papers.table("002", "ablation")["glue_change"]
-    paper = ", ".join(f"{LEFT_OUT[n]} {printed(signed(changes[n], 2))}" for n in LEFT_OUT)
-    return (
-        f"{head} {verdict} {text} Each against the next: {'; '.join(leads)}. The paper prints "
-        f"{paper}."
-    )
+    paper = [f"{left_out[n]} {printed(signed(changes[n], 2))}" for n in left_out if n in changes]
+    theirs = f" The paper prints {', '.join(paper)}." if paper else ""
+    return f"{head} {verdict} {text} Each against the next: {'; '.join(leads)}.{theirs}"
 
 
 def temperature_paragraph(results: pd.DataFrame) -> str:

@@ -70,6 +70,7 @@ def test_whether_a_chain_is_trained(weights, trained):
         ),
         ({"layers": 5}, "layers cannot be given here"),
         ({"section": 1}, "section cannot be given here"),
+        ({"longer": 2}, "longer cannot be given here: total_steps says how long"),
     ],
 )
 def test_what_a_chain_may_not_say(chain, message):

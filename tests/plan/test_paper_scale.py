@@ -84,6 +84,9 @@ def test_herbert_reads_218_million_tokens_twice(estimates):
         "S4/distillation",
     ):
         assert estimates[f"herbert/{name}"].tokens == pytest.approx(2 * tokens)
+    longer, s3 = (estimates[f"herbert/{name}/distillation"] for name in ("S2_longer", "S3"))
+    assert longer.tokens == pytest.approx(2.5 * 2 * tokens)
+    assert longer.flops == pytest.approx(s3.flops, rel=0.02)
     for name in ("S0", "truncated"):
         assert estimates[f"herbert/{name}/distillation"].flops == 0
 
@@ -121,8 +124,8 @@ def test_students_side_by_side_are_computed_once(estimates):
     )
     assert estimates["ablation/temperature4/distillation"].flops == 0
     assert (
-        alone.flops < leader.flops < 9 * alone.flops
-    )  # nine students, one reading by their teacher
+        alone.flops < leader.flops < 12 * alone.flops
+    )  # twelve students, one reading by their teacher
 
 
 def test_hyperparameters_of_004_table_2(stages):

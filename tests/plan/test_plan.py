@@ -42,7 +42,7 @@ def by_name(scale="tiny", **kwargs):
 
 def test_the_herbert_study():
     stages = by_name()
-    models = ["S0", "S1", "S2", "S3", "S4", "truncated", "T1", "T2"]
+    models = ["S0", "S1", "S2", "S2_longer", "S3", "S4", "truncated", "T1", "T2"]
     assert {name for name in stages if name.endswith("finetune")} == {
         f"{model}/finetune" for model in models
     }
@@ -50,7 +50,7 @@ def test_the_herbert_study():
         "corpus_teacher/data_prep",
         "corpus_transfer/data_prep",
     ]
-    assert len(stages) == 2 + 2 + 6 + 8
+    assert len(stages) == 2 + 2 + 7 + 9
     s3, s4 = stages["S3/distillation"].parameters, stages["S4/distillation"].parameters
     assert s3["teacher"].endswith("T1/teacher_continuation/model") and s4["teacher"].endswith(
         "T2/teacher_continuation/model"
@@ -77,6 +77,29 @@ def test_a_scenario_s_own_parameter_changes_that_scenario_alone(params):
     after = {name: stage.parameters for name, stage in by_name().items()}
     assert [name for name in before if before[name] != after[name]] == ["S3/distillation"]
     assert after["S3/distillation"]["temperature"] == 4
+
+
+def test_a_student_may_be_trained_longer_than_the_scale_says(params):
+    def length(scenario):
+        p = by_name()[f"{scenario}/distillation"].parameters
+        return p["epochs"], p["steps"]
+
+    scale = {"student_layers": [0, 2], "learning_rate": 1e-3}
+    params("tiny", "distillation", {**scale, "epochs": 3})
+    params("scenarios", "scenarios.S2.longer", 2)
+    assert length("S2") == (6, 0) and length("S3") == (3, 0)
+    params("tiny", "distillation", {**scale, "steps": 10})
+    assert length("S2")[1] == 20 and length("S3")[1] == 10
+    params("scenarios", "scenarios.S2.longer", 0.01)
+    assert length("S2")[1] == 1
+    params("scenarios", "scenarios.S2.longer", {"tiny": 3, "paper": 4})
+    assert length("S2")[1] == 30
+    params("scenarios", "scenarios.S2.longer", 0)
+    with pytest.raises(InputError, match="scenarios.S2.longer = 0: give a number above 0, or"):
+        by_name()
+    params("scenarios", "scenarios.S2.longer", {"paper": 4})
+    with pytest.raises(InputError, match="scenarios.S2: longer has no number for tiny"):
+        by_name()
 
 
 def test_parameter_files_are_rewritten_only_when_they_change(params, monkeypatch):

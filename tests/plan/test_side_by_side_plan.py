@@ -8,11 +8,14 @@ from lib.common.errors import InputError
 from lib.plan import plan, study
 from lib.plan.study import scales, studies
 
-NINE = [
+TWELVE = [
     "without_soft",
     "without_cosine",
     "without_mlm",
     "random_init",
+    "random_without_soft",
+    "random_without_mlm",
+    "random_mlm_only",
     "equal_weights",
     "temperature1",
     "temperature4",
@@ -70,8 +73,8 @@ def test_the_ablation_is_one_group(params):
     params("ablation/tiny.yaml", "distillation", "side_by_side", True)
     after = students("ablation")
     leader = after["without_soft"]
-    assert list(before) == list(after) == NINE
-    assert roles(after) == {"without_soft": NINE[1:], **dict.fromkeys(NINE[1:], "without_soft")}
+    assert list(before) == list(after) == TWELVE
+    assert roles(after) == {"without_soft": TWELVE[1:], **dict.fromkeys(TWELVE[1:], "without_soft")}
     for name, stage in after.items():
         changed = {
             key for key in stage.parameters if stage.parameters[key] != before[name].parameters[key]
@@ -102,6 +105,7 @@ def test_the_untrained_and_those_of_another_teacher_are_in_no_group(params):
         "S0": None,
         "S1": ["S2", "S3"],
         "S2": "S1",
+        "S2_longer": None,
         "S3": "S1",
         "S4": None,
         "truncated": None,
@@ -122,7 +126,9 @@ def test_whatever_else_differs_parts_them(params, key, value):
     params("herbert/tiny.yaml", "distillation", "side_by_side", True)
     scenario = {"init": "truncated", "teacher": "T1", "weight_mlm": 1, key: value}
     params("herbert/scenarios.yaml", "scenarios", "S2", scenario)
-    assert roles(students("herbert")) == dict.fromkeys(["S0", "S2", "S4", "truncated"]) | {
+    assert roles(students("herbert")) == dict.fromkeys(
+        ["S0", "S2", "S2_longer", "S4", "truncated"]
+    ) | {
         "S1": ["S3"],
         "S3": "S1",
     }
@@ -144,7 +150,7 @@ def test_a_value_written_otherwise_or_left_to_its_default_parts_nobody(params):
 def test_a_group_of_one_is_none(params):
     params("transfer_set/tiny.yaml", "distillation", "side_by_side", True)
     groups = roles(students("transfer_set"))
-    assert len(groups) == 6 and set(groups.values()) == {None}
+    assert len(groups) == 7 and set(groups.values()) == {None}
 
 
 def test_every_stage_comes_after_what_it_needs(params):
@@ -156,7 +162,7 @@ def test_every_stage_comes_after_what_it_needs(params):
     for stage in plan.resolve("tiny", []):
         assert set(stage.needs) <= seen
         seen.add(stage.folder)
-    assert roles(students("ablation"))["without_soft"] == NINE[1:]
+    assert roles(students("ablation"))["without_soft"] == TWELVE[1:]
 
 
 def test_one_of_a_group_that_another_study_names_is_the_same_stage(params):
@@ -181,7 +187,7 @@ def test_one_of_a_group_that_another_study_names_is_the_same_stage(params):
     assert list(own[leader].parameters["beside"]) == ["hot"] and leader in own[follower].needs
     assert "outputs/tiny/transfer_set/hot/distillation" not in own[leader].needs
     assert (
-        roles(students("ablation"))["without_soft"] == NINE[1:]
+        roles(students("ablation"))["without_soft"] == TWELVE[1:]
     )  # triple, of another study, is not among them
 
 

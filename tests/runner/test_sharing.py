@@ -44,7 +44,7 @@ def test_what_two_studies_share_is_computed_once():
         "truncated/distillation",
         "truncated/finetune",
     }
-    assert len(both) == 7 + 1 + 7 + 9 + 1 + 7 + 9
+    assert len(both) == 7 + 1 + 7 + 12 + 1 + 7 + 12
 
 
 @pytest.mark.parametrize("scale", ["smoke", "tiny", "local", "paper"])
@@ -79,6 +79,9 @@ def test_an_ablation_changes_one_thing():
         "without_mlm": {"weight_mlm"},
         "random_init": {"init"},
     }
+    assert changes["random_without_soft"] == {"init", "weight_soft"}
+    assert changes["random_without_mlm"] == {"init", "weight_mlm"}
+    assert changes["random_mlm_only"] == {"init", "weight_soft", "weight_cosine"}
     assert changes["equal_weights"] == {"weight_soft", "weight_mlm"} and changes[
         "layers_to_top"
     ] == {"student_layers"}

@@ -11,13 +11,22 @@ from lib.studies import ablation
 from tests.helpers import made_up
 from tests.helpers.drawn import overlaps
 
-MORE = made_up.ABLATED | {
-    "equal_weights": made_up.lower(0.0),
-    "temperature1": made_up.lower(2.0),
-    "temperature4": made_up.lower(0.1),
-    "temperature8": made_up.lower(-2.0),
-    "layers_to_top": made_up.lower(1.0),
+AT_RANDOM = {
+    "random_without_soft": made_up.lower(15.0),
+    "random_without_mlm": made_up.lower(3.0),
+    "random_mlm_only": made_up.lower(18.0),
 }
+MORE = (
+    made_up.ABLATED
+    | AT_RANDOM
+    | {
+        "equal_weights": made_up.lower(0.0),
+        "temperature1": made_up.lower(2.0),
+        "temperature4": made_up.lower(0.1),
+        "temperature8": made_up.lower(-2.0),
+        "layers_to_top": made_up.lower(1.0),
+    }
+)
 
 
 def test_tasks_have_intervals_beside_the_printed_medians():
@@ -54,7 +63,7 @@ def test_the_papers_scores():
 
 
 def test_findings_on_results_like_the_papers():
-    losses, temperature = ablation.findings(made_up.ablation(MORE))
+    losses, _, temperature = ablation.findings(made_up.ablation(MORE))
     assert "soft targets over cosine" in losses and losses.count("(decided)") == 2
     assert "Shown to cost: soft targets, cosine and MLM." in losses
     assert losses.index("soft targets −") < losses.index("cosine −") < losses.index("MLM −")
@@ -67,10 +76,17 @@ def test_findings_on_results_like_the_papers():
 
 def test_overlapping_losses_are_not_ranked():
     level = made_up.ABLATED | {name: made_up.lower(1.0) for name in ablation.LEFT_OUT}
-    losses = ablation.losses_paragraph(made_up.ablation(level, noise=2))
+    losses, *_ = ablation.findings(made_up.ablation(level, noise=2))
     assert "undecided" in losses and "(decided)" not in losses
     gain = made_up.ablation(made_up.ABLATED | {"without_mlm": made_up.lower(-2)})
-    assert "No cost is shown for MLM" in ablation.losses_paragraph(gain)
+    assert "No cost is shown for MLM" in ablation.findings(gain)[0]
+
+
+def test_the_losses_of_students_that_start_at_random_are_ranked_too():
+    text = ablation.findings(made_up.ablation(MORE))[1]
+    assert "out, from a random start.** Shown to cost: both distillation losses and soft" in text
+    assert "No cost is shown for MLM" in text and "against random_init: both" in text
+    assert "prints" not in text
 
 
 def test_findings_of_one_seed_or_none_conclude_nothing():
