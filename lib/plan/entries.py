@@ -14,6 +14,8 @@ SET_BY_PLAN = {
     "longer": "total_steps says how long",
     "section": "each hop reads its own",
     "teacher_revision": "a teacher's revision stands with the teacher",
+    "first_teacher": "it is the chain's teacher",
+    "first_teacher_revision": "a teacher's revision stands with the teacher",
     "output_dir": "the plan names the folders",
 }
 """Parameters of a hop that only the plan sets, and why."""

@@ -328,10 +328,13 @@ class Study:
         hops = entries.plan_hops(chain, shared, layers, sections, where, self.scale_file)
         if not entries.is_trained(hops[0]) and _repeat_of(teacher) == 1:
             repeat = 1
-        assistants = {}
+        first, assistants = teacher, {}
         for number, values in enumerate(hops, 1):
             values["seed"] = self._seed(values, repeat)
             values |= {"teacher": teacher.name, "teacher_revision": teacher.revision}
+            if teacher is not first:
+                values["first_teacher"] = first.name
+                values["first_teacher_revision"] = first.revision
             origin = _origin(
                 (where, own | chain.hops.get(number, {})),
                 (f"{self.scenario_file}: common", self.about.common.parameters),

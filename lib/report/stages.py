@@ -194,17 +194,22 @@ def sizes(**models) -> pd.DataFrame:
 
 
 def knowledge(**probes: dict) -> pd.DataFrame:
-    """Probes by name: held-out MLM loss in nats, perplexity, accuracy in percent."""
-    rows = {
-        name.replace("_", " "): {
+    """Probes by name: held-out MLM loss in nats, perplexity, accuracy in percent; and where one
+    was measured beside its teacher, the divergence from it and the agreement with it."""
+    rows = {}
+    for name, probe in probes.items():
+        row = {
             "MLM loss, nats": f"{probe['mlm_loss']:.3f}",
             "perplexity": f"{np.exp(min(probe['mlm_loss'], 50)):,.1f}",
             "MLM accuracy, %": f"{probe['mlm_accuracy']:.1f}",
             "masked positions": probe["positions"],
         }
-        for name, probe in probes.items()
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+        if "kl" in probe:
+            row["KL from the teacher, nats"] = f"{probe['kl']:.3f}"
+            row["same first guess, %"] = f"{probe['agreement']:.1f}"
+        rows[name.replace("_", " ")] = row
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.fillna("–").rename_axis("model")
 
 
 def curves(history: list[dict]):

@@ -107,7 +107,8 @@ def inputs(p: StageParameters, notebook: Path) -> dict[str, str]:
     """The hashes of what a stage reads besides its parameters: when they change, unfinished work
     starts anew."""
     paths = {"notebook": notebook}
-    for name in ("teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in"):
+    names = ("teacher", "first_teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in")
+    for name in names:
         path = places.ROOT / str(getattr(p, name, "") or "none")
         for result in (path / "result.json", path.parent / "result.json", path / "training.json"):
             if result.is_file():

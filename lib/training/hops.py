@@ -8,7 +8,7 @@ import torch
 from lib.common.errors import InputError
 from lib.data.prepared import Corpus
 from lib.fast.quicken import quicken
-from lib.training import models
+from lib.training import models, pretraining
 from lib.training.batches import batches
 from lib.training.loop import recipe, train
 from lib.training.objectives import Hop
@@ -31,6 +31,16 @@ def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.
     assistant = models.truncate(teacher, range(p.layers))
     assistant.bert.embeddings.requires_grad_(not p.freeze_embeddings)
     return assistant
+
+
+def first_teacher(
+    p: CascadeTA, teacher: models.BertForMaskedLM, corpus: Corpus
+) -> models.BertForMaskedLM:
+    """The teacher of the whole chain, given that of this hop."""
+    if not p.first_teacher:
+        return teacher
+    first = {"teacher": p.first_teacher, "teacher_revision": p.first_teacher_revision}
+    return pretraining.load_teacher(p.model_copy(update=first), corpus)
 
 
 def objective(p: CascadeTA, assistant, teacher) -> Hop:

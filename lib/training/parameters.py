@@ -165,6 +165,10 @@ class CascadeTA(Taught):
     All three weights 0: the assistant is published as it starts (the control `truncated`).
     """
 
+    # Of the whole chain, which the assistant's guesses are compared with; empty: the `teacher`.
+    # The plan sets both.
+    first_teacher: str = ""
+    first_teacher_revision: str | None = None
     layers: PositiveInt
     mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
     weight_hidden: NonNegativeFloat = 1.0

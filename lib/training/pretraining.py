@@ -1,5 +1,5 @@
-"""What notebooks 2 and 3 do: start a teacher or a student, train a teacher, probe what a model
-knows. Notebook 4 (lib.training.hops) loads its teacher and probes it by the same functions."""
+"""What notebooks 2 and 3 do: start a teacher or a student, train a teacher, show a model's guesses.
+Notebook 4 (lib.training.hops) loads its teacher by the same functions."""
 
 import copy
 import shutil
@@ -15,16 +15,15 @@ from lib.data.prepared import Corpus
 from lib.data.tokenizer import load_tokenizer, require_same
 from lib.fast.quicken import quicken
 from lib.training import checkpoints, models, ranks
-from lib.training.batches import IGNORE, batches
+from lib.training.batches import batches
 from lib.training.loop import COST, expense, recipe, train
-from lib.training.losses import logits_of, mlm_loss
-from lib.training.objectives import Distillation, hidden_states
+from lib.training.losses import logits_of
+from lib.training.objectives import Distillation
 from lib.training.parameters import (
     CascadeTA,
     DistillationParameters,
     StudentParameters,
     TeacherContinuation,
-    Training,
 )
 
 # ----------------------------------------------------------------------------------------- teachers
@@ -155,34 +154,6 @@ def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
         tokenizer.save_pretrained(folder)
         for weights in folder.glob("*.safetensors"):  # which the library lets only the owner read
             shutil.copymode(folder / "config.json", weights)
-
-
-@torch.inference_mode()
-def probe(
-    model: models.BertForMaskedLM, p: Training, held_out: Corpus, limit: int = 512
-) -> dict[str, float]:
-    """What the model knows: MLM loss (nats) and accuracy (percent) on masked positions of held-out
-    text. Words are masked as often as the stage masks them, or 15 % as in BERT if it masks none; a
-    stage that trains without the MLM head is measured without it."""
-    model.eval()
-    size = min(64, len(held_out))
-    rate = p.mask_probability or 0.15
-    changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": rate}
-    changes |= {"mask_smoothing": 0.0}  # all tokens alike, however the model was trained
-    steps = max(1, min(limit, len(held_out)) // size)
-    # a fixed seed: the same words are masked for every model
-    data = batches(p.model_copy(update=changes), held_out, seed=12345, steps=steps)
-    positions, correct, loss = 0, 0, 0.0
-    for batch in (batch for step in range(steps) for batch in data.at(step)):
-        batch = batch.to(model.device)
-        masked = batch.labels != IGNORE
-        hidden, labels = hidden_states(model, batch)[masked], batch.labels[masked]
-        logits = logits_of(model, hidden, getattr(p, "mlm_head", True))
-        loss += float(mlm_loss(logits, labels))
-        correct += int((logits.argmax(-1) == labels).sum())
-        positions += len(labels)
-    count = max(1, positions)
-    return {"mlm_loss": loss / count, "mlm_accuracy": 100 * correct / count, "positions": positions}
 
 
 @torch.inference_mode()

@@ -117,6 +117,9 @@ def test_the_chain_is_a_chain_of_stages():
         assert hop.parameters["teacher"] == f"outputs/tiny/cascade/{before}/model"
         assert f"outputs/tiny/cascade/{before}" in hop.needs
         assert hop.parameters["layers"] == layers and hop.parameters["mapping"] == "adjacent"
+    teacher = "outputs/tiny/cascade/teacher/teacher_continuation/model"
+    firsts = [steps[f"cascade-{n}/cascade_ta"].parameters["first_teacher"] for n in (5, 4, 3)]
+    assert firsts == ["", teacher, teacher]
     assert steps["cascade-5/cascade_ta"].parameters["warmup"] == 1.0
     assert steps["cascade-4/cascade_ta"].parameters["warmup"] == 0.1
     assert steps["direct-3/cascade_ta"].parameters["mapping"] == "uniform"

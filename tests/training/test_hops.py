@@ -14,7 +14,7 @@ from lib.common.errors import InputError
 from lib.data.prepared import open_corpus
 from lib.plan.stages import validate
 from lib.report import stages
-from lib.training import batches, hops, loop, models, pretraining
+from lib.training import batches, hops, loop, models, pretraining, probes
 
 FIRST = [40, 30, 0]  # sequences of the first sections of the corpus; the fourth has the rest
 
@@ -344,6 +344,9 @@ def test_an_assistant_is_the_next_teacher(saved, folder, corpus, tmp_path):
     p = given(str(tmp_path / "model"), folder, layers=2)
     teacher = pretraining.load_teacher(p, corpus)
     assert teacher.config._attn_implementation == "sdpa" and teacher.config.num_hidden_layers == 3
+    assert hops.first_teacher(p, teacher, corpus) is teacher
+    whole = hops.first_teacher(p.model_copy(update={"first_teacher": saved}), teacher, corpus)
+    assert whole.config.num_hidden_layers == 4
     last, history = run(p, corpus, tmp_path / "b", teacher)
     assert (
         last.config.num_hidden_layers == 2
@@ -353,9 +356,7 @@ def test_an_assistant_is_the_next_teacher(saved, folder, corpus, tmp_path):
 
 
 def test_the_probe_masks_words_though_the_hop_does_not(saved, folder):
-    found = pretraining.probe(
-        models.load(saved), given(saved, folder), open_corpus(folder, "held_out")
-    )
+    found = probes.probe(models.load(saved), given(saved, folder), open_corpus(folder, "held_out"))
     assert found["positions"] > 10 and found["mlm_loss"] > 3
 
 

@@ -10,7 +10,7 @@ import torch
 from lib.common.errors import InputError
 from lib.data.prepared import open_corpus
 from lib.plan.stages import validate
-from lib.training import batches, models, pretraining, side_by_side
+from lib.training import batches, models, pretraining, probes, side_by_side
 from lib.training.loop import Recipe, train
 from tests.helpers import small
 
@@ -191,10 +191,8 @@ def test_growth_goes_on_where_it_was_stopped(bpe, tmp_path):
 
 def test_probe_and_fill_mask(teacher, bpe):
     p, held_out = distillation(teacher, bpe), open_corpus(bpe.folder, "held_out")
-    found = pretraining.probe(models.load(teacher), p, held_out)
-    assert found == pretraining.probe(
-        models.load(teacher), p, held_out
-    )  # the same masks every time
+    found = probes.probe(models.load(teacher), p, held_out)
+    assert found == probes.probe(models.load(teacher), p, held_out)  # the same masks every time
     assert found["mlm_loss"] > 3 and 0 <= found["mlm_accuracy"] <= 100 and found["positions"] > 10
     guesses = pretraining.fill_mask(models.load(teacher), bpe.tokenizer(), held_out, examples=3)
     assert len(guesses) == 3 and guesses["text"].str.contains("<mask>").all()
@@ -208,16 +206,16 @@ def test_a_student_without_the_head_learns_and_is_measured_without_it(teacher, b
     loaded = pretraining.load_teacher(p, bpe)
     student = pretraining.starting_student(p, loaded)
     held_out = open_corpus(bpe.folder, "held_out")
-    before = pretraining.probe(student, p, held_out)
+    before = probes.probe(student, p, held_out)
     history = side_by_side.train_student(
         p, pretraining.objective(p, student, loaded), bpe, tmp_path
     )[0]
-    after = pretraining.probe(student, p, held_out)
+    after = probes.probe(student, p, held_out)
     assert history[-1]["mlm"] < history[0]["mlm"] and after["mlm_loss"] < before["mlm_loss"]
     heads = (model.cls.predictions.transform.state_dict() for model in (student, loaded))
     assert all(torch.equal(a, b) for a, b in zip(*(head.values() for head in heads)))
     with_head = p.model_copy(update={"mlm_head": True})
-    assert pretraining.probe(student, with_head, held_out)["mlm_loss"] != after["mlm_loss"]
+    assert probes.probe(student, with_head, held_out)["mlm_loss"] != after["mlm_loss"]
     guesses = [
         pretraining.fill_mask(student, bpe.tokenizer(), held_out, examples=3, mlm_head=head)
         for head in (True, False)

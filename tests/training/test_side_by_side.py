@@ -18,7 +18,7 @@ from lib.data.prepared import open_corpus
 from lib.fast import linear
 from lib.plan.stages import validate
 from lib.runner import stage
-from lib.training import checkpoints, loop, models, pretraining, side_by_side
+from lib.training import checkpoints, loop, models, pretraining, probes, side_by_side
 from lib.training.batches import Batch
 from lib.training.objectives import Distillation, hidden_states
 from lib.training.side_by_side import SharedBatches, SharedReading, train_together
@@ -329,8 +329,7 @@ def test_what_a_leader_publishes_its_followers_load(prepared, tmp_path, monkeypa
             read
         ) == without_clock(told)
         assert (
-            pretraining.probe(found, p, held_out) == pretraining.probe(expected, p, held_out)
-            and none == {}
+            probes.probe(found, p, held_out) == probes.probe(expected, p, held_out) and none == {}
         )
         assert torch.equal(weights(models.load(tmp_path / "beside" / name)), weights(expected))
 
