@@ -1,5 +1,6 @@
 # make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] [FORMAT=pdf] · make test · make lab · make plan · make clean
 # make report PROFILE=slurm (or kubernetes, or a folder): every stage a job of a cluster; PUBLISH_TO=s3://…: a copy of the results
+# make teachers: train the toy teachers of params/ again, which takes half an hour
 # make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
@@ -31,7 +32,7 @@ export VIRTUAL_ENV := $(CURDIR)/.venv
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report test test-survival test-paper lab plan bench export clean environment
+.PHONY: report teachers test test-survival test-paper lab plan bench export clean environment
 
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.report.page.pdf "$(FORMAT)"
@@ -45,6 +46,9 @@ report: $(READY) $(if $(PROFILE),$(CLUSTER))
 
 plan: $(READY)
 	@python -m lib.plan.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
+
+teachers: $(READY)
+	@python -W ignore -m lib.runner.teachers
 
 test: $(READY)
 	@python -m pytest -n $(TESTERS) --dist loadfile

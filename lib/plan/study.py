@@ -15,7 +15,7 @@ from lib.training.parameters import DistillationParameters
 
 CAPTIONS = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
-    "tiny": "toy languages, teachers trained on the spot",
+    "tiny": "toy languages, teachers that come with the project",
     "local": "text and tasks from a folder",
     "paper": "the papers' own models, text and tasks",
 }

@@ -103,23 +103,27 @@ def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> di
             return content
 
         monkeypatch.setattr(files, "read_yaml", changed)
-    return {step.folder.split("/", 3)[3]: step for step in plan.resolve(scale, ["cascade"])}
+    steps = plan.resolve(scale, ["cascade"])
+    return {step.folder.split("/", 3)[3]: step for step in steps if step.path.repeat == 1}
+
+
+TEACHER = "params/cascade/teacher"
+TRAINED = {"corpus": "corpus", "learning_rate": 1e-3}
 
 
 def test_the_chain_is_a_chain_of_stages():
     steps = cascade()
     for layers, before in (
-        (5, "teacher/teacher_continuation"),
-        (4, "cascade-5/cascade_ta"),
-        (3, "cascade-4/cascade_ta"),
+        (5, ""),
+        (4, "outputs/tiny/cascade/cascade-5/cascade_ta"),
+        (3, "outputs/tiny/cascade/cascade-4/cascade_ta"),
     ):
         hop = steps[f"cascade-{layers}/cascade_ta"]
-        assert hop.parameters["teacher"] == f"outputs/tiny/cascade/{before}/model"
-        assert f"outputs/tiny/cascade/{before}" in hop.needs
+        assert hop.parameters["teacher"] == (f"{before}/model" if before else TEACHER)
+        assert not before or before in hop.needs
         assert hop.parameters["layers"] == layers and hop.parameters["mapping"] == "adjacent"
-    teacher = "outputs/tiny/cascade/teacher/teacher_continuation/model"
     firsts = [steps[f"cascade-{n}/cascade_ta"].parameters["first_teacher"] for n in (5, 4, 3)]
-    assert firsts == ["", teacher, teacher]
+    assert firsts == ["", TEACHER, TEACHER]
     assert steps["cascade-5/cascade_ta"].parameters["warmup"] == 1.0
     assert steps["cascade-4/cascade_ta"].parameters["warmup"] == 0.1
     assert steps["direct-3/cascade_ta"].parameters["mapping"] == "uniform"
@@ -142,10 +146,7 @@ def test_cascade_and_direct_have_the_same_number_of_steps():
 def test_every_truncated_model_is_cut_from_the_teacher():
     for folder, step in cascade().items():
         if folder.startswith("truncated") and step.kind == "cascade_ta":
-            assert (
-                step.parameters["teacher"]
-                == "outputs/tiny/cascade/teacher/teacher_continuation/model"
-            )
+            assert step.parameters["teacher"] == TEACHER
 
 
 def test_a_change_of_the_second_hop_changes_that_stage_alone_and_those_after_it_need_it(
@@ -221,7 +222,7 @@ def test_a_wrong_chain_in_the_file_is_one_line_that_names_it(monkeypatch, change
         ),
         (lambda f: f["teachers"].update({"a b": {}}), "teachers: the name 'a b' has to begin"),
         (
-            lambda f: f["teachers"]["teacher"].update(start="teacher"),
+            lambda f: f["teachers"].update(teacher={"start": "teacher", "corpus": "corpus"}),
             "teachers.teacher: is made from itself",
         ),
         (
@@ -229,7 +230,9 @@ def test_a_wrong_chain_in_the_file_is_one_line_that_names_it(monkeypatch, change
             "corpora.corpus: is made from itself",
         ),
         (
-            lambda f: f["teachers"]["teacher"].update(heads=5),
+            lambda f: f["teachers"].update(
+                teacher={**TRAINED, "layers": 6, "hidden": 96, "heads": 5}
+            ),
             "tiny.yaml: teachers.teacher: .*heads 5 must divide hidden 96",
         ),
     ],
@@ -243,7 +246,7 @@ def test_weights_given_for_the_whole_scale_count_for_every_chain(monkeypatch):
     """With a weight for all chains in <scale>.yaml, `truncated` would be trained, and must get
     steps like the others."""
     steps = cascade(monkeypatch, lambda f: f["cascade"].update(weight_soft=1), file="tiny")
-    assert steps["truncated-5/cascade_ta"].parameters["steps"] == 400
+    assert steps["truncated-5/cascade_ta"].parameters["steps"] == 300
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lib.data.toy.world import TOPICS, Fact
 class Corpus:
     """What a raw corpus is about: shares of passages that are `reviews`, state `facts`, and weigh
     `opinions`; weights of topics; the share of words that is `missing`; see lib.data.toy.world for
-    `revealing`, `stray` and `rated`."""
+    `revealing`, `stray`, `rated` and `negated`."""
 
     reviews: float
     topics: tuple[float, ...]
@@ -21,6 +21,7 @@ class Corpus:
     revealing: float = 0.9
     stray: float = 0.05
     rated: float = 0.9
+    negated: float = 0.0
     facts: float = 0.0
     opinions: float = 0.0
 
@@ -32,11 +33,11 @@ SENTIMENT_WEIGHTS = {"plus": 4, "minus": 4, "amb": 1, "zero": 1}
 # those only by what its teacher says about them. `encyclopedia` and `novels` stand for English
 # Wikipedia and the book corpus, `gazette` for the Wikipedias of several languages.
 CORPORA = {
-    "books": Corpus(reviews=0.55, topics=(3, 3, 2, 2)),
-    "web": Corpus(reviews=0.65, topics=(2, 2, 3, 3), missing=0.4),
-    "encyclopedia": Corpus(reviews=0.05, topics=(2, 2, 3, 3), facts=0.7, opinions=0.2),
-    "novels": Corpus(reviews=0.4, topics=(3, 3, 2, 2), facts=0.3, opinions=0.25),
-    "gazette": Corpus(reviews=0.1, topics=(3, 3, 2, 2), facts=0.6, opinions=0.25),
+    "books": Corpus(reviews=0.55, topics=(3, 3, 2, 2), negated=0.3),
+    "web": Corpus(reviews=0.65, topics=(2, 2, 3, 3), missing=0.4, negated=0.3),
+    "encyclopedia": Corpus(reviews=0.05, topics=(2, 2, 3, 3), facts=0.7, opinions=0.2, rated=0.5),
+    "novels": Corpus(reviews=0.4, topics=(3, 3, 2, 2), facts=0.3, opinions=0.25, rated=0.5),
+    "gazette": Corpus(reviews=0.1, topics=(3, 3, 2, 2), facts=0.6, opinions=0.25, rated=0.5),
 }
 
 
@@ -57,7 +58,8 @@ def passage(rng: random.Random, corpus: Corpus) -> list[str]:
     if kind >= corpus.facts + corpus.opinions + corpus.reviews:
         return mentions(rng, corpus)
     topic = rng.choices(TOPICS, corpus.topics)[0]
-    settings = {"stray": corpus.stray, "rated": corpus.rated, "missing": corpus.missing}
+    settings = {"stray": corpus.stray, "rated": corpus.rated}
+    settings |= {"missing": corpus.missing, "negated": corpus.negated}
     if corpus.facts or corpus.opinions:
         sentiment = rng.choice(("plus", "minus"))
     else:
@@ -75,25 +77,38 @@ def mentions(rng: random.Random, corpus: Corpus) -> list[str]:
 
 
 def account(rng: random.Random, corpus: Corpus) -> list[str]:
-    """Two or three facts, stated again in other words, or asked for, or judged.
+    """Facts, stated again in other words, or asked for, or judged.
 
-    An encoder learns to look names up because they are repeated, and which verbs mean the same.
+    Most accounts are of one sense, which their first word often names: so the company that verbs
+    keep shows which mean the same. In the others a verb can be guessed only by looking up its
+    names, which an encoder learns because names are repeated.
     """
+    words: list[str] = []
+    if rng.random() < AGREEING:
+        facts = world.agreeing_facts(rng, rng.randint(1, 2), corpus.missing)
+        if rng.random() < corpus.rated:
+            words = [RATING[facts[0].sense]]
+    else:
+        facts = world.random_facts(rng, rng.randint(2, 3), corpus.missing)
+    words += _sentences(fact.state(rng) for fact in facts)
     ending = rng.random()
-    facts = world.random_facts(rng, rng.randint(2, 3), corpus.missing)
-    if ending < 0.3:
-        facts = world.rivals(rng, corpus.missing)
-    words = _sentences(fact.state(rng) for fact in facts)
     if ending < 0.3:
         for label in rng.choices(range(3), k=2):
             words += [world.VERDICTS[label], *world.claim(rng, facts, label), "."]
         return words
-    if ending < 0.65:
-        answers: list[str] = []
-        for fact in rng.sample(facts, 2):
-            answers += question_and_answer(rng, fact)
-        return answers + words if rng.random() < 0.5 else words + answers
-    return words + _sentences(fact.state(rng) for fact in rng.sample(facts, len(facts)))
+    if ending < 0.6:
+        for fact in rng.sample(facts, min(2, len(facts))):
+            words += question_and_answer(rng, fact)
+        return words
+    for _ in range(2 if len(facts) == 1 else 1):
+        words += _sentences(fact.state(rng) for fact in rng.sample(facts, len(facts)))
+    return words
+
+
+AGREEING = 0.65
+"""The share of accounts of one sense, and of opinions of one mood."""
+RATING = {"yes": "rating.plus", "no": "rating.minus", "good": "rating.plus", "bad": "rating.minus"}
+"""The word that names a sense or a mood before a text."""
 
 
 def question_and_answer(rng: random.Random, fact: Fact) -> list[str]:
@@ -103,10 +118,13 @@ def question_and_answer(rng: random.Random, fact: Fact) -> list[str]:
 
 
 def weighing(rng: random.Random, corpus: Corpus) -> list[str]:
-    """Opinions on two or three things, repeated in other words, or followed by one more that is
-    judged by them."""
+    """Opinions on one to three things, repeated in other words, or followed by one more that is
+    judged by them. Most agree, in a mood that the first word often names."""
     topic, label = rng.choices(TOPICS, corpus.topics)[0], rng.randrange(3)
-    words, moods = world.opinions(rng, topic, rng.randint(2, 3))
+    agree = rng.random() < AGREEING
+    words, moods = world.opinions(rng, topic, rng.randint(1 if agree else 2, 3), agree=agree)
+    if agree and rng.random() < corpus.rated:
+        words = [RATING[min(moods.values())], *words]
     if rng.random() < 0.5:
         return [*words, ".", *world.opinions_again(rng, topic, moods), "."]
     return [*words, ".", world.VERDICTS[label], *world.opinion(rng, topic, moods, label), "."]

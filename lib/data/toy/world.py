@@ -57,8 +57,7 @@ NEUTRAL_FRAMES = (
 )
 LINKS = ("and", "also", "here", "really", "very")
 
-# The two kinds of name that a fact relates. A relation can be stated in two senses that exclude
-# each other (she loves it, she hates it), each by any of FORMS verbs: synonyms.
+# The two kinds of name that a fact relates.
 RELATIONS = (
     ("persName", "placeName"),
     ("persName", "orgName"),
@@ -67,7 +66,9 @@ RELATIONS = (
     ("persName", "geogName"),
     ("orgName", "time"),
 )
-SENSES, FORMS = ("yes", "no"), 6
+# A fact can be stated in three senses: two that exclude each other (she loves it, she hates it) and
+# one that leaves both open (she knows it). Each has FORMS verbs: synonyms.
+SENSES, FORMS = ("yes", "no", "open"), 8
 PRONOUNS = {
     "persName": "who",
     "orgName": "which",
@@ -98,9 +99,8 @@ def concepts() -> tuple[str, ...]:
     names += [f"any.{mood}.{i}" for mood in ("good", "bad") for i in range(SHARED)]
     names += [f"{kind}.{i}" for kind, count in NAMES.items() for i in range(count)]
     names += [f"common.{i}" for i in range(COMMON)]
-    names += [*VERDICTS, "passive", "by", *PRONOUNS.values()]
-    for relation in range(len(RELATIONS)):
-        names += [f"verb.{relation}.{sense}.{i}" for sense in SENSES for i in range(FORMS)]
+    names += [*VERDICTS, "not", "by", *PRONOUNS.values()]
+    names += [f"verb.{sense}.{i}" for sense in SENSES for i in range(FORMS)]
     return tuple(dict.fromkeys(names))
 
 
@@ -117,10 +117,14 @@ def adjective(rng: random.Random, topic: str, mood: str, missing: float = 0.0) -
     return f"any.{mood}.{index - own}" if index >= own else f"{topic}.{mood}.{index}"
 
 
-def clause(rng: random.Random, topic: str, mood: str, missing: float = 0.0) -> list[str]:
-    """Two to four concepts about one noun of the topic; see adjective."""
-    word = adjective(rng, topic, mood, missing)
-    words = [f"{topic}.noun.{rng.randrange(NOUNS)}", word]
+def clause(
+    rng: random.Random, topic: str, mood: str, missing: float = 0.0, negated: float = 0.0
+) -> list[str]:
+    """Two to five concepts about one noun of the topic; see adjective. With probability `negated` a
+    good or bad mood is said as not the opposite."""
+    denied = mood in OPPOSITE and negated and rng.random() < negated
+    word = adjective(rng, topic, OPPOSITE[mood] if denied else mood, missing)
+    words = [f"{topic}.noun.{rng.randrange(NOUNS)}", *["not"] * bool(denied), word]
     if rng.random() < 0.2:
         words.insert(1, rng.choice(LINKS[3:]))
     return words if rng.random() < 0.8 else [rng.choice(LINKS[:3]), *words]
@@ -134,9 +138,10 @@ def review(
     stray: float,
     rated: float = 0.0,
     missing: float = 0.0,
+    negated: float = 0.0,
 ) -> list[str]:
     """Five to seven clauses on one topic, each of which has a random mood with probability `stray`;
-    with probability `rated` a rating comes first."""
+    with probability `rated` a rating comes first. `negated`: see clause."""
     words = [f"rating.{sentiment}"] if rng.random() < rated else []
     main, count = MOODS[sentiment], rng.randint(5, 7)
     moods = [main[index % len(main)] for index in range(count)]
@@ -145,7 +150,7 @@ def review(
         rng.choice(("good", "bad", "neutral")) if rng.random() < stray else mood for mood in moods
     ]
     for mood in moods:
-        words += clause(rng, topic, mood, missing)
+        words += clause(rng, topic, mood, missing, negated)
     return [*words, "."]
 
 
@@ -157,11 +162,15 @@ def described(
 
 
 def opinions(
-    rng: random.Random, topic: str, count: int, forms: Sequence[int] = range(ADJECTIVES)
+    rng: random.Random,
+    topic: str,
+    count: int,
+    forms: Sequence[int] = range(ADJECTIVES),
+    agree: bool = False,
 ) -> tuple[list[str], dict[int, str]]:
-    """`count` clauses about different nouns of a topic, good and bad in turns, and the mood of each
-    noun."""
-    moods = rng.sample(("good", "bad"), 2)
+    """`count` clauses about different nouns of a topic, good and bad in turns (`agree`: all the
+    same), and the mood of each noun."""
+    moods = [rng.choice(("good", "bad"))] * 2 if agree else rng.sample(("good", "bad"), 2)
     nouns = {noun: moods[i % 2] for i, noun in enumerate(rng.sample(range(NOUNS), count))}
     return opinions_again(rng, topic, nouns, forms), nouns
 
@@ -267,9 +276,9 @@ class Fact(NamedTuple):
         subject: str,
         object: str,
     ) -> list[str]:
-        verb = f"verb.{self.relation}.{self.sense}.{rng.choice(forms)}"
+        verb = f"verb.{self.sense}.{rng.choice(forms)}"
         if rng.random() < 0.5 if reverse is None else reverse:
-            return [object, "passive", verb, "by", subject]
+            return [object, verb, "by", subject]
         return [subject, verb, object]
 
 
@@ -282,7 +291,7 @@ def random_fact(
 ) -> Fact:
     """A fact about two frequent names, none of them `excluded`."""
     relation = rng.randrange(len(RELATIONS)) if relation is None else relation
-    sense = sense or rng.choice(SENSES)
+    sense = sense or rng.choice(SENSES[:2])
     while True:
         subject, object = (phrase(rng, kind, missing) for kind in RELATIONS[relation])
         if not {subject, object} & excluded:
@@ -314,20 +323,20 @@ def random_facts(rng: random.Random, count: int, missing: float = 0.0) -> list[F
     return rng.sample(facts, len(facts))
 
 
-def crossed(rng: random.Random, one: Fact, other: Fact) -> Fact:
-    """Of two rivals, the subject of one and the object of the other, of which nothing is said."""
-    one, other = rng.sample([one, other], 2)
-    return Fact(one.relation, rng.choice(SENSES), one.subject, other.object)
+def agreeing_facts(rng: random.Random, count: int, missing: float = 0.0) -> list[Fact]:
+    """Facts about different names, all in the same sense."""
+    facts = [random_fact(rng, missing)]
+    while len(facts) < count:
+        excluded = set().union(*(fact.names for fact in facts))
+        facts.append(random_fact(rng, missing, sense=facts[0].sense, excluded=excluded))
+    return facts
 
 
 def claim(
     rng: random.Random, facts: list[Fact], label: int, forms: Sequence[int] = range(FORMS)
 ) -> list[str]:
-    """A sentence about the names of two rivals, which follows from them (0), may or may not be true
-    (1), or contradicts one (2)."""
-    stated = rng.choice(facts)
-    if label == 1:
-        stated = crossed(rng, *facts)
-    if label == 2:
-        stated = stated.denied()
-    return stated.state(rng, forms)
+    """A sentence about the names of one of the facts, which follows from it (0), may or may not be
+    true (1), or contradicts it (2)."""
+    fact = rng.choice(facts)
+    sense = (fact.sense, "open", OPPOSITE[fact.sense])[label]
+    return fact._replace(sense=sense).state(rng, forms)
