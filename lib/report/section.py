@@ -91,15 +91,23 @@ def claims_at_a_glance(analysis: Analysis) -> list:
     """Each study's claims that were measured, and what its names mean."""
     shown = []
     for name, study in analysis.studies.items():
-        if analysis.claims[name]:
+        measured = claims_view.at_a_glance(analysis.verdicts, analysis.claims[name])
+        if len(measured):
             shown += [
                 show.prose(study.words) if study.words else None,
                 show.table(
-                    claims_view.at_a_glance(analysis.verdicts, analysis.claims[name]),
+                    measured,
                     f"{study.short}: the claims, and what this run says of them.",
                     theirs=claims_view.PAPER_COLUMNS,
                 ),
             ]
+        elif analysis.claims[name]:
+            shown.append(
+                show.prose(
+                    f"{study.short}: this run can measure none of the claims; the appendix says "
+                    "what each needs."
+                )
+            )
     return [item for item in shown if item is not None]
 
 

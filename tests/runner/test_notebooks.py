@@ -13,7 +13,7 @@ from lib.report.page.render import external_references
 from tests.helpers.project import copy_project, make, read_results, result_files
 
 # Contract files: other tools read these columns.
-RESULTS = "study scenario layers seed task language metric protocol epoch value".split()
+RESULTS = "study scenario layers repeat seed task language metric protocol epoch value".split()
 EFFICIENCY = (
     "study scenario model parameters size_mib latency_s tokens_seen tokens_per_parameter "
     "train_seconds "
@@ -112,7 +112,7 @@ def test_finetuning(smoke):
 def test_contract_files(smoke, outputs):
     results = pd.read_csv(outputs / "results.csv")
     assert list(results) == RESULTS
-    assert len(results) == 8 * 3 * 2 * 2  # models, tasks, seeds, protocols
+    assert len(results) == 9 * 3 * 2 * 2  # models, tasks, seeds, protocols
     wide = results.pivot_table(
         index=["scenario", "task", "seed"], columns="protocol", values="value"
     )

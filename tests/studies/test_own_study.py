@@ -44,6 +44,13 @@ CLAIMS = {
         "share": {"scenarios": "S3"},
         "expected": {"above": 50},
     },
+    "fewer-layers": {
+        "place": "my notebook",
+        "claim": "S3 has half of its teacher's layers.",
+        "value": {"scenario": "S3", "column": "layers", "per": "teacher"},
+        "expected": {"about": 0.5, "within": 0.1},
+        "unit": "times",
+    },
 }
 
 
@@ -68,6 +75,7 @@ def scale(teacher) -> dict:
     toy = {"kind": "toy", "language": "toy-en", "corpus": "encyclopedia", "lines": 200}
     training = {"batch_size": 16, "learning_rate": 1e-3, "threads": 1}
     return {
+        "repeats": 2,
         "corpora": {
             "transfer": {
                 "sources": [toy],
@@ -85,7 +93,7 @@ def scale(teacher) -> dict:
             "task_language": "toy-en",
             "train_examples": 32,
             "validation_examples": 24,
-            "seeds": [1, 2],
+            "seeds": [1],
             "epochs": 2,
             "max_length": 48,
         },
@@ -122,7 +130,7 @@ def test_every_score_is_in_the_tables(project, page):
     shown = section(page, "My encoder, smaller")
     final = results[results["protocol"] == "final"]
     for (scenario, _), rows in final.groupby(["scenario", "task"]):
-        assert f"{rows.groupby('seed')['value'].mean().mean():.1f} ± " in shown, scenario
+        assert f"{rows.groupby('repeat')['value'].mean().mean():.1f} ± " in shown, scenario
     for title in ("mean of tasks", "RTE", "SST-2", "random, MLM", "% kept", "less the control"):
         assert title in shown
     assert "What imitation buys (S3 against S2)" in shown and "Not measured" not in shown
@@ -140,13 +148,27 @@ def test_every_section_is_filled(page):
 
 def test_its_own_claims_are_judged(project, page):
     claims = pd.read_csv(project / "outputs/smoke/claims.csv").set_index("id")
-    assert list(claims.index) == ["mine-weights-help", "mine-half-kept"]
-    assert claims["n"].tolist() == [2, 2] and set(claims["verdict"]) <= {
-        "holds",
-        "contradicted",
-        "unresolved",
-    }
-    assert "help on RTE." in section(page, "Claims at a glance")
+    assert list(claims.index) == ["mine-weights-help", "mine-half-kept", "mine-fewer-layers"]
+    assert claims.loc["mine-fewer-layers", "verdict"] == "holds"
+    assert "half of its teacher" in section(page, "Claims at a glance")
+    # A random teacher knows no more than a bag of words, so nothing is said of its students.
+    for name, score in (("weights-help", "RTE"), ("half-kept", "mean of tasks")):
+        claim = claims.loc[f"mine-{name}"]
+        assert claim["n"] == 0 and f"above a bag of words on {score}" in claim["needs"]
+
+
+def test_every_repeat_keeps_its_predictions(project):
+    """Each is a student and a fine-tuning of its own; the untrained one is made once."""
+    predictions = pd.read_parquet(project / "outputs/smoke/predictions.parquet")
+    results = pd.read_csv(project / "outputs/smoke/results.csv")
+    tasks = results[results["task"].isin(["rte", "sst2"]) & (results["protocol"] == "final")]
+    key = ["scenario", "repeat", "seed", "task"]
+    means = predictions.groupby(key)["score"].mean()
+    assert means.to_numpy() == pytest.approx(tasks.set_index(key)["value"][means.index].to_numpy())
+    assert set(predictions["repeat"]) == {1, 2} and set(predictions["seed"]) == {1, 1001}
+    folder = project / "outputs/smoke/mine"
+    assert (folder / "S3/repeat_2/distillation/model").is_dir()
+    assert not (folder / "truncated/repeat_2/distillation").exists()
 
 
 def test_the_student_is_cut_from_the_folder(project):
