@@ -246,7 +246,7 @@ def test_weights_given_for_the_whole_scale_count_for_every_chain(monkeypatch):
     """With a weight for all chains in <scale>.yaml, `truncated` would be trained, and must get
     steps like the others."""
     steps = cascade(monkeypatch, lambda f: f["cascade"].update(weight_soft=1), file="tiny")
-    assert steps["truncated-5/cascade_ta"].parameters["steps"] == 300
+    assert steps["truncated-5/cascade_ta"].parameters["steps"] == 200
 
 
 @pytest.mark.parametrize(

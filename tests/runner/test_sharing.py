@@ -96,7 +96,7 @@ def test_a_scale_may_give_what_it_does_not_share(params):
     params("ablation/tiny.yaml", lambda content: content.update(distillation={"temperature": 3}))
     steps = {step.path.name: step.parameters for step in plan.resolve("tiny", ENGLISH)}
     assert steps["ablation/without_soft/distillation"]["temperature"] == 3
-    assert steps["ablation/without_soft/distillation"]["steps"] == 400
+    assert steps["ablation/without_soft/distillation"]["steps"] == 300
     assert steps["transfer_set/corpus10pct/distillation"]["temperature"] == 2
 
 
