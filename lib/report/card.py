@@ -21,6 +21,7 @@ from lib.plan.stages import KINDS, TRAINED, StagePath
 from lib.plan.study import CAPTIONS, Study
 from lib.report import papers
 from lib.report.latency import NOTE as LATENCY_NOTE
+from lib.report.outcomes import TASK
 from lib.report.results import Results
 from lib.report.scores import Measure, samples
 from lib.report.statistics import Sample, interval
@@ -118,7 +119,8 @@ def _measured(results, result, finetunings, final, efficiency) -> dict:
         study, scenario = finetunings.get(model, ("", ""))
         return frame[(frame["study"] == study) & (frame["scenario"] == scenario)]
 
-    final = final[final["repeat"] == 1]  # other repeats are other students
+    # Other repeats are other students.
+    final = final[(final["repeat"] == 1) & (final["task"] != TASK)]
 
     def cost(model: str) -> dict:
         found = rows(efficiency, model)

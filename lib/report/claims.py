@@ -28,7 +28,7 @@ from lib.common.errors import InputError
 from lib.common.files import read_yaml
 from lib.common.parameters import NAME, checked
 from lib.plan.files import Section
-from lib.report import papers
+from lib.report import outcomes, papers
 from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
 from lib.report.results import LATENCY, efficiency_value, number_of_layers
@@ -84,12 +84,12 @@ class Scores:
         self, names: Iterable[str], scenario: str, without: Sequence[str] = ()
     ) -> list[str]:
         """The scenario's scores by the names that an entry gives them: "mean" is the study's main
-        score, and "each" stands for all but that and `without`."""
+        score, and "each" stands for all of tasks but that and `without`."""
         main, columns = self.study.main, []
         for name in names:
             if name == "each":
                 every = self.of(scenario)
-                left_out = (main, *without, *self.failed)
+                left_out = (main, *without, *self.failed, *outcomes.BY_NAME)
                 columns += [column for column in every if column not in left_out]
             else:
                 columns.append(main if name == "mean" else name)
@@ -348,10 +348,17 @@ class Entry(Section):
         present = [kind for kind in kinds if getattr(self, kind)]
         if len(present) != 1:
             raise ValueError(f"give one of {', '.join(kinds)}")
-        self.unit = self.unit or UNITS.get(present[0], "")
+        self.unit = self.unit or self._unit_of_outcomes() or UNITS.get(present[0], "")
         if not self.unit:
             raise ValueError("give the unit")
         return self
+
+    def _unit_of_outcomes(self) -> str:
+        """The unit of a gain on outcomes of held-out text, or of one itself, where that is nats."""
+        kind = self.gain or self.score
+        named = [outcomes.BY_NAME.get(name) for name in kind.scores] if kind else []
+        in_nats = [outcome is not None and outcome.unit == "nats" for outcome in named]
+        return "nats" if in_nats and all(in_nats) else ""
 
     @property
     def on_scores(self) -> Gain | Contrast | Score | None:

@@ -39,7 +39,7 @@ RULE = (
     "one in the claim is our reading. The papers' values are computed from their printed tables, "
     "mostly of single runs."
 )
-DECIMALS = {"points": 2, "times": 2}
+DECIMALS = {"points": 2, "times": 2, "nats": 3}
 """By unit; 1 for all others."""
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lib.plan.files import read_scenarios
 from lib.report.page.show import PALETTE
-from lib.report.scores import MEAN, TITLES, Columns, by_task, samples
+from lib.report.scores import MEAN, TITLES, Columns, by_task, outcomes, samples
 from lib.report.statistics import Sample
 
 
@@ -84,8 +84,10 @@ class Declaration:
     details: Callable[[Any], list] | None = None
 
     def scores(self, results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
-        """A scenario's scores by name, in percent; `results` are rows of one protocol."""
-        return samples(self.name, results, scenario, self.scored)
+        """A scenario's scores by name, in percent, and what it knows of held-out text, by the names
+        and in the units of lib.report.outcomes; `results` are rows of one protocol."""
+        scores = samples(self.name, results, scenario, self.scored)
+        return scores | outcomes(self.name, results, scenario)
 
     @property
     def teachers(self) -> set[str]:

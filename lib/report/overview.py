@@ -19,6 +19,7 @@ from lib.report import claims_view, figures, papers, stages
 from lib.report.declaration import Declaration
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.latency import in_words
+from lib.report.outcomes import TASK
 from lib.report.page import show
 from lib.report.results import Results
 from lib.report.wording import plain, printed
@@ -92,7 +93,7 @@ def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
     return {
         "Scale": f"{scale}: {CAPTIONS.get(scale, 'a scale of your own')}",
         "Models": f"{len(set(results.models().values()))}, fine-tuned {len(runs):,} times on "
-        f"{scores['task'].nunique()} tasks",
+        f"{len(set(scores['task']) - {TASK})} tasks",
         "Hardware": f"{computer['cores']} cores of {computer['cpu']}; "
         f"{computer['gpu'] or 'no GPU'}",
         "Versions": f"Python {library['python']}, PyTorch {library['torch']}, transformers "
@@ -126,8 +127,8 @@ def sources_table(studies: Sequence[str]) -> list:
 
 
 def training_details(results: Results, efficiency: pd.DataFrame, study: Declaration) -> list:
-    """For the appendix: tables and figures of a study's corpora, of what its trainings took, of
-    their curves, and of what the models know of held-out text."""
+    """For the appendix: tables and figures of a study's corpora, of what its trainings took, and of
+    their curves."""
     curves = results.curves(study.name)
     return [
         corpora_table(results, study.name),
@@ -138,10 +139,6 @@ def training_details(results: Results, efficiency: pd.DataFrame, study: Declarat
             figures.describe_curves(curves),
         ),
         *components_table(results, study.name),
-        show.table(
-            results.knowledge(study.name),
-            "What each model knows about held-out text of the corpus it was trained on last.",
-        ),
     ]
 
 

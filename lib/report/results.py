@@ -15,7 +15,9 @@ from lib.common.hub import ModelRef
 from lib.plan.stages import TRAINED
 from lib.plan.study import Study
 from lib.report.latency import Latency
+from lib.report.outcomes import OUTCOMES, TASK, contributions
 from lib.tasks.metrics import by_protocol
+from lib.training import probes
 from lib.training.loop import COST
 
 RESULTS = ["study", "scenario", "layers", "repeat", "seed", "task", "language", "metric"]
@@ -129,6 +131,44 @@ class Results:
             return pd.DataFrame(columns=PREDICTIONS)
         return pd.concat(frames, ignore_index=True)[PREDICTIONS]
 
+    def outcomes(self) -> pd.DataFrame:
+        """What every model that was fine-tuned knows of held-out text, in the columns of `scores`:
+        a row per repeat and outcome of lib.report.outcomes. `task` is TASK, `seed` and `epoch` are
+        0. Teachers have their loss alone.
+
+        The models of a study compare because the same words are masked for all; one that was
+        measured on other text than the study's first is left out.
+        """
+        studies = dict.fromkeys(study for study, _, _ in self.repeats)
+        measured = {study: self._held_out(study) for study in studies}
+        rows = []
+        for columns, result in self.finetunings():
+            frame = measured[columns["study"]].get(result["parameters"]["model"], pd.DataFrame())
+            for metric in [name for name in OUTCOMES if name in frame]:
+                examples = contributions(frame[metric], frame["positions"])
+                row = columns | {"layers": result["model"]["layers"], "metric": metric}
+                rows.append(row | {"value": examples.mean(), EXAMPLES: examples})
+        same = {"seed": 0, "task": TASK, "language": "", "protocol": "final", "epoch": 0}
+        return pd.DataFrame(rows, columns=[*RESULTS, EXAMPLES]).assign(**same)
+
+    def _held_out(self, study: str) -> dict[str, pd.DataFrame]:
+        """Model -> its row per held-out sequence, see lib.training.probes.outcomes; of a teacher
+        only what it was measured by beside its students."""
+        students, teachers = {}, {}
+        for (own_study, _, _), stages in self.repeats.items():
+            for result in stages.values() if own_study == study else ():
+                if (kept := held_out(result)) is None:
+                    continue
+                p = result["parameters"]
+                students[f"{p['output_dir']}/model"] = kept.drop(columns="teacher_mlm_loss")
+                if p.get("mlm_head", True):  # else the teacher was measured without its own
+                    loss = kept[["positions", "teacher_mlm_loss"]]
+                    loss = loss.rename(columns={"teacher_mlm_loss": "mlm_loss"})
+                    teachers.setdefault(p.get("first_teacher") or p["teacher"], loss)
+        first = next(iter(students.values()), pd.DataFrame(columns=["positions"]))["positions"]
+        models = (teachers | students).items()
+        return {name: frame for name, frame in models if frame["positions"].equals(first)}
+
     def epochs(self, study: str) -> pd.DataFrame:
         """The score after every epoch of every fine-tuning of the first repeat, as the mean over a
         task's metrics and languages: scenario, task, seed, epoch, value."""
@@ -214,16 +254,6 @@ class Results:
         }
         return pd.concat(frames, names=["model"]) if frames else pd.DataFrame()
 
-    def knowledge(self, study: str) -> pd.DataFrame:
-        """What every trained model knows about held-out text of its own corpus: a row each."""
-        from lib.report.stages import knowledge
-
-        probes = {}
-        for kind in TRAINED:
-            for name, result in self.by_scenario(kind, study).items():
-                probes[name] = result["after"]
-        return knowledge(**probes)
-
     def write(self, analysis: str, scratch: Path, **frames: pd.DataFrame) -> None:
         """Write each frame to <name>.csv, and predictions.parquet, whole or not at all: next to the
         report if `analysis`, the folder to which the notebook publishes, is the scale's own. A
@@ -239,6 +269,13 @@ class Results:
 def predictions(result: dict) -> pd.DataFrame | None:
     """The predictions of a fine-tuning stage; None if they were not kept."""
     path = places.ROOT / result["parameters"]["output_dir"] / "predictions.parquet"
+    return pd.read_parquet(path) if path.is_file() else None
+
+
+def held_out(result: dict) -> pd.DataFrame | None:
+    """What a stage measured of its student on held-out text, see lib.training.probes.outcomes; None
+    if it trains none, or did before there were such measurements."""
+    path = places.ROOT / result["parameters"]["output_dir"] / probes.FILE
     return pd.read_parquet(path) if path.is_file() else None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib.common.errors import InputError
+from lib.report.outcomes import OUTCOMES, TASK
 from lib.report.results import EXAMPLES
 from lib.report.statistics import Sample, pm
 
@@ -123,7 +124,7 @@ def samples(
     count for it, and a score that no run has is left out.
     """
     results = one_protocol(results)
-    rows = results[results["study"] == study]
+    rows = results[(results["study"] == study) & (results["task"] != TASK)]
     run = "repeat" if rows["repeat"].nunique() > 1 else "seed"
     measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
     rows = rows[rows["scenario"] == scenario]
@@ -144,6 +145,22 @@ def samples(
             of_examples = _by_test_set(examples.loc[parts.index], weights, run)
         scores[name] = Sample(totals.groupby(level=run).mean(), of_examples)
     return scores
+
+
+def outcomes(study: str, results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
+    """What a scenario knows of held-out text, by the names and in the units of
+    lib.report.outcomes, for rows of results of one protocol. A run is a repeat of the
+    distillation."""
+    rows = one_protocol(results)
+    rows = rows[(rows["study"] == study) & (rows["scenario"] == scenario) & (rows["task"] == TASK)]
+    found = {}
+    for metric, outcome in OUTCOMES.items():
+        own = rows[rows["metric"] == metric].set_index("repeat").sort_index()
+        if len(own):
+            examples = np.stack(list(own[EXAMPLES]))
+            test_set = f"{TASK}, {examples.shape[1]}"
+            found[outcome.name] = Sample(own["value"].astype(float), {test_set: examples})
+    return found
 
 
 def _by_test_set(examples: pd.DataFrame, weights: Weights, run: str) -> Mapping[str, np.ndarray]:

@@ -10,6 +10,7 @@ from lib.plan.study import Study
 from lib.report import claims, claims_view, figures, findings, floors, overview, tables
 from lib.report.declaration import Declaration
 from lib.report.latency import latency
+from lib.report.outcomes import TASK
 from lib.report.page import show
 from lib.report.results import EXAMPLES, Results
 from lib.report.scores import NONE
@@ -20,7 +21,8 @@ from lib.report.wording import code
 class Analysis:
     """What a scale has produced, and the studies it is read by.
 
-    `scores` are the rows of results.csv, of both protocols, and `final` those after the last epoch;
+    `scores` are the rows of results.csv, of both protocols, and those of outcomes.csv; `final` are
+    those after the last epoch;
     `efficiency` are rows of efficiency.csv, `verdicts` those of claims.csv; `claims` and
     `baselines` (of the tasks, see `lib.report.floors`) are by study.
     """
@@ -35,11 +37,15 @@ class Analysis:
     baselines: dict[str, floors.Baselines] = field(default_factory=dict)
 
     def write(self, analysis: str, scratch: Path) -> None:
-        """Write results.csv, efficiency.csv and claims.csv; where: see `Results.write`."""
+        """Write results.csv, outcomes.csv, efficiency.csv and claims.csv; where: see
+        `Results.write`."""
+        scores = self.scores.drop(columns=EXAMPLES, errors="ignore")
+        of_text = scores["task"] == TASK
         self.results.write(
             analysis,
             scratch,
-            results=self.scores.drop(columns=EXAMPLES, errors="ignore"),
+            results=scores[~of_text],
+            outcomes=scores[of_text],
             efficiency=self.results.with_other_stages(self.efficiency),
             claims=self.verdicts,
         )
@@ -48,7 +54,9 @@ class Analysis:
 def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
     """Gather the results of a scale, measure the models' latency, and test the claims."""
     results = Results(scale, sorted(studies))
-    scores = results.scores()
+    frames = [results.scores(), results.outcomes()]
+    # An empty frame has columns of no type, which all would take over.
+    scores = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
     final = scores[scores["protocol"] == "final"]
     baselines = floors.measure(results, studies.values())
     nothing = floors.Baselines()
@@ -182,6 +190,10 @@ def section(analysis: Analysis, name: str) -> list:
         ),
         show.prose("\n\n".join(findings.findings(study, final, analysis.efficiency))),
     ]
+    known = tables.outcomes_table(study, final)
+    if len(known):
+        caption = "What each student knows of held-out text."
+        shown.append(show.table(known, caption, note=tables.OUTCOMES_NOTE))
     return shown
 
 

@@ -71,8 +71,8 @@ class Found:
         ]
         return pd.concat({"triple": stages.components(rows)}, names=["model"])
 
-    def knowledge(self, study):
-        return pd.DataFrame({"perplexity": ["4.0"]}, index=pd.Index(["triple"], name="model"))
+    def outcomes(self):
+        return pd.DataFrame(columns=[*results.RESULTS, results.EXAMPLES])
 
     def distinct(self):
         spent = {

@@ -124,6 +124,16 @@ def test_contract_files(smoke, outputs):
     )["value"]
     assert row["final"] == one["value"].iloc[-1] and row["best_epoch"] == one["value"].max()
 
+    outcomes = pd.read_csv(outputs / "outcomes.csv")
+    assert list(outcomes) == RESULTS and set(outcomes["scenario"]) == set(results["scenario"])
+    wide = outcomes.pivot(index="scenario", columns="metric", values="value")
+    after = {name: smoke[f"herbert/{name}/distillation"]["after"] for name in ("S3", "truncated")}
+    for name, probe in after.items():
+        assert wide.loc[name, "mlm_loss"] == pytest.approx(probe["mlm_loss"], rel=1e-5)
+    own = smoke["herbert/S3/distillation"]
+    assert wide.loc["T1", "mlm_loss"] == pytest.approx(own["teacher"]["mlm_loss"], rel=1e-5)
+    assert wide.loc["S3", "kl"] == pytest.approx(own["held_out"]["kl"]) and wide["kl"].min() > 0
+
     verdicts = pd.read_csv(outputs / "claims.csv")
     assert list(verdicts) == claims.COLUMNS and set(verdicts["verdict"]) <= {
         "holds",
@@ -142,8 +152,8 @@ def test_contract_files(smoke, outputs):
     assert stages.size().to_dict() == {
         "data_prep": 2,
         "teacher_continuation": 2,
-        "distillation": 6,
-        "finetune": 8,
+        "distillation": 7,
+        "finetune": 9,
     }
     assert (stages["stage_seconds"].min() > 0).all()
     cost = efficiency[efficiency["train_seconds"] > 0]
