@@ -404,6 +404,8 @@ class Entry(Section):
         return choose(self.on_scores.parts(scores))
 
 
+MATTERS_BY_UNIT = dict.fromkeys(("points", "%", "% of teacher"), MATTERS) | {"nats": 0.02}
+"""The smallest difference that matters where an entry names none: of a loss, 2 % of perplexity."""
 ALL_IT_COMPARES = "all that it compares"
 TEACHER_TOLERANCE = 0.05
 """How far a teacher may be, as a share, from the number of parameters that a claim is about."""
@@ -487,7 +489,7 @@ def _matters(entry: Entry) -> float:
     """The smallest difference that matters for a claim."""
     if entry.matters is not None:
         return entry.matters
-    return MATTERS if entry.unit in ("points", "%", "% of teacher") else nan
+    return MATTERS_BY_UNIT.get(entry.unit, nan)
 
 
 def _check_names(entry: Entry, study: Declaration, where: str) -> None:
