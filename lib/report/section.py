@@ -56,7 +56,7 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
     results = Results(scale, sorted(studies))
     frames = [results.scores(), results.outcomes()]
     # An empty frame has columns of no type, which all would take over.
-    scores = pd.concat([frame for frame in frames if len(frame)], ignore_index=True)
+    scores = pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
     final = scores[scores["protocol"] == "final"]
     baselines = floors.measure(results, studies.values())
     nothing = floors.Baselines()

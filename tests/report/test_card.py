@@ -78,8 +78,11 @@ SEEDS = {"S3": [90.0, 91.0, 92.5], "T1": [92.0, 91.5, 94.0]}
 
 @pytest.fixture
 def project(tmp_path, monkeypatch, own_params):
-    """A folder in place of the checkout, and how to leave a stage's result there."""
+    """A folder in place of the checkout, and how to leave a stage's result there. Its scale `tiny`
+    trains its teacher, as `smoke` does."""
     monkeypatch.setattr(places, "ROOT", tmp_path)
+    smoke = (own_params / "herbert/smoke.yaml").read_text()
+    (own_params / "herbert/tiny.yaml").write_text(smoke)
 
     def leave(
         scenario: str, kind: str, values: dict, scale="tiny", study="herbert", **more

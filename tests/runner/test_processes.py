@@ -175,6 +175,7 @@ def test_a_notebook_trains_in_two_processes_and_loads_what_came_of_it(prepared, 
         "model",
         "beside",
         "tracking",
+        "held_out.parquet",
         "result.json",
     }
     printed = capfd.readouterr().out

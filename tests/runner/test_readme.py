@@ -63,7 +63,12 @@ def shrink(project, scale, **data):
     own = yaml.safe_load(path.read_text())
     for name, corpus in own["corpora"].items():
         smoke["corpora"][name]["sources"] = corpus["sources"]
-    smoke["teachers"] = {"T1": smoke["teachers"]["T1"] | {"layers": 4, "grow_from_layers": 2}}
+    if "hub" in own["teachers"]["T1"]:  # it comes with the project, and its tokenizer with it
+        smoke["teachers"] = {"T1": own["teachers"]["T1"]}
+        tokenizer = {"tokenizer": own["corpora"]["transfer"]["tokenizer"]}
+        smoke["corpora"] = {"transfer": smoke["corpora"]["transfer"] | tokenizer}
+    else:
+        smoke["teachers"] = {"T1": smoke["teachers"]["T1"] | {"layers": 4, "grow_from_layers": 2}}
     smoke["distillation"]["student_layers"] = [0, 2]
     smoke["finetune"] |= data
     path.write_text(yaml.safe_dump(smoke))

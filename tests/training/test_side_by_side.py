@@ -430,6 +430,7 @@ def test_the_notebook_of_a_leader_and_of_a_follower(prepared, tmp_path):
         "model",
         "beside",
         "tracking",
+        "held_out.parquet",
         "result.json",
     }
     follower = parameters(
