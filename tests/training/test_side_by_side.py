@@ -441,7 +441,8 @@ def test_the_notebook_of_a_leader_and_of_a_follower(prepared, tmp_path):
         **small,
     )
     found = run(**follower.model_dump())
-    assert {path.name for path in (tmp_path / "hot").iterdir()} == {"model", "result.json"}
+    files = {path.name for path in (tmp_path / "hot").iterdir()}
+    assert files == {"model", "held_out.parquet", "result.json"}
     hot = models.load(tmp_path / "hot/model")
     assert torch.equal(weights(hot), weights(models.load(tmp_path / "triple/beside/hot")))
     assert [row["step"] for row in found["history"]] == [1, 2] and found["after"] != found["before"]
