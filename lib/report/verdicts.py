@@ -21,7 +21,8 @@ among all claims decided at that p.
 
 **Kinds of unresolved.** `level`: the whole interval lies within the smallest difference that
 matters of the region's edge, which is an answer. `too small`: a difference that matters would be
-missed more often than in one run of five (power 80 %). `spans the edge`: the rest.
+missed more often than in one run of five (power 80 %). `not after correction`: the interval does
+not reach the edge, but the corrected p is above 0.05. `spans the edge`: the rest.
 """
 
 from collections.abc import Sequence
@@ -209,12 +210,11 @@ def rule(
     p = [p_value(*pair) for pair in zip(evidence, expected)]
     rulings = []
     for own, region, smallest_matter, p_own, p_holm in zip(evidence, expected, matters, p, holm(p)):
-        decided = verdict(own, region)
-        if p_holm >= LEVEL:
-            decided = "unresolved"
-        why, needed = "", nan
+        decided, why, needed = verdict(own, region), "", nan
         if decided == "unresolved":
             why = kind(own, region, smallest_matter)
+        elif p_holm >= LEVEL:
+            decided, why = "unresolved", "not after correction"
         if why == "too small":
             needed = runs_needed(own, smallest_matter)
         rulings.append(Ruling(decided, why, p_own, p_holm, detectable(own), needed))
