@@ -51,7 +51,7 @@ teachers: $(READY)
 	@python -W ignore -m lib.runner.teachers
 
 test: $(READY)
-	@python -m pytest -n $(TESTERS) --dist loadfile
+	@python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 test-survival: $(READY)
 	@SURVIVAL=1 python -m pytest -s tests/runner/test_survival.py

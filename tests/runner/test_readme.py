@@ -102,7 +102,7 @@ def test_a_report_then_a_notebook_by_hand(tmp_path):
     found = json.loads(result.read_text())
     assert found["parameters"]["temperature"] == 4
     assert found["parameters"]["teacher"] == "params/herbert/T1"
-    assert found["summary"]["layers"] == 2
+    assert found["summary"]["layers"] == 3
 
 
 def test_a_folder_of_your_own(tmp_path):
