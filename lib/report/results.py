@@ -160,7 +160,7 @@ class Results:
                 if (kept := held_out(result)) is None:
                     continue
                 p = result["parameters"]
-                students[f"{p['output_dir']}/model"] = kept.drop(columns="teacher_mlm_loss")
+                students[f"{p['output_dir']}/model"] = kept
                 if p.get("mlm_head", True):  # else the teacher was measured without its own
                     loss = kept[["positions", "teacher_mlm_loss"]]
                     loss = loss.rename(columns={"teacher_mlm_loss": "mlm_loss"})

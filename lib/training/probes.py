@@ -68,10 +68,10 @@ def outcomes(
     """How a student guesses beside its teacher, at temperature 1: a row per sequence, whose columns
     are sums over its masked positions.
 
-    `positions`: their number. `mlm_loss`: -log σ(z_s)[y], in nats; `teacher_mlm_loss`: the
-    teacher's. `kl`: KL(σ(z_t) ‖ σ(z_s)), in nats. `agreement`: 100 where both guess the same token
-    first, so that its mean over positions is a percentage. Without the MLM head both are measured
-    without it.
+    `positions`: their number. `mlm_loss`: -log σ(z_s)[y], in nats; `mlm_accuracy`: 100 where the
+    first guess is right, so that its mean over positions is a percentage; `teacher_mlm_loss` and
+    `teacher_mlm_accuracy`: the teacher's. `kl`: KL(σ(z_t) ‖ σ(z_s)), in nats. `agreement`: 100
+    where both guess the same token first. Without the MLM head both are measured without it.
     """
     student.eval(), teacher.eval()
     pieces = []
@@ -81,7 +81,9 @@ def outcomes(
         at_positions = {
             "positions": torch.ones_like(labels, dtype=torch.float),
             "mlm_loss": F.nll_loss(ours, labels, reduction="none"),
+            "mlm_accuracy": 100.0 * (ours.argmax(-1) == labels),
             "teacher_mlm_loss": F.nll_loss(theirs, labels, reduction="none"),
+            "teacher_mlm_accuracy": 100.0 * (theirs.argmax(-1) == labels),
             "kl": F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1),
             "agreement": 100.0 * (ours.argmax(-1) == theirs.argmax(-1)),
         }
@@ -92,10 +94,20 @@ def outcomes(
     return by_sequence.astype({"positions": int}).reset_index()
 
 
-def means(outcomes: pd.DataFrame) -> dict[str, float]:
-    """The means over positions of the columns kl and agreement of `outcomes`."""
-    positions = max(1, int(outcomes["positions"].sum()))
-    return {name: float(outcomes[name].sum() / positions) for name in ("kl", "agreement")}
+def means(outcomes: pd.DataFrame) -> tuple[dict, dict, dict]:
+    """The means over positions of `outcomes`: what the student knows, and what its teacher does, as
+    `probe` gives them; and kl and agreement."""
+    positions = int(outcomes["positions"].sum())
+    mean = outcomes.drop(columns=["sequence", "positions"]).sum() / max(1, positions)
+    student, teacher = (
+        {
+            "mlm_loss": float(mean[f"{whose}mlm_loss"]),
+            "mlm_accuracy": float(mean[f"{whose}mlm_accuracy"]),
+            "positions": positions,
+        }
+        for whose in ("", "teacher_")
+    )
+    return student, teacher, {name: float(mean[name]) for name in ("kl", "agreement")}
 
 
 def _guesses(model: BertForMaskedLM, p: Training, batch: Batch) -> torch.Tensor:

@@ -73,12 +73,14 @@ def test_the_outcomes_are_those_of_plain_equations(corpus, held_out, networks, f
             p_s, p_t = ours.softmax(-1), theirs.softmax(-1)
             for place in (batch.labels[row] != IGNORE).nonzero()[:, 0].tolist():
                 label = int(batch.labels[row, place])
-                sums = expected.setdefault(sequence, torch.zeros(5, dtype=torch.double))
+                sums = expected.setdefault(sequence, torch.zeros(7, dtype=torch.double))
                 sums += torch.stack(
                     [
                         torch.tensor(1.0),
                         -p_s[place, label].log(),
+                        100.0 * (p_s[place].argmax() == label),
                         -p_t[place, label].log(),
+                        100.0 * (p_t[place].argmax() == label),
                         (p_t[place] * (p_t[place] / p_s[place]).log()).sum(),
                         100.0 * (p_s[place].argmax() == p_t[place].argmax()),
                     ]
@@ -87,7 +89,9 @@ def test_the_outcomes_are_those_of_plain_equations(corpus, held_out, networks, f
         "sequence",
         "positions",
         "mlm_loss",
+        "mlm_accuracy",
         "teacher_mlm_loss",
+        "teacher_mlm_accuracy",
         "kl",
         "agreement",
     ]
@@ -105,13 +109,17 @@ def test_they_agree_with_the_probes(corpus, held_out, networks, found):
     both = found["teacher_mlm_loss"].sum() / positions
     assert both == pytest.approx(teacher["mlm_loss"], rel=1e-5)
     means = {"kl": found["kl"].sum() / positions, "agreement": found["agreement"].sum() / positions}
-    assert probes.means(found) == pytest.approx(means)
+    of_student, of_teacher, beside = probes.means(found)
+    assert beside == pytest.approx(means)
+    assert of_student == pytest.approx(student, rel=1e-5)
+    assert of_teacher == pytest.approx(teacher, rel=1e-5)
 
 
 def test_a_student_that_is_its_teacher_agrees_with_it_everywhere(corpus, held_out, networks):
     teacher = networks[1]
     found = probes.outcomes(teacher, teacher, student_of(corpus), held_out)
-    assert probes.means(found) == {"kl": 0, "agreement": 100}
+    student_knows, teacher_knows, beside = probes.means(found)
+    assert beside == {"kl": 0, "agreement": 100} and student_knows == teacher_knows
     assert found["mlm_loss"].equals(found["teacher_mlm_loss"])
 
 
