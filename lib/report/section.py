@@ -22,9 +22,8 @@ class Analysis:
     """What a scale has produced, and the studies it is read by.
 
     `scores` are the rows of results.csv, of both protocols, and those of outcomes.csv; `final` are
-    those after the last epoch;
-    `efficiency` are rows of efficiency.csv, `verdicts` those of claims.csv; `claims` and
-    `baselines` (of the tasks, see `lib.report.floors`) are by study.
+    those after the last epoch; `efficiency` are rows of efficiency.csv, `verdicts` those of
+    claims.csv; `claims` and `baselines` (of the tasks, see `lib.report.floors`) are by study.
     """
 
     results: Results

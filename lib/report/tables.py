@@ -27,8 +27,6 @@ KEPT_NOTE = (
     "Share of the teacher's score, run by run, both above what guessing scores where that is "
     "known: a student that guesses keeps 0 %."
 )
-
-
 OUTCOMES_NOTE = (
     "15 % of the words of held-out text are masked, the same ones for every model. Loss: "
     "cross-entropy of the masked words, in nats (less is better). KL: how far the student's "

@@ -133,6 +133,9 @@ def runs_needed(evidence: Evidence, difference: float) -> float:
     """The number of runs that would find `difference` with a power of 80 %; infinite where only
     more test examples would."""
     part = min(evidence.estimates, key=lambda part: part.mean)
+    endless = part._replace(standard_error=np.sqrt(part.from_examples), df=np.inf)
+    if endless.detectable() > difference:
+        return np.inf
     for n in range(2, MOST_RUNS):
         from_runs = part.from_runs * evidence.n / n
         error = np.sqrt(from_runs + part.from_examples)

@@ -7,8 +7,8 @@ functions in the place of `hidden_states`, `head_losses` and `states`.
 
 To add a loss to `Distillation`: its equation in lib.training.losses; here its weight, and its term
 in `forward`; a parameter `weight_…` of StudentParameters (and in `trains`), passed on by
-`lib.training.pretraining.objective` and notebook 3. Its name and what it is
-go into lib.training.parameters.LOSSES, from which tables, figures, cards and the plan take them.
+`lib.training.pretraining.objective` and notebook 3. Its name and what it is go into
+lib.training.parameters.LOSSES, from which tables, figures, cards and the plan take them.
 """
 
 import copy
