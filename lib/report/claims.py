@@ -101,6 +101,13 @@ class Scores:
             raise TeacherFailed(column)
         return self.of(scenario).get(column, NONE)
 
+    def gain(self, better: str, worse: str, column: str) -> Sample:
+        """By how much a scenario is better than another on a score; of a loss, by how much it is
+        lower."""
+        difference = self.sample(better, column) - self.sample(worse, column)
+        outcome = outcomes.BY_NAME.get(column)
+        return -difference if outcome and outcome.less_is_better else difference
+
 
 @dataclass(frozen=True)
 class Run:
@@ -167,8 +174,9 @@ Column = Literal[
 
 
 class Gain(Section):
-    """Points by which a scenario is above another, on each of `scores`. In an `order` each level is
-    above the next; an order of one name with {each} is that of its depths."""
+    """Points by which a scenario is above another, or nats by which its loss is below the other's,
+    on each of `scores`. In an `order` each level is better than the next; an order of one name with
+    {each} is that of its depths."""
 
     better: Names = []
     worse: Names = []
@@ -191,7 +199,7 @@ class Gain(Section):
             levels = [[name] for name in levels[0]]  # the depths of {each}
         pairs = [pair for upper, lower in pairwise(levels) for pair in product(upper, lower)]
         return [
-            scores.sample(better, column) - scores.sample(worse, column)
+            scores.gain(better, worse, column)
             for better, worse in pairs
             for column in scores.columns(self.scores, better)
         ]

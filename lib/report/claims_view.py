@@ -34,6 +34,8 @@ RULE = (
     "corrected p is above 0.05. *Spans the edge*: the rest. Nothing is decided on a task on which "
     "the teacher is not above guessing and a bag of words. Shares of the teacher are taken above "
     "guessing; the papers' are not. Differences are paired by run and taken after the last epoch; "
+    "those of a loss on held-out text are the nats by which it is lower, so that above zero is "
+    "better there too; "
     "*n* is the number of runs, and – stands for a value that is counted, and then exact, or "
     "timed. A claim of several comparisons at once is measured by its smallest difference, the "
     "part that carries it least. Where a source gives no threshold (“barely”, “competitive”, "

@@ -19,14 +19,17 @@ class Outcome(NamedTuple):
     unit: str
     digits: int
 
+    @property
+    def less_is_better(self) -> bool:
+        return self.unit == "nats"
+
 
 OUTCOMES = {
     "mlm_loss": Outcome("held-out loss", "nats", 3),
     "kl": Outcome("KL to the teacher", "nats", 3),
     "agreement": Outcome("agreement", "%", 1),
 }
-"""By the names that the columns of lib.training.probes.outcomes have. Less is better of what is in
-nats."""
+"""By the names that the columns of lib.training.probes.outcomes have."""
 BY_NAME = {outcome.name: outcome for outcome in OUTCOMES.values()}
 
 

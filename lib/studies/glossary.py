@@ -51,6 +51,8 @@ TERMS = {
     "words.",
     "XNLI, zero-shot transfer": "Whether one sentence follows from another, in many languages; "
     "fine-tuned in English alone.",
+    "held-out loss, nats": "The MLM loss on text that is kept out of the students' training; lower "
+    "is better. 0.02 nats are 2 % of perplexity.",
     "perplexity": "Among how many words a model hesitates at a masked word; lower is better.",
     "latency": "Seconds that the encoder takes for one sequence.",
     "tokens seen": "Words or word pieces read in training, repetitions included.",

@@ -169,8 +169,13 @@ def test_a_claim_may_name_them(entry, unit):
 def test_a_claim_is_measured_by_them(results):
     run = claims._run(STUDY, results, made_up.NO_EFFICIENCY)
     entry = {"better": "S3", "worse": "truncated", "scores": LOSS}
-    found = claim(gain=entry, expected={"below": 0}).evidence(run)
-    assert found.value == pytest.approx(-1.998) and found.n == 3 and found.high < 0
+    found = claim(gain=entry).evidence(run)
+    # A gain of a loss is what it is lower by.
+    assert found.value == pytest.approx(1.998) and found.n == 3 and found.low > 0
+    entry = {"order": ["S3", "S2", "truncated"], "scores": [LOSS, KL]}
+    assert claim(gain=entry).evidence(run).value == pytest.approx(0.5)
+    entry = {"better": "S3", "worse": "truncated", "scores": AGREEMENT}
+    assert claim(gain=entry).evidence(run).value == pytest.approx(0)
     # "each" stands for tasks alone.
     columns = run.scores.columns(["each"], "S3")
     assert len(columns) == 3 and set(columns).isdisjoint(BY_NAME)
