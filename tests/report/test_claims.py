@@ -282,7 +282,7 @@ def test_a_study_of_folders_alone_has_claims(read):
 def test_the_columns_are_the_contracts():
     table = evaluate(made_up.herbert(), MODELS, CLAIMS)
     assert list(table.columns) == COLUMNS
-    assert table["id"].is_unique and len(table) == len(CLAIMS) == 79
+    assert table["id"].is_unique and len(table) == len(CLAIMS) == 98
     assert set(table["verdict"]) <= {"holds", "contradicted", "unresolved"}
     assert table["source"].str.match(r"00[0124], ").all()
 
