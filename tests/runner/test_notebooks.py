@@ -79,8 +79,12 @@ def test_students(smoke):
         assert row["loss"] == pytest.approx(
             5 * row["soft"] + 2 * row["mlm"] + row["cosine"], rel=1e-5
         )
-    assert found["S2"]["before"] == found["truncated"]["before"] == found["truncated"]["after"]
-    assert found["S0"]["before"] == found["S1"]["before"] != found["S2"]["before"]
+    # Stages of their own may round otherwise.
+    cut, random = (found[name]["before"] for name in ("truncated", "S0"))
+    for same in (found["truncated"]["after"], found["S2"]["before"]):
+        assert same == pytest.approx(cut, rel=1e-6)
+    assert found["S1"]["before"] == pytest.approx(random, rel=1e-6)
+    assert random != pytest.approx(cut, rel=1e-3)
     assert {result["summary"]["layers"] for result in found.values()} == {1}
     assert found["S3"]["summary"]["tokens_seen"] == found["S3"]["history"][-1]["tokens"] > 0
 

@@ -131,7 +131,7 @@ def test_losses_of_a_hop(prepared, corpus):
     tripled = validate("cascade_ta", given | STEPS | {"weight_soft": 6.0, "weight_attention": 3.0})
     objective = quicken(hops.objective(tripled, objective.student, teacher))
     more = loss_components(tripled, objective, corpus, "first step")
-    assert by_name(more, "value") == by_name(rows, "value")
+    assert by_name(more, "value") == pytest.approx(by_name(rows, "value"), rel=1e-5)
     ratios = {
         row["component"]: new["gradient_norm"] / row["gradient_norm"]
         for row, new in zip(rows, more)
