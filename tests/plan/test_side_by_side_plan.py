@@ -38,11 +38,11 @@ def params(own_params):
     return put
 
 
-def students(name):
+def students(name, repeat=1):
     return {
         stage.scenario: stage
         for stage in plan.resolve("tiny", [name])
-        if stage.kind == "distillation" and stage.study == name and stage.path.repeat == 1
+        if stage.kind == "distillation" and stage.study == name and stage.path.repeat == repeat
     }
 
 
@@ -56,10 +56,11 @@ def roles(stages):
 
 
 def test_where_nothing_is_said_each_trains_its_own():
-    """The ablation says it at the papers' scale, where a teacher's reading is a third of a stage;
+    """The ablation says it at the default scale and at the papers', where its students are many;
     nobody else does."""
     for name in studies():
-        for scale in set(scales(name)) - ({"paper"} if name == "ablation" else set()):
+        said = {"tiny", "paper"} if name == "ablation" else set()
+        for scale in set(scales(name)) - said:
             for stage in study.Study(name, scale, data_dir=None).resolve():
                 if stage.kind == "distillation":
                     assert (stage.parameters["beside"], stage.parameters["trained_in"]) == (
@@ -69,9 +70,9 @@ def test_where_nothing_is_said_each_trains_its_own():
 
 
 def test_the_ablation_is_one_group(params):
-    before = students("ablation")
-    params("ablation/tiny.yaml", "distillation", "side_by_side", True)
     after = students("ablation")
+    params("ablation/tiny.yaml", "distillation", "side_by_side", False)
+    before = students("ablation")
     leader = after["without_soft"]
     assert list(before) == list(after) == TWELVE
     assert roles(after) == {"without_soft": TWELVE[1:], **dict.fromkeys(TWELVE[1:], "without_soft")}
@@ -153,10 +154,17 @@ def test_a_group_of_one_is_none(params):
     assert len(groups) == 7 and set(groups.values()) == {None}
 
 
+def test_every_repeat_is_a_group_of_its_own():
+    for repeat in (1, 2, 3):
+        group = students("ablation", repeat)
+        assert roles(group)["without_soft"] == TWELVE[1:]
+        own = {name: stage.parameters["trained_in"] for name, stage in group.items()}
+        leader = group["without_soft"].folder
+        assert own == {name: f"{leader}/beside/{name}" for name in TWELVE} | {"without_soft": ""}
+        assert {stage.parameters["seed"] for stage in group.values()} == {repeat - 1}
+
+
 def test_every_stage_comes_after_what_it_needs(params):
-    params(
-        "transfer_set/tiny.yaml", "distillation", "side_by_side", True
-    )  # ablation uses its sizes
     params("herbert/tiny.yaml", "distillation", "side_by_side", True)
     seen = set()
     for stage in plan.resolve("tiny", []):

@@ -61,13 +61,15 @@ def test_both_studies_know_where_everything_is(scale):
 
 
 def test_an_ablation_changes_one_thing():
+    """Beside the place where it is trained."""
     steps = {
         step.scenario: step.parameters
         for step in plan.resolve("tiny", ENGLISH)
         if step.kind == "distillation"
     }
+    place = {"output_dir", "beside", "trained_in"}
     changes = {
-        name: {key for key in p if p[key] != steps["corpus10pct"][key]} - {"output_dir"}
+        name: {key for key in p if p[key] != steps["corpus10pct"][key]} - place
         for name, p in steps.items()
     }
     assert {
