@@ -62,7 +62,10 @@ def shrink(project, scale, **data):
     )
     own = yaml.safe_load(path.read_text())
     for name, corpus in own["corpora"].items():
-        smoke["corpora"][name]["sources"] = corpus["sources"]
+        lines = {"lines": 400}
+        smoke["corpora"][name]["sources"] = [
+            source | lines if source["kind"] == "toy" else source for source in corpus["sources"]
+        ]
     if "hub" in own["teachers"]["T1"]:  # it comes with the project, and its tokenizer with it
         smoke["teachers"] = {"T1": own["teachers"]["T1"]}
         tokenizer = {"tokenizer": own["corpora"]["transfer"]["tokenizer"]}
@@ -80,9 +83,13 @@ def shrink(project, scale, **data):
 
 def test_a_report_then_a_notebook_by_hand(tmp_path):
     """make report, then the notebook by itself with nothing but -p temperature 4: its defaults are
-    the tiny run's."""
+    the tiny run's, with fewer steps here."""
     project = copy_project(tmp_path)
     shrink(project, "tiny")
+    notebook = project / "notebooks/3_distillation.ipynb"
+    text = notebook.read_text(encoding="utf-8")
+    assert text.count("steps = 400 ") == 1
+    notebook.write_text(text.replace("steps = 400 ", "steps = 4 "), encoding="utf-8")
     for study in ("transfer_set", "ablation", "cascade"):  # a study is a folder of params/
         shutil.rmtree(project / "params" / study)
     assert "outputs/tiny/report.html" in make(project, "report")
