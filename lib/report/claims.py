@@ -14,7 +14,7 @@ What follows from what was measured: lib.report.verdicts.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import groupby, pairwise, product
 from math import inf, isfinite, isnan, nan
@@ -33,7 +33,7 @@ from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
 from lib.report.results import LATENCY, efficiency_value, number_of_layers
 from lib.report.scores import NONE, printed_samples
-from lib.report.statistics import MATTERS, Sample
+from lib.report.statistics import MATTERS, NO_SPREAD, Sample, spread_of
 from lib.report.verdicts import (
     MISSING,
     Evidence,
@@ -401,15 +401,18 @@ class Entry(Section):
             if self.on_scores:
                 return self.from_scores(run.scores)
             run.scores.sample(run.study.teacher, run.study.main)
-            return measures[self.measure](run.results, run.efficiency)
+            return self._from(run.study, measures[self.measure](run.results, run.efficiency))
         except TeacherFailed as failed:
             title = run.study.titles.get(str(failed), str(failed))
             return MISSING._replace(why=f"a teacher that is above a bag of words on {title}")
 
     def from_scores(self, scores: Scores) -> Evidence:
         """What these scores, measured or printed, say of a claim on scores."""
+        return self._from(scores.study, self.on_scores.parts(scores))
+
+    def _from(self, study: Declaration, parts: Sequence[Sample]) -> Evidence:
         choose = largest if self.measured_by == "largest" else smallest
-        return choose(self.on_scores.parts(scores))
+        return choose([study.shared(part, self.unit) for part in parts])
 
 
 MATTERS_BY_UNIT = dict.fromkeys(("points", "%", "% of teacher"), MATTERS) | {"nats": 0.02}
@@ -523,6 +526,23 @@ def _missing(entry: Entry, scenarios: Collection) -> str:
 
 
 # --- how they come out ----------------------------------------------------------------------------
+
+
+def sharing(
+    study: Declaration, claims: Iterable[Claim], results: pd.DataFrame, efficiency: pd.DataFrame
+) -> Declaration:
+    """The study with the spreads of its comparisons: for each unit, what the distinct variances
+    between runs of all comparisons that its claims are made of have in common. `results` are rows
+    of one protocol."""
+    run = _run(replace(study, spreads={}), results, efficiency)
+    variances: dict[str, dict[float, int]] = {}  # unit -> variance -> its degrees of freedom
+    for claim in claims:
+        for estimate in claim.evidence(run).estimates:
+            variance = float(f"{estimate.from_runs * estimate.runs:.9g}")
+            if variance > NO_SPREAD**2:
+                variances.setdefault(claim.unit, {})[variance] = estimate.runs - 1
+    spreads = {unit: spread_of(list(own), list(own.values())) for unit, own in variances.items()}
+    return replace(study, spreads=spreads)
 
 
 def evaluate(

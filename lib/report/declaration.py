@@ -1,7 +1,7 @@
 """What a study declares of itself; the report computes everything it shows of a study from this."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from typing import Any
 
@@ -10,7 +10,7 @@ import pandas as pd
 from lib.plan.files import read_scenarios
 from lib.report.page.show import PALETTE
 from lib.report.scores import MEAN, TITLES, Columns, by_task, outcomes, samples
-from lib.report.statistics import Sample
+from lib.report.statistics import Sample, Spread
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Declaration:
     by the same names: one row, or none where the paper prints none.
 
     `measures` are the functions that entries of claims.yaml name. They take rows of results.csv and
-    of efficiency.csv; one that a claim is measured by returns `lib.report.claims.Evidence`, one
-    that stands under `only_if` a bool.
+    of efficiency.csv; one that a claim is measured by returns the comparisons it is made of, in the
+    claim's unit, one that stands under `only_if` a bool.
 
     What only this study shows: `section` and `details` take a `lib.report.section.Analysis` and
-    return tables and figures, for its section and for the appendix; `findings` takes rows of
-    results.csv and returns paragraphs of Markdown.
+    return tables and figures, for its section and for the appendix; `findings` takes the study and
+    rows of results.csv and returns paragraphs of Markdown.
     """
 
     name: str
@@ -77,10 +77,13 @@ class Declaration:
     Shares of the teacher are taken above it."""
     failed: Collection[str] = ()
     """The scores on which the run's teacher is not above guessing and a bag of words, likewise."""
+    spreads: Mapping[str, Spread] = field(default_factory=dict)
+    """What the variance between runs of the study's comparisons is like, by their unit;
+    `lib.report.claims.sharing` adds it."""
     comparable: Callable[[pd.DataFrame], bool] = lambda results: True
     """Whether `printed` may stand beside these results: 004's depths are those of 12 layers."""
     section: Callable[[Any], list] | None = None
-    findings: Callable[[pd.DataFrame], list[str]] | None = None
+    findings: Callable[["Declaration", pd.DataFrame], list[str]] | None = None
     details: Callable[[Any], list] | None = None
 
     def scores(self, results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
@@ -88,6 +91,10 @@ class Declaration:
         and in the units of lib.report.outcomes; `results` are rows of one protocol."""
         scores = samples(self.name, results, scenario, self.scored)
         return scores | outcomes(self.name, results, scenario)
+
+    def shared(self, comparison: Sample, unit: str = "points") -> Sample:
+        """A comparison that shares its variance between runs with others of the study."""
+        return replace(comparison, spread=self.spreads.get(unit, Spread()))
 
     @property
     def teachers(self) -> set[str]:

@@ -40,7 +40,7 @@ def findings(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame
     adds to the untrained control if there is one, and the study's own."""
     paragraphs = [question_paragraph(study, results, question) for question in study.questions]
     control = [control_paragraph(study, results)] if study.control else []
-    own = study.findings(results) if study.findings else []
+    own = study.findings(study, results) if study.findings else []
     return [*paragraphs, kept_paragraph(study, results, efficiency), *control, *own]
 
 

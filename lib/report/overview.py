@@ -28,8 +28,10 @@ CONFIDENCE = (
     "**How sure it is.** What is measured here stands with a 95 % interval. Where a student was "
     "trained several times (*repeats*), it covers another distillation with other initial weights, "
     "masks and order of the text, fine-tuned anew, and other test examples; where it was trained "
-    "once, only another fine-tuning and other test examples. It does not cover another teacher, "
-    "nor other text. Sizes are counted. What the sources print is "
+    "once, only another fine-tuning and other test examples. Three runs say little of how much "
+    "runs vary, so the differences of a study share what they say of it (empirical Bayes, Smyth "
+    "2004). An interval does not cover another teacher, nor other text. Sizes are counted. What "
+    "the sources print is "
     f"{printed('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
     "hollow grey diamonds in figures."
 )

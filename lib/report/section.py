@@ -1,6 +1,6 @@
 """A study's part of the report: what every study shows, and what it adds of its own."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +63,16 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
         name: floors.judged(study, final, baselines.get(name, nothing))
         for name, study in studies.items()
     }
-    entries = claims_of(studies, scale)
     efficiency = results.efficiency(latency(results.models()))
+    entries = claims_of(studies, scale)
+    studies = {
+        name: claims.sharing(study, entries[name], final, efficiency)
+        for name, study in studies.items()
+    }
+    entries = {
+        name: [replace(claim, study=studies[name]) for claim in own]
+        for name, own in entries.items()
+    }
     every = [claim for study_claims in entries.values() for claim in study_claims]
     return Analysis(
         results=results,

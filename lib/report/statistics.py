@@ -6,11 +6,14 @@ other test examples. An interval over runs alone ignores the second, and is too 
 examples matter more than runs (Sellam et al. 2021, The MultiBERTs). `Sample` keeps what each test
 example contributes, and its intervals cover both.
 
-With three runs an interval is wide. That is the honest state of the evidence.
+Three runs say little of their own variance. Comparisons of one study say it together: `spread_of`
+learns from all of them what it is like, and `Estimate`s of a `Sample` with that `Spread` rest on
+more than the sample's own runs (Smyth 2004, Linear models and empirical Bayes methods for assessing
+differential expression in microarray experiments).
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +26,11 @@ MATTERS = 1.0
 none. The sources call as much "marginal" or "hardly any"."""
 NO_SPREAD = 1e-9
 """A standard error below this is none: the values are the same, but for rounding."""
+FEWEST = 6
+"""From fewer variances than this nothing is learnt of others."""
+CAUTION = 1.645
+"""The normal quantile of 95 %: so many standard errors above its estimate the scatter of variances
+is taken to be."""
 
 
 class Interval(NamedTuple):
@@ -35,7 +43,7 @@ class Interval(NamedTuple):
 
 class Estimate(NamedTuple):
     """A mean, its standard error in the same unit, and that error's degrees of freedom. Its
-    variance has two parts: `from_runs`, which falls with the number of runs, and `from_examples`,
+    variance has two parts: `from_runs`, which falls with the number of `runs`, and `from_examples`,
     which falls only with that of test examples."""
 
     mean: float
@@ -43,6 +51,7 @@ class Estimate(NamedTuple):
     df: float
     from_runs: float = np.nan
     from_examples: float = 0.0
+    runs: int = 0
 
     def interval(self, confidence: float = 0.95) -> Interval:
         """mean ± t(1 - α/2, df) · standard error; NaN ends if there is no standard error."""
@@ -70,6 +79,66 @@ class Estimate(NamedTuple):
         return float(quantiles.sum() * self.standard_error)
 
 
+class Spread(NamedTuple):
+    """What the variance between runs is like in the comparisons of a study, by Smyth's model: a
+    comparison's own, s² with d degrees of freedom, is σ² χ²_d / d, and its true one varies between
+    comparisons, 1 / σ² being χ²_df / (df · variance). df 0: nothing is known."""
+
+    variance: float = 0.0
+    df: float = 0.0
+
+    def shared(self, own: float, df: float) -> tuple[float, float]:
+        """A comparison's variance and its degrees of freedom, of its `own` with `df` of them:
+        (df₀ s₀² + d s²) / (df₀ + d), with df₀ + d. Never less than its own, because students differ
+        in their variance by more than the model says: some fail in one run of three. Runs that
+        are all alike stay so: their values are too coarse to vary."""
+        if not own > NO_SPREAD**2:
+            return own, df
+        shared = (self.df * self.variance + df * own) / (self.df + df)
+        return max(own, shared), self.df + df
+
+
+def spread_of(variances: Sequence[float], df: Sequence[float]) -> Spread:
+    """The spread of which these variances are drawn, each with so many degrees of freedom.
+
+    Smyth's estimate (2004, section 6.2) by the mean and variance of z = log s² - ψ(d / 2) +
+    log(d / 2): ψ'(df₀ / 2) = var z - mean ψ'(d / 2), log s₀² = mean z + ψ(df₀ / 2) - log(df₀ / 2);
+    variances that scatter no more than by chance have an infinite df₀. From a dozen comparisons var
+    z is known to a third, and a df₀ that is too large decides too much. So the degrees of freedom
+    that are returned are those of the upper 95 % limit of var z (normal, var z √(2 / (k - 1)) per
+    standard error), and no more than half of all that the variances have, as comparisons share
+    their scenarios. Nothing is learnt from fewer than FEWEST.
+    """
+    from scipy.special import digamma, polygamma
+
+    if len(variances) < FEWEST:
+        return Spread()
+    half = np.asarray(df, dtype=float) / 2
+    logs = np.log(variances) - digamma(half) + np.log(half)
+    scatter, by_chance = logs.var(ddof=1), polygamma(1, half).mean()
+    log_variance = logs.mean()
+    if scatter > by_chance:
+        half_df = _trigamma_inverse(scatter - by_chance)
+        log_variance += digamma(half_df) - np.log(half_df)
+    shared_df = half.sum()
+    at_most = scatter * (1 + CAUTION * np.sqrt(2 / (len(logs) - 1)))
+    if at_most > by_chance:
+        shared_df = min(shared_df, 2 * _trigamma_inverse(at_most - by_chance))
+    return Spread(float(np.exp(log_variance)), float(shared_df))
+
+
+def _trigamma_inverse(x: float) -> float:
+    """The y of which ψ'(y) = x, for x > 0, by Newton's method on 1 / ψ', which is convex and nearly
+    straight (Smyth 2004, appendix)."""
+    from scipy.special import polygamma
+
+    y = 0.5 + 1 / x
+    for _ in range(8):  # to five digits even where x is 10,000
+        trigamma = polygamma(1, y)
+        y += trigamma * (1 - trigamma / x) / polygamma(2, y)
+    return float(y)
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """A quantity in several runs, and where it is known, what each test example contributes to it.
@@ -78,6 +147,8 @@ class Sample:
     examples: by test set an array [runs, examples of the set]. A run's value is the sum over the
         test sets of the mean over the set's examples: a mean of nine tasks has nine sets, and
         contributions that are divided by nine. Empty where only the values are known.
+    spread: what the other comparisons of the study say of its variance between runs. It is given
+        to a finished comparison (`Declaration.shared`): arithmetic drops it, but for the sign.
 
     Samples are added, subtracted and divided run by run, on the runs that both have, and example by
     example; a test set that one of the two lacks adds nothing there. The result has examples if
@@ -88,6 +159,7 @@ class Sample:
 
     values: pd.Series
     examples: Mapping[str, np.ndarray] = field(default_factory=dict)
+    spread: Spread = Spread()
 
     __array_ufunc__ = None  # so that NumPy leaves number * Sample to __rmul__
 
@@ -156,7 +228,7 @@ class Sample:
     __rmul__ = __mul__
 
     def __neg__(self) -> "Sample":
-        return self._scaled(-1)
+        return replace(self._scaled(-1), spread=self.spread)
 
     def __truediv__(self, other: "Sample | float") -> "Sample":
         """The quotient run by run; runs in which the divisor is 0 are left out.
@@ -209,15 +281,17 @@ class Sample:
         V = s² / n + Σ_k (MS_examples,k - MS_error,k) / (n m_k). A set whose examples vary no more
         than by error adds nothing. The degrees of freedom are Satterthwaite's (1946), V² over the
         sum of the squares of V's terms, each divided by its own degrees of freedom. Without
-        examples this is Student's: V = s² / n, df = n - 1.
+        examples this is Student's: V = s² / n, df = n - 1. With a spread, s² and its n - 1 degrees
+        of freedom are those that `Spread.shared` makes of them.
 
         One run has a NaN standard error, no run a NaN mean as well.
         """
         n = len(self)
         if n < 2:
             return Estimate(self.mean(), np.nan, 0)
-        from_runs = variance = float(self.values.var()) / n
-        squares = variance**2 / (n - 1)
+        of_runs, df_of_runs = self.spread.shared(float(self.values.var()), n - 1)
+        from_runs = variance = of_runs / n
+        squares = variance**2 / df_of_runs
         for array in self.examples.values():
             m = array.shape[1]
             if m < 2:
@@ -230,13 +304,13 @@ class Sample:
                 variance += of_examples - of_error
                 squares += of_examples**2 / (m - 1) + of_error**2 / ((n - 1) * (m - 1))
         df = variance**2 / squares if squares else n - 1
-        error = float(np.sqrt(variance))
-        return Estimate(self.mean(), error, float(df), from_runs, float(variance - from_runs))
+        error, from_examples = float(np.sqrt(variance)), float(variance - from_runs)
+        return Estimate(self.mean(), error, float(df), from_runs, from_examples, n)
 
 
 def interval(values: Sample | Iterable[float], confidence: float = 0.95) -> Interval:
-    """The confidence interval of the mean of a sample, or of plain values: Student's t interval,
-    x̄ ± t(1 - α/2, n - 1) · s / √n.
+    """The confidence interval of the mean of a sample (`Sample.estimate`), or of plain values:
+    Student's t interval, x̄ ± t(1 - α/2, n - 1) · s / √n.
 
     One value has NaN ends, no value gives NaN throughout. Raises InputError for a NaN among the
     values: a run without a result has to be left out by name.

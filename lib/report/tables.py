@@ -155,10 +155,12 @@ def _printed_cell(printed: pd.DataFrame, column: str) -> str:
 def difference(
     study: Declaration, results: pd.DataFrame, better: str, worse: str, column: str = ""
 ) -> Sample:
-    """better - worse, in points, on one score; empty where no run has both."""
+    """better - worse on one score, in points, or in nats where it is an outcome in nats; empty
+    where no run has both."""
     column = column or study.main
     first, second = (study.scores(results, name).get(column, NONE) for name in (better, worse))
-    return first - second
+    in_nats = column in BY_NAME and BY_NAME[column].unit == "nats"
+    return study.shared(first - second, "nats" if in_nats else "points")
 
 
 def printed_difference(
@@ -243,7 +245,7 @@ def share_kept(study: Declaration, results: pd.DataFrame, name: str, column: str
     student, teacher = (
         study.scores(results, each).get(column, NONE) for each in (name, study.teacher)
     )
-    return 100 * ((student - floor) / (teacher - floor))
+    return study.shared(100 * ((student - floor) / (teacher - floor)), "% of teacher")
 
 
 def outcomes_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:

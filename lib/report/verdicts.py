@@ -10,8 +10,9 @@ k of them has to be paid for).
 verdict is `holds` if the whole interval lies inside that region, `contradicted` if the whole
 interval lies outside it, and `unresolved` otherwise, so also with one run or none. An exact
 quantity, such as a number of parameters, has an interval of no width; that of a latency is of
-lib.report.latency. Several runs that all give the same value have no interval, and leave the claim
-unresolved.
+lib.report.latency. The comparisons of a study share their variance between runs, of which each
+alone knows little (lib.report.statistics). Several runs that all give the same value have no
+interval, and leave the claim unresolved.
 
 **Many claims.** A claim's p value is the level at which its interval is just wide enough to reach
 an edge of the region. Among 50 claims at 95 % two or three would be decided by chance, so within a
@@ -137,7 +138,7 @@ def runs_needed(evidence: Evidence, difference: float) -> float:
     if endless.detectable() > difference:
         return np.inf
     for n in range(2, MOST_RUNS):
-        from_runs = part.from_runs * evidence.n / n
+        from_runs = part.from_runs * part.runs / n
         error = np.sqrt(from_runs + part.from_examples)
         if part._replace(standard_error=error, df=max(part.df, n - 1)).detectable() <= difference:
             return n

@@ -121,25 +121,30 @@ def tasks_table(results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=pd.Index(["score", *scores.GLUE.values()], name="task"))
 
 
-def findings(results: pd.DataFrame) -> list[str]:
+def findings(study: Declaration, results: pd.DataFrame) -> list[str]:
     """Which loss costs most to leave out, from the teacher's weights and from random ones, and what
     the temperature does: a paragraph each."""
     return [
-        losses_paragraph(results, "triple", LEFT_OUT),
-        losses_paragraph(results, "random_init", LEFT_OUT_AT_RANDOM, ", from a random start"),
-        temperature_paragraph(results),
+        losses_paragraph(study, results, "triple", LEFT_OUT),
+        losses_paragraph(
+            study, results, "random_init", LEFT_OUT_AT_RANDOM, ", from a random start"
+        ),
+        temperature_paragraph(study, results),
     ]
 
 
 def losses_paragraph(
-    results: pd.DataFrame, triple: str, left_out: Mapping[str, str], start: str = ""
+    study: Declaration,
+    results: pd.DataFrame,
+    triple: str,
+    left_out: Mapping[str, str],
+    start: str = "",
 ) -> str:
     """The losses ranked by the mean cost of leaving them out, neighbours told apart by paired
     intervals. `triple` is the scenario with all three, `left_out` what each other one lacks,
     `start` how they start, in words."""
     head = f"**Which loss costs most to leave out{start}.**"
-    without = {name: macro(results, name) for name in left_out}
-    change = {name: score - macro(results, triple) for name, score in without.items()}
+    change = {name: tables.difference(study, results, name, triple) for name in left_out}
     ranked = sorted((n for n in left_out if len(change[n])), key=lambda n: change[n].mean())
     if len(ranked) < 2:
         return f"{head} Not measured: fewer than two of the students that lack a loss have run."
@@ -156,7 +161,7 @@ def losses_paragraph(
         verdict += f" No cost is shown for {' or '.join(free)}."
     leads = []
     for worse, better in zip(ranked, ranked[1:]):
-        lead = without[better] - without[worse]
+        lead = tables.difference(study, results, better, worse)
         order = "decided" if decided(lead) > 0 else "undecided"
         gap = f"by {with_interval(interval(lead), 2)} ({order})"
         leads.append(f"{left_out[worse]} over {left_out[better]} {gap}")
@@ -166,11 +171,11 @@ def losses_paragraph(
     return f"{head} {verdict} {text} Each against the next: {'; '.join(leads)}.{theirs}"
 
 
-def temperature_paragraph(results: pd.DataFrame) -> str:
+def temperature_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     """Which temperatures can be told from T = 2."""
-    head, reference = "**What the temperature does.**", macro(results, "triple")
+    head = "**What the temperature does.**"
     others = {
-        temperature: macro(results, name) - reference
+        temperature: tables.difference(study, results, name, "triple")
         for name, temperature in TEMPERATURES.items()
         if name != "triple"
     }

@@ -7,13 +7,13 @@ teacher of 12 layers.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from lib.report import papers
+from lib.report import papers, tables
 from lib.report.declaration import Declaration, chain_of, from_files
 from lib.report.figures import (
     PAPER,
@@ -32,13 +32,11 @@ from lib.report.scores import (
     Weights,
     mean_of,
     one_protocol,
-    printed_samples,
     samples,
 )
 from lib.report.scores import average as average_of
 from lib.report.section import Analysis
-from lib.report.statistics import Sample, interval
-from lib.report.verdicts import Evidence, smallest
+from lib.report.statistics import Interval, Sample, interval
 from lib.report.wording import decided, number_of, plain, printed, signed, signed_pm, with_interval
 from lib.training.mappings import KINDS
 
@@ -165,12 +163,6 @@ def hops(results: pd.DataFrame) -> list[tuple[str, str]]:
     return list(zip(names, names[1:]))
 
 
-def difference(read: Callable, first: str, second: str, column: str = AVERAGE) -> Sample:
-    """first - second in one language or on average, in points. `read`: scenario -> accuracies, ours
-    or the paper's."""
-    return read(first).get(column, NONE) - read(second).get(column, NONE)
-
-
 def along_the_chain(stages: Mapping[str, Mapping], key: str) -> dict[str, int]:
     """Scenario -> a number of its stage's summary ("steps", "tokens_seen"), summed over its hop and
     every hop before it; the teacher's own training is not counted. `stages`: scenario ->
@@ -221,7 +213,9 @@ def section(analysis: Analysis) -> list:
             describe(final, list(languages(final))),
         ),
         show.table(
-            comparison_table(final, along_the_chain(_hop_stages(analysis), "steps")),
+            comparison_table(
+                analysis.studies[NAME], final, along_the_chain(_hop_stages(analysis), "steps")
+            ),
             "Chains against each other at equal depth, in points.",
             note="Paired by run: on average with the ends of the 95 % interval, by "
             "language ± half of it. Steps: optimizer steps of the model and of every assistant "
@@ -237,7 +231,7 @@ def details(analysis: Analysis) -> list:
     return [
         show.prose(DIFFERENCES_FROM_THE_PAPER),
         show.table(
-            drops_table(analysis.final),
+            drops_table(analysis.studies[NAME], analysis.final),
             "Change of accuracy at each hop, and over the whole cascade.",
         ),
         show.table(
@@ -292,36 +286,27 @@ def as_printed(results: pd.DataFrame, efficiency: pd.DataFrame) -> bool:
     return teacher_layers(results) == PAPER_LAYERS and names == list(LANGUAGES)
 
 
-def more_assistants(results: pd.DataFrame, efficiency: pd.DataFrame) -> Evidence:
+def more_assistants(results: pd.DataFrame, efficiency: pd.DataFrame) -> list[Sample]:
     """Points by which one layer at a time is above larger hops, at every depth both reach."""
-    depths, read = chains(results), _reader(results)
-    return smallest(
-        [
-            difference(read, f"cascade-{n}", f"{chain}-{n}")
-            for chain in filter(takes_larger_hops, depths)
-            for n in depths[chain]
-            if n in depths.get("cascade", [])
-        ]
-    )
+    depths = chains(results)
+    return [
+        average(results, f"cascade-{n}") - average(results, f"{chain}-{n}")
+        for chain in filter(takes_larger_hops, depths)
+        for n in depths[chain]
+        if n in depths.get("cascade", [])
+    ]
 
 
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def _reader(results: pd.DataFrame) -> Callable[[str], dict[str, Sample]]:
-    return lambda scenario: accuracy(results, scenario)
-
-
-def _printed(scenario: str) -> dict[str, Sample]:
-    return printed_samples(printed_accuracy(scenario))
-
-
 def _changes(
-    results: pd.DataFrame, first: str, second: str, names: Mapping[str, str]
+    study: Declaration, results: pd.DataFrame, first: str, second: str, names: Mapping[str, str]
 ) -> dict[str, str]:
     """first - second on average, with its interval, and in each language; {} if not measured."""
-    read = _reader(results)
-    change = {code: difference(read, first, second, code) for code in [AVERAGE, *names]}
+    change = {
+        code: tables.difference(study, results, first, second, code) for code in [AVERAGE, *names]
+    }
     if not any(map(len, change.values())):
         return {}
     whole = change.pop(AVERAGE)
@@ -329,7 +314,9 @@ def _changes(
     return {AVERAGE: with_interval(interval(whole)) if len(whole) else "–"} | cells
 
 
-def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.DataFrame:
+def comparison_table(
+    study: Declaration, results: pd.DataFrame, steps: Mapping[str, int]
+) -> pd.DataFrame:
     """Chains against each other at each depth both have. `steps`: scenario -> optimizer steps of
     its whole chain."""
     names, depths = languages(results), chains(results)
@@ -343,18 +330,18 @@ def comparison_table(results: pd.DataFrame, steps: Mapping[str, int]) -> pd.Data
                 pair = [f"{first}-{layers}", f"{second}-{layers}"]
                 counts = " / ".join(f"{steps[n]:,}" if n in steps else "–" for n in pair)
                 row = {"first less second": f"{first} − {second}", "layers": layers}
-                rows.append(row | {"steps": counts} | _changes(results, *pair, names))
+                rows.append(row | {"steps": counts} | _changes(study, results, *pair, names))
     columns = ["first less second", "layers", "steps", AVERAGE, *names.values()]
     return pd.DataFrame(rows, columns=columns).set_index(columns[:2])
 
 
-def drops_table(results: pd.DataFrame) -> pd.DataFrame:
+def drops_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     """What each hop of the cascade changes, and the whole way, in points."""
     names, rows, steps = languages(results), {}, hops(results)
     if len(steps) > 1:
         steps = [*steps, (steps[0][0], steps[-1][1])]
     for deeper, shallower in steps:
-        if change := _changes(results, shallower, deeper, names):
+        if change := _changes(study, results, shallower, deeper, names):
             way = f"{_layers(results, deeper)} → {_layers(results, shallower)}"
             rows[way] = change
     columns = [AVERAGE, *names.values()]
@@ -436,9 +423,13 @@ def shares_note(statistics: Mapping) -> str:
 # --- what the results say -------------------------------------------------------------------------
 
 
-def findings(results: pd.DataFrame) -> list[str]:
+def findings(study: Declaration, results: pd.DataFrame) -> list[str]:
     """How the teacher transfers, what a layer costs, and which languages lose most."""
-    return [transfer_paragraph(results), depth_paragraph(results), languages_paragraph(results)]
+    return [
+        transfer_paragraph(results),
+        depth_paragraph(study, results),
+        languages_paragraph(study, results),
+    ]
 
 
 ONE_RUN = "One run has no interval, so nothing is concluded."
@@ -463,13 +454,14 @@ def transfer_paragraph(results: pd.DataFrame) -> str:
     return f"{head} {verdict} {text}"
 
 
-def depth_paragraph(results: pd.DataFrame) -> str:
+def depth_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     """What each hop of the cascade costs on average, and what a layer costs over the whole way."""
-    head, read = "**What does each layer cost?**", _reader(results)
-    change = {hop: difference(read, hop[1], hop[0]) for hop in hops(results)}
+    head = "**What does each layer cost?**"
+    change = {hop: tables.difference(study, results, hop[1], hop[0]) for hop in hops(results)}
     change = {hop: d for hop, d in change.items() if len(d)}
     deep, shallow = max(printed_layers()), min(printed_layers())
-    total = difference(_printed, f"cascade-{shallow}", f"cascade-{deep}").mean()
+    ends = [printed_accuracy(f"cascade-{n}")[AVERAGE].iloc[0] for n in (shallow, deep)]
+    total = ends[0] - ends[1]
     paper = (
         f"The paper prints {printed(signed(total))} points from {deep} layers to {shallow}, "
         f"{printed(signed(total / (deep - shallow), 2))} a layer, one run each."
@@ -478,14 +470,15 @@ def depth_paragraph(results: pd.DataFrame) -> str:
         return f"{head} Not measured: no two models of the cascade share a run. {paper}"
     top, bottom = list(change)[0][0], list(change)[-1][1]
     layers = [_layers(results, name) for name in (top, bottom)]
-    whole = difference(read, bottom, top)
+    whole = tables.difference(study, results, bottom, top)
     parts = [
         f"{_layers(results, a)} → {_layers(results, b)}: {with_interval(interval(d))}"
         for (a, b), d in change.items()
     ]
     text = f"Change of the average at each hop, in points: {'; '.join(parts)}."
     if len(whole) and layers[0] > layers[1]:
-        per_layer = with_interval(interval(whole / (layers[0] - layers[1])), 2)
+        fewer = layers[0] - layers[1]
+        per_layer = with_interval(Interval(*(end / fewer for end in interval(whole))), 2)
         text += (
             f" From {layers[0]} layers to {layers[1]} it is {with_interval(interval(whole))}, "
             f"{per_layer} a layer."
@@ -501,12 +494,15 @@ def depth_paragraph(results: pd.DataFrame) -> str:
     return f"{head} {verdict} {text} {paper}"
 
 
-def languages_paragraph(results: pd.DataFrame) -> str:
+def languages_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     """Which languages lose most from the top of the cascade to its end, neighbours told apart by
     paired intervals."""
     head, names = "**Which languages lose most?**", languages(results)
-    read, way = _reader(results), hops(results)
-    lost = {code: difference(read, way[-1][1], way[0][0], code) for code in names} if way else {}
+    way = hops(results)
+    lost = {}
+    if way:
+        ends = way[-1][1], way[0][0]
+        lost = {code: tables.difference(study, results, *ends, code) for code in names}
     order = sorted((c for c in lost if len(lost[c])), key=lambda code: lost[code].mean())
     if not order:
         return f"{head} Not measured: the cascade has no two depths with a run in common."
@@ -517,7 +513,7 @@ def languages_paragraph(results: pd.DataFrame) -> str:
     ranks = []
     for side, code, neighbour in (("largest", 0, 1), ("smallest", -1, -2)):
         if len(order) > 1:
-            gap = lost[order[code]] - lost[order[neighbour]]
+            gap = study.shared(lost[order[code]] - lost[order[neighbour]])
             verdict = "decided" if decided(gap) else "undecided"
             ranks.append(
                 f"{side} in {plain(names[order[code]])}, {with_interval(interval(gap))} against "

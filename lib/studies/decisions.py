@@ -164,7 +164,8 @@ def half_the_layers(analysis: Analysis) -> Part | None:
         student = student.format(half=cascade.teacher_layers(analysis.final) // 2)
         share = tables.share_kept(study, analysis.final, student, score.column)
         if len(share):
-            change = Comparison(score, f"{student} / {study.teacher}", share - 100)
+            loss = study.shared(share - 100, "% of teacher")
+            change = Comparison(score, f"{student} / {study.teacher}", loss)
             changes[score.title] = change
             kept.append(f"{_percent(share)} on {score.title} ({student}){change.caveat}")
             names = student, study.teacher

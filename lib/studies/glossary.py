@@ -34,7 +34,8 @@ TERMS = {
     "of its own. A run is a repeat; where there is only one, a fine-tuning seed.",
     "± and [ ]": "Mean over runs ± half of its 95 % interval; in brackets, the ends of that "
     "interval. It covers other runs and other test examples (two-way analysis of variance, "
-    "Satterthwaite's degrees of freedom).",
+    "Satterthwaite's degrees of freedom); that of a difference knows of the variance between runs "
+    "from all comparisons of its study (Smyth 2004).",
     "points": "Differences between scores in percent.",
     "paired difference": "The difference between two models in the same run and on the same test "
     "examples, averaged over runs.",

@@ -19,7 +19,7 @@ from lib.report.results import LATENCY
 from lib.report.scores import NONE
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
-from lib.report.tables import share_kept, students_of
+from lib.report.tables import difference, share_kept, students_of
 from lib.report.wording import decided, number_of, plain, with_interval
 from lib.studies.cascade import along_the_chain
 
@@ -42,7 +42,7 @@ CAPTION = (
 )
 BEST_CAPTION = (
     "The student of each study with the highest mean, and what training gave it over an untrained "
-    "one of its size, in points of the share kept."
+    "one of its size, in points of its score."
 )
 TABLE_CAPTION = "What every student keeps of its teacher's score, and what it costs."
 VERDICTS = {1: "it helped", -1: "it did harm", 0: "undecided"}
@@ -135,11 +135,12 @@ def best(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def gain_over_control(study: Declaration, results: pd.DataFrame, student: str) -> Sample:
-    """What a student keeps above its untrained control, in points; empty without one."""
+    """By how much a student's main score is above its untrained control's, in points; empty without
+    one."""
     control = study.control_of(student)
     if not control or control == student:
         return NONE
-    return share_kept(study, results, student) - share_kept(study, results, control)
+    return difference(study, results, student, control)
 
 
 # --- tables and sentences -------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def details(analysis: Analysis) -> list:
 # --- what the results say -------------------------------------------------------------------------
 
 
-def findings(results: pd.DataFrame) -> list[str]:
+def findings(study: Declaration, results: pd.DataFrame) -> list[str]:
     """Whether SQuAD suffers more than GLUE, and 001's anomaly: a paragraph each."""
     pairs = {
         "with a small transfer set": ("corpus10pct", "corpus0.1pct"),
@@ -118,8 +118,8 @@ def findings(results: pd.DataFrame) -> list[str]:
         "with generated text": ("corpus10pct", "generated"),
     }
     return [
-        *(excess_paragraph(results, case, *pair) for case, pair in pairs.items()),
-        anomaly_paragraph(results),
+        *(excess_paragraph(study, results, case, *pair) for case, pair in pairs.items()),
+        anomaly_paragraph(study, results),
     ]
 
 
@@ -137,7 +137,9 @@ def more_lost_on_squad(read: Callable, better: str, worse: str, metric: str) -> 
     return _difference(read, better, worse, metric) - _difference(read, better, worse, "glue")
 
 
-def excess_paragraph(results: pd.DataFrame, case: str, better: str, worse: str) -> str:
+def excess_paragraph(
+    study: Declaration, results: pd.DataFrame, case: str, better: str, worse: str
+) -> str:
     """Whether better - worse is larger on SQuAD than on GLUE."""
     head = f"**Does SQuAD lose more than GLUE {case}?**"
     parts, signs = [], []
@@ -145,6 +147,7 @@ def excess_paragraph(results: pd.DataFrame, case: str, better: str, worse: str) 
         excess = more_lost_on_squad(lambda name: suites(results, name), better, worse, metric)
         paper = more_lost_on_squad(_printed, better, worse, metric)
         if len(excess):
+            excess = study.shared(excess)
             text = f"{SUITES[metric]} {with_interval(interval(excess))}"
             parts.append(text + (f" (paper {printed(signed(paper.mean()))})" if len(paper) else ""))
             signs.append(decided(excess) if len(excess) > 1 else None)
@@ -161,12 +164,13 @@ def excess_paragraph(results: pd.DataFrame, case: str, better: str, worse: str) 
     return f"{head} {verdict} Loss on SQuAD less loss on GLUE, in points: {'; '.join(parts)}."
 
 
-def anomaly_paragraph(results: pd.DataFrame) -> str:
+def anomaly_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     """001's surprise: generated text beats randomised text on SQuAD, and loses to it on GLUE."""
     head = "**Is generated text better than randomised text on SQuAD, and worse on GLUE?**"
     pair = ("generated", "randomised")
     gains = {
-        suite: _difference(lambda name: suites(results, name), *pair, suite) for suite in SUITES
+        suite: study.shared(_difference(lambda name: suites(results, name), *pair, suite))
+        for suite in SUITES
     }
     if any(gain.empty for gain in gains.values()):
         return f"{head} Not measured: it needs randomised and generated on both suites."

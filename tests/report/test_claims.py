@@ -10,12 +10,13 @@ import yaml
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.report import claims, claims_view, papers
+from lib.report import claims, claims_view, papers, tables
 from lib.report.calculations import calculated
 from lib.report.claims import COLUMNS, evaluate
 from lib.report.scores import MEAN, by_task
-from lib.report.statistics import Sample, interval
+from lib.report.statistics import Sample, Spread, interval
 from lib.report.verdicts import Evidence, largest, smallest
+from lib.report.wording import with_interval
 from lib.studies import registry
 from tests.helpers import made_up
 from tests.helpers.made_up import NO_EFFICIENCY, herbert_models
@@ -29,14 +30,14 @@ RESULTS, MODELS = made_up.herbert(noise=0.3).assign(study="mine"), herbert_model
 EFFICIENCY = MODELS.assign(
     study="mine", latency_s=[0.02, 0.01], latency_low=[0.019, 0.009], latency_high=[0.022, 0.012]
 )
-CONSTANT = Evidence(7, 6, 8, 3)
+CONSTANT = Sample(pd.Series([6.0, 7, 8.5]))
 MINE = replace(
     registry.declared(["herbert"])["herbert"],
     name="mine",
     source="",
     scored=by_task,
     printed=lambda scenario: pd.DataFrame({NER: [LEVELS.get(scenario, [0, 0, 0])[2]]}),
-    measures={"constant": lambda *tables: CONSTANT, "never": lambda *tables: False},
+    measures={"constant": lambda *tables: [CONSTANT], "never": lambda *tables: False},
 )
 GAIN = {"gain": {"better": "S4", "worse": "S3"}}
 
@@ -175,9 +176,10 @@ def test_depths_are_those_of_the_teacher(read):
 
 
 def test_functions_of_the_study_and_conditions(read):
-    assert evidence(read(measure="constant", unit="times")) == CONSTANT
+    measured = pytest.approx(smallest([CONSTANT])[:4])
+    assert evidence(read(measure="constant", unit="times"))[:4] == measured
     assert evidence(read(measure="constant", unit="times", only_if="never")).n == 0
-    assert evidence(read(measure="constant", unit="times", teacher_size=124e6)) == CONSTANT
+    assert evidence(read(measure="constant", unit="times", teacher_size=124e6))[:4] == measured
     assert evidence(read(measure="constant", unit="times", teacher_size=109e6)).n == 0
 
 
@@ -336,3 +338,42 @@ def test_a_seed_without_all_tasks_does_not_count():
     rows = rows[~((rows["scenario"] == "S3") & (rows["seed"] == 4) & (rows["task"] == OUT))]
     table = evaluate(rows, MODELS, CLAIMS).set_index("id")
     assert table.loc["herbert-distillation-improves", "n"] == 4
+
+
+# --- variance shared between comparisons ----------------------------------------------------------
+
+
+def test_the_comparisons_of_a_study_share_their_variance_between_runs():
+    """Claims and tables alike, so that no table shows another interval than the claim."""
+    results = made_up.herbert(seeds=3, noise=0.3)
+    study, claims_of_it = BY_STUDY["herbert"][0].study, BY_STUDY["herbert"]
+    shared = claims.sharing(study, claims_of_it, results, MODELS)
+    assert shared.spreads["points"].df > 1 and study.spreads == {}
+    difference = tables.difference(shared, results, "S4", "S3")
+    assert (
+        difference.estimate().df > 3 > tables.difference(study, results, "S4", "S3").estimate().df
+    )
+    by_study = [
+        evaluate(results, MODELS, [replace(claim, study=s) for claim in claims_of_it])
+        for s in (study, shared)
+    ]
+    own, together = (table.set_index("id") for table in by_study)
+    row = together.loc["herbert-s4-over-s3"]
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx(interval(difference)[1:])
+    cell = tables.differences_table(shared, results).xs("S4 − S3", level="difference")
+    assert with_interval(interval(difference)) in cell.to_numpy()
+    assert together["p_holm"].median() < own["p_holm"].median() / 2
+    # Measured again, what was shared before is not counted in.
+    assert claims.sharing(shared, claims_of_it, results, MODELS).spreads == shared.spreads
+
+
+def test_nothing_is_shared_where_there_is_nothing_to_share():
+    study, claims_of_it = BY_STUDY["herbert"][0].study, BY_STUDY["herbert"]
+    results = made_up.herbert(seeds=3, noise=0.3)
+    assert claims.sharing(study, [], results, MODELS).spreads == {}
+    one_run = claims.sharing(study, claims_of_it, made_up.herbert(seeds=1), MODELS)
+    alike = claims.sharing(study, claims_of_it, made_up.herbert(noise=0), MODELS)
+    assert one_run.spreads == alike.spreads == {}
+    one = [claim for claim in claims_of_it if claim.id == "herbert-s4-over-s3"]
+    few = claims.sharing(study, one, results, MODELS)
+    assert few.spreads["points"] == Spread()

@@ -11,6 +11,7 @@ from lib.studies import ablation
 from tests.helpers import made_up
 from tests.helpers.drawn import overlaps
 
+STUDY = ablation.declared()
 AT_RANDOM = {
     "random_without_soft": made_up.lower(15.0),
     "random_without_mlm": made_up.lower(3.0),
@@ -46,7 +47,7 @@ def test_mnli_is_its_matched_set():
 
 
 def test_differences_stand_beside_table_4():
-    table = tables.differences_table(ablation.declared(), made_up.ablation(MORE))
+    table = tables.differences_table(STUDY, made_up.ablation(MORE))
     table.index = table.index.get_level_values("difference")
     changes = {"soft": "+3.0", "cosine": "+1.5", "mlm": "+0.3"}  # 2.96, 1.46, 0.31
     for loss, printed in changes.items():
@@ -63,37 +64,35 @@ def test_the_papers_scores():
 
 
 def test_findings_on_results_like_the_papers():
-    losses, _, temperature = ablation.findings(made_up.ablation(MORE))
+    losses, _, temperature = ablation.findings(STUDY, made_up.ablation(MORE))
     assert "soft targets over cosine" in losses and losses.count("(decided)") == 2
     assert "Shown to cost: soft targets, cosine and MLM." in losses
     assert losses.index("soft targets −") < losses.index("cosine −") < losses.index("MLM −")
     assert re.search(r"T = 1 .*worse; T = 4 .*; T = 8 .*better", temperature)
-    all_findings = findings.findings(
-        ablation.declared(), made_up.ablation(MORE), made_up.NO_EFFICIENCY
-    )
+    all_findings = findings.findings(STUDY, made_up.ablation(MORE), made_up.NO_EFFICIENCY)
     assert any("triple is better" in text and "random_init" in text for text in all_findings)
 
 
 def test_overlapping_losses_are_not_ranked():
     level = made_up.ABLATED | {name: made_up.lower(1.0) for name in ablation.LEFT_OUT}
-    losses, *_ = ablation.findings(made_up.ablation(level, noise=2))
+    losses, *_ = ablation.findings(STUDY, made_up.ablation(level, noise=2))
     assert "undecided" in losses and "(decided)" not in losses
     gain = made_up.ablation(made_up.ABLATED | {"without_mlm": made_up.lower(-2)})
-    assert "No cost is shown for MLM" in ablation.findings(gain)[0]
+    assert "No cost is shown for MLM" in ablation.findings(STUDY, gain)[0]
 
 
 def test_the_losses_of_students_that_start_at_random_are_ranked_too():
-    text = ablation.findings(made_up.ablation(MORE))[1]
+    text = ablation.findings(STUDY, made_up.ablation(MORE))[1]
     assert "out, from a random start.** Shown to cost: both distillation losses and soft" in text
     assert "No cost is shown for MLM" in text and "against random_init: both" in text
     assert "prints" not in text
 
 
 def test_findings_of_one_seed_or_none_conclude_nothing():
-    one = ablation.findings(made_up.ablation(MORE, seeds=1))
+    one = ablation.findings(STUDY, made_up.ablation(MORE, seeds=1))
     assert all(re.search("nothing is concluded|undecided", text) for text in one)
     assert not re.search(r"better|worse|\(decided\)", " ".join(one))
-    none = ablation.findings(made_up.NO_RESULTS)
+    none = ablation.findings(STUDY, made_up.NO_RESULTS)
     assert all("Not measured" in text for text in none)
     assert not re.search("nan|None", " ".join(one + none))
 
@@ -103,5 +102,5 @@ def test_figures(levels):
     results = made_up.ablation(levels) if levels else made_up.NO_RESULTS
     figure = ablation.figure_temperature(results)
     assert figure.axes[0].get_xscale() == "log" and overlaps(figure) == []
-    assert overlaps(section.scores_figure(ablation.declared(), results)) == []
+    assert overlaps(section.scores_figure(STUDY, results)) == []
     assert ("at 8" in ablation.describe_temperature(results)) == (levels is MORE)

@@ -155,7 +155,7 @@ def test_what_a_hop_costs_is_paired_by_seed():
     results["value"] += 5.0 * results["seed"] + 0.01 * np.random.default_rng(0).normal(
         size=len(results)
     )
-    table = cascade.drops_table(results)
+    table = cascade.drops_table(STUDY, results)
     assert list(table.index) == ["6 → 5", "5 → 4", "4 → 3", "6 → 3"]
     # (81.0 + 73.3 + 69.3 + 70.1 + 64.6 + 57.1) / 6 less the teacher's (82.1 + 74.6 + 69.1 + 72.3 +
     # 66.4 + 58.5) / 6
@@ -172,7 +172,7 @@ def test_what_a_hop_costs_is_paired_by_seed():
 
 def test_comparisons_at_equal_depth_with_their_steps():
     steps = {"cascade-3": 1200, "direct-3": 1200, "truncated-3": 0}
-    table = cascade.comparison_table(toy(), steps)
+    table = cascade.comparison_table(STUDY, toy(), steps)
     assert list(table.index) == [
         ("cascade − direct", 3),
         *(("cascade − truncated", n) for n in (5, 4, 3)),
@@ -245,7 +245,7 @@ def test_many_languages_share_a_row():
 
 def test_findings_on_results_like_the_papers():
     results = made_up.cascade(noise=0.1)
-    transfer, depth, lost = cascade.findings(results)
+    transfer, depth, lost = cascade.findings(STUDY, results)
     assert "Every hop costs accuracy" in depth
     assert "*−9.1*† points from 11 layers to 6, *−1.82*† a layer" in depth
     assert transfer.index("en +48.") < transfer.index("es +41.") < transfer.index("ur +25.")
@@ -258,16 +258,16 @@ def test_findings_on_results_like_the_papers():
 
 def test_findings_turn_with_the_numbers():
     better = toy(SHALLOW | {"cascade-3": (82, 76, 72, 73, 68, 62)})
-    assert "2 of 3 hops shown to cost accuracy." in cascade.depth_paragraph(better)
+    assert "2 of 3 hops shown to cost accuracy." in cascade.depth_paragraph(STUDY, better)
     guessing = toy(SHALLOW | {"teacher": (80, 70, 60, 60, 50, 33)})
     assert "Not shown to be above chance: toy-ur." in cascade.transfer_paragraph(guessing)
 
 
 def test_findings_of_one_seed_or_none_conclude_nothing():
-    one = cascade.findings(toy(seeds=1))
+    one = cascade.findings(STUDY, toy(seeds=1))
     assert all("nothing is concluded" in text for text in one)
     assert not re.search(r"is better;|is worse;|decided[.;]|costs? accuracy", " ".join(one))
-    none = cascade.findings(NO_RESULTS)
+    none = cascade.findings(STUDY, NO_RESULTS)
     assert len(none) == 3 and all("Not measured" in text for text in none)
     assert not re.search(r"\bnan\b|None", " ".join(one + none))
 
@@ -310,8 +310,8 @@ def test_figures_and_tables_of_little_or_nothing(levels):
     results = made_up.cascade(levels, seeds=1)
     for draw in (cascade.figure_languages, cascade.figure_chains):
         assert overlaps(draw(results)) == []
-    frames = [tables.scores_table(STUDY, results), cascade.drops_table(results)]
-    frames.append(cascade.comparison_table(results, {}))
+    frames = [tables.scores_table(STUDY, results), cascade.drops_table(STUDY, results)]
+    frames.append(cascade.comparison_table(STUDY, results, {}))
     assert "nan" not in cascade.describe(results, [AVERAGE]) + " ".join(
         frame.to_csv() for frame in frames
     )

@@ -9,6 +9,7 @@ from lib.studies import transfer_set
 from tests.helpers import made_up
 from tests.helpers.drawn import overlaps
 
+STUDY = transfer_set.declared()
 TRANSFER = made_up.TRANSFER
 SETS = {
     "corpus": {
@@ -33,7 +34,7 @@ SETS = {
 
 def test_scores_stand_beside_the_papers():
     results = made_up.transfer_set()
-    table = tables.scores_table(transfer_set.declared(), results)
+    table = tables.scores_table(STUDY, results)
     rows = results[(results["scenario"] == "corpus1pct") & (results["metric"] == "f1")]
     rows = rows[rows["task"] == "squad"]
     assert table.loc["corpus1pct", ("SQuAD F1", "ours")].startswith(f"{rows['value'].mean():.1f} ±")
@@ -46,14 +47,14 @@ def test_scores_stand_beside_the_papers():
 
 def test_what_was_not_measured_is_a_dash():
     made = made_up.transfer_set({"corpus1pct": (70, None)})
-    table = tables.scores_table(transfer_set.declared(), made)
+    table = tables.scores_table(STUDY, made)
     assert table.loc["corpus10pct", ("GLUE", "ours")] == "–"
     assert table.loc["corpus1pct", ("SQuAD EM", "ours")] == "–"
     assert table.loc["corpus1pct", ("GLUE", "ours")].startswith("70.")
 
 
 def test_differences_stand_beside_the_papers():
-    table = tables.differences_table(transfer_set.declared(), made_up.transfer_set())
+    table = tables.differences_table(STUDY, made_up.transfer_set())
     table.index = table.index.get_level_values("difference")
     assert table.loc["corpus10pct − corpus0.1pct", "paper"] == "+2.5"
     assert table.loc["corpus10pct − randomised", "paper"] == "+7.7"
@@ -98,21 +99,21 @@ def test_the_printed_facts_follow_from_the_printed_tables():
 
 
 def test_findings_turn_with_the_numbers():
-    small, _, _, anomaly = transfer_set.findings(made_up.transfer_set())
+    small, _, _, anomaly = transfer_set.findings(STUDY, made_up.transfer_set())
     assert "Yes, by exact match and by F1 alike" in small
     assert "Yes: the paper's anomaly is here too" in anomaly
     turned = {"randomised": (59, (27, 37)), "generated": (65, (9, 16))}
     turned |= {"corpus0.1pct": (40, (50, 60))}
-    small, _, _, anomaly = transfer_set.findings(made_up.transfer_set(TRANSFER | turned))
+    small, _, _, anomaly = transfer_set.findings(STUDY, made_up.transfer_set(TRANSFER | turned))
     assert "No: GLUE loses more" in small and "No: at least one half" in anomaly
     level = made_up.transfer_set(TRANSFER | {"generated": TRANSFER["randomised"]}, noise=4)
-    assert "Undecided" in transfer_set.anomaly_paragraph(level)
+    assert "Undecided" in transfer_set.anomaly_paragraph(STUDY, level)
 
 
 def test_findings_of_one_seed_or_none_conclude_nothing():
-    one = " ".join(transfer_set.findings(made_up.transfer_set(seeds=1)))
+    one = " ".join(transfer_set.findings(STUDY, made_up.transfer_set(seeds=1)))
     assert not re.search(r"Yes|No:|undecided", one) and "One run has no interval" in one
-    none = transfer_set.findings(made_up.NO_RESULTS)
+    none = transfer_set.findings(STUDY, made_up.NO_RESULTS)
     assert len(none) == 4 and all("Not measured" in text for text in none)
     assert not re.search("nan|None", " ".join([one, *none]))
 
@@ -135,7 +136,7 @@ def test_figure_of_sizes_has_ours_the_papers_and_the_tokens():
 def test_figures_of_little_or_nothing(levels):
     results = made_up.transfer_set(levels, seeds=1) if levels else made_up.NO_RESULTS
     assert overlaps(transfer_set.figure_size(results, {})) == []
-    assert overlaps(section.scores_figure(transfer_set.declared(), results)) == []
+    assert overlaps(section.scores_figure(STUDY, results)) == []
     assert "nan" not in transfer_set.describe_size(results)
 
 
