@@ -304,8 +304,13 @@ def one_run(
 ) -> dict:
     """Fine-tune `trunk` in place with one seed: {scores, cost, predictions}; checkpoints go to
     `folder`."""
+    classifier = new_classifier(p, task, trunk, seed)
+    if task.kind == "regression":
+        # A bias moves by about the learning rate in a step. From 0 it would not reach the labels'
+        # mean in a short training, and some seeds would learn nothing.
+        nn.init.constant_(classifier.linear.bias, float(np.mean(training.labels)))
     scores, cost, predictions = finetune(
-        new_classifier(p, task, trunk, seed),
+        classifier,
         training,
         task.kind,
         partial(
