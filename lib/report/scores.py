@@ -128,22 +128,28 @@ def samples(
     run = "repeat" if rows["repeat"].nunique() > 1 else "seed"
     measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
     rows = rows[rows["scenario"] == scenario]
-    index = ["repeat", "seed"]
-    keys = ["task", "language", "metric"]
-    values = rows.pivot(index=index, columns=keys, values="value").astype(float)
-    examples = rows.pivot(index=index, columns=keys, values=EXAMPLES) if EXAMPLES in rows else None
+    keys = {"index": ["repeat", "seed"], "columns": ["task", "language", "metric"]}
+    values = rows.pivot(**keys, values="value").astype(float)
+    by_measure = dict(zip(values, values.to_numpy().T))
+    examples = {}
+    if EXAMPLES in rows:
+        of_measure = rows.pivot(**keys, values=EXAMPLES)
+        examples = dict(zip(of_measure, of_measure.to_numpy().T))
+    runs = values.index.get_level_values(run)
     scores = {}
     for name, weights in columns(measured).items():
-        if not all(measure in values for measure in weights):
+        if not weights or not all(measure in by_measure for measure in weights):
             continue
-        parts = values[list(weights)].dropna()
-        if parts.empty:
+        parts = np.stack([by_measure[measure] for measure in weights])
+        complete = ~np.isnan(parts).any(axis=0)
+        if not complete.any():
             continue
-        totals = parts @ np.array(list(weights.values()))
+        totals = pd.Series(list(weights.values()) @ parts[:, complete], runs[complete])
         of_examples = {}
-        if examples is not None:
-            of_examples = _by_test_set(examples.loc[parts.index], weights, run)
-        scores[name] = Sample(totals.groupby(level=run).mean(), of_examples)
+        if examples:
+            own = {measure: examples[measure][complete] for measure in weights}
+            of_examples = _by_test_set(own, weights, runs[complete])
+        scores[name] = Sample(totals.groupby(level=0).mean(), of_examples)
     return scores
 
 
@@ -163,20 +169,23 @@ def outcomes(study: str, results: pd.DataFrame, scenario: str) -> dict[str, Samp
     return found
 
 
-def _by_test_set(examples: pd.DataFrame, weights: Weights, run: str) -> Mapping[str, np.ndarray]:
+def _by_test_set(
+    examples: Mapping[Measure, np.ndarray], weights: Weights, runs: pd.Index
+) -> Mapping[str, np.ndarray]:
     """What every example contributes to a score: test set -> [runs, examples]; nothing if the
-    predictions of any part are missing. Metrics on the same examples share a test set, and so do
-    languages, whose examples are translations of one another."""
-    arrays: dict[str, list] = {}
+    predictions of any part are missing. `examples` and `runs` have an entry for each fine-tuning:
+    what its examples contribute to a measure, and its run. Metrics on the same examples share a
+    test set, and so do languages, whose examples are translations of one another."""
+    by_test_set: dict[str, list] = {}
     for measure, weight in weights.items():
-        columns = examples[measure]
-        if not all(isinstance(array, np.ndarray) for array in columns):
+        arrays = examples[measure]
+        if not all(isinstance(array, np.ndarray) for array in arrays):
             return {}
-        own = [np.mean(list(seeds), axis=0) for _, seeds in columns.groupby(level=run)]
+        own = [np.mean(list(arrays[runs == run]), axis=0) for run in sorted(set(runs))]
         task, _, metric = measure
         name = f"{task}{'_mismatched' * metric.endswith('_mismatched')}, {len(own[0])}"
-        arrays.setdefault(name, []).append(weight * np.stack(own))
-    return {name: sum(parts) for name, parts in arrays.items()}
+        by_test_set.setdefault(name, []).append(weight * np.stack(own))
+    return {name: sum(parts) for name, parts in by_test_set.items()}
 
 
 def printed_samples(table: pd.DataFrame) -> dict[str, Sample]:

@@ -59,9 +59,11 @@ def columns_of(study: Declaration, results: pd.DataFrame) -> dict[str, str]:
 def unknown_columns(study: Declaration, results: pd.DataFrame) -> list[str]:
     """Columns that the study names and that are no score that anything knows of."""
     names = scenarios_of(study, results)
-    known = {column for name in names for column in study.scores(results, name)}
-    known |= {"mean", *study.titles}
-    return [column for column in study.columns if column not in known] if names else []
+    unknown = set(study.columns) - {"mean", *study.titles}
+    for name in names:
+        if unknown:  # most studies' columns are all titled: their scores need not be computed
+            unknown -= set(study.scores(results, name))
+    return [column for column in study.columns if column in unknown] if names else []
 
 
 def scenarios_of(study: Declaration, results: pd.DataFrame) -> list[str]:
