@@ -1,6 +1,5 @@
 """The files of a study in params/, read as pydantic models."""
 
-from math import inf
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -66,16 +65,6 @@ class Description(Section):
     colour: Colour | None = None
 
 
-def _times(value: Any) -> Any:
-    numbers = value.values() if isinstance(value, dict) else [value]
-    if not all(type(number) in (int, float) and 0 < number < inf for number in numbers):
-        raise ValueError("give a number above 0, or one for each scale, as {tiny: 1.7, paper: 2.5}")
-    return value
-
-
-Longer = Annotated[Any, AfterValidator(_times)]
-
-
 class Entry(Section):
     """What a scenario is made from. All other keys are parameters of its stages.
 
@@ -83,7 +72,7 @@ class Entry(Section):
     teacher's layers, `hop` layers fewer at a time ("half": all in one hop); `hops` holds parameters
     of single hops, by their number from 1. An entry with `same_as` is a scenario of the study that
     the scale file uses. `repeats`: how many students, instead of the scale's number. `longer`: how
-    many times the scale's epochs or steps the student is trained for, as one number or by scale.
+    many times the scale's epochs or steps the student is trained for.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -93,7 +82,7 @@ class Entry(Section):
     hops: Annotated[dict[PositiveInt, Parameters], Mapping] = {}
     same_as: Name | None = None
     repeats: PositiveInt | None = None
-    longer: Longer = None
+    longer: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -154,9 +143,9 @@ class ScenariosFile(Section):
             self.control = "truncated"
         return self
 
-    def entry(self, name: str) -> Entry:
-        """A scenario over what all scenarios have in common."""
-        return Entry(**self.common.parameters | self.scenarios[name].parameters)
+    def entry(self, name: str, at_this_scale: dict[str, Any] = {}) -> Entry:
+        """A scenario over what all scenarios have in common, and over it what a scale file says."""
+        return Entry(**self.common.parameters | self.scenarios[name].parameters | at_this_scale)
 
     def description(self, model: str) -> Description:
         """Of a scenario, of a model in the scale file, or of a chain's hop: "cascade-5" has the
@@ -266,7 +255,8 @@ class ScaleFile(Section):
     initial weights, masks, the order of the text, dropout. Repeat r of one scenario shares these
     with repeat r of every other, so that their differences pair; each is fine-tuned with all seeds.
     `seed` is added to the seeds of all students, continued teachers and fine-tunings: another
-    number gives the whole run other random numbers.
+    number gives the whole run other random numbers. `scenarios`: what single ones have instead at
+    this scale.
     """
 
     uses: Name | None = None
@@ -278,6 +268,7 @@ class ScaleFile(Section):
     teachers: Annotated[dict[Name, Teacher], Mapping] = {}
     distillation: DistillationSection = DistillationSection()
     cascade: CascadeSection = CascadeSection()
+    scenarios: Annotated[dict[Name, Entry], Mapping] = {}
     finetune: Parameters = {}
     expected: Annotated[dict[Name, Expected], Mapping] = {}
 

@@ -66,6 +66,11 @@ class Study:
         self.scale_file = f"params/{name}/{scale}.yaml"
         self.about = files.read_scenarios(name)
         self.sizes = files.read_scale(name, scale, data_dir)
+        if unknown := sorted(set(self.sizes.scenarios) - set(self.about.scenarios)):
+            raise InputError(
+                f"{self.scale_file}: scenarios: there is no {unknown[0]!r}; there are "
+                f"{', '.join(self.about.scenarios)}"
+            )
         self.used = self._used_study(data_dir, used_by)
         self.stages: dict[str, Stage] = self.used.stages if self.used else {}
         self.folders: dict[tuple[str, str, int], str] = {}
@@ -131,7 +136,9 @@ class Study:
             for name in self.teachers():
                 self._finetune_teacher(name, repeat)
         for name, entry in self.about.scenarios.items():
-            for repeat in range(1, (entry.repeats or self.repeats) + 1):
+            at_this_scale = self.sizes.scenarios.get(name, files.Entry())
+            repeats = at_this_scale.repeats or entry.repeats or self.repeats
+            for repeat in range(1, repeats + 1):
                 self._finetune_scenario(name, repeat)
         return list(self.stages.values())
 
@@ -166,7 +173,7 @@ class Study:
 
     def models(self, name: str, repeat: int = 1) -> dict[str, Model]:
         """The models of a scenario by their names: one student, or the assistants of a chain."""
-        if self.about.entry(name).hop is not None:
+        if self._entry(name).hop is not None:
             return self._assistants(name, repeat)
         if "cascade" in self.sizes.model_fields_set and not self.parameters("distillation"):
             raise InputError(
@@ -174,6 +181,14 @@ class Study:
                 f"half"
             )
         return {name: self.student(name, repeat)}
+
+    def _sized(self, name: str) -> dict[str, Any]:
+        """What the scale file says of a scenario."""
+        return self.sizes.scenarios[name].parameters if name in self.sizes.scenarios else {}
+
+    def _entry(self, name: str) -> files.Entry:
+        """A scenario with what all have in common, and what the scale file says of it."""
+        return self.about.entry(name, self._sized(name))
 
     # ------------------------------------------------------------------------ stages of each kind
 
@@ -249,20 +264,17 @@ class Study:
         """The parameters of a student, with teacher and corpus by the names that its study has for
         them, and where each comes from."""
         own, common = self.about.scenarios[name].parameters, self.about.common.parameters
-        shared = self.parameters("distillation")
+        sized, shared = self._sized(name), self.parameters("distillation")
         shared.pop("side_by_side", None)
         where = _origin(
+            (f"{self.scale_file}: scenarios.{name}", sized),
             (f"{self.scenario_file}: scenarios.{name}", own),
             (f"{self.scenario_file}: common", common),
             (f"{self.scale_file}: distillation", shared),
         )
         default = {"teacher": self.about.teacher, "corpus": "transfer"}
-        values = {**default, **shared, **common, **own}
-        if longer := self.about.entry(name).longer:
-            del values["longer"]
-            if isinstance(longer, dict) and self.scale not in longer:
-                raise InputError(f"{where('longer')}: longer has no number for {self.scale}")
-            longer = longer[self.scale] if isinstance(longer, dict) else longer
+        values = {**default, **shared, **common, **own, **sized}
+        if longer := values.pop("longer", None):
             p = validate("distillation", values, where)
             values["epochs"] = longer * p.epochs
             values["steps"] = max(1, round(longer * p.steps)) if p.steps else 0
@@ -279,7 +291,8 @@ class Study:
         """A scenario that is one of the used study's: the same stages under another name."""
         entry = self.about.scenarios[name]
         known = list(self.used.about.scenarios) if self.used else []
-        if entry.same_as not in known or set(entry.parameters) != {"same_as"}:
+        alone = set(entry.parameters) == {"same_as"} and not self._sized(name)
+        if entry.same_as not in known or not alone:
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: same_as stands alone and names a "
                 f"scenario of the study that {self.scale_file} uses: "
@@ -302,7 +315,7 @@ class Study:
             return {}, []
         students: dict[str, DistillationParameters] = {}
         for other in self.about.scenarios:
-            entry = self.about.entry(other)
+            entry = self._entry(other)
             if not entry.same_as and entry.hop is None:
                 values, where = self._student_parameters(other)
                 students[other] = validate("distillation", values, where)
@@ -318,7 +331,7 @@ class Study:
     def _assistants(self, name: str, repeat: int) -> dict[str, Model]:
         """The assistants of a chain, <chain>-<layers>, one stage each. Untrained ones are the same
         in every repeat in which their teacher is."""
-        chain, own = self.about.entry(name), self.about.scenarios[name].parameters
+        chain, own = self._entry(name), self.about.scenarios[name].parameters
         shared, where = self.parameters("cascade"), f"{self.scenario_file}: scenarios.{name}"
         teacher_name = chain.teacher or self.about.teacher
         teacher, corpus = self.teacher(teacher_name, repeat), self.corpus(chain.corpus or "corpus")
@@ -336,6 +349,7 @@ class Study:
                 values["first_teacher"] = first.name
                 values["first_teacher_revision"] = first.revision
             origin = _origin(
+                (f"{self.scale_file}: scenarios.{name}", self._sized(name)),
                 (where, own | chain.hops.get(number, {})),
                 (f"{self.scenario_file}: common", self.about.common.parameters),
                 (f"{self.scale_file}: cascade", shared),
@@ -464,11 +478,11 @@ def _repeat_of(model: Model) -> int:
 
 def _origin(*places: tuple[str, dict[str, Any]]) -> Callable[[str], str]:
     """A function that says where a key comes from: the first of `places` (file and section, values)
-    that has it, else the last. "" stands for several keys together: the first."""
+    that has it, else the last. "" stands for several keys together: the first that has any."""
 
     def where(key: str) -> str:
         if not key:
-            return places[0][0]
+            return next((place for place, values in places if values), places[0][0])
         return next((place for place, values in places if key in values), places[-1][0])
 
     return where

@@ -90,13 +90,28 @@ def test_a_student_may_be_trained_longer_than_the_scale_says(params):
     assert length("S2")[1] == 20 and length("S3")[1] == 10
     params("scenarios", "scenarios.S2.longer", 0.01)
     assert length("S2")[1] == 1
-    params("scenarios", "scenarios.S2.longer", {"tiny": 3, "paper": 4})
-    assert length("S2")[1] == 30
     params("scenarios", "scenarios.S2.longer", 0)
-    with pytest.raises(InputError, match="scenarios.S2.longer = 0: give a number above 0, or"):
+    with pytest.raises(InputError, match="scenarios.S2.longer = 0"):
         by_name()
-    params("scenarios", "scenarios.S2.longer", {"paper": 4})
-    with pytest.raises(InputError, match="scenarios.S2: longer has no number for tiny"):
+
+
+def test_a_scenario_may_have_values_of_one_scale(params):
+    params("scenarios", "scenarios.S2.learning_rate", 3e-3)
+    params("tiny", "scenarios", {"S2": {"learning_rate": 2e-3, "longer": 2, "repeats": 1}})
+    stages = by_name()
+    values = stages["S2/distillation"].parameters
+    assert values["learning_rate"] == 2e-3
+    assert values["steps"] == 2 * stages["S3/distillation"].parameters["steps"]
+    repeats = [str(stage.path) for stage in plan.resolve("tiny", ["herbert"])]
+    assert "outputs/tiny/herbert/S3/repeat_2/distillation" in repeats
+    assert "outputs/tiny/herbert/S2/repeat_2/distillation" not in repeats
+    params("tiny", "scenarios", {"S2": {"learning_rate": "fast"}})
+    with pytest.raises(InputError, match="tiny.yaml: scenarios.S2.*learning_rate"):
+        by_name()
+    params("tiny", "scenarios", {"S9": {"learning_rate": 1e-3}})
+    with pytest.raises(
+        InputError, match="tiny.yaml: scenarios: there is no 'S9'; there are S0, S1"
+    ):
         by_name()
 
 
