@@ -114,7 +114,7 @@ class Results:
                 examples = kept.groupby(key, sort=False)["score"].agg(lambda s: s.to_numpy(float))
             last = frame["protocol"] == "final"
             frame[EXAMPLES] = [
-                examples.get(names) if is_last else None
+                examples.get(tuple(names)) if is_last else None
                 for is_last, *names in zip(last, *(frame[name] for name in key))
             ]
             frames.append(frame)

@@ -1,5 +1,6 @@
 """Rows of result.json gathered into the contract files: protocols, several metrics, epochs."""
 
+import pandas as pd
 import pytest
 
 from lib.report.results import EXAMPLES, RESULTS, Results
@@ -62,6 +63,17 @@ def test_with_the_last_epoch_alone_the_protocols_agree(gathered):
         index=["task", "metric"], columns="protocol", values="value"
     )
     assert (wide["final"] == wide["best_epoch"]).all() and len(wide) == 3
+
+
+def test_a_score_of_the_last_epoch_has_what_its_examples_contribute(gathered, tmp_path):
+    stage = gathered.repeats["glue", "S", "finetune"][1]
+    stage["parameters"]["output_dir"] = str(tmp_path)
+    measured = {"task": "mrpc", "language": "en", "metric": "accuracy"}
+    kept = pd.DataFrame([{"seed": 1, "score": score, **measured} for score in (100.0, 40.0)])
+    kept.to_parquet(tmp_path / "predictions.parquet")
+    rows = gathered.scores().set_index(["task", "metric", "protocol"])[EXAMPLES]
+    assert list(rows["mrpc", "accuracy", "final"]) == [100, 40]
+    assert rows.drop(("mrpc", "accuracy", "final")).isna().all()
 
 
 def test_epochs_are_means_over_the_metrics(gathered):

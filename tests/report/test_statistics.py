@@ -183,6 +183,14 @@ def test_shares_are_taken_run_by_run_without_runs_that_divide_by_zero():
     assert share.values.to_dict() == pytest.approx({1: 70 / 80, 2: 60 / 90})
 
 
+def test_a_share_of_almost_nothing_is_no_error():
+    """What examples contribute is kept in single precision."""
+    kept = made_up(3, 12).astype(np.float32).astype(float)
+    values = pd.Series(kept.mean(axis=1) * (1 + 3e-8))
+    whole = Sample(values, {"t": kept}) - (values.mean() - 1e-3)
+    assert len(100 * (Sample(values, {"t": kept}) / whole) - 100) == 3
+
+
 def test_the_error_of_a_share_is_that_of_simulated_shares():
     """Student and teacher err on the same examples of two test sets, whose mean is the score."""
     random = np.random.default_rng(1)
