@@ -143,7 +143,7 @@ class ScenariosFile(Section):
             self.control = "truncated"
         return self
 
-    def entry(self, name: str, at_this_scale: dict[str, Any] = {}) -> Entry:
+    def entry(self, name: str, at_this_scale: dict[str, Any]) -> Entry:
         """A scenario over what all scenarios have in common, and over it what a scale file says."""
         return Entry(**self.common.parameters | self.scenarios[name].parameters | at_this_scale)
 
