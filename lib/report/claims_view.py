@@ -156,8 +156,8 @@ def reason(row: Any) -> str:
     if row.kind != "too small":
         return row.kind
     if isinf(row.runs_needed):
-        return "too small; it takes more test examples"
-    return f"too small; it takes {row.runs_needed:.0f} repeats"
+        return "takes more test examples"
+    return f"takes {row.runs_needed:.0f} repeats"
 
 
 def _small(p: float) -> str:

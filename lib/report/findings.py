@@ -45,19 +45,22 @@ def findings(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame
 
 
 def answer(study: Declaration, results: pd.DataFrame) -> str:
-    """The study's questions answered in one sentence: each difference with its interval, and
-    whether it is level or undecided. "" where nothing was measured."""
-    parts = []
+    """The study's questions answered, as Markdown: every difference that is decided or level, with
+    its interval, then the names of those that are not decided. "" where nothing was measured."""
+    told, undecided = [], []
     for question in study.questions:
         for pair in pairs_of(study, results, question)[:1]:
             gain = difference(study, results, *pair)
-            if len(gain):
-                title = question.title[:1].lower() + question.title[1:]
-                parts.append(
-                    f"{plain(title.rstrip('?'))} {with_interval(interval(gain))}{caveat(gain)}"
-                )
-    title = columns_of(study, results)[study.main]
-    return f"Here, in points of the {plain(title)}: {'; '.join(parts)}." if parts else ""
+            title = plain(question.title[:1].lower() + question.title[1:].rstrip("?"))
+            if caveat(gain) == ", undecided":
+                undecided.append(title)
+            elif len(gain):
+                told.append(f"{title} {with_interval(interval(gain))}{caveat(gain)}")
+    main = plain(columns_of(study, results)[study.main])
+    text = f"Here, in points ({main}): **{'; '.join(told)}**." if told else ""
+    if undecided:
+        text += f" Not decided ({main}): {'; '.join(undecided)}."
+    return text.strip()
 
 
 def question_paragraph(study: Declaration, results: pd.DataFrame, question: Question) -> str:

@@ -40,10 +40,9 @@ TOY = (
     "report: a task with a name from KLEJ or GLUE, SQuAD or XNLI, is the analogue there, with the "
     "same columns and labels. Its scores are not comparable with the papers' in size; what can be "
     "compared is which scenario does better than which. **What the toys build in.** The teachers "
-    "lose much when layers are cut, so that training a student has something to win back. The "
-    "words of the tests are in no labelled example, so that only pretraining can know them, and "
-    "there are few labels, so that fine-tuning cannot make good what a student lacks. Transfer "
-    "sets of every size are read for equally many steps."
+    "lose much when layers are cut, so that training a student has something to win back. Most "
+    "tests are worded in what no labelled example holds, so that only pretraining can teach it; "
+    "elsewhere labels are few. Transfer sets of every size are read for equally many steps."
 )
 MANY = 8
 """More different values of a parameter than this are counted, not listed."""
@@ -73,7 +72,7 @@ def questions(studies: Sequence[str], answers: Mapping[str, str]) -> str:
         if source:
             line += f" After source {about.source}: {source['title']}; {source['authors']}."
         if answers.get(study):
-            line += f"  \n  **{answers[study]}**"
+            line += f"  \n  {answers[study]}"
         lines.append(line)
     return "\n".join(lines)
 

@@ -42,6 +42,8 @@ TERMS = {
     "p": "How often a difference as large would occur by chance if there were none.",
     "cannot be told apart": "The interval of the difference includes zero: there is no difference, "
     "or it is too small for so few runs and examples.",
+    "takes 20 repeats": "This run is too small for a claim: it would miss a difference as large as "
+    "matters more often than one time in five. With so many repeats it would not.",
     "last epoch, best epoch": "Scores at the end of fine-tuning; scores at its best epoch, chosen "
     "on the data that is scored, which flatters.",
     "KLEJ": "Polish tasks. PolEmo2.0: sentiment of reviews, from the domains of training (IN) or "

@@ -74,8 +74,8 @@ def test_what_was_not_measured_says_what_it_needs(verdicts):
     "kind, runs, why",
     [
         ("level", nan, "level"),
-        ("too small", 12.0, "too small; it takes 12 repeats"),
-        ("too small", inf, "too small; it takes more test examples"),
+        ("too small", 12.0, "takes 12 repeats"),
+        ("too small", inf, "takes more test examples"),
         ("one run, no interval", nan, "one run, no interval"),
     ],
 )

@@ -209,7 +209,9 @@ def test_the_figure_of_scores(made):
 
 def test_a_study_answers_its_questions_in_one_sentence():
     text = findings.answer(STUDY, results())
-    assert text.startswith("Here, in points of the mean of tasks: what the loss buys +4.1 [+3.")
-    assert text.endswith("].") and "undecided" in findings.answer(STUDY, results(noise=20))
-    assert findings.answer(STUDY, results(seeds=1)).endswith(", one run.")
+    assert text.startswith("Here, in points (mean of tasks): **what the loss buys +4.1 [+3.")
+    assert text.endswith("]**.")
+    undecided = findings.answer(STUDY, results(noise=20))
+    assert "Not decided (mean of tasks): what the loss buys" in undecided
+    assert findings.answer(STUDY, results(seeds=1)).endswith(", one run**.")
     assert findings.answer(STUDY, NO_RESULTS) == ""
