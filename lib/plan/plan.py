@@ -167,6 +167,9 @@ def main(arguments: list[str] | None = None) -> int:
         # before the hub library is imported
         os.environ.update(hub_variables(options.scale, names))
         stages = resolve(options.scale, names, options.data_dir, online=options.check)
+        for name in names or studies():
+            for line in Study(name, options.scale, options.data_dir).without_use:
+                print(f"note: {line}", file=sys.stderr)
         if options.download:
             for download in downloads(stages):
                 fetch(download)

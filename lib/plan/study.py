@@ -66,11 +66,6 @@ class Study:
         self.scale_file = f"params/{name}/{scale}.yaml"
         self.about = files.read_scenarios(name)
         self.sizes = files.read_scale(name, scale, data_dir)
-        if unknown := sorted(set(self.sizes.scenarios) - set(self.about.scenarios)):
-            raise InputError(
-                f"{self.scale_file}: scenarios: there is no {unknown[0]!r}; there are "
-                f"{', '.join(self.about.scenarios)}"
-            )
         self.used = self._used_study(data_dir, used_by)
         self.stages: dict[str, Stage] = self.used.stages if self.used else {}
         self.folders: dict[tuple[str, str, int], str] = {}
@@ -110,6 +105,16 @@ class Study:
         """The names of the corpora there are, those of the used study first."""
         used = self.used.corpora() if self.used else []
         return list(dict.fromkeys([*used, *self.sizes.corpora]))
+
+    @property
+    def without_use(self) -> list[str]:
+        """A line for each scenario that the scale file speaks of and the study does not have."""
+        return [
+            f"{self.scale_file}: scenarios.{name}: without use, as {self.scenario_file} has no "
+            f"{name!r}; it has {', '.join(self.about.scenarios)}"
+            for name in self.sizes.scenarios
+            if name not in self.about.scenarios
+        ]
 
     @property
     def repeats(self) -> int:

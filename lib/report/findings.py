@@ -51,10 +51,12 @@ def answer(study: Declaration, results: pd.DataFrame) -> str:
     for question in study.questions:
         for pair in pairs_of(study, results, question)[:1]:
             gain = difference(study, results, *pair)
+            if not len(gain):
+                continue
             title = plain(question.title[:1].lower() + question.title[1:].rstrip("?"))
             if caveat(gain) == ", undecided":
                 undecided.append(title)
-            elif len(gain):
+            else:
                 told.append(f"{title} {with_interval(interval(gain))}{caveat(gain)}")
     main = plain(columns_of(study, results)[study.main])
     text = f"Here, in points ({main}): **{'; '.join(told)}**." if told else ""

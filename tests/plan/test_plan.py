@@ -2,6 +2,7 @@
 in params/."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -108,11 +109,13 @@ def test_a_scenario_may_have_values_of_one_scale(params):
     params("tiny", "scenarios", {"S2": {"learning_rate": "fast"}})
     with pytest.raises(InputError, match="tiny.yaml: scenarios.S2.*learning_rate"):
         by_name()
+
+
+def test_what_a_scale_file_says_of_no_scenario_is_said(params, capsys):
     params("tiny", "scenarios", {"S9": {"learning_rate": 1e-3}})
-    with pytest.raises(
-        InputError, match="tiny.yaml: scenarios: there is no 'S9'; there are S0, S1"
-    ):
-        by_name()
+    assert plan.main(["--studies", "herbert", "--check"]) == 0
+    note = "note: params/herbert/tiny.yaml: scenarios.S9: without use, as .* has no 'S9'; it has S0"
+    assert re.match(note, capsys.readouterr().err)
 
 
 def test_parameter_files_are_rewritten_only_when_they_change(params, monkeypatch):

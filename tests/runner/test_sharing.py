@@ -153,7 +153,6 @@ def test_a_scale_may_give_what_it_does_not_share(params):
     ],
 )
 def test_bad_sharing_in_one_line(params, path, change, message):
-    params("ablation/tiny.yaml", lambda content: content.pop("scenarios"))
     params(path, lambda content: content.update(change))
     with pytest.raises(InputError, match=message) as error:
         plan.resolve("tiny", [path.split("/")[0]])
