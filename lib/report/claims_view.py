@@ -26,9 +26,12 @@ RULE = (
     "*unresolved* (?) otherwise. Because many claims are tested, p is corrected by Holm's method "
     "within a study, and only a corrected p below 0.05 decides; the interval that is printed is "
     "the plain 95 % one. q is the share of false ones to be expected among all claims of this "
-    "report with a p as small (Benjamini and Hochberg). Unresolved claims are of four kinds. "
-    "*Level*: the whole interval is within the smallest difference that matters (one point or "
-    "0.02 nats, unless the claim says otherwise) of the edge, which is an answer. *Too small*: a "
+    "report with a p as small (Benjamini and Hochberg). A verdict *by less than matters* is "
+    "certain of the side, but the whole interval is within the smallest difference that matters of "
+    "the edge: too little to act on. Unresolved claims are of four kinds. "
+    "*Level*: the edge is inside the interval, and the whole interval within the smallest "
+    "difference that matters (one point or 0.02 nats, unless the claim says otherwise) of it, "
+    "which is an answer. *Too small*: a "
     "difference that matters would be missed more than once in five runs; the table says how many "
     "repeats it would take. *Not after correction*: the interval does not reach the edge, but the "
     "corrected p is above 0.05. *Spans the edge*: the rest. Nothing is decided on a task on which "
@@ -53,11 +56,20 @@ def summary(verdicts: pd.DataFrame) -> str:
         return "This run tests no claim."
     verdicts = verdicts[verdicts["about"] == "results"]
     number = _counts(verdicts)
+    small = int((verdicts["kind"] == "less than matters").sum())
     return (
-        f"Of {len(verdicts)} claims about results, {number[MARKS['holds']]} hold, "
-        f"{number[MARKS['contradicted']]} are contradicted, {number['level']} come out level, "
-        f"{number['undecided']} are undecided and {number['not measured']} cannot be measured here."
+        f"Of {len(verdicts)} claims about results, {_verb(number[MARKS['holds']], 'hold')}, "
+        f"{_verb(number[MARKS['contradicted']], 'are')} contradicted, "
+        f"{_verb(number['level'], 'come')} out level, "
+        f"{_verb(number['undecided'], 'are')} undecided and {number['not measured']} cannot be "
+        "measured here."
+        + (f" Of those decided, {_verb(small, 'are')} so by less than matters." if small else "")
     )
+
+
+def _verb(number: int, verb: str) -> str:
+    """ "1 holds", "2 hold", "1 is"."""
+    return f"{number} {verb if number != 1 else 'is' if verb == 'are' else verb + 's'}"
 
 
 def counts(verdicts: pd.DataFrame, by_study: Mapping[str, Sequence[Claim]]) -> pd.DataFrame:
@@ -93,7 +105,8 @@ def _counts(verdicts: pd.DataFrame) -> dict[str, int]:
 def at_a_glance(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame:
     """Those of `claims` that were measured, one row each; all cells are text.
 
-    Columns: verdict (mark, word, and for an unresolved claim the reason), claim, "ours [95 %]", n,
+    Columns: verdict (mark, word, for an unresolved claim the reason, and for a decided one whether
+    it is so by less than matters), claim, "ours [95 %]", n,
     "p, q" (corrected by Holm; false discovery rate), "detects" (the smallest difference that this
     run would find), "holds if" (region and unit), paper, place.
     """
@@ -103,6 +116,7 @@ def at_a_glance(verdicts: pd.DataFrame, claims: Iterable[Claim]) -> pd.DataFrame
             continue
         seedless = row.n == 1 and not isnan(row.ci_low)  # counted or timed
         why = f": {reason(row)}" if row.verdict == "unresolved" else ""
+        why = ", by less than matters" if row.kind == "less than matters" else why
         rows.append(
             {
                 "verdict": MARKS[row.verdict] + why,
@@ -152,11 +166,11 @@ def region(claim: Claim) -> str:
 
 
 def reason(row: Any) -> str:
-    """Why a claim that was measured is unresolved, in a few words."""
+    """Why a claim that was measured is unresolved, in so few words that the column stays narrow."""
     if row.kind != "too small":
         return row.kind
     if isinf(row.runs_needed):
-        return "takes more test examples"
+        return "takes more examples"
     return f"takes {row.runs_needed:.0f} repeats"
 
 

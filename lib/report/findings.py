@@ -112,9 +112,10 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
     count = number_of(len(most), most.index.name)
     count = count if len(fewest) == len(most) else f"{len(fewest)} to {count}"
     parts = ", ".join(f"{name} {pm(share)} %" for name, share in kept.items())
+    title = plain(columns_of(study, results)[study.main])
     text = (
-        f"{head} Of the {columns_of(study, results)[study.main]} of {study.teacher}, run by run "
-        f"({count}), the students keep: {parts}."
+        f"{head} Each student's share of the teacher's score ({title}), run by run ({count}): "
+        f"{parts}."
     )
     sizes = efficiency[efficiency["study"] == study.name].groupby("scenario")["parameters"].max()
     teacher = sizes.get(study.teacher, np.nan)
@@ -137,7 +138,7 @@ def control_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     if not gains:
         return f"{head} Not measured: no student has a run in common with {study.control}."
     numbers = "; ".join(f"{name} {with_interval(interval(gain))}" for name, gain in gains.items())
-    numbers = f"In points of {columns_of(study, results)[study.main]}: {numbers}."
+    numbers = f"In points ({plain(columns_of(study, results)[study.main])}): {numbers}."
     if min(map(len, gains.values())) == 1:
         return f"{head} One run has no interval, so nothing is concluded. {numbers}"
     sides = {1: "Above it", -1: "Below it", 0: "Not told apart from it"}
@@ -164,6 +165,8 @@ def optimism_paragraph(study: Declaration, all_results: pd.DataFrame) -> str:
     gains = {name: gain for name, gain in gains.items() if len(gain)}
     if not gains:
         return f"{head} Not measured: no run has a score under both protocols."
+    if not any((gain.values.abs() > 1e-9).any() for gain in gains.values()):
+        return f"{head} Of every run the last epoch is the best, or the only one that was scored."
     whole = sum(gains.values()) / len(gains)
     size = f"{with_interval(interval(whole))} points ({number_of(len(whole), whole.index.name)})"
     if whole.empty:
@@ -171,8 +174,8 @@ def optimism_paragraph(study: Declaration, all_results: pd.DataFrame) -> str:
     most = max(gains, key=lambda name: gains[name].mean())
     return (
         f"{head} Scored by its best epoch on the very split that is reported, a run gains {size} "
-        f"over its last epoch, on {columns_of(study, final)[study.main]} and the mean of "
-        f"{number_of(len(gains), 'scenario')}; most for {most} "
+        f"over its last epoch ({columns_of(study, final)[study.main]}, mean of "
+        f"{number_of(len(gains), 'scenario')}); most for {most} "
         f"({with_interval(interval(gains[most]))}). The maximum cannot be lower than the last "
         "epoch: this is a size, not a test."
     )

@@ -138,7 +138,7 @@ def sentence(study: Declaration, results: pd.DataFrame, measured: Baselines) -> 
         listed([title(study, task) for task, is_above in decided.items() if is_above == side])
         for side in (True, False)
     )
-    text = f"The whole 95 % interval of {study.teacher} is above both baselines "
+    text = "The teacher's whole 95 % interval is above both baselines "
     text += f"on {above or 'no task'}"
     if not others:
         return f"{text}."

@@ -30,8 +30,9 @@ CONFIDENCE = (
     "masks and order of the text, fine-tuned anew, and other test examples; where it was trained "
     "once, only another fine-tuning and other test examples. Three runs say little of how much "
     "runs vary, so the differences of a study share what they say of it (empirical Bayes, Smyth "
-    "2004). An interval does not cover another teacher, nor other text. Sizes are counted. What "
-    "the sources print is "
+    "2004). An interval does not cover another teacher, nor other text. The verdicts on claims are "
+    "corrected for the number of claims; other intervals are not, so a claim may stay unresolved "
+    "where a difference in the text leaves out zero. Sizes are counted. What the sources print is "
     f"{printed('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
     "hollow grey diamonds in figures."
 )
@@ -41,8 +42,9 @@ TOY = (
     "same columns and labels. Its scores are not comparable with the papers' in size; what can be "
     "compared is which scenario does better than which. **What the toys build in.** The teachers "
     "lose much when layers are cut, so that training a student has something to win back. Most "
-    "tests are worded in what no labelled example holds, so that only pretraining can teach it; "
-    "elsewhere labels are few. Transfer sets of every size are read for equally many steps."
+    "tests use words that are in no labelled example, so that only pretraining can teach them; "
+    "where they do not, labels are few. Transfer sets of every size are read for equally many "
+    "steps."
 )
 MANY = 8
 """More different values of a parameter than this are counted, not listed."""
@@ -87,13 +89,18 @@ def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
     peak = max((stage.get("peak_memory_mib", 0) for stage in stages), default=0)
     runs = {  # a set: a fine-tuning that two studies share counts once
         (stage["parameters"]["output_dir"], score["task"], score["seed"])
-        for (_, _, kind), stage in results.stages.items()
-        if kind == "finetune"
+        for stage in stages
+        if stage["stage"] == "finetune"
         for score in stage["scores"]
     }
+    models = len(set(results.models().values()))
+    trained = len(
+        {stage["parameters"]["model"] for stage in stages if stage["stage"] == "finetune"}
+    )
+    with_repeats = f", with their repeats {trained}" if trained > models else ""
     return {
         "Scale": f"{scale}: {CAPTIONS.get(scale, 'a scale of your own')}",
-        "Models": f"{len(set(results.models().values()))}, fine-tuned {len(runs):,} times on "
+        "Models": f"{models}{with_repeats}, fine-tuned {len(runs):,} times on "
         f"{len(set(scores['task']) - {TASK})} tasks",
         "Hardware": f"{computer['cores']} cores of {computer['cpu']}; "
         f"{computer['gpu'] or 'no GPU'}",

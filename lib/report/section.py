@@ -173,7 +173,7 @@ def section(analysis: Analysis, name: str) -> list:
             scores_figure(study, final),
             "Scores by scenario. Dots: runs; bars: mean and 95 % interval"
             + ("; dotted: the untrained control" if _has_control(study, final) else "")
-            + ("; hollow diamonds: the paper." if study.source else "."),
+            + ("; hollow diamonds: the paper." if _is_printed(study, final) else "."),
             describe(study, final),
         ),
         *(study.section(analysis) if study.section else []),
@@ -218,6 +218,12 @@ def _unknown_columns(study: Declaration, results: pd.DataFrame) -> list:
 def _has_control(study: Declaration, results: pd.DataFrame) -> bool:
     """Whether one untrained control, rather than one for each depth, was measured."""
     return study.control in tables.scenarios_of(study, results)
+
+
+def _is_printed(study: Declaration, results: pd.DataFrame) -> bool:
+    """Whether the paper's numbers may stand beside any scenario's."""
+    names = tables.scenarios_of(study, results)
+    return any(len(tables.printed_scores(study, results, name)) for name in names)
 
 
 PANELS = 4
@@ -267,15 +273,20 @@ def details(analysis: Analysis, name: str) -> list:
     if name not in analysis.studies:
         return []
     study, epochs = analysis.studies[name], analysis.results.epochs(name)
+    curves = []
+    if epochs["epoch"].nunique() > 1:  # scores of one epoch are no curve
+        curves = [
+            show.figure(
+                figures.figure_finetuning(epochs, study.colours),
+                "Fine-tuning: the mean of a task's metrics after every epoch. Thin: seeds; thick: "
+                "their mean.",
+                figures.describe_finetuning(epochs),
+            )
+        ]
     return [
         show.prose(f"### {study.short}: details"),
         *(study.details(analysis) if study.details else []),
         show.prose(findings.optimism_paragraph(study, analysis.scores)),
-        show.figure(
-            figures.figure_finetuning(epochs, study.colours),
-            "Fine-tuning: the mean of a task's metrics after every epoch. Thin: seeds; thick: "
-            "their mean.",
-            figures.describe_finetuning(epochs),
-        ),
+        *curves,
         *overview.training_details(analysis.results, analysis.efficiency, study),
     ]

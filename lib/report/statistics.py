@@ -322,10 +322,10 @@ def interval(values: Sample | Iterable[float], confidence: float = 0.95) -> Inte
 
 
 def pm(values: Sample | Iterable[float], digits: int = 1) -> str:
-    """Mean and half-width of the 95 % interval: "86.6 ± 1.2"; "86.6" for one value, "–" for
-    none."""
+    """Mean and half-width of the 95 % interval: "86.6 ± 1.2" or "−0.4 ± 1.4"; "86.6" for one value,
+    "–" for none."""
     mean, low, high = interval(values)
     if np.isnan(mean):
         return "–"
     half = "" if np.isnan(high) else f" ± {(high - low) / 2:.{digits}f}"
-    return f"{mean:.{digits}f}{half}"
+    return f"{mean:.{digits}f}{half}".replace("-", "−")

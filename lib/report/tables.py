@@ -21,7 +21,9 @@ PAPER = "paper"
 SCORES_NOTE = "Mean over runs ± half of the 95 % interval."
 DIFFERENCES_NOTE = (
     "First less second, paired by run: the first column with the ends of its 95 % "
-    "interval, the others ± half of it. An interval that holds zero decides nothing."
+    "interval, the others ± half of it. An interval that holds zero decides nothing. Neither these "
+    "intervals nor the p values below are corrected for their number; the verdicts on claims are, "
+    "so a claim may stay unresolved although an interval here leaves out zero."
 )
 KEPT_NOTE = (
     "Share of the teacher's score, run by run, both above what guessing scores where that is "
@@ -90,7 +92,7 @@ def students_of(study: Declaration, results: pd.DataFrame) -> list[str]:
 
 def scenarios_table(study: Declaration) -> pd.DataFrame:
     """What each scenario is: its label, and where its scenarios.yaml entry says so, its initial
-    weights, its teacher, and the weights of its losses."""
+    weights, its teacher, and the weights of its losses if it is trained at all."""
     weighted = [
         loss
         for loss in LOSSES
@@ -101,12 +103,13 @@ def scenarios_table(study: Declaration) -> pd.DataFrame:
     for name, label in study.labels.items():
         entry = study.scenarios.get(name, {})
         weights = [f"{entry.get(f'weight_{loss}') or 0:g}" for loss in weighted]
-        distils = "init" in entry
+        # A control takes its entry from a student that is trained.
+        trained = name != study.control and any(entry.get(f"weight_{loss}") for loss in weighted)
         rows[name] = {
             "what it is": label or "–",
             "initial weights": entry.get("init", "–"),
             "teacher": entry.get("teacher", "–"),
-            f"weights: {titles}": " / ".join(weights) if distils and weighted else "–",
+            f"weights: {titles}": " / ".join(weights) if trained and weighted else "–",
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("scenario")
     return table.loc[:, (table != "–").any()] if len(table) else table

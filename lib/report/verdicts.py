@@ -24,6 +24,9 @@ among all claims decided at that p.
 matters of the region's edge, which is an answer. `too small`: a difference that matters would be
 missed more often than in one run of five (power 80 %). `not after correction`: the interval does
 not reach the edge, but the corrected p is above 0.05. `spans the edge`: the rest.
+
+**Decided, but small.** Of a claim that is decided the kind is `less than matters` where the whole
+interval lies as near to the edge: the side is certain, and the difference too small to act on.
 """
 
 from collections.abc import Sequence
@@ -154,14 +157,20 @@ def kind(evidence: Evidence, expected: tuple[float, float], matters: float) -> s
         return "one run, no interval"
     if all_alike(evidence):
         return "all runs alike"
-    edges = [edge for edge in expected if isfinite(edge)]
-    if len(edges) == 1 and not isnan(matters):
-        [edge] = edges
-        if edge - matters < evidence.low and evidence.high < edge + matters:
-            return "level"
+    if near_the_edge(evidence, expected, matters):
+        return "level"
     if not isnan(matters) and detectable(evidence) > matters:
         return "too small"
     return "spans the edge"
+
+
+def near_the_edge(evidence: Evidence, expected: tuple[float, float], matters: float) -> bool:
+    """Whether the whole interval is within the smallest difference that matters of a region's only
+    edge. False of a region with two edges, and where nobody can say what matters (NaN)."""
+    edges = [edge for edge in expected if isfinite(edge)]
+    if len(edges) != 1 or isnan(matters):
+        return False
+    return edges[0] - matters < evidence.low and evidence.high < edges[0] + matters
 
 
 # --- many claims ----------------------------------------------------------------------------------
@@ -196,8 +205,8 @@ def benjamini_hochberg(p: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Ruling:
-    """A claim's verdict after correction, the kind of an unresolved one ("" for others), its p
-    values, and the smallest difference that the run would find, in the claim's unit."""
+    """A claim's verdict after correction, its kind (of a decided one "" or "less than matters"),
+    its p values, and the smallest difference that the run would find, in the claim's unit."""
 
     verdict: str
     kind: str
@@ -219,6 +228,8 @@ def rule(
             why = kind(own, region, smallest_matter)
         elif p_holm >= LEVEL:
             decided, why = "unresolved", "not after correction"
+        elif near_the_edge(own, region, smallest_matter):
+            why = "less than matters"
         if why == "too small":
             needed = runs_needed(own, smallest_matter)
         rulings.append(Ruling(decided, why, p_own, p_holm, detectable(own), needed))

@@ -203,13 +203,14 @@ def section(analysis: Analysis) -> list:
         show.figure(
             figure_chains(final),
             "Average accuracy of the cascade, of one hop and of no pretraining, by depth. Bars: "
-            "95 % interval over runs. Right, hollow and grey: the paper.",
+            "95 % interval over runs, cut off at the panel's edge. Right, hollow and grey: the "
+            "paper.",
             describe(final, [AVERAGE]),
         ),
         show.figure(
             figure_languages(final),
             "Accuracy of the cascade by language, from the teacher down. Bars: 95 % interval over "
-            "runs. Right, hollow and grey: the paper.",
+            "runs, cut off at the panel's edge. Right, hollow and grey: the paper.",
             describe(final, list(languages(final))),
         ),
         show.table(

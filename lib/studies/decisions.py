@@ -234,13 +234,15 @@ def temperature(analysis: Analysis) -> Part | None:
 
 
 def tokens_seen(analysis: Analysis) -> Part | None:
-    """Evidence alone: students of less text are trained on fewer tokens as well."""
+    """Evidence alone: on how many tokens each is trained, which may differ as well as the text."""
     column, study = "tokens_seen", "transfer_set"
     counts = [efficiency_value(analysis.efficiency, study, name, column) for name in SHARES]
     if not all(count > 0 for count in counts):
         return None
     tokens = listed([f"{count:,.0f}" for count in counts])
-    return Part("", f"The amount of training differs too: {tokens} tokens in all.")
+    differs = max(counts) > 1.05 * min(counts)
+    amount = "The amount of training differs too" if differs else "All are trained about as much"
+    return Part("", f"{amount}: {tokens} tokens in all.")
 
 
 def teachers(analysis: Analysis) -> Part | None:
@@ -307,7 +309,7 @@ def own_questions(analysis: Analysis, study: Declaration) -> list[PartOf]:
 # --- the decisions --------------------------------------------------------------------------------
 
 DECISIONS: dict[str, list[PartOf]] = {
-    "Distil at all, or only cut the teacher?": [
+    "Distill at all, or only cut the teacher?": [
         choice(
             "the trained student",
             "the truncated teacher",
@@ -364,7 +366,9 @@ DECISIONS: dict[str, list[PartOf]] = {
     ],
     "Which temperature?": [temperature],
     "How much text?": [
-        *largest_set_against("all the text", {"a tenth": MIDDLE, "a hundredth": SMALL}),
+        *largest_set_against(
+            "the largest sample", {"a tenth of it": MIDDLE, "a hundredth of it": SMALL}
+        ),
         tokens_seen,
     ],
     "Must it be real text?": [

@@ -39,11 +39,15 @@ TERMS = {
     "points": "Differences between scores in percent.",
     "paired difference": "The difference between two models in the same run and on the same test "
     "examples, averaged over runs.",
-    "p": "How often a difference as large would occur by chance if there were none.",
+    "p": "How often a difference as large would occur by chance if there were none. That of a "
+    "claim is corrected for the number of claims of its study (Holm); other p values are not.",
     "cannot be told apart": "The interval of the difference includes zero: there is no difference, "
     "or it is too small for so few runs and examples.",
     "takes 20 repeats": "This run is too small for a claim: it would miss a difference as large as "
     "matters more often than one time in five. With so many repeats it would not.",
+    "takes more examples": "The same, where no number of repeats would do, only a larger test set.",
+    "by less than matters": "The verdict is certain, but the difference is under one point or 0.02 "
+    "nats, unless the claim names another.",
     "last epoch, best epoch": "Scores at the end of fine-tuning; scores at its best epoch, chosen "
     "on the data that is scored, which flatters.",
     "KLEJ": "Polish tasks. PolEmo2.0: sentiment of reviews, from the domains of training (IN) or "
@@ -61,7 +65,7 @@ TERMS = {
     "tokens seen": "Words or word pieces read in training, repetitions included.",
     "front": "Students that no other student beats in both score and cost.",
     "toy language": "An invented language with topics, sentiment, names and facts, so that a whole "
-    "study runs in minutes.",
+    "study runs in minutes. toy-es stands in for Spanish, es, and so on.",
 }
 
 

@@ -75,7 +75,7 @@ def test_what_was_not_measured_says_what_it_needs(verdicts):
     [
         ("level", nan, "level"),
         ("too small", 12.0, "takes 12 repeats"),
-        ("too small", inf, "takes more test examples"),
+        ("too small", inf, "takes more examples"),
         ("one run, no interval", nan, "one run, no interval"),
     ],
 )
@@ -83,6 +83,14 @@ def test_why_a_claim_is_open(verdicts, kind, runs, why):
     row = verdicts.head(1).assign(verdict="unresolved", kind=kind, runs_needed=runs)
     table = claims_view.at_a_glance(row, CLAIMS)
     assert table["verdict"].tolist() == [f"?\u00a0unresolved: {why}"]
+
+
+@pytest.mark.parametrize("verdict, mark", [("holds", "✓"), ("contradicted", "✗")])
+def test_a_decided_claim_may_be_so_by_less_than_matters(verdicts, verdict, mark):
+    row = verdicts.head(1).assign(verdict=verdict, kind="less than matters")
+    [text] = claims_view.at_a_glance(row, CLAIMS)["verdict"]
+    assert text == f"{mark}\u00a0{verdict}, by less than matters"
+    assert claims_view.summary(row).endswith("Of those decided, 1 is so by less than matters.")
 
 
 @pytest.mark.parametrize(
@@ -124,6 +132,8 @@ def test_the_summary(verdicts):
     text = "0 hold, 0 are contradicted, 0 come out level, 0 are undecided and {} cannot be measured"
     assert text.format(len(EVIDENCE)) in claims_view.summary(none)
     assert claims_view.summary(none.iloc[:0]) == "This run tests no claim."
+    one = none.head(1).assign(n=3, kind="level")
+    assert "0 are contradicted, 1 comes out level, 0 are undecided" in claims_view.summary(one)
     assert len(claims_view.counts(none.iloc[:0], LABELLED)) == 0
 
 

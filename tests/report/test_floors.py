@@ -98,7 +98,7 @@ def test_a_row_for_each_baseline_and_the_teacher():
     }
     teacher = pd.concat([teacher, results(rte=[45, 52, 60])])
     assert floors.sentence(study, teacher, measured) == (
-        "The whole 95 % interval of teacher is above both baselines on Grammar; not on RTE: how "
+        "The teacher's whole 95 % interval is above both baselines on Grammar; not on RTE: how "
         "models differ there says little of what they learnt in pretraining."
     )
     assert "no task; not on Grammar" in floors.sentence(study, teacher, baselines(cola=(60, 0)))

@@ -42,7 +42,7 @@ def test_a_nan_is_refused():
 
 def test_pm():
     assert pm([85.6, 86.6, 87.6]) == "86.6 ± 2.5"
-    assert pm([86.61]) == "86.6"
+    assert pm([86.61]) == "86.6" and pm([-0.4]) == "−0.4"
     assert pm([]) == "–"
     assert pm([1.0, 1.5], digits=2) == "1.25 ± 3.18"
 

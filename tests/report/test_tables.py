@@ -78,6 +78,8 @@ def test_what_each_scenario_is():
     table = tables.scenarios_table(STUDY)
     assert table.loc["S3"].tolist() == ["distilled", "truncated", "teacher", "5 / 2"]
     assert table.loc["truncated", "initial weights"] == "–"
+    as_trained = replace(STUDY, scenarios=STUDY.scenarios | {"truncated": STUDY.scenarios["S3"]})
+    assert tables.scenarios_table(as_trained).loc["truncated"].iloc[-1] == "–"
 
 
 def test_scores_are_means_with_intervals():
@@ -190,6 +192,8 @@ def test_optimism_is_the_mean_gap_of_the_protocols():
     text = findings.optimism_paragraph(STUDY, pd.concat([final, best]))
     assert "gains +1.7 [+1.5, +1.9] points (5 seeds)" in text
     assert "Not measured" in findings.optimism_paragraph(STUDY, final)
+    only = pd.concat([final, final.assign(protocol="best_epoch")])
+    assert "the only one that was scored" in findings.optimism_paragraph(STUDY, only)
 
 
 @pytest.mark.parametrize(

@@ -110,3 +110,20 @@ def test_only_a_corrected_p_decides():
     assert alone[0].verdict == "holds" and alone[0].kind == ""
     assert [ruling.verdict for ruling in among] == ["unresolved"] * 3 + ["holds"]
     assert among[0].kind == "not after correction" and isnan(among[0].runs_needed)
+
+
+@pytest.mark.parametrize(
+    "region, matters, kind",
+    [
+        (ABOVE_0, 1.0, "less than matters"),
+        (ABOVE_0, 0.5, ""),
+        (ABOVE_0, nan, ""),
+        ((0.0, 5.0), 1.0, ""),  # near which of two edges?
+    ],
+)
+def test_a_decided_difference_may_be_too_small_to_matter(region, matters, kind):
+    clear = smallest([sample(0.5, 0.55, 0.45)])
+    [above] = rule([clear], [region], [matters])
+    [below] = rule([largest([sample(-0.5, -0.55, -0.45)])], [region], [matters])
+    assert (above.verdict, above.kind) == ("holds", kind)
+    assert (below.verdict, below.kind) == ("contradicted", kind)

@@ -134,14 +134,15 @@ DECIDED = [
         "transfer_set",
         "How much",
         {},
-        "On GLUE prefer all the text to a hundredth. On GLUE a tenth and all the text do equally "
-        "well. On SQuAD F1 prefer all the text to a tenth and a hundredth.",
+        "On GLUE prefer the largest sample to a hundredth of it. On GLUE a tenth of it and the "
+        "largest sample do equally well. On SQuAD F1 prefer the largest sample to a tenth of it "
+        "and a hundredth of it.",
     ),
     (
         "transfer_set",
         "How much",
         {"corpus0.1pct": (75, (45, 56))},
-        "On GLUE prefer a hundredth to all the text.",
+        "On GLUE prefer a hundredth of it to the largest sample.",
     ),
     (
         "transfer_set",
@@ -171,19 +172,19 @@ DECIDED = [
     ),
     (
         "cascade",
-        "Distil at all",
+        "Distill at all",
         {"truncated-6": (60, 50, 50, 50, 45, 40)},
         "Prefer the trained student to the truncated teacher.",
     ),
     (
         "cascade",
-        "Distil at all",
+        "Distill at all",
         {"truncated-6": (90, 80, 80, 80, 75, 70)},
         "Prefer the truncated teacher to the trained student.",
     ),
     (
         "cascade",
-        "Distil at all",
+        "Distill at all",
         {},
         "On XNLI (direct-6 − truncated-6) prefer the trained student to the truncated teacher; on "
         "XNLI (cascade-6 − truncated-6) the trained student and the truncated teacher do equally "
@@ -235,9 +236,13 @@ OPEN = [
     ("herbert", "Which losses", "cannot be told apart; text alone is cheaper."),
     ("ablation", "Which losses", "cannot tell what is gained from soft targets, cosine and MLM."),
     ("ablation", "Which temp", "Not told apart from T = 2: T = 1, T = 4 and T = 8. Stay with"),
-    ("transfer_set", "How much", "all the text cannot be told apart from a tenth and a hundredth."),
+    (
+        "transfer_set",
+        "How much",
+        "the largest sample cannot be told apart from a tenth of it and a hundredth of it.",
+    ),
     ("transfer_set", "Must it", "Generated text and randomised text cannot be told apart."),
-    ("cascade", "Distil at all", "so fine-tune that first and compare."),
+    ("cascade", "Distill at all", "so fine-tune that first and compare."),
     ("herbert", "Train the teacher", "leaving the teacher as it is costs nothing."),
     ("cascade", "Many languages", "This run cannot tell whether English loses less"),
     ("herbert", "How many", "cannot tell whether half of the layers lose accuracy; try half on"),
