@@ -81,7 +81,14 @@ class Found:
             "padding_share": 0.1,
             "waiting_share": 0.01,
         }
-        return [("herbert", {"stage": "finetune", "stage_seconds": 3.0, "summary": spent})]
+        tuned = {
+            "stage": "finetune",
+            "stage_seconds": 3.0,
+            "summary": spent,
+            "parameters": {"model": "S0", "output_dir": "S0/finetune"},
+            "scores": [],
+        }
+        return [("herbert", tuned)]
 
     def with_other_stages(self, models):
         return models

@@ -127,6 +127,20 @@ def test_facts_say_what_ran_when_and_at_what_cost():
     )
 
 
+def test_repeats_count_among_the_models_and_the_fine_tunings():
+    class Twice(Found):
+        def distinct(self):
+            stages = super().distinct()
+            [(study, first)] = [pair for pair in stages if pair[1]["stage"] == "finetune"]
+            places = {"model": "another", "output_dir": "another"}
+            return [*stages, (study, first | {"parameters": first["parameters"] | places})]
+
+    assert overview.facts(Found(), NO_RESULTS)["Models"].startswith("1, fine-tuned 1 times")
+    assert overview.facts(Twice(), NO_RESULTS)["Models"].startswith(
+        "1, with their repeats 2, fine-tuned 2 times"
+    )
+
+
 def test_a_reason_that_dropped_no_line_is_not_listed():
     html = overview.corpora_table(Found(), "herbert").data
     assert "lines read" in html and "duplicate" in html and "blank" not in html
