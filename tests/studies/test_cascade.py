@@ -252,7 +252,7 @@ def test_findings_on_results_like_the_papers():
     assert "Above chance in every language" in transfer
     assert "largest in ar" in lost and "smallest in en" in lost and lost.count(": decided") == 2
     questions = findings.findings(STUDY, results, made_up.NO_EFFICIENCY)
-    direct = next(text for text in questions if "one hop?" in text)
+    direct = next(text for text in questions if "over one hop" in text)
     assert "cascade-6 is worse" in direct and "gave *−10.2*†" in direct
 
 
