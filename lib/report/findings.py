@@ -46,8 +46,9 @@ def findings(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame
 
 def answer(study: Declaration, results: pd.DataFrame) -> str:
     """The study's questions answered, as Markdown: every difference that is decided or level, with
-    its interval, then the names of those that are not decided. "" where nothing was measured."""
-    told, undecided = [], []
+    its interval, then the names of those that are not decided, with their intervals where nothing
+    is decided. "" where nothing was measured."""
+    told, undecided = [], {}
     for question in study.questions:
         for pair in pairs_of(study, results, question)[:1]:
             gain = difference(study, results, *pair)
@@ -55,13 +56,14 @@ def answer(study: Declaration, results: pd.DataFrame) -> str:
                 continue
             title = plain(question.title[:1].lower() + question.title[1:].rstrip("?"))
             if caveat(gain) == ", undecided":
-                undecided.append(title)
+                undecided[title] = with_interval(interval(gain))
             else:
                 told.append(f"{title} {with_interval(interval(gain))}{caveat(gain)}")
     main = plain(columns_of(study, results)[study.main])
     text = f"Here, in points ({main}): **{'; '.join(told)}**." if told else ""
     if undecided:
-        text += f" Not decided ({main}): {'; '.join(undecided)}."
+        parts = undecided if told else [f"{title} {gain}" for title, gain in undecided.items()]
+        text += f" Not decided ({main}): {'; '.join(parts)}."
     return text.strip()
 
 
