@@ -141,8 +141,7 @@ class Study:
             for name in self.teachers():
                 self._finetune_teacher(name, repeat)
         for name, entry in self.about.scenarios.items():
-            at_this_scale = self.sizes.scenarios.get(name, files.Entry())
-            repeats = at_this_scale.repeats or entry.repeats or self.repeats
+            repeats = self._at_this_scale(name).repeats or entry.repeats or self.repeats
             for repeat in range(1, repeats + 1):
                 self._finetune_scenario(name, repeat)
         return list(self.stages.values())
@@ -187,13 +186,13 @@ class Study:
             )
         return {name: self.student(name, repeat)}
 
-    def _sized(self, name: str) -> dict[str, Any]:
+    def _at_this_scale(self, name: str) -> files.Entry:
         """What the scale file says of a scenario."""
-        return self.sizes.scenarios[name].parameters if name in self.sizes.scenarios else {}
+        return self.sizes.scenarios.get(name, files.Entry())
 
     def _entry(self, name: str) -> files.Entry:
         """A scenario with what all have in common, and what the scale file says of it."""
-        return self.about.entry(name, self._sized(name))
+        return self.about.entry(name, self._at_this_scale(name).parameters)
 
     # ------------------------------------------------------------------------ stages of each kind
 
@@ -269,7 +268,8 @@ class Study:
         """The parameters of a student, with teacher and corpus by the names that its study has for
         them, and where each comes from."""
         own, common = self.about.scenarios[name].parameters, self.about.common.parameters
-        sized, shared = self._sized(name), self.parameters("distillation")
+        sized = self._at_this_scale(name).parameters
+        shared = self.parameters("distillation")
         shared.pop("side_by_side", None)
         where = _origin(
             (f"{self.scale_file}: scenarios.{name}", sized),
@@ -296,8 +296,8 @@ class Study:
         """A scenario that is one of the used study's: the same stages under another name."""
         entry = self.about.scenarios[name]
         known = list(self.used.about.scenarios) if self.used else []
-        alone = set(entry.parameters) == {"same_as"} and not self._sized(name)
-        if entry.same_as not in known or not alone:
+        said = entry.parameters | self._at_this_scale(name).parameters
+        if entry.same_as not in known or set(said) != {"same_as"}:
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: same_as stands alone and names a "
                 f"scenario of the study that {self.scale_file} uses: "
@@ -354,7 +354,7 @@ class Study:
                 values["first_teacher"] = first.name
                 values["first_teacher_revision"] = first.revision
             origin = _origin(
-                (f"{self.scale_file}: scenarios.{name}", self._sized(name)),
+                (f"{self.scale_file}: scenarios.{name}", self._at_this_scale(name).parameters),
                 (where, own | chain.hops.get(number, {})),
                 (f"{self.scenario_file}: common", self.about.common.parameters),
                 (f"{self.scale_file}: cascade", shared),

@@ -106,6 +106,17 @@ def test_models_load_in_a_plain_library(outputs):
     )
 
 
+@pytest.mark.parametrize("stage", ["S3/distillation", "S3/finetune"])
+def test_every_table_and_figure_of_a_notebook_is_displayed(outputs, stage):
+    """Jupyter displays what the last line of a cell evaluates to, and nothing of an if."""
+    path = outputs / "herbert" / stage / "notebook.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    made = [cell for cell in cells if "show.table(" in "".join(cell["source"])]
+    made += [cell for cell in cells if "show.figure(" in "".join(cell["source"])]
+    empty = {"".join(cell["source"]) for cell in made if not cell["outputs"]}
+    assert len(made) > 2 and all("if len(p.languages) > 1 else None" in cell for cell in empty)
+
+
 def test_finetuning(smoke):
     found = smoke["herbert/S3/finetune"]["scores"]
     assert len(found) == 3 * 2 * 2  # tasks, seeds, epochs

@@ -214,6 +214,20 @@ def test_losses_by_hand():
     assert ft.class_loss(logits, batch).item() == pytest.approx(-np.log(0.75) - np.log(0.5))
 
 
+def test_a_regression_starts_at_the_mean_label(trunk, monkeypatch):
+    started = {}
+
+    def finetune(classifier, training, kind, *args, **kwargs):
+        started[kind] = classifier.linear.bias.tolist()
+        return [], {}, None
+
+    monkeypatch.setattr(ft, "finetune", finetune)
+    numbers = Encoded([np.array([0, 7, 2])] * 3, np.array([1.0, 2.0, 4.5]), pad_id=1)
+    ft.one_run(parameters(), TASKS["stsb"], trunk, numbers, {}, seed=1)
+    ft.one_run(parameters(), TASKS["sst2"], trunk, data(), {}, seed=1)
+    assert started == {"regression": [2.5], "classification": [0, 0]}
+
+
 # ------------------------------------------------------------------------------- a stage from files
 
 WORDS = [f"{a}{b}{c}" for a in "bdgkmp" for b in "aeiou" for c in "lnrst"]
