@@ -20,17 +20,18 @@ from lib.data.sources import check_source
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
-from lib.plan.study import Study, studies
+from lib.plan.study import Study, studies, studies_with
 from lib.tasks import examples
 
 
 def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Stage]:
-    """The stages of some studies (all if none is named) at a scale, in an order that can run.
+    """The stages of some studies (if none is named, of all that have the scale), in an order that
+    can run.
 
     Nothing is computed or written, and unless `online` no network is used. Raises InputError.
     """
     stages: dict[str, Stage] = {}  # by folder: a stage that two studies share is there once
-    for name in names or studies():
+    for name in names or studies_with(scale):
         study = Study(name, scale, data_dir)
         stages |= {stage.folder: stage for stage in study.resolve()}
         try:
@@ -44,7 +45,7 @@ def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = Fal
 def analysis(scale: str, names: list[str]) -> Stage:
     """The last stage: tables, figures and the report of everything at this scale."""
     path = StagePath(scale, study="", scenario="", kind="analysis")
-    values = {"scale": scale, "studies": names or studies(), "output_dir": str(path)}
+    values = {"scale": scale, "studies": names or studies_with(scale), "output_dir": str(path)}
     return Stage(path, validate("analysis", values).model_dump(mode="json"))
 
 
@@ -75,7 +76,7 @@ def hub_variables(scale: str, names: list[str]) -> dict[str, str]:
     """The environment variables for the sections `hub` of a run's scale files. Raises
     InputError."""
     sections: dict[str, hub.Hub] = {}
-    for name in names or studies():
+    for name in names or studies_with(scale):
         study: Study | None = Study(name, scale, data_dir=None)
         while study:
             sections[study.scale_file] = study.sizes.hub
@@ -152,7 +153,9 @@ def main(arguments: list[str] | None = None) -> int:
         prog="python -m lib.plan.plan", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--scale", default="tiny")
-    parser.add_argument("--studies", default="", help="names between spaces; all if empty")
+    parser.add_argument(
+        "--studies", default="", help="names between spaces; if empty, all that have the scale"
+    )
     parser.add_argument("--data-dir", default="")
     parser.add_argument("--gpu", default="", help="a name from params/estimates.yaml")
     parser.add_argument("--check", action="store_true", help="print nothing but errors")
@@ -163,11 +166,14 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        names = options.studies.split()
+        names = options.studies.split() or studies_with(options.scale)
         # before the hub library is imported
         os.environ.update(hub_variables(options.scale, names))
         stages = resolve(options.scale, names, options.data_dir, online=options.check)
-        for name in names or studies():
+        if not options.studies.split() and (others := sorted({*studies()} - {*names})):
+            message = f"note: without the scale {options.scale}, and left out: {', '.join(others)}"
+            print(message, file=sys.stderr)
+        for name in names:
             for line in Study(name, options.scale, options.data_dir).without_use:
                 print(f"note: {line}", file=sys.stderr)
         if options.download:

@@ -35,6 +35,15 @@ def scales(study: str) -> list[str]:
     return sorted(path.stem for path in paths if path.stem not in ("scenarios", "claims"))
 
 
+def studies_with(scale: str) -> list[str]:
+    """The studies that can run at a scale: those of a run that names none. Raises InputError."""
+    able = [study for study in studies() if scale in scales(study)]
+    if not able:
+        known = dict.fromkeys(name for study in studies() for name in scales(study))
+        raise InputError(f"SCALE: no study has the scale {scale!r}; there are {', '.join(known)}")
+    return able
+
+
 class Model(NamedTuple):
     """A model that a stage reads: its folder or hub id, its revision, and the folders of the stages
     that have to run before."""
@@ -84,7 +93,7 @@ class Study:
             raise InputError(
                 f"{where}: a study cannot use itself, also not by way of others: {circle}"
             )
-        known = [study for study in studies() if self.scale in scales(study) and study != self.name]
+        known = [study for study in studies_with(self.scale) if study != self.name]
         if name not in known:
             raise InputError(
                 f"{where}: there is no study {name!r} with this scale; there are {', '.join(known)}"

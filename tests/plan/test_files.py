@@ -5,10 +5,10 @@ import yaml
 
 from lib.common.errors import InputError
 from lib.plan import files, plan
-from lib.plan.study import studies
+from lib.plan.study import studies_with
 
 
-@pytest.mark.parametrize("study", studies())
+@pytest.mark.parametrize("study", studies_with("paper"))
 def test_every_study_is_described(study):
     read = files.read_scenarios(study)
     assert read.name and read.title and read.source and read.question.endswith("?")
@@ -41,7 +41,7 @@ def test_the_description_of_a_hop_is_its_chain_s():
 
 def test_descriptions_change_no_stage(own_params):
     before = plan.resolve("tiny", [])
-    for study in studies():
+    for study in studies_with("paper"):
         path = own_params / study / "scenarios.yaml"
         content = yaml.safe_load(path.read_text())
         content |= {"name": "x", "question": "?", "columns": ["y"], "models": {"z": None}}

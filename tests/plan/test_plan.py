@@ -13,7 +13,7 @@ from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.plan import files, plan
 from lib.plan.stages import KINDS, StagePath, validate
-from lib.plan.study import Study
+from lib.plan.study import Study, studies_with
 
 
 @pytest.fixture
@@ -109,6 +109,19 @@ def test_a_scenario_may_have_values_of_one_scale(params):
     params("tiny", "scenarios", {"S2": {"learning_rate": "fast"}})
     with pytest.raises(InputError, match="tiny.yaml: scenarios.S2.*learning_rate"):
         by_name()
+
+
+def test_a_run_that_names_no_study_leaves_out_those_without_its_scale(own_params, capsys):
+    (own_params / "mine").mkdir()
+    (own_params / "mine/scenarios.yaml").write_text("scenarios: {a: {init: random}}")
+    assert {stage.study for stage in plan.resolve("smoke", [])} == set(studies_with("smoke"))
+    assert plan.analysis("smoke", []).parameters["studies"] == studies_with("smoke")
+    assert plan.main(["--check", "--scale", "smoke"]) == 0
+    assert capsys.readouterr().err == "note: without the scale smoke, and left out: mine\n"
+    assert plan.main(["--check", "--scale", "smoke", "--studies", "mine"]) == 2
+    assert "the study mine has no scale 'smoke'" in capsys.readouterr().err
+    assert plan.main(["--check", "--scale", "huge"]) == 2
+    assert "no study has the scale 'huge'; there are local, " in capsys.readouterr().err
 
 
 def test_what_a_scale_file_says_of_no_scenario_is_said(params, capsys):

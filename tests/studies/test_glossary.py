@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from lib.plan.study import Study, studies
+from lib.plan.study import Study, studies_with
 from lib.studies import glossary, registry
 
 
@@ -17,7 +17,7 @@ def table(study: str, names: list[str]) -> pd.Series:
 
 
 @pytest.mark.parametrize("scale", ["smoke", "paper"])
-@pytest.mark.parametrize("study", studies())
+@pytest.mark.parametrize("study", studies_with("paper"))
 def test_every_scenario_of_the_project_is_explained(study, scale):
     plan = Study(study, scale, data_dir=None)
     plan.resolve()
