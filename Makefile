@@ -31,6 +31,11 @@ HERE := python -m lib.runner.warm snakemake --cores $(CORES) --scheduler greedy 
 JOBS := snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
+# What a user gives reaches the recipes through the environment as it is: no shell, and no YAML of Snakemake's, reads it
+override export SCALE := $(value SCALE)
+override export STUDIES := $(value STUDIES)
+override export DATA_DIR := $(value DATA_DIR)
+override export PUBLISH_TO := $(value PUBLISH_TO)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
@@ -38,16 +43,16 @@ export TOKENIZERS_PARALLELISM := true
 
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.report.page.pdf "$(FORMAT)"
-	@python -m lib.plan.plan --check --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --cores "$(CORES)" --gpus "$(GPUS)"
-	@python -m lib.common.locks "outputs/$(SCALE)" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
-	    --resources gpu=$(GPUS) --config scale="$(SCALE)" studies="$(STUDIES)" data_dir="$(DATA_DIR)" gpus="$(GPUS)" cores="$(CORES)" \
+	@python -m lib.plan.plan --check --scale "$$SCALE" --studies "$$STUDIES" --data-dir="$$DATA_DIR" --cores "$(CORES)" --gpus "$(GPUS)"
+	@python -m lib.common.locks "outputs/$$SCALE" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	    --resources gpu=$(GPUS) --config gpus="$(GPUS)" cores="$(CORES)" \
 	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }
-	@echo "the report: outputs/$(SCALE)/report.html"
-	@python -m lib.report.page.pdf "$(FORMAT)" "outputs/$(SCALE)/report.html"
-	$(if $(PUBLISH_TO),@python -m lib.runner.publish "outputs/$(SCALE)" "$(PUBLISH_TO)")
+	@echo "the report: outputs/$$SCALE/report.html"
+	@python -m lib.report.page.pdf "$(FORMAT)" "outputs/$$SCALE/report.html"
+	$(if $(PUBLISH_TO),@python -m lib.runner.publish "outputs/$$SCALE" "$$PUBLISH_TO")
 
 plan: $(READY)
-	@python -m lib.plan.plan --scale "$(SCALE)" --studies "$(STUDIES)" --data-dir "$(DATA_DIR)" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
+	@python -m lib.plan.plan --scale "$$SCALE" --studies "$$STUDIES" --data-dir="$$DATA_DIR" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)
 
 teachers: $(READY)
 	@python -W ignore -m lib.runner.teachers

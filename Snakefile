@@ -1,23 +1,38 @@
 # One rule for each kind of stage: a stage is one papermill call with one flat parameter file. Snakemake owns order,
-# parallelism and resume. `make report` runs it; by hand: snakemake --cores 2 --config scale=tiny studies="herbert".
+# parallelism and resume. `make report` runs it; by hand: SCALE=tiny STUDIES=herbert snakemake --cores 2.
 # On a cluster every stage is a job: params/profiles/.
 
 import os
+import sys
 
+from lib.common.errors import InputError
 from lib.plan import plan
 from lib.plan.stages import KINDS
 
-SCALE = str(config.get("scale", "tiny"))
-STUDIES = str(config.get("studies") or "").split()  # snakemake reads an empty value as None
-DATA_DIR = str(config.get("data_dir") or "")
+os.environ.setdefault("SCALE", "tiny")
+os.environ.setdefault("STUDIES", "")
+os.environ.setdefault("DATA_DIR", "")
+
+
+envvars:  # jobs of a cluster read this file again
+    "SCALE",
+    "STUDIES",
+    "DATA_DIR",
+
+
+SCALE, DATA_DIR = os.environ["SCALE"], os.environ["DATA_DIR"]
+STUDIES = os.environ["STUDIES"].split()
 GPUS = int(config.get("gpus", 0))
 CORES = int(config.get("cores", 0)) or os.cpu_count()  # for a job that takes all there are
 TITLE = "Distilling BERT: a reproducible report"
 
-os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the section `hub` of the scale files
-STAGES = {stage.result: stage for stage in plan.resolve(SCALE, STUDIES, DATA_DIR)}
-PARAMETERS = {result: plan.write_parameters(stage) for result, stage in STAGES.items()}
-ANALYSIS_PARAMETERS = plan.write_parameters(plan.analysis(SCALE, STUDIES))
+try:
+    os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the section `hub` of the scale files
+    STAGES = {stage.result: stage for stage in plan.resolve(SCALE, STUDIES, DATA_DIR)}
+    PARAMETERS = {result: plan.write_parameters(stage) for result, stage in STAGES.items()}
+    ANALYSIS_PARAMETERS = plan.write_parameters(plan.analysis(SCALE, STUDIES))
+except InputError as error:  # Snakemake, told to be quiet, would not show it
+    sys.exit(f"error: {error}")
 
 
 def stage_of(wildcards):

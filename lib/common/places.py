@@ -61,10 +61,13 @@ def require_folder(name: str, key: str) -> Path:
 
 
 def glob_paths(pattern: str) -> list[Path]:
-    """The files and folders that match a glob pattern."""
+    """The files and folders that match a glob pattern. A folder on disk that it begins with is
+    taken as it is written, so that its name may hold brackets."""
     path = to_path(pattern)
     if not is_address(pattern):
-        return [Path(name) for name in glob.glob(str(path), recursive=True)]
+        folder = next(parent for parent in path.parents if parent.is_dir())
+        rest = str(path.relative_to(folder))
+        return [folder / name for name in glob.glob(rest, root_dir=folder, recursive=True)]
     return [to_path(path.fs.unstrip_protocol(name)) for name in path.fs.glob(path.path)]
 
 

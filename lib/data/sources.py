@@ -7,21 +7,22 @@ sentences, and filtered, they become the lines that are tokenised.
 
 import re
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from hashlib import blake2b
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
-from typing import Annotated, Iterator, Literal, NamedTuple, Sequence
+from typing import Annotated, Callable, Iterator, Literal, NamedTuple, Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.common import hub
 from lib.common.errors import InputError
+from lib.common.places import is_address
 from lib.data import documents
 from lib.data.cleaning import clean
 from lib.data.languages import Language
-from lib.data.textfiles import OPENERS, find_files, json_record, text_lines
+from lib.data.textfiles import OPENERS, find_files, json_record, passed_over, text_lines
 
 # ------------------------------------------------------------------------------------ declarations
 
@@ -130,8 +131,41 @@ FILES = {  # kind: pattern of file names, and its description for messages
 def source_files(source: FileSource | WikiSource | BookSource) -> list[Path]:
     """The files of a source, sorted; relative paths start at the checkout. Raises InputError if
     there are none."""
+    return find_files(source.path, *_text_names(source))
+
+
+def _text_names(source: FileSource | WikiSource | BookSource) -> tuple[Callable, str]:
+    """Whether a file name is that of text of this kind, and a description of these names."""
     pattern, allowed = FILES[source.kind]
-    return find_files(source.path, re.compile(pattern, re.DOTALL).fullmatch, allowed)
+    return re.compile(pattern, re.DOTALL).fullmatch, allowed
+
+
+def reading_notes(sources: Sequence[Source]) -> list[str]:
+    """What of a corpus's folders is not read, or is read twice, a line each. Raises InputError."""
+    notes, readings = [], defaultdict(list)
+    for source in sources:
+        if source.kind not in FILES:
+            continue
+        is_text, allowed = _text_names(source)
+        if left_out := passed_over(source.path, is_text):
+            reasons = "; ".join(f"{why} ({_some(names)})" for why, names in left_out.items())
+            notes.append(f"{source.path}: not read: {reasons}; read are {allowed}")
+        for file in source_files(source):
+            place = file if is_address(file) else file.resolve()
+            place = place.with_suffix("") if place.suffix in OPENERS else place
+            share = getattr(source, "share_from", 0.0), getattr(source, "share_to", 1.0)
+            readings[place].append((*share, str(file)))
+    for same in readings.values():
+        same.sort()
+        if any(before[1] > after[0] for before, after in pairwise(same)):
+            names = dict.fromkeys(file for *_, file in same)
+            notes.append(f"the same text is read more than once: {_some(list(names))}")
+    return notes
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def read_passages(source: Source, seed: int) -> Iterator[str]:

@@ -5,6 +5,7 @@ import glob
 import gzip
 import json
 import lzma
+from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Callable, Iterator
@@ -16,7 +17,8 @@ OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
 
 
 def find_files(path: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
-    """The text files of a file, a folder (searched recursively) or a glob pattern, sorted.
+    """The text files of a file, a folder (searched recursively, without hidden files and folders)
+    or a glob pattern, sorted.
 
     Args:
         path: relative to the checkout, or an address such as s3://bucket/text.
@@ -28,7 +30,7 @@ def find_files(path: str, is_text: Callable[[str], bool], allowed: str) -> list[
         if target.is_file():
             files, problem = [target], f"{path} is no text file"
         elif target.is_dir():
-            files = [file for file in target.rglob("*") if file.is_file()]
+            files = [file for file in _visible(target) if file.is_file()]
             problem = f"the folder {path} has no text file"
         elif glob.has_magic(str(target)):
             files, problem = places.glob_paths(path), f"no text file matches {path}"
@@ -39,6 +41,37 @@ def find_files(path: str, is_text: Callable[[str], bool], allowed: str) -> list[
         if not files:
             raise InputError(f"sources.path: {problem}; allowed: {allowed}")
         return sorted(files, key=lambda file: file.parts)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    """Everything in a folder, and below it, that is not hidden."""
+    for path in folder.rglob("*"):
+        if not any(part.startswith(".") for part in path.parts[len(folder.parts) :]):
+            yield path
+
+
+def passed_over(path: str, is_text: Callable[[str], bool]) -> dict[str, list[str]]:
+    """What a folder on disk holds that find_files leaves out, and what is empty: the reasons, each
+    with names below the folder. {} for anything but a folder on disk."""
+    folder = places.to_path(path)
+    if places.is_address(path) or not folder.is_dir():
+        return {}
+    visible, reasons = sorted(_visible(folder)), defaultdict(list)
+    for entry in visible:
+        if entry.is_dir():
+            reason = "linked folders" if entry.is_symlink() else ""
+        elif not entry.is_file():
+            reason = "links to nothing"
+        elif not is_text(entry.name):
+            reason = "files of other kinds"
+        else:
+            reason = "" if entry.stat().st_size else "empty files"
+        if reason:
+            reasons[reason].append(str(entry.relative_to(folder)))
+    hidden = set(folder.rglob("*")) - set(visible)
+    if hidden := [file for file in sorted(hidden) if is_text(file.name) and file.is_file()]:
+        reasons["hidden files"] = [str(file.relative_to(folder)) for file in hidden]
+    return dict(reasons)
 
 
 def text_lines(path: Path) -> Iterator[str]:

@@ -10,13 +10,14 @@ import json
 import os
 import sys
 from hashlib import sha256
+from itertools import chain
 
 import yaml
 
 from lib.common import files, hub, places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
-from lib.data.sources import check_source
+from lib.data.sources import check_source, reading_notes
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
@@ -123,6 +124,13 @@ def check_models(study: Study, online: bool) -> None:
             )
 
 
+def text_notes(stages: list[Stage]) -> list[str]:
+    """What of the text in folders is not read, or is read twice, a line each."""
+    prepared = [stage.parameters for stage in stages if stage.kind == "data_prep"]
+    notes = [reading_notes(validate("data_prep", p).sources) for p in prepared]
+    return list(dict.fromkeys(chain.from_iterable(notes)))  # corpora may share a folder
+
+
 def check_data(stages: list[Stage], online: bool) -> None:
     """Raise InputError for text or task files that are missing or cannot be read; if `online`, also
     for text on the hub that is not prepared yet."""
@@ -176,6 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
         for name in names:
             for line in Study(name, options.scale, options.data_dir).without_use:
                 print(f"note: {line}", file=sys.stderr)
+        for line in text_notes(stages):
+            print(f"note: {line}", file=sys.stderr)
         if options.download:
             for download in downloads(stages):
                 fetch(download)

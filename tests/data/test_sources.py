@@ -88,6 +88,40 @@ def test_folder_is_read_sorted_and_recursively(tmp_path):
     assert texts(tmp_path / "**" / "*.gz") == ["two"]
 
 
+def test_what_is_passed_over_or_read_twice_is_told(tmp_path):
+    for name in ("a.txt", "b.txt", "deep/c.jsonl", "notes.pdf", ".ipynb_checkpoints/a.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text('{"text": "kot"}\n')
+    (tmp_path / "empty.txt").touch()
+    write(tmp_path / "a.txt.gz", LINES)
+    (tmp_path / "link.txt").symlink_to("b.txt")
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "deep")
+    (tmp_path / "lost.txt").symlink_to("nowhere")
+    names = [file.name for file in sources.source_files(FileSource(path=str(tmp_path)))]
+    assert names == ["a.txt", "a.txt.gz", "b.txt", "c.jsonl", "empty.txt", "link.txt"]
+    left_out, *twice = sources.reading_notes([FileSource(path=str(tmp_path))])
+    assert (
+        "not read: linked folders (elsewhere); empty files (empty.txt); links to nothing "
+        "(lost.txt); files of other kinds (notes.pdf); hidden files (.ipynb_checkpoints/a.txt); "
+    ) in left_out
+    assert [line.split(": ")[1].replace(f"{tmp_path}/", "") for line in twice] == [
+        "a.txt, a.txt.gz",
+        "b.txt, link.txt",
+    ]
+
+
+def test_the_same_file_in_two_sources_is_told_unless_their_shares_are_disjoint(tmp_path, book):
+    half = FileSource(path=str(book), share_to=0.5)
+    assert not sources.reading_notes([half, FileSource(path=str(book), share_from=0.5)])
+    assert len(sources.reading_notes([half, FileSource(path=str(book))])) == 1
+
+
+def test_a_folder_with_brackets_in_its_name(tmp_path):
+    (tmp_path / "[x]").mkdir()
+    write(tmp_path / "[x]/a.txt", LINES)
+    assert sources.source_files(FileSource(path=str(tmp_path / "[x]/*.txt")))
+
+
 def test_shares_are_disjoint_and_complete(book):
     low, high = texts(book, share_to=0.25), texts(book, share_from=0.25)
     assert sorted(low + high) == sorted(LINES) and not set(low) & set(high)

@@ -2,6 +2,7 @@
 in params/."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -358,6 +359,33 @@ def test_the_data_folder(tmp_path):
         by_name("local", data_dir="/no/such")
     with pytest.raises(InputError, match="text/pl"):
         by_name("local", data_dir=str(tmp_path))  # there, but empty
+
+
+@pytest.mark.parametrize("name", ["2024_01", """#1: it's "a" $HOME `b` {c} [x], -y"""])
+def test_make_takes_the_data_folder_as_it_is_written(tmp_path, name):
+    """Neither make nor a shell reads anything into it."""
+    (tmp_path / name).mkdir()
+    values = ["SCALE=local", "STUDIES=herbert", f"DATA_DIR={tmp_path / name}"]
+    done = subprocess.run(
+        ["make", "--silent", "--assume-old=.venv/ready", "plan", *values],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert f"{tmp_path / name}/text/pl" in done.stderr, done.stderr
+
+
+def test_snakemake_takes_the_data_folder_as_it_is_written_and_shows_what_the_plan_refuses():
+    values = {"SCALE": "local", "STUDIES": "herbert", "DATA_DIR": "/no/such #1: 007"}
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--quiet", "all"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | values,
+    )
+    assert done.returncode
+    assert done.stderr == "error: DATA_DIR: there is no folder /no/such #1: 007\n"
 
 
 def run_plan(*arguments):

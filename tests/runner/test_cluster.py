@@ -29,18 +29,16 @@ STAGES = {
 
 def dry_run(folder, *words, **config):
     """What Snakemake would do in a copy of the project."""
-    config = {"scale": "smoke", "studies": "herbert"} | config
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-n",
-        *words,
-        "--config",
-        *(f"{key}={value}" for key, value in config.items()),
-    ]
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
+    config = [f"{key}={value}" for key, value in config.items()]
+    command = [sys.executable, "-m", "snakemake", "-n", *words, *["--config"] * bool(config)]
+    environment = {"PYTHONPATH": str(folder), "SCALE": "smoke", "STUDIES": "herbert"}
+    done = subprocess.run(
+        [*command, *config],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
