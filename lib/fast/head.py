@@ -8,6 +8,7 @@ memory grows neither with the rows nor with the vocabulary.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -171,10 +172,11 @@ class FusedHead:
     """What `quicken` puts in the place of an objective's `hidden_states` and `head_losses`.
 
     `hidden_states` leaves the weight that the head shares with the embeddings in `tied`, for the
-    call of `losses` that follows.
+    call of `losses` that follows. `decoder_input`: lib.training.models.decoder_input.
     """
 
-    def __init__(self):
+    def __init__(self, decoder_input: Callable):
+        self.decoder_input = decoder_input
         self.tied: torch.Tensor | None = None
 
     def hidden_states(self, model: nn.Module, batch) -> torch.Tensor:
@@ -185,7 +187,11 @@ class FusedHead:
             out = model.base_model(input_ids=batch.inputs, attention_mask=mask)
             return out.last_hidden_state
         words, self.tied = _Tied.apply(weight, batch.inputs, embedding.padding_idx)
-        out = model.base_model(inputs_embeds=words, attention_mask=mask)
+        own, more = model.base_model.embeddings, {}
+        if hasattr(own, "create_position_ids_from_input_ids"):  # RoBERTa counts what is no padding
+            positions = own.create_position_ids_from_input_ids(batch.inputs, own.padding_idx)
+            more = {"position_ids": positions}
+        out = model.base_model(inputs_embeds=words, attention_mask=mask, **more)
         return out.last_hidden_state
 
     def losses(
@@ -202,32 +208,27 @@ class FusedHead:
         mlm_head: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """As lib.training.losses.head_losses; the two sums have no gradient."""
-        head, targets = student.cls.predictions, (None, None, None)
+        targets = None, None, None
         if soft:
-            head_t = teacher.cls.predictions
             with torch.no_grad():
-                rows_t, bias_t = _rows_and_bias(head_t, teacher_hidden, mlm_head)
-                targets = rows_t, _weight(head_t.decoder, teacher_hidden), bias_t
-        weight, self.tied = head.decoder.weight if self.tied is None else self.tied, None
-        rows, bias = _rows_and_bias(head, hidden, mlm_head)
+                targets = self._logits_parts(teacher, teacher_hidden, mlm_head)
+        rows, weight, bias = self._logits_parts(student, hidden, mlm_head)
+        weight, self.tied = weight if self.tied is None else self.tied, None
         with_gradient = torch.is_grad_enabled()
         return _Fused.apply(
             rows, weight, bias, labels, targets, mlm, soft, temperature, with_gradient
         )
 
-
-def _rows_and_bias(
-    head: nn.Module, hidden: torch.Tensor, mlm_head: bool
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """What is multiplied with the embeddings to give logits, and what is added. Without the head:
-    the hidden rows as they are, and nothing."""
-    if mlm_head:
-        return head.transform(hidden), head.decoder.bias
-    return hidden, torch.zeros_like(head.decoder.bias, requires_grad=False)
-
-
-def _weight(decoder: nn.Linear, rows: torch.Tensor) -> torch.Tensor:
-    """The weight of a teacher's decoder, cast already if the decoder is frozen."""
-    if isinstance(decoder, Linear) and decoder.frozen:
-        return decoder.cast(compute_dtype(rows))[0]
-    return decoder.weight
+    def _logits_parts(
+        self, model: nn.Module, hidden: torch.Tensor, mlm_head: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Rows, weight and bias: logits are rows · weightᵀ + bias. Without the head: the hidden
+        rows as they are, the embeddings, and nothing. A frozen weight is cast already."""
+        decoder, words = model.get_output_embeddings(), model.get_input_embeddings().weight
+        weight = decoder.weight if mlm_head else words
+        if isinstance(decoder, Linear) and decoder.frozen and weight is decoder.weight:
+            weight = decoder.cast(compute_dtype(hidden))[0]
+        rows, bias = (
+            (self.decoder_input(model, hidden), decoder.bias) if mlm_head else (hidden, None)
+        )
+        return rows, weight, weight.new_zeros(len(weight)) if bias is None else bias

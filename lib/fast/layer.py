@@ -7,6 +7,7 @@ again from what is kept anyway, and queries, keys and values are one matrix prod
 gradients are the library's but for rounding.
 """
 
+import functools
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
@@ -14,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
-from transformers.models.bert.modeling_bert import BertLayer
 
 from lib.fast.linear import Linear, compute_dtype, linear, product
 
@@ -195,9 +195,9 @@ def attention_backward(
     return d_qkv
 
 
-class Layer(BertLayer):
+class Layer(nn.Module):
     """The library's layer as one step, on a processor, without dropout and without attention maps;
-    in all other cases it is the library's layer."""
+    in all other cases it is the library's layer, whose class `fast_class` puts behind this one."""
 
     frozen = False
     _cast: tuple | None = None  # format, weights
@@ -262,16 +262,32 @@ class Layer(BertLayer):
         return {key: value for key, value in self.__dict__.items() if key != "_cast"}
 
 
+LIKE_BERT = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "CamembertLayer", "ElectraLayer")
+"""The library's classes of layers that are BERT's under another name."""
+
+
+@functools.cache
+def fast_class(kind: type) -> type:
+    """The class that a module of the class `kind` is to have: for a layer like BERT's a `Layer`,
+    which is still of its own kind, since the library collects hidden states by their class."""
+    is_layer = kind.__name__ in LIKE_BERT and kind.__module__.startswith("transformers.models.")
+    return type("Layer", (Layer, kind), {}) if is_layer else kind
+
+
 def states(
     model: nn.Module, batch, maps: Collection[int] = (), *, plain: Callable
 ) -> tuple[list[torch.Tensor], dict[int, torch.Tensor]]:
     """What `plain`, lib.training.objectives.states, returns, layer by layer: no layer needs the
     library's slow attention to return its maps. Where a layer cannot do so, `plain` does it all."""
-    layers, words = model.base_model.encoder.layer, model.get_input_embeddings().weight
+    base, words = model.base_model, model.get_input_embeddings().weight
+    layers = base.encoder.layer if hasattr(base, "encoder") else [None]
     mask = None if batch.kept.all() else batch.kept[:, None, None]
     if not all(isinstance(layer, Layer) and layer.is_plain(words, mask) for layer in layers):
         return plain(model, batch, maps)
-    hidden, attention = [model.base_model.embeddings(input_ids=batch.inputs)], {}
+    embeddings = base.embeddings(input_ids=batch.inputs)
+    if hasattr(base, "embeddings_project"):  # of an ELECTRA whose embeddings are narrower
+        embeddings = base.embeddings_project(embeddings)
+    hidden, attention = [embeddings], {}
     for number, layer in enumerate(layers, 1):
         output, map_ = layer.step(hidden[-1], mask, number in maps)
         hidden.append(output)

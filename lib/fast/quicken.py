@@ -13,25 +13,25 @@ def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
     """Make a model or an objective of lib.training.objectives faster, in place; returns it. What it
     computes stays the same but for rounding (tests/fast/test_equivalence.py).
 
-    Every nn.Linear becomes a `lib.fast.linear.Linear`, every layer of a BERT a
+    Every nn.Linear becomes a `lib.fast.linear.Linear`, every layer that computes as BERT's does a
     `lib.fast.layer.Layer`. An objective's losses on logits become those of `lib.fast.head`, and the
     states of its networks those of `lib.fast.layer`; its teacher is quickened too. `frozen`: the
     weights will not change while the model is used, as those of a teacher.
     """
     # Only when needed: the library's models take a second to load.
     from lib.fast.head import FusedHead
-    from lib.fast.layer import BertLayer, Layer, states
+    from lib.fast.layer import Layer, fast_class, states
     from lib.fast.linear import Linear
 
-    fast = {nn.Linear: Linear, BertLayer: Layer}
     for module in model.modules():
-        module.__class__ = fast.get(type(module), type(module))
-        if type(module) in fast.values():
+        kind = type(module)
+        module.__class__ = Linear if kind is nn.Linear else fast_class(kind)
+        if isinstance(module, (Linear, Layer)):
             module.frozen, module._cast = frozen, None
     if getattr(model, "teacher", None) is not None:
         quicken(model.teacher, frozen=True)
     if getattr(model, "uses_logits", False):
-        head = FusedHead()
+        head = FusedHead(model.decoder_input)
         model.hidden_states, model.head_losses = head.hidden_states, head.losses
     if hasattr(model, "states"):
         model.states = functools.partial(states, plain=model.states)

@@ -23,6 +23,7 @@ from lib.plan.hub_facts import downloads, fetch, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
 from lib.plan.study import Study, studies, studies_with
 from lib.tasks import examples
+from lib.training.architectures import require_first_layer, require_supported
 
 
 def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Stage]:
@@ -97,10 +98,9 @@ def check_machine(scale: str, cores: str, gpus: str) -> None:
 
 
 def check_models(study: Study, online: bool) -> None:
-    """Raise InputError for a teacher that is used as it is and has another architecture than its
-    use needs, or other layers than the scale file says. Known are the models of params/hub.yaml,
-    those in folders and, if `online`, those of the hub."""
-    with_students = {stage.parameters.get("teacher") for stage in study.stages.values()}
+    """Raise InputError for a teacher that is used as it is and has an architecture that is not
+    supported, or other layers than the scale file or its students need. Known are the models of
+    params/hub.yaml, those in folders and, if `online`, those of the hub."""
     for name, entry in study.teachers().items():
         model = ModelRef(entry.hub or "", entry.revision)
         facts = hub_yaml()["models"].get(model.name)
@@ -110,14 +110,14 @@ def check_models(study: Study, online: bool) -> None:
             facts = {"kind": config.get("model_type"), "layers": layers}
         if facts is None:
             continue
-        taught = model.name in with_students
-        allowed = ("bert",) if taught else ("bert", "distilbert")
-        if facts["kind"] not in allowed:
-            use = "of students: they are cut from it" if taught else "to fine-tune"
-            raise InputError(
-                f"teachers.{name}: {model.name!r} is of the kind {facts['kind']!r}; allowed {use}: "
-                f"{' and '.join(allowed)}"
-            )
+        try:
+            require_supported(facts["kind"], model.name)
+            for stage in study.stages.values():
+                layers = stage.parameters.get("student_layers")
+                if stage.parameters.get("teacher") == model.name and isinstance(layers, list):
+                    require_first_layer(facts["kind"], layers)
+        except InputError as error:
+            raise InputError(f"teachers.{name}: {error}") from None
         if facts["layers"] and entry.layers not in (None, facts["layers"]):
             raise InputError(
                 f"teachers.{name}.layers = {entry.layers!r}: {model.name!r} has {facts['layers']}"

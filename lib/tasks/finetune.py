@@ -332,7 +332,7 @@ def one_run(
 def new_classifier(p: Finetune, task: Task, trunk: nn.Module, seed: int) -> Classifier:
     """A new classifier on `trunk` for a task. Frozen embeddings (words, positions, segments, and
     the LayerNorm after them) get no gradient, and the optimizer does not hold them."""
-    trunk.embeddings.requires_grad_(not p.freeze_embeddings)
+    models.embeddings_of(trunk).requires_grad_(not p.freeze_embeddings)
     outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
     pooling = "every" if task.kind == "span" else p.pooling
     return Classifier(quicken(trunk), outputs, p.dropout, pooling, seed)

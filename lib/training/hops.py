@@ -4,6 +4,7 @@ layers."""
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedModel
 
 from lib.common.errors import InputError
 from lib.data.prepared import Corpus
@@ -15,7 +16,7 @@ from lib.training.objectives import Hop
 from lib.training.parameters import CascadeTA
 
 
-def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.BertForMaskedLM:
+def starting_assistant(p: CascadeTA, teacher: PreTrainedModel) -> PreTrainedModel:
     """The assistant before training: its teacher's embeddings, head and lowest `layers` layers,
     weight for weight.
 
@@ -29,13 +30,11 @@ def starting_assistant(p: CascadeTA, teacher: models.BertForMaskedLM) -> models.
             f"layers = {p.layers}: the teacher {p.teacher} has {depth}; allowed are 1 … {depth - 1}"
         )
     assistant = models.truncate(teacher, range(p.layers))
-    assistant.bert.embeddings.requires_grad_(not p.freeze_embeddings)
+    models.embeddings_of(assistant).requires_grad_(not p.freeze_embeddings)
     return assistant
 
 
-def first_teacher(
-    p: CascadeTA, teacher: models.BertForMaskedLM, corpus: Corpus
-) -> models.BertForMaskedLM:
+def first_teacher(p: CascadeTA, teacher: PreTrainedModel, corpus: Corpus) -> PreTrainedModel:
     """The teacher of the whole chain, given that of this hop."""
     if not p.first_teacher:
         return teacher

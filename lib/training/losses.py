@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lib.training.models import decoder_input
+
 
 def mlm_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Hard target loss: Σ_rows −log σ(z_s)[y]; 001 eq. (2), L_mlm of 002.
@@ -37,7 +39,9 @@ def soft_target_loss(
 def logits_of(model: nn.Module, hidden: torch.Tensor, mlm_head: bool = True) -> torch.Tensor:
     """Logits of hidden rows, [rows, vocabulary]: what the MLM head makes of them, or without it
     their products with the embeddings, hidden · Eᵀ, as in the code of 000."""
-    return model.cls(hidden) if mlm_head else F.linear(hidden, model.get_input_embeddings().weight)
+    if mlm_head:
+        return model.get_output_embeddings()(decoder_input(model, hidden))
+    return F.linear(hidden, model.get_input_embeddings().weight)
 
 
 def head_losses(
@@ -56,7 +60,7 @@ def head_losses(
     T² · Σ KL.
 
     Args:
-        student, teacher: BERT models with an MLM head.
+        student, teacher: models with an MLM head.
         hidden, teacher_hidden: rows of their last hidden states, [rows, hidden size of each].
         labels: [rows], the token that was masked; negative where none was.
         mlm, soft: weights, already divided by the number of positions; 0 leaves the loss out.

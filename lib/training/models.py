@@ -1,5 +1,5 @@
-"""Teachers and students, all BERT encoders with a tied MLM head: how they are made, loaded, cut and
-counted. For fine-tuning there is DistilBERT too."""
+"""Teachers and students: how encoders with an MLM head are made, loaded, cut and counted. Those
+that are made new are BERTs; a student has its teacher's architecture."""
 
 import copy
 from pathlib import Path
@@ -7,16 +7,66 @@ from typing import Sequence
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, BertConfig, BertForMaskedLM, DistilBertModel
+from torch import nn
+from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PreTrainedModel
 from transformers.utils import logging
 
 from lib.common import hub
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
+from lib.training.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    require_first_layer,
+    require_supported,
+)
 
 # Published checkpoints hold more heads than are used; missing weights are checked here instead.
 logging.set_verbosity_error()
 logging.disable_progress_bar()
+
+# ------------------------------------------------------------------------------ parts of an encoder
+
+
+def architecture_of(model: PreTrainedModel) -> Architecture:
+    """Where a model has its parts."""
+    return ARCHITECTURES[model.config.model_type]
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """The layers of a model's encoder."""
+    return model.base_model.get_submodule(architecture_of(model).layers)
+
+
+def attention_of(model: PreTrainedModel) -> list[nn.Module]:
+    """Of each layer the module that computes the attention maps."""
+    name = architecture_of(model).attention
+    return [layer.get_submodule(name) for layer in layers_of(model)]
+
+
+def embeddings_of(model: PreTrainedModel) -> nn.ModuleList:
+    """What comes before the first layer: words, positions and segments with their LayerNorm, and
+    ELECTRA's projection to the encoder's width."""
+    parts = dict(model.base_model.named_children())
+    names = architecture_of(model).embeddings
+    return nn.ModuleList(parts[name] for name in names if name in parts)
+
+
+def has_head(model: PreTrainedModel) -> bool:
+    """Whether a model has an MLM head; without one it is an encoder alone."""
+    return model is not model.base_model
+
+
+def decoder_input(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """What the decoder of a model's MLM head turns into logits: hidden rows, [rows, hidden], after
+    the head's other parts; [rows, width of the embeddings]."""
+    for name in architecture_of(model).head:
+        part = nn.functional.gelu if name == "gelu" else model.get_submodule(name)
+        hidden = part(hidden)
+    return hidden
+
+
+# ---------------------------------------------------------------------------------- made and loaded
 
 
 def new_encoder(
@@ -54,7 +104,8 @@ def new_encoder(
         attention_probs_dropout_prob=dropout,
         type_vocab_size=2,
     )
-    model = random_encoder(config, layers, seed)
+    torch.manual_seed(seed)
+    model = BertForMaskedLM(config)
     if attention_init == "mimetic":
         mimic(model)
     return model
@@ -83,79 +134,61 @@ def mimic(model: BertForMaskedLM, match: float = 0.1, copy: float = 0.8) -> None
             layer.attention.output.dense.weight.copy_(rotation.T * copy**0.5)
 
 
-def random_encoder(config: BertConfig, layers: int, seed: int) -> BertForMaskedLM:
-    """An encoder of `config`'s shape with `layers` layers and random weights (scenarios S0 and S1
-    of 000)."""
+def random_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """An encoder of a model's shape with random weights (scenarios S0 and S1 of 000)."""
     torch.manual_seed(seed)
-    config = copy.deepcopy(config)  # the library writes onto the config it is given
-    config.num_hidden_layers = layers
-    return BertForMaskedLM(config)
+    return type(model)(copy.deepcopy(model.config))  # the library writes onto the configuration
 
 
-def load(model: ModelRef | str | Path, *, head: bool = True) -> BertForMaskedLM:
-    """A BERT masked language model in fp32 from a folder or the hub, without remote code.
+def load(model: ModelRef | str | Path, *, head: bool = True) -> PreTrainedModel:
+    """A masked language model in fp32 from a folder or the hub, without remote code. Without `head`
+    the MLM head is not needed: a checkpoint that lacks it gives its encoder alone.
 
-    Raises InputError if there is no such model, it is no BERT, or weights are missing: a head that
-    the checkpoint lacks would be random, so only callers that do not use it may set `head=False`.
+    Raises InputError if there is no such model, it is of a kind that is not supported, or weights
+    are missing, which would be random.
     """
     ref = ModelRef.of(model)
-    loaded, missing = _pretrained(BertForMaskedLM, ref, " as a BERT masked language model")
-    tied = "cls.predictions.decoder"  # its weight is the embeddings', its bias the head's
-    missing = [key for key in missing if not key.startswith(tied)]
-    if not head:
-        missing = [key for key in missing if not key.startswith("cls.")]
-    if missing:
+    kind_of(ref)
+    loaded, missing = _pretrained(ref)
+    in_encoder = [key for key in missing if key.startswith(f"{loaded.base_model_prefix}.")]
+    if in_encoder or head and missing:
+        needed = "an encoder" + " and a masked-language-model head" * head
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise InputError(
-            f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more; "
-            f"it needs an encoder and a masked-language-model head"
+            f"model {ref.name!r}: the checkpoint lacks {(in_encoder or missing)[0]}{others}; it "
+            f"needs {needed}"
         )
-    return loaded
+    return loaded.base_model if missing else loaded
+
+
+def load_trunk(model: ModelRef | str | Path) -> PreTrainedModel:
+    """An encoder without a head, to fine-tune, by `load`."""
+    return load(model, head=False).base_model
 
 
 def kind_of(model: ModelRef | str | Path) -> str:
-    """The kind of encoder in a folder or hub id: bert or distilbert. Raises InputError for
+    """The kind of encoder in a folder or hub id, a key of ARCHITECTURES. Raises InputError for
     others."""
     ref = ModelRef.of(model)
-    try:
-        kind = AutoConfig.from_pretrained(
-            ref.path, revision=ref.revision or "main", trust_remote_code=False
-        ).model_type
-    except (OSError, ValueError) as error:
-        raise hub.unavailable(ref, error) from error
-    if kind not in ("bert", "distilbert"):
-        raise InputError(
-            f"model {ref.name!r} is of the kind {kind!r}; allowed are bert and distilbert"
-        )
+    kind = ref.config().get("model_type")
+    require_supported(kind, ref.name)
     return kind
 
 
-def load_trunk(model: ModelRef | str | Path) -> torch.nn.Module:
-    """An encoder without a head, to fine-tune, BERT or DistilBERT, in fp32 from a folder or the
-    hub, without remote code. Raises InputError if there is no such model, it is of another kind, or
-    weights are missing."""
-    ref = ModelRef.of(model)
-    if kind_of(ref) == "bert":
-        return load(ref, head=False).bert
-    loaded, missing = _pretrained(DistilBertModel, ref, " as a DistilBERT encoder")
-    if missing:
-        raise InputError(
-            f"model {ref.name!r}: the checkpoint lacks {missing[0]} and {len(missing) - 1} more"
-        )
-    return loaded
-
-
-def _pretrained(kind: type, ref: ModelRef, purpose: str) -> tuple[torch.nn.Module, list[str]]:
-    """A model in fp32, and the weights that its checkpoint (safetensors only) lacks. Raises
-    InputError if it cannot be loaded, or a weight is not finite."""
+def _pretrained(ref: ModelRef) -> tuple[PreTrainedModel, list[str]]:
+    """A masked language model in fp32, and the weights that its checkpoint (safetensors only)
+    lacks. Raises InputError if it cannot be loaded, or a weight is not finite."""
     try:
-        model, report = kind.from_pretrained(
+        model, report = AutoModelForMaskedLM.from_pretrained(
             ref.path,
             revision=ref.revision or "main",
+            trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        purpose = " as a masked language model"
         raise hub.unavailable(ref, error, purpose=purpose) from error
     for key, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
@@ -163,10 +196,13 @@ def _pretrained(kind: type, ref: ModelRef, purpose: str) -> tuple[torch.nn.Modul
     return model, sorted(report["missing_keys"])
 
 
-def tells_segments(trunk: torch.nn.Module) -> bool:
-    """Whether an encoder takes token_type_ids: BERT does, DistilBERT has dropped them (Sanh et al.
-    2019, section 3)."""
+def tells_segments(trunk: PreTrainedModel) -> bool:
+    """Whether an encoder takes token_type_ids and was trained with two of them, as BERT and
+    ELECTRA."""
     return getattr(trunk.config, "type_vocab_size", 0) > 1
+
+
+# ---------------------------------------------------------------------------------- cut and counted
 
 
 def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
@@ -185,23 +221,26 @@ def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
     return [2 * index + (index >= up) for index in range(half)]
 
 
-def truncate(teacher: BertForMaskedLM, layers: Sequence[int]) -> BertForMaskedLM:
+def truncate(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
     """A student with its teacher's embeddings and head, and the teacher's layers with these
-    indices."""
+    indices. Raises InputError for layers that it does not have, or that cannot be its first."""
     depth = teacher.config.num_hidden_layers
     if not layers or not all(0 <= layer < depth for layer in layers):
         raise InputError(
             f"student_layers: {list(layers)}, but the teacher has layers 0 … {depth - 1}; name at "
             f"least one of them"
         )
+    require_first_layer(teacher.config.model_type, layers)
     student = copy.deepcopy(teacher)
-    encoder = student.bert.encoder
-    encoder.layer = torch.nn.ModuleList(copy.deepcopy(encoder.layer[index]) for index in layers)
+    chosen = nn.ModuleList(copy.deepcopy(layers_of(teacher)[index]) for index in layers)
+    student.base_model.set_submodule(architecture_of(student).layers, chosen)
     student.config.num_hidden_layers = len(layers)
+    if kinds := getattr(student.config, "layer_types", None):  # local or global attention
+        student.config.layer_types = [kinds[index] for index in layers]
     return student
 
 
-def grow(model: BertForMaskedLM, layers: int, by: str = "stacking") -> BertForMaskedLM:
+def grow(model: PreTrainedModel, layers: int, by: str = "stacking") -> PreTrainedModel:
     """A deeper model from copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al.
     2019), or a, a, b, b by `interpolation` (Chang et al. 2018), whose every second layer gives the
     shallow model back."""

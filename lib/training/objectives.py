@@ -21,6 +21,7 @@ from lib.training import losses
 from lib.training.batches import IGNORE, Batch
 from lib.training.losses import attention_loss, cosine_loss, hidden_loss, logits_of
 from lib.training.mappings import Targets, layer_mapping
+from lib.training.models import attention_of, decoder_input
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -38,6 +39,7 @@ class Objective(nn.Module):
         super().__init__()
         self.student, self._teacher, self.weights = student, [teacher], weights
         self.hidden_states, self.head_losses = hidden_states, losses.head_losses
+        self.decoder_input = decoder_input
         self.mlm_head = True
 
     @property
@@ -256,18 +258,18 @@ def states(
         output_hidden_states=True,
         output_attentions=bool(maps),
     )
-    layers = model.base_model.encoder.layer
+    attention = attention_of(model)
     eager = [
         number
-        for number, layer in enumerate(layers, 1)
-        if layer.attention.self.config._attn_implementation == "eager"
+        for number, module in enumerate(attention, 1)
+        if module.config._attn_implementation == "eager"
     ]
     returned = dict(zip(eager, (map_ for map_ in out.attentions or () if map_ is not None)))
     missing = sorted(set(maps) - set(returned))
-    if missing or len(out.hidden_states) != len(layers) + 1:
+    if missing or len(out.hidden_states) != len(attention) + 1:
         raise RuntimeError(
-            f"a model of {len(layers)} layers returned {len(out.hidden_states)} hidden outputs and "
-            f"no attention maps of the layers {missing}: attention must be 'eager' there"
+            f"a model of {len(attention)} layers returned {len(out.hidden_states)} hidden outputs "
+            f"and no attention maps of the layers {missing}: attention must be 'eager' there"
         )
     return out.hidden_states, {layer: returned[layer] for layer in maps}
 
@@ -287,6 +289,6 @@ def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) 
     if layers is not None:
         fused = copy.deepcopy(config)
         fused._attn_implementation = "sdpa"
-        for number, layer in enumerate(model.base_model.encoder.layer, 1):
+        for number, module in enumerate(attention_of(model), 1):
             if number not in layers:
-                layer.attention.self.config = fused
+                module.config = fused

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from transformers import PreTrainedModel
 
 from lib.common import files
 from lib.common.hub import ModelRef
@@ -15,6 +16,7 @@ from lib.data.prepared import Corpus
 from lib.data.tokenizer import load_tokenizer, require_same
 from lib.fast.quicken import quicken
 from lib.training import checkpoints, models, ranks
+from lib.training.architectures import longest_sequence
 from lib.training.batches import batches
 from lib.training.loop import COST, expense, recipe, train
 from lib.training.losses import logits_of
@@ -29,7 +31,7 @@ from lib.training.parameters import (
 # ----------------------------------------------------------------------------------------- teachers
 
 
-def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMaskedLM:
+def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> PreTrainedModel:
     """The teacher before this stage: a checkpoint, or random weights in the shape that the
     parameters give."""
     if p.teacher:
@@ -52,7 +54,7 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> models.BertForMa
 
 def load_teacher(
     p: TeacherContinuation | DistillationParameters | CascadeTA, corpus: Corpus
-) -> models.BertForMaskedLM:
+) -> PreTrainedModel:
     """The teacher; its tokenizer must be that of the corpus, whose token ids it reads."""
     teacher = ModelRef(p.teacher, p.teacher_revision).require()
     names = f"teacher {p.teacher}", f"corpus {p.corpus}"
@@ -61,8 +63,8 @@ def load_teacher(
 
 
 def train_teacher(
-    p: TeacherContinuation, teacher: models.BertForMaskedLM, corpus: Corpus, folder: Path
-) -> tuple[models.BertForMaskedLM, list[dict]]:
+    p: TeacherContinuation, teacher: PreTrainedModel, corpus: Corpus, folder: Path
+) -> tuple[PreTrainedModel, list[dict]]:
     """MLM training; returns the teacher and its history.
 
     With `grow_from_layers`, a shallow teacher is trained first and its layers are copied: a narrow
@@ -109,17 +111,14 @@ def joined(before: list[dict], after: list[dict]) -> list[dict]:
 # ----------------------------------------------------------------------------------------- students
 
 
-def starting_student(
-    p: DistillationParameters, teacher: models.BertForMaskedLM
-) -> models.BertForMaskedLM:
+def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> PreTrainedModel:
     """The student before training: the teacher's layers `student_layers`, or as many random ones
     (000 section 3.2)."""
     layers = models.layer_choice(p.student_layers, teacher.config.num_hidden_layers)
     student = models.truncate(teacher, layers)
     if p.init == "truncated":
         return student
-    # Of the same shape: only the weights differ.
-    return models.random_encoder(teacher.config, len(layers), p.seed)
+    return models.random_like(student, p.seed)
 
 
 def objective(p: StudentParameters, student, teacher) -> Distillation:
@@ -141,12 +140,12 @@ def objective(p: StudentParameters, student, teacher) -> Distillation:
 # ----------------------------------------------------------------------------------- trained models
 
 
-def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
+def save(model: PreTrainedModel, tokenizer, folder: Path) -> None:
     """A complete checkpoint that plain transformers loads: weights (safetensors), configuration,
     and the tokenizer, which says how many tokens the model takes."""
     tokenizer = copy.deepcopy(tokenizer)  # the caller's stays as it is
-    longest = min(tokenizer.model_max_length, model.config.max_position_embeddings)
-    tokenizer.model_max_length = longest
+    longest = longest_sequence(model.config.to_dict())
+    tokenizer.model_max_length = min(tokenizer.model_max_length, longest)
     for key in ("is_local", "local_files_only"):  # how it was loaded is nobody's business
         tokenizer.init_kwargs.pop(key, None)
     with files.writing(folder):
@@ -158,7 +157,7 @@ def save(model: models.BertForMaskedLM, tokenizer, folder: Path) -> None:
 
 @torch.inference_mode()
 def fill_mask(
-    model: models.BertForMaskedLM,
+    model: PreTrainedModel,
     tokenizer,
     corpus: Corpus,
     examples: int = 5,
@@ -192,7 +191,7 @@ def _token(tokenizer, index: int) -> str:
     return tokenizer.convert_ids_to_tokens(index).removesuffix("</w>")
 
 
-def summary(model: models.BertForMaskedLM, history: list[dict]) -> dict:
+def summary(model: PreTrainedModel, history: list[dict]) -> dict:
     """The model's size and the cost of its training, in the columns of efficiency.csv."""
     last = history[-1] if history else {"step": 0}
     parameters, cost = models.parameter_count(model), expense(last)

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from transformers import PreTrainedModel
 
 from lib.data.prepared import Corpus
 from lib.training.batches import IGNORE, Batch, batches
 from lib.training.losses import logits_of
-from lib.training.models import BertForMaskedLM
 from lib.training.objectives import hidden_states
 from lib.training.parameters import Training
 
@@ -47,7 +47,7 @@ def masked(p: Training, held_out: Corpus) -> Iterator[tuple[np.ndarray, Batch]]:
 
 
 @torch.inference_mode()
-def probe(model: BertForMaskedLM, p: Training, held_out: Corpus) -> dict[str, float]:
+def probe(model: PreTrainedModel, p: Training, held_out: Corpus) -> dict[str, float]:
     """MLM loss (nats) and accuracy (percent) at the masked positions, and their number. A stage
     that trains without the MLM head is measured without it."""
     model.eval()
@@ -63,7 +63,7 @@ def probe(model: BertForMaskedLM, p: Training, held_out: Corpus) -> dict[str, fl
 
 @torch.inference_mode()
 def outcomes(
-    student: BertForMaskedLM, teacher: BertForMaskedLM, p: Training, held_out: Corpus
+    student: PreTrainedModel, teacher: PreTrainedModel, p: Training, held_out: Corpus
 ) -> pd.DataFrame:
     """How a student guesses beside its teacher, at temperature 1: a row per sequence, whose columns
     are sums over its masked positions.
@@ -110,12 +110,12 @@ def means(outcomes: pd.DataFrame) -> tuple[dict, dict, dict]:
     return student, teacher, {name: float(mean[name]) for name in ("kl", "agreement")}
 
 
-def _guesses(model: BertForMaskedLM, p: Training, batch: Batch) -> torch.Tensor:
+def _guesses(model: PreTrainedModel, p: Training, batch: Batch) -> torch.Tensor:
     """The logits at the masked positions, [positions, vocabulary]."""
     batch = batch.to(model.device)
     hidden = hidden_states(model, batch)[batch.labels != IGNORE]
     return logits_of(model, hidden, getattr(p, "mlm_head", True)).float()
 
 
-def _labels(model: BertForMaskedLM, batch: Batch) -> torch.Tensor:
+def _labels(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
     return batch.labels[batch.labels != IGNORE].to(model.device)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from transformers import PreTrainedModel
 
 from lib.common import interrupts, places
 from lib.common.errors import InputError
@@ -36,7 +37,7 @@ the next."""
 
 def train_student(
     p: DistillationParameters, objective: Distillation, corpus: Corpus, folder: Path
-) -> tuple[list[dict], dict[str, tuple[models.BertForMaskedLM, list[dict]]]]:
+) -> tuple[list[dict], dict[str, tuple[PreTrainedModel, list[dict]]]]:
     """Train the student of an objective by the parameters of its stage, together with the students
     in `beside`, or load what the stage `trained_in` has trained.
 
@@ -74,7 +75,7 @@ def save(p: DistillationParameters, others: dict[str, tuple], tokenizer, folder:
         write_json(folder / name / "training.json", content)
 
 
-def load_trained(p: DistillationParameters, student: models.BertForMaskedLM) -> list[dict]:
+def load_trained(p: DistillationParameters, student: PreTrainedModel) -> list[dict]:
     """Load the weights in the folder `trained_in` into the student; returns the history of their
     training.
 

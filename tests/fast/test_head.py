@@ -10,6 +10,7 @@ from lib.fast import head, linear
 from lib.fast.head import FusedHead
 from lib.training import models
 from lib.training.losses import mlm_loss, soft_target_loss
+from lib.training.models import decoder_input
 
 ROWS, VOCABULARY = 101, 301
 
@@ -61,7 +62,7 @@ def plain(student, teacher, hidden, theirs, labels, mlm, soft, temperature):
 
 
 def fused(student, teacher, hidden, theirs, labels, mlm, soft, temperature):
-    return FusedHead().losses(
+    return FusedHead(decoder_input).losses(
         student,
         hidden,
         labels,

@@ -74,7 +74,7 @@ def test_outputs_and_gradients_are_the_librarys(library):
         gradients(copy.deepcopy(plain).double()),
         gradients(quick := quicken(copy.deepcopy(plain))),
     )
-    assert all(type(layer) is Layer for layer in quick.bert.encoder.layer)
+    assert all(isinstance(layer, Layer) for layer in quick.bert.encoder.layer)
     assert ours.keys() == exact.keys() and max(far(ours, exact).values()) < 1e-5
 
 
@@ -218,4 +218,4 @@ def test_a_frozen_network_is_cast_once_and_is_saved_and_copied_without():
             torch.equal(frozen(IDS).logits, first) and frozen.bert.encoder.layer[0]._cast[1] is cast
         )
     again = copy.deepcopy(frozen).bert.encoder.layer[0]
-    assert again._cast is None and type(again) is Layer and isinstance(again, BertLayer)
+    assert again._cast is None and isinstance(again, Layer) and isinstance(again, BertLayer)

@@ -599,7 +599,7 @@ def remove_files(pattern: str) -> Callable[[Path], None]:
 
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-NOT_LOADED = r"model '.*' cannot be loaded as a BERT masked language model \("
+NOT_LOADED = r"model '.*' cannot be loaded as a masked language model \("
 NO_VOCABULARY = r"tokenizer: .* has no vocabulary besides its special tokens; is its tokenizer.json or vocab.txt missing\?"
 
 MODELS = [
@@ -640,13 +640,13 @@ MODELS = [
     model(
         "another architecture",
         lambda folder: edit_json(folder / CONFIG, model_type="gpt2"),
-        r"is of the kind 'gpt2'; allowed are bert and distilbert",
+        r"is of the kind 'gpt2'; allowed are bert, roberta",
         run_finetuning,
     ),
     model(
         "code of its own",
         lambda folder: edit_json(folder / CONFIG, auto_map={"AutoConfig": "x.Y"}, model_type="x"),
-        r"cannot be loaded",
+        r"is of the kind 'x'; allowed are bert, roberta",
         run_finetuning,
     ),
     model("no tokenizer", remove_files("token*"), NO_VOCABULARY),

@@ -43,7 +43,7 @@ def make(outputs):
         words, layers=2, hidden=32, intermediate=64, max_length=64, initializer_range=0.3, seed=0
     )
     students = {
-        "S1": models.random_encoder(teacher.config, 1, seed=1),
+        "S1": models.random_like(models.truncate(teacher, range(1)), 1),
         "S3": models.truncate(teacher, [0]),
     }
     for name, model, kind in [

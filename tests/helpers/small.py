@@ -4,7 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import BertForMaskedLM, DistilBertConfig, DistilBertModel
+from transformers import (
+    AutoConfig,
+    AutoModelForMaskedLM,
+    BertForMaskedLM,
+    DistilBertConfig,
+    DistilBertModel,
+)
 
 from lib.data import prepare
 from lib.data.prepared import Corpus, open_corpus
@@ -117,3 +123,35 @@ def save_trunk(
         model = DistilBertModel(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def of_kind(kind: str, *, layers: int = 4, vocab_size: int = 99, pad_id: int = 1, **changes):
+    """A masked language model of a kind in lib.training.architectures, narrow, without dropout, all
+    weights random. `changes`: of its configuration, by BERT's names."""
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": vocab_size,
+        "num_hidden_layers": layers,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 40,
+        "pad_token_id": pad_id,
+        "initializer_range": 0.1,
+    }
+    own = {
+        "distilbert": {"dropout": 0.0, "attention_dropout": 0.0, "hidden_dim": 32},
+        "modernbert": {"global_attn_every_n_layers": 3, "local_attention": 8}
+        | dict.fromkeys(("bos_token_id", "cls_token_id"), 0)
+        | dict.fromkeys(("eos_token_id", "sep_token_id"), 2),
+        "electra": {"embedding_size": 8},
+    }
+    if kind not in ("distilbert", "modernbert"):
+        shape |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        shape |= {"type_vocab_size": 2 if kind in ("bert", "electra") else 1}
+    config = AutoConfig.for_model(kind, **shape | own.get(kind, {}) | changes)
+    model = AutoModelForMaskedLM.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():  # biases and LayerNorms too, which start at 0 and 1
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()

@@ -136,7 +136,7 @@ def test_the_teacher_does_not_move_and_is_not_trained(teacher):
 
 
 def test_training_learns(teacher):
-    student = models.random_encoder(teacher.config, 2, 0)
+    student = models.random_like(models.truncate(teacher, range(2)), 0)
     data = batches(steps=60)
     data.corpus.ids = [np.r_[0, 5 + np.arange(n - 2) % 3, 2].astype(np.int32) for n in LENGTHS]
     history = train(Distillation(student), data, Recipe(1e-2), quiet=True, log_every=10)

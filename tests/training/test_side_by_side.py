@@ -45,7 +45,7 @@ def teacher():
 def objective(teacher, name):
     start, losses = STUDENTS[name]
     student = (
-        models.random_encoder(teacher.config, 2, 0)
+        models.random_like(models.truncate(teacher, range(2)), 0)
         if start == "random"
         else models.truncate(teacher, start)
     )

@@ -1,0 +1,85 @@
+"""The kinds of encoders that can be taught from, cut and fine-tuned, and where each has its parts.
+
+A kind is the `model_type` of a model's config.json. Nothing here needs PyTorch: the plan reads it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lib.common.errors import InputError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Where a kind of encoder has its parts, as names of modules.
+
+    `layers`, `embeddings` and `final_norm` (a LayerNorm after the last layer) are in the encoder,
+    `attention` (what computes the attention maps) in a layer. `head` are the parts of the MLM head
+    in front of its decoder, in their order. `offset`: positions are counted from the padding
+    token's id plus 1, so that the first ones are never used.
+    """
+
+    head: tuple[str, ...]
+    embeddings: tuple[str, ...] = ("embeddings",)
+    layers: str = "encoder.layer"
+    attention: str = "attention.self"
+    final_norm: str = ""
+    offset: bool = False
+
+
+_ROBERTA = Architecture(("lm_head.dense", "gelu", "lm_head.layer_norm"), offset=True)
+ARCHITECTURES = {
+    "bert": Architecture(("cls.predictions.transform",)),
+    "roberta": _ROBERTA,
+    "xlm-roberta": _ROBERTA,
+    "camembert": _ROBERTA,
+    "electra": Architecture(
+        ("generator_predictions",), embeddings=("embeddings", "embeddings_project")
+    ),
+    "distilbert": Architecture(
+        ("vocab_transform", "activation", "vocab_layer_norm"),
+        layers="transformer.layer",
+        attention="attention",
+    ),
+    "modernbert": Architecture(
+        ("head",), layers="layers", attention="attn", final_norm="final_norm"
+    ),
+}
+REFUSED = {
+    "albert": "its layers share one set of weights, so that none can be left out",
+    "deberta": "its attention adds relative positions, which is not supported",
+    "deberta-v2": "its attention adds relative positions, which is not supported",
+}
+"""Kinds that a user may well have, and why they cannot be used."""
+
+
+def require_supported(kind: str | None, model: str) -> None:
+    """Raise InputError, which names the `model`, for a kind that is not supported."""
+    if kind in ARCHITECTURES:
+        return
+    allowed = f"allowed are {', '.join(ARCHITECTURES)}"
+    if kind is None:
+        raise InputError(f"model {model!r}: its config.json has no model_type; {allowed}")
+    reason = f": {REFUSED[kind]}" if kind in REFUSED else ""
+    raise InputError(f"model {model!r} is of the kind {kind!r}{reason}; {allowed}")
+
+
+def require_first_layer(kind: str, student_layers: Sequence[int]) -> None:
+    """Raise InputError for layers of a ModernBERT of which its layer 0 is not the first and only
+    the first: it alone has no LayerNorm before its attention, and the library builds the first
+    layer of a model so, and no other."""
+    if kind == "modernbert" and (student_layers[0] != 0 or 0 in student_layers[1:]):
+        raise InputError(
+            f"student_layers: {list(student_layers)}, but a student of a ModernBERT starts with "
+            f"layer 0, which is unlike the others, and has it once"
+        )
+
+
+def longest_sequence(config: dict) -> int | None:
+    """How many tokens an encoder can read, special ones included, by its config.json; None if that
+    does not say."""
+    positions = config.get("max_position_embeddings")
+    known = ARCHITECTURES.get(config.get("model_type"))
+    if positions is None or known is None or not known.offset:
+        return positions
+    return positions - config.get("pad_token_id", 1) - 1
