@@ -21,7 +21,7 @@ from lib.data.tokenizer import load_tokenizer
 from lib.plan.stages import KINDS
 from lib.training.batches import Batch
 from lib.training.losses import logits_of
-from lib.training.models import load, parameter_count
+from lib.training.models import last_states, load, parameter_count
 from lib.training.objectives import hand_out_attention, states
 
 NO_MODEL = "There is no distilled model under outputs/"
@@ -146,7 +146,8 @@ def _outputs(ref: ModelRef, written: int, ids: tuple[int, ...]) -> Outputs:
     inputs = torch.tensor([ids])
     batch = Batch(inputs, torch.ones_like(inputs, dtype=torch.bool), inputs)
     hidden, maps = states(model, batch, range(1, model.config.num_hidden_layers + 1))
-    return Outputs(logits_of(model, hidden[-1])[0], hidden[-1][0], maps)
+    last = last_states(model, hidden[-1])
+    return Outputs(logits_of(model, last)[0], last[0], maps)
 
 
 # ---------------------------------------------------------------------------------------- sentences

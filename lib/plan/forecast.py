@@ -15,6 +15,7 @@ from lib.plan import files
 from lib.plan.hub_facts import downloads, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
 from lib.tasks.registry import TASKS
+from lib.training.architectures import sizes
 from lib.training.parameters import LOSSES
 
 GIB = 2**30
@@ -31,8 +32,8 @@ BASE_WIDTH = 512
 
 @dataclass(frozen=True)
 class Shape:
-    """An encoder. Of the `kind` bert it has a masked-language-model head with tied weights,
-    distilbert none."""
+    """An encoder of a `kind` in lib.training.architectures, with tied weights. `embedding`: the
+    width of its embeddings, where that is not `hidden`."""
 
     layers: int
     hidden: int
@@ -42,20 +43,34 @@ class Shape:
     positions: int = 512
     segments: int = 2
     kind: str = "bert"
+    embedding: int | None = None
+
+    @classmethod
+    def of(cls, config: dict) -> "Shape | None":
+        """The shape of the model with this config.json; None if that does not say."""
+        known = {size: value for size, value in sizes(config).items() if value is not None}
+        needed = {"layers", "hidden", "heads", "intermediate", "vocabulary"}
+        if not needed <= set(known):
+            return None
+        return cls(**{"segments": 0, **known, "kind": config.get("model_type", "bert")})
 
     @property
     def parameters(self) -> int:
         """As lib.training.models.parameter_count counts them."""
-        wide, inner = self.hidden, self.intermediate
-        embeddings = (self.vocabulary + self.positions + self.segments + 2) * wide
+        wide, inner, narrow = self.hidden, self.intermediate, self.embedding or self.hidden
+        if self.kind == "modernbert":  # no biases, and no table of positions
+            return (self.vocabulary + 1 + self.layers * (4 * wide + 3 * inner + 2)) * wide
+        embeddings = (self.vocabulary + self.positions + self.segments + 2) * narrow
+        projection = (narrow + 1) * wide if narrow != wide else 0
         layer = 4 * (wide**2 + wide) + 2 * wide * inner + inner + wide + 4 * wide
-        return embeddings + self.layers * layer
+        return embeddings + projection + self.layers * layer
 
     @property
     def with_head(self) -> int:
         """Parameters with those of the head, which training holds too."""
-        head = self.hidden**2 + 3 * self.hidden + self.vocabulary if self.kind == "bert" else 0
-        return self.parameters + head
+        wide, narrow = self.hidden, self.embedding or self.hidden
+        vectors = 1 if self.kind == "modernbert" else 3
+        return self.parameters + wide * narrow + vectors * narrow + self.vocabulary
 
 
 def student_shape(teacher: Shape, layers: list[int] | str) -> Shape:
@@ -64,7 +79,9 @@ def student_shape(teacher: Shape, layers: list[int] | str) -> Shape:
     return replace(teacher, layers=count)
 
 
-def trunk_flops(tokens: float, length: float, layers: int, hidden: int, intermediate: int) -> float:
+def trunk_flops(
+    tokens: float, length: float, layers: int, hidden: int, intermediate: float
+) -> float:
     """Floating-point operations of an encoder's forward pass over `tokens` positions in sequences
     of `length`: matrix products, a multiply-add being two.
 
@@ -81,8 +98,10 @@ def head_flops(rows: float, hidden: int, vocab: int) -> float:
 
 
 def forward(shape: Shape, tokens: float, length: float) -> float:
-    """Operations of a forward pass of a model's trunk."""
-    return trunk_flops(tokens, length, shape.layers, shape.hidden, shape.intermediate)
+    """Operations of a forward pass of a model's trunk. The feed-forward part of a ModernBERT is
+    gated: a product more."""
+    inner = shape.intermediate * (1.5 if shape.kind == "modernbert" else 1)
+    return trunk_flops(tokens, length, shape.layers, shape.hidden, inner)
 
 
 def training_memory(
@@ -257,10 +276,7 @@ class Estimates:
             return Shape(**{key: facts[key] for key in Shape.__annotations__ if key in facts})
         if not ModelRef(name).is_folder:
             return None
-        config = ModelRef(name).config()
-        keys = ("num_hidden_layers", "hidden_size", "num_attention_heads", "intermediate_size")
-        keys += ("vocab_size", "max_position_embeddings")
-        return Shape(*(config[key] for key in keys)) if set(keys) <= set(config) else None
+        return Shape.of(ModelRef(name).config())
 
     # ------------------------------------------------------------------------------------- corpora
 

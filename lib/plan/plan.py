@@ -23,7 +23,7 @@ from lib.plan.hub_facts import downloads, fetch, hub_yaml
 from lib.plan.stages import Stage, StagePath, validate
 from lib.plan.study import Study, studies, studies_with
 from lib.tasks import examples
-from lib.training.architectures import require_first_layer, require_supported
+from lib.training.architectures import require_first_layer, require_supported, sizes
 
 
 def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Stage]:
@@ -106,8 +106,7 @@ def check_models(study: Study, online: bool) -> None:
         facts = hub_yaml()["models"].get(model.name)
         if facts is None and model.name and (online or model.is_folder):
             config = model.config()
-            layers = config.get("num_hidden_layers", config.get("n_layers"))
-            facts = {"kind": config.get("model_type"), "layers": layers}
+            facts = {"kind": config.get("model_type"), **sizes(config)}
         if facts is None:
             continue
         try:

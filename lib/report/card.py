@@ -27,6 +27,7 @@ from lib.report.scores import Measure, samples
 from lib.report.statistics import Sample, interval
 from lib.report.wording import code, number_of, plain, with_interval
 from lib.tasks.registry import TASKS
+from lib.training.architectures import sizes
 from lib.training.parameters import LOSSES
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
@@ -283,7 +284,8 @@ def details(
         "summary": result["summary"],
         "machine": result["machine"],
         "versions": ", ".join(f"{name} {number}" for name, number in result["versions"].items()),
-        **{"config": config, "teachers": teachers, "role": role, "text": text},
+        **{"config": config, "sizes": sizes(config)},
+        **{"teachers": teachers, "role": role, "text": text},
         "trained": trained,
         "start": describe_start(result, config),
         "losses": describe_losses(result),
@@ -380,7 +382,7 @@ def describe_start(result: dict, config: dict) -> str:
         grown = f"; {p['grow_from_layers']} layers trained first, then copied ({p['grow_by']})"
         return "random weights" + grown * bool(p["grow_from_layers"])
     if p["init"] == "random":
-        layers = number_of(config["num_hidden_layers"], "layer")
+        layers = number_of(sizes(config)["layers"], "layer")
         return f"random weights; {layers} of its teacher's shape"
     layers = p["student_layers"]
     if not isinstance(layers, str):
@@ -453,14 +455,15 @@ def front_matter(values: dict, scores: pd.DataFrame | None):
         "distillation": ["knowledge-distillation"],
         "cascade_ta": ["knowledge-distillation", "teacher-assistant"],
     }.get(values["stage"], [])
-    tags = ["bert", *tags, *["toy-language"] * values["toy"], values["study"], values["scenario"]]
+    tags = [values["config"].get("model_type"), *tags, *["toy-language"] * values["toy"]]
+    tags += [values["study"], values["scenario"]]
     results = hub_results(values, scores)
     datasets = [name for name in dict.fromkeys(values["hub_datasets"]) if ModelRef(name).on_hub]
     return ModelCardData(
         language=([ARTIFICIAL] if values["toy"] else languages) or None,
         **licence,
         library_name="transformers",
-        pipeline_tag="fill-mask",
+        pipeline_tag="fill-mask" if values["knowledge"] else "feature-extraction",
         tags=list(filter(None, tags)),
         base_model=[one["name"] for one in values["teachers"] if one.get("on_hub")] or None,
         datasets=datasets or None,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lib.common.hub import ModelRef
+from lib.training.architectures import longest_sequence, sizes
 
 PERCENTILE = 10
 """Of the turns: other work on the machine, which shares its caches, makes a pass slower, never
@@ -62,16 +63,9 @@ def latency(
 
 def shape_of(config: dict) -> tuple:
     """What an encoder's latency depends on, from its config.json: kind, layers, hidden size, heads,
-    intermediate size, vocabulary. DistilBERT has other names for some of them."""
-    keys = [
-        ("model_type",),
-        ("num_hidden_layers", "n_layers"),
-        ("hidden_size", "dim"),
-        ("num_attention_heads", "n_heads"),
-        ("intermediate_size", "hidden_dim"),
-        ("vocab_size",),
-    ]
-    return tuple(next((config[name] for name in names if name in config), None) for names in keys)
+    intermediate size, vocabulary."""
+    own, names = sizes(config), ("layers", "hidden", "heads", "intermediate", "vocabulary")
+    return config.get("model_type"), *(own[name] for name in names)
 
 
 def of_turns(seconds: np.ndarray) -> Latency:
@@ -115,7 +109,8 @@ def _take_turns(models: list[ModelRef], batch: int, length: int) -> np.ndarray:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     vocabulary = min(encoder.config.vocab_size for encoder in encoders)
-    ids = torch.randint(5, vocabulary, (batch, length))
+    longest = (longest_sequence(encoder.config.to_dict()) for encoder in encoders)
+    ids = torch.randint(5, vocabulary, (batch, min(length, *longest)))
     turns: list[list[float]] = []
     begun = time.perf_counter()
     with torch.inference_mode():

@@ -53,6 +53,27 @@ REFUSED = {
 """Kinds that a user may well have, and why they cannot be used."""
 
 
+_NAMES = {
+    "layers": ("num_hidden_layers", "n_layers"),
+    "hidden": ("hidden_size", "dim"),
+    "heads": ("num_attention_heads", "n_heads"),
+    "intermediate": ("intermediate_size", "hidden_dim"),
+    "vocabulary": ("vocab_size",),
+    "positions": ("max_position_embeddings",),
+    "segments": ("type_vocab_size",),
+    "embedding": ("embedding_size",),
+}
+"""A size, and what config.json calls it, of a BERT and of a DistilBERT."""
+
+
+def sizes(config: dict) -> dict[str, int | None]:
+    """The sizes in a model's config.json, by one name for all kinds; None where it has none."""
+    return {
+        size: next((config[name] for name in names if name in config), None)
+        for size, names in _NAMES.items()
+    }
+
+
 def require_supported(kind: str | None, model: str) -> None:
     """Raise InputError, which names the `model`, for a kind that is not supported."""
     if kind in ARCHITECTURES:

@@ -1,5 +1,5 @@
-"""Which of the teacher's layers each layer of a student learns to match, when both are BERT
-encoders of the same width.
+"""Which of the teacher's layers each layer of a student learns to match, when both are encoders of
+the same kind and width.
 
 A student has n layers, its teacher N > n. Hidden outputs are numbered 0 … n, where 0 is the output
 of the embeddings; attention maps 1 … n.

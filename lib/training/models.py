@@ -57,6 +57,13 @@ def has_head(model: PreTrainedModel) -> bool:
     return model is not model.base_model
 
 
+def last_states(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
+    """An encoder's last hidden states from the output of its last layer: the same, but for a
+    ModernBERT, which has a LayerNorm after it."""
+    name = architecture_of(model).final_norm
+    return model.base_model.get_submodule(name)(hidden) if name else hidden
+
+
 def decoder_input(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
     """What the decoder of a model's MLM head turns into logits: hidden rows, [rows, hidden], after
     the head's other parts; [rows, width of the embeddings]."""
@@ -193,7 +200,15 @@ def _pretrained(ref: ModelRef) -> tuple[PreTrainedModel, list[str]]:
     for key, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise InputError(f"model {ref.name!r}: the weight {key} is not finite")
-    return model, sorted(report["missing_keys"])
+    missing, weights = set(report["missing_keys"]), dict(model.named_parameters())
+    for key in weights:
+        # A decoder's bias has two names. A file with an untied head may hold it under one of them.
+        names = {key, key.removesuffix("decoder.bias") + "bias"}
+        if key.endswith("decoder.bias") and names <= weights.keys() and len(names & missing) == 1:
+            (lost,), (kept,) = names & missing, names - missing
+            weights[lost].data.copy_(weights[kept])
+            missing.remove(lost)
+    return model, sorted(missing)
 
 
 def tells_segments(trunk: PreTrainedModel) -> bool:

@@ -21,7 +21,7 @@ from lib.training import losses
 from lib.training.batches import IGNORE, Batch
 from lib.training.losses import attention_loss, cosine_loss, hidden_loss, logits_of
 from lib.training.mappings import Targets, layer_mapping
-from lib.training.models import attention_of, decoder_input
+from lib.training.models import attention_of, decoder_input, last_states, layers_of
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -207,13 +207,13 @@ class Hop(Objective):
         if soft := self.weights["soft"]:
             weighted, _, soft_sum = self.head_losses(
                 self.student,
-                hidden[-1][batch.kept],
+                last_states(self.student, hidden[-1])[batch.kept],
                 batch.labels[batch.kept],
                 mlm=0.0,
                 soft=soft / n_kept,
                 temperature=self.temperature,
                 teacher=self.teacher,
-                teacher_hidden=teacher_hidden[batch.kept],
+                teacher_hidden=last_states(self.teacher, teacher_hidden)[batch.kept],
             )
             parts["soft"], loss = soft_sum / n_kept, loss + weighted
         return {**parts, "loss": loss}
@@ -245,20 +245,24 @@ def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
 def states(
     model: nn.Module, batch: Batch, maps: Collection[int] = ()
 ) -> tuple[Sequence[torch.Tensor], dict[int, torch.Tensor]]:
-    """Hidden outputs 0 … n of a model's encoder, each [sequences, length, hidden], and the
-    attention maps of the layers `maps` (the first is 1), each [sequences, heads, length, length].
+    """Hidden outputs 0 … n of a model's encoder, those of its embeddings and of its layers, each
+    [sequences, length, hidden], and the attention maps of the layers `maps` (the first is 1), each
+    [sequences, heads, length, length].
 
     In training mode the maps are those after dropout: a weight is 0 or scaled up, and rows do not
     sum to 1. Raises RuntimeError if any of these is missing: the sum over an empty tuple, which the
     library returns without an error, would be a loss of 0.
     """
-    out = model.base_model(
-        input_ids=batch.inputs,
-        attention_mask=batch.kept.long(),
-        output_hidden_states=True,
-        output_attentions=bool(maps),
-    )
-    attention = attention_of(model)
+    attention, last = attention_of(model), []
+    # The library's last hidden output of a ModernBERT is that after its final LayerNorm.
+    hook = layers_of(model)[-1].register_forward_hook(lambda *parts: last.append(parts[-1]))
+    with hook:
+        out = model.base_model(
+            input_ids=batch.inputs,
+            attention_mask=batch.kept.long(),
+            output_hidden_states=True,
+            output_attentions=bool(maps),
+        )
     eager = [
         number
         for number, module in enumerate(attention, 1)
@@ -271,7 +275,7 @@ def states(
             f"a model of {len(attention)} layers returned {len(out.hidden_states)} hidden outputs "
             f"and no attention maps of the layers {missing}: attention must be 'eager' there"
         )
-    return out.hidden_states, {layer: returned[layer] for layer in maps}
+    return (*out.hidden_states[:-1], *last), {layer: returned[layer] for layer in maps}
 
 
 def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) -> None:

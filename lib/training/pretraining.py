@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from lib.common import files
+from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.data.prepared import Corpus
 from lib.data.tokenizer import load_tokenizer, require_same
@@ -55,11 +56,12 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> PreTrainedModel:
 def load_teacher(
     p: TeacherContinuation | DistillationParameters | CascadeTA, corpus: Corpus
 ) -> PreTrainedModel:
-    """The teacher; its tokenizer must be that of the corpus, whose token ids it reads."""
+    """The teacher; its tokenizer must be that of the corpus, whose token ids it reads. For a hop
+    without soft targets it needs no MLM head."""
     teacher = ModelRef(p.teacher, p.teacher_revision).require()
     names = f"teacher {p.teacher}", f"corpus {p.corpus}"
     require_same(load_tokenizer(teacher), corpus.tokenizer(), *names)
-    return models.load(teacher)
+    return models.load(teacher, head=not isinstance(p, CascadeTA) or p.weight_soft > 0)
 
 
 def train_teacher(
@@ -113,7 +115,13 @@ def joined(before: list[dict], after: list[dict]) -> list[dict]:
 
 def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> PreTrainedModel:
     """The student before training: the teacher's layers `student_layers`, or as many random ones
-    (000 section 3.2)."""
+    (000 section 3.2). Raises InputError if it cannot do without its MLM head, and is to."""
+    hidden, words = teacher.config.hidden_size, teacher.get_input_embeddings().embedding_dim
+    if not p.mlm_head and hidden != words:
+        raise InputError(
+            f"mlm_head = False: hidden states of {hidden} dimensions cannot be multiplied by "
+            f"embeddings of {words}; for this {teacher.config.model_type} allowed is True"
+        )
     layers = models.layer_choice(p.student_layers, teacher.config.num_hidden_layers)
     student = models.truncate(teacher, layers)
     if p.init == "truncated":

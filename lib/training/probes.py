@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from lib.data.prepared import Corpus
 from lib.training.batches import IGNORE, Batch, batches
 from lib.training.losses import logits_of
+from lib.training.models import has_head
 from lib.training.objectives import hidden_states
 from lib.training.parameters import Training
 
@@ -48,8 +49,10 @@ def masked(p: Training, held_out: Corpus) -> Iterator[tuple[np.ndarray, Batch]]:
 
 @torch.inference_mode()
 def probe(model: PreTrainedModel, p: Training, held_out: Corpus) -> dict[str, float]:
-    """MLM loss (nats) and accuracy (percent) at the masked positions, and their number. A stage
-    that trains without the MLM head is measured without it."""
+    """MLM loss (nats) and accuracy (percent) at the masked positions, and their number; nothing of
+    an encoder alone. A stage that trains without the MLM head is measured without it."""
+    if not has_head(model):
+        return {}
     model.eval()
     positions, correct, loss = 0, 0, 0.0
     for _, batch in masked(p, held_out):

@@ -583,8 +583,8 @@ def model(
     expected: str,
     run: Callable = run_distillation,
 ) -> Fault:
-    """A damaged model: the teacher of notebook 3 or the model of notebook 5."""
-    key = "teacher" if run is run_distillation else "model"
+    """A damaged model: the teacher of notebook 3 or 4, or the model of notebook 5."""
+    key = "model" if run is run_finetuning else "teacher"
     return Fault(
         "model",
         description,
@@ -636,6 +636,12 @@ MODELS = [
         faults.put_nan_in_weights,
         r"the weight bert.embeddings.word_embeddings.weight is not finite",
     ),
+    model(
+        "an encoder alone",
+        faults.remove_head,
+        r"the checkpoint lacks cls.predictions.bias and 5 more; it needs an encoder and a masked-",
+    ),
+    model("an encoder alone, for a hop", faults.remove_head, r"no error", run_cascade),
     model("pickled weights, which could run code", faults.pickle_weights, NOT_LOADED),
     model(
         "another architecture",

@@ -358,6 +358,11 @@ def put_nan_in_weights(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
+def remove_head(folder: Path) -> None:
+    """Leave the encoder of a saved model alone."""
+    models.load(folder).base_model.save_pretrained(folder)
+
+
 def pickle_weights(folder: Path) -> None:
     """Replace a model's safetensors file by a pickle, which could run code."""
     torch.save({}, folder / "pytorch_model.bin")

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 import yaml
-from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertModel
+from transformers import BertConfig, BertForMaskedLM, DistilBertConfig, DistilBertForMaskedLM
 
 from lib.common import places
 from lib.common.errors import InputError
@@ -14,8 +14,19 @@ from lib.plan import forecast, plan
 from lib.plan.forecast import Gpu, Shape, forward, head_flops, student_shape, training_memory
 from lib.plan.hub_facts import hub_yaml
 from lib.training import models
+from lib.training.architectures import ARCHITECTURES
+from tests.helpers import small
 
 BASE = Shape(12, 768, 12, 3072, 30522)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_parameters_of_a_folder_are_those_of_its_model(kind, tmp_path):
+    model = small.of_kind(kind)
+    model.save_pretrained(tmp_path)
+    shape = forecast.Estimates().shape(str(tmp_path))
+    assert shape.kind == kind and shape.parameters == models.parameter_count(model)
+    assert shape.with_head == sum(parameter.numel() for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("name", hub_yaml()["models"])
@@ -24,13 +35,13 @@ def test_parameters_are_those_of_the_library_on_the_meta_device(name):
     shape = forecast.Estimates().shape(name)
     with torch.device("meta"):
         if entry["kind"] == "distilbert":
-            built = DistilBertModel(DistilBertConfig(vocab_size=shape.vocabulary))
+            built = DistilBertForMaskedLM(DistilBertConfig(vocab_size=shape.vocabulary))
         else:
             config = BertConfig(
                 vocab_size=shape.vocabulary, max_position_embeddings=shape.positions
             )
             built = BertForMaskedLM(config)
-            built.tie_weights()
+        built.tie_weights()
     assert shape.parameters == models.parameter_count(built)
     assert shape.with_head == sum(part.numel() for part in built.parameters())
     stored = (

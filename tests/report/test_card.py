@@ -36,6 +36,7 @@ SECTIONS = [
 ]
 HOSTILE = "<script>alert(1)</script> & `a` ``b`` | [x](y) *c* _d_ \\ $e$ # --- : {f} 'g' \"h\""
 CONFIG = {
+    "model_type": "bert",
     "num_hidden_layers": 2,
     "hidden_size": 8,
     "num_attention_heads": 2,

@@ -13,11 +13,12 @@ from transformers import AutoModelForMaskedLM
 from lib.common.errors import InputError
 from lib.fast.layer import Layer
 from lib.fast.quicken import quicken
-from lib.training import models
+from lib.training import models, pretraining
 from lib.training.architectures import ARCHITECTURES, longest_sequence
 from lib.training.batches import IGNORE, Batch
 from lib.training.mappings import layer_mapping
 from lib.training.objectives import Distillation, Hop, hand_out_attention
+from lib.training.parameters import DistillationParameters
 from tests.helpers import small
 
 KINDS = list(ARCHITECTURES)
@@ -159,16 +160,17 @@ def test_distillation_is_what_the_librarys_forward_passes_give(kind, tied, batch
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hop_matches_hidden_outputs_and_maps(kind, batch):
-    """In the middle of the encoder, and with soft targets at its end."""
+def test_a_hop_matches_the_outputs_and_maps_of_layers(kind, batch):
+    """And with soft targets, the logits."""
     teacher = small.of_kind(kind)
     student = moved(models.truncate(teacher, [0, 1]))
     hidden_layers, map_layers = layer_mapping("uniform", 2, 4)
     eager_teacher = copy.deepcopy(teacher)
-    hand_out_attention(eager_teacher)
+    for model in (eager_teacher, student):
+        hand_out_attention(model)
+        model.config.tie_last_hidden_states = False  # before ModernBERT's final LayerNorm
 
     def expected(student):
-        hand_out_attention(student)
         loss = torch.zeros(())
         for row, length in enumerate(LENGTHS):
             position_ids = {}
@@ -216,6 +218,14 @@ def test_an_encoder_alone_is_enough_where_no_head_is_needed(kind, batch, tmp_pat
     assert type(again) is type(student) and again.config.num_hidden_layers == 2
 
 
+def test_narrow_embeddings_need_the_head():
+    values = {"teacher": "t", "corpus": "c", "student_layers": "to_top", "learning_rate": 1e-3}
+    p = DistillationParameters(**values, mlm_head=False)
+    pretraining.starting_student(p, small.of_kind("electra", embedding_size=16))
+    with pytest.raises(InputError, match="mlm_head = False: .* 16 dim.* of 8; .* allowed is True"):
+        pretraining.starting_student(p, small.of_kind("electra"))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_longest_sequence_is_what_the_model_can_read(kind):
     model = small.of_kind(kind)
@@ -238,3 +248,19 @@ def test_kinds_that_are_refused(kind, reason, tmp_path):
     for load in (models.load, models.load_trunk, models.kind_of):
         with pytest.raises(InputError, match=reason):
             load(tmp_path)
+
+
+@pytest.mark.parametrize("kept", ["bias", "decoder.bias"])
+@pytest.mark.parametrize("kind, head", [("bert", "cls.predictions."), ("roberta", "lm_head.")])
+def test_an_untied_decoders_bias_under_one_of_its_names(kind, head, kept, tmp_path):
+    model = small.of_kind(kind, tie_word_embeddings=False)
+    bias = model.get_output_embeddings().bias
+    weights = {
+        key: value for key, value in model.state_dict().items() if key != f"{head}decoder.bias"
+    }
+    weights.pop(f"{head}bias")
+    model.save_pretrained(tmp_path, state_dict=weights | {head + kept: bias})
+    assert torch.equal(models.load(tmp_path).get_output_embeddings().bias, bias)
+    model.save_pretrained(tmp_path, state_dict=weights)
+    with pytest.raises(InputError, match="lacks .*bias and 1 more"):
+        models.load(tmp_path)
