@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from hashlib import blake2b
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import Annotated, Callable, Iterator, Literal, NamedTuple, Sequence
 
@@ -88,6 +88,7 @@ class HubSource(_Source):
     """A split of a data set on the Hugging Face hub; nothing is stored if `streaming`.
 
     `documents`: the column holds whole articles (wikimedia/wikipedia), cut into text passages.
+    `first_rows`: only so many are read; 0: all.
     """
 
     kind: Literal["hub"] = "hub"
@@ -99,6 +100,7 @@ class HubSource(_Source):
     column: str = "text"
     streaming: bool = True
     documents: bool = False
+    first_rows: int = Field(0, ge=0)
 
 
 Source = Annotated[
@@ -213,7 +215,7 @@ def _hub_passages(source: HubSource) -> Iterator[str]:
         streaming=source.streaming,
     )
     try:
-        for row in rows:
+        for row in islice(rows, source.first_rows or None):
             text = row.get(source.column)
             if not isinstance(text, str):
                 columns = ", ".join(row)

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from lib.common import places
+from lib.common.errors import InputError
 from lib.common.files import fill_data_dir, read_yaml
 from lib.common.hub import Hub
 from lib.common.parameters import NAME, checked
@@ -249,7 +250,8 @@ class Expected(Section):
 
 class ScaleFile(Section):
     """params/<study>/<scale>.yaml. A study that `uses` another one takes over all that the other
-    file says and this one does not, and shares its stages.
+    file says and this one does not, and shares its stages. A scale that is `like` another one of
+    the same study takes over all that the other's file says and its own does not, and shares none.
 
     `repeats`: how many students of every scenario are trained, alike but for what is random:
     initial weights, masks, the order of the text, dropout. Repeat r of one scenario shares these
@@ -279,9 +281,47 @@ class ScaleFile(Section):
         return self
 
 
+def scales(study: str) -> list[str]:
+    """The scales a study can run at."""
+    paths = (places.ROOT / "params" / study).glob("*.yaml")
+    return sorted(path.stem for path in paths if path.stem not in ("scenarios", "claims"))
+
+
 def read_scale(study: str, scale: str, data_dir: str | None = None) -> ScaleFile:
     """params/<study>/<scale>.yaml, with `data_dir` in place of {data_dir} (None: left as it
-    stands). Raises InputError."""
+    stands). A corpus with `sources_in_data_dir` has these sources where a `data_dir` is given.
+    Raises InputError."""
     file = f"params/{study}/{scale}.yaml"
-    values = fill_data_dir(read_yaml(places.ROOT / file), data_dir, scale, file)
+    values = _with_those_alike(study, scale)
+    for corpus in _mapping(values.get("corpora")).values():
+        in_data_dir = corpus.pop("sources_in_data_dir", None) if isinstance(corpus, dict) else None
+        if in_data_dir and data_dir:
+            corpus["sources"] = in_data_dir
+    values = fill_data_dir(values, data_dir, scale, file)
     return checked(ScaleFile, values, lambda key: file)
+
+
+def _with_those_alike(study: str, scale: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What the file of a scale says, and what it does not say as the scale that it is `like` says
+    it. `above` are the scales that are like this one."""
+    file = f"params/{study}/{scale}.yaml"
+    values = read_yaml(places.ROOT / file)
+    other = values.pop("like", None)
+    if other is None:
+        return values
+    known = [name for name in scales(study) if name not in (scale, *above)]
+    if other not in known:
+        raise InputError(
+            f"{file}: like = {other!r}; allowed is another scale of the study: {', '.join(known)}"
+        )
+    return _over(values, _with_those_alike(study, other, (scale, *above)))
+
+
+def _over(values: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Mappings within mappings, where `values` are in place of `others`."""
+    inner = {
+        key: _over(value, others[key])
+        for key, value in values.items()
+        if isinstance(value, dict) and isinstance(others.get(key), dict)
+    }
+    return others | values | inner

@@ -24,7 +24,8 @@ SPECIALS = 2
 LOGITS = 2**25
 """lib.fast.head holds so many logits at a time on a GPU."""
 BASE_WIDTH = 512
-"""Narrower models reach a smaller share of a GPU's peak than params/estimates.yaml assumes."""
+"""Narrower models reach a smaller share of a GPU's peak than params/estimates.yaml assumes; not of
+a processor's."""
 
 
 # ------------------------------------------------------------------------------- models, arithmetic
@@ -129,19 +130,21 @@ Hours = tuple[float, float]
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU of params/estimates.yaml: its peaks in TFLOP/s by number format, 0 where it has
-    none."""
+    """A GPU of params/estimates.yaml, or `cores` of a processor: its peaks in TFLOP/s by number
+    format, 0 where it has none."""
 
     name: str
     memory_gib: float
     fp32: float
     bf16: float
     fp16: float
+    cores: int = 0
 
     @classmethod
-    def named(cls, name: str = "") -> "Gpu":
-        """Without a name: the default. Raises InputError."""
-        known, name = assumptions()["gpus"], name or assumptions()["gpu"]
+    def named(cls, name: str = "", scale: str = "") -> "Gpu":
+        """Without a name: that of the scale, or the default. Raises InputError."""
+        known, defaults = assumptions()["gpus"], assumptions()["gpu"]
+        name = name or defaults.get(scale, defaults["other"])
         if name not in known:
             raise InputError(
                 f"GPU: {name!r} is not in params/estimates.yaml; there are {', '.join(known)}"
@@ -153,7 +156,7 @@ class Gpu:
         through a layer, if that is longer: at the least and at the most by params/estimates.yaml;
         None if the GPU does not have the format."""
         if precision == "auto":
-            precision = "bf16" if self.bf16 else "fp16"
+            precision = "bf16" if self.bf16 else "fp16" if self.fp16 else "fp32"
         precision = "fp32" if precision == "no" else precision
         peak = getattr(self, precision) * 1e12
         if not peak:
@@ -490,7 +493,7 @@ class Estimates:
 
 def report(stages: Sequence[Stage], gpu: str = "") -> str:
     """The whole forecast: downloads, every stage, sums. Raises InputError for an unknown GPU."""
-    card, estimates = Gpu.named(gpu), Estimates()
+    card, estimates = Gpu.named(gpu, stages[0].path.scale), Estimates()
     rows = [(stage, estimates.estimate(stage)) for stage in stages]
     hours = {stage.folder: stage_hours(stage, estimate, card) for stage, estimate in rows}
     parts = [downloads_lines(stages), stage_lines(rows, hours, card)]
@@ -504,7 +507,7 @@ def stage_hours(stage: Stage, estimate: Estimate, card: Gpu) -> tuple[Hours | No
     if result := result_of(stage):
         hours = result["stage_seconds"] / 3600
         return (hours, hours), "measured"
-    if estimate.flops is None or estimate.shapes[0].hidden < BASE_WIDTH:
+    if estimate.flops is None or not card.cores and estimate.shapes[0].hidden < BASE_WIDTH:
         return None, ""
     precision = stage.parameters["precision"]
     hours = card.hours(estimate.flops, estimate.layer_passes, precision)
@@ -527,7 +530,8 @@ def downloads_lines(stages: Sequence[Stage]) -> list[str]:
         size = "size unknown"
         if download.megabytes:
             megabytes, exact = download.megabytes
-            size = "about " * (not exact) + format_bytes(megabytes)
+            bound = "at most " if download.streamed else "about " * (not exact)
+            size = bound + format_bytes(megabytes)
             total[download.streamed] += megabytes
         terms = download.facts.get("terms", "see the hub")
         size = f"streamed, {size}" if download.streamed else size
@@ -538,7 +542,7 @@ def downloads_lines(stages: Sequence[Stage]) -> list[str]:
     return [
         f"Before it runs: {len(needed)} downloads, with the terms that their pages on the hub give",
         *(f"  {line}" for line in aligned(rows)),
-        f"  together about {format_bytes(total[False])} in the hub library's cache, and about "
+        f"  together about {format_bytes(total[False])} in the hub library's cache, and at most "
         f"{format_bytes(total[True])} that are streamed and not kept",
         *notes,
         f'  to fetch all that is not streamed: make plan SCALE={stages[0].path.scale} STUDIES="'
@@ -550,7 +554,9 @@ def stage_lines(
     rows: Sequence[tuple[Stage, Estimate]], hours: dict[str, tuple[Hours | None, str]], card: Gpu
 ) -> list[str]:
     """Two lines a stage: its numbers, and what it does."""
-    table = [("stage", "models", "text", "tokens read", "hours", "GPU GiB")]
+    table = [
+        ("stage", "models", "text", "tokens read", "hours", "GiB" if card.cores else "GPU GiB")
+    ]
     for stage, estimate in rows:
         shapes = [f"{shape.layers}L {shape.parameters / 1e6:,.3g}M" for shape in estimate.shapes]
         mark = {"assumed": "~ ", "at most": "≤ "}.get(estimate.volume.basis, "")
@@ -599,7 +605,7 @@ def note_lines(
             if getattr(card, precision)
         )
         lines += [
-            f"hours: assumed, on one {card.name} that reaches {shares}.",
+            f"hours: assumed, on {'one ' * (not card.cores)}{card.name}, at {shares}.",
             f"       GPU=… takes another of {', '.join(assumptions()['gpus'])}.",
         ]
     if any((estimate.gpu_gib or 0) > card.memory_gib for _, estimate in rows):

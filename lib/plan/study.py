@@ -10,6 +10,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.plan import entries, files
+from lib.plan.files import scales
 from lib.plan.stages import Stage, StagePath, validate
 from lib.training.parameters import DistillationParameters
 
@@ -17,6 +18,8 @@ CAPTIONS = {
     "smoke": "toy languages, a few steps: these numbers mean nothing",
     "tiny": "toy languages, teachers that come with the project",
     "local": "text and tasks from a folder",
+    "mini": "real text and tasks, BERT's miniatures and a small multilingual model",
+    "gpuday": "the papers' own models and tasks, less text",
     "paper": "the papers' own models, text and tasks",
 }
 """What a scale reads, for readers of the report."""
@@ -27,12 +30,6 @@ SEEDS_APART = 1000
 def studies() -> list[str]:
     """The studies there are: every folder of params/ with scenarios."""
     return sorted(path.parent.name for path in (places.ROOT / "params").glob("*/scenarios.yaml"))
-
-
-def scales(study: str) -> list[str]:
-    """The scales a study can run at."""
-    paths = (places.ROOT / "params" / study).glob("*.yaml")
-    return sorted(path.stem for path in paths if path.stem not in ("scenarios", "claims"))
 
 
 def studies_with(scale: str) -> list[str]:

@@ -173,6 +173,8 @@ def test_hub_source(monkeypatch):
     monkeypatch.setattr(hub, "offline", lambda: False)
     source = HubSource(dataset="wikimedia/wikipedia", config="20231101.pl", revision="abc")
     assert list(sources.read_passages(source, seed=0)) == ["raz", "dwa"]
+    first = source.model_copy(update={"first_rows": 1})
+    assert list(sources.read_passages(first, seed=0)) == ["raz"]
     where = dict(name="wikimedia/wikipedia", config="20231101.pl", split="train", revision="abc")
     assert request == where | dict(streaming=True)
     with pytest.raises(InputError, match=r"no text in column 'body'; it has: text"):

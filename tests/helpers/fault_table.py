@@ -215,7 +215,7 @@ PARAMETERS = [
         partial(run_distillation, temprature=4),
         r"^notebooks/3_distillation.ipynb: unknown key 'temprature'",
     ),
-    make(r"SCALE: the study herbert has no scale 'huge'; it has local, ", scale="huge"),
+    make(r"SCALE: the study herbert has no scale 'huge'; it has gpuday, ", scale="huge"),
     make(r"SCALE: the study herbert has no scale '../x'", scale="../x"),
     make(r"STUDIES: there is no study 'herbrt'; there are ", studies="herbrt"),
     make(r"STUDIES: there is no study '../../etc'", studies="../../etc"),

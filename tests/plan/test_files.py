@@ -5,7 +5,7 @@ import yaml
 
 from lib.common.errors import InputError
 from lib.plan import files, plan
-from lib.plan.study import studies_with
+from lib.plan.study import Study, studies_with
 
 
 @pytest.mark.parametrize("study", studies_with("paper"))
@@ -72,3 +72,47 @@ def test_a_wrong_description_is_one_line(own_params, change, message):
     with pytest.raises(InputError, match=f"params/herbert/scenarios.yaml: {message}") as error:
         files.read_scenarios("herbert")
     assert "\n" not in str(error.value)
+
+
+def test_a_scale_that_is_like_another_says_what_differs(own_params):
+    path = own_params / "herbert/mine.yaml"
+    path.write_text(
+        "like: smoke\nrepeats: 2\ndistillation: {steps: 2}\nteachers: {T1: {layers: 4}}"
+    )
+    mine, smoke = files.read_scale("herbert", "mine"), files.read_scale("herbert", "smoke")
+    assert (mine.repeats, smoke.repeats) == (2, None)
+    assert mine.distillation.model_extra == smoke.distillation.model_extra | {"steps": 2}
+    assert mine.teachers["T1"].layers == 4
+    assert mine.teachers["T1"].model_extra == smoke.teachers["T1"].model_extra
+    assert mine.corpora == smoke.corpora
+    assert Study("herbert", "mine").resolve()[0].folder.startswith("outputs/mine/")
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("like: huge", "mine.yaml: like = 'huge'; allowed is another scale of the study: gpuday, "),
+        ("like: mine", "mine.yaml: like = 'mine'; allowed is another scale"),
+        ("like: other", "other.yaml: like = 'mine'; allowed is another scale"),
+        ("like: [smoke]", "mine.yaml: like = ."),
+    ],
+)
+def test_a_scale_is_like_one_that_is_there(own_params, content, message):
+    (own_params / "herbert/mine.yaml").write_text(content)
+    (own_params / "herbert/other.yaml").write_text("like: mine")
+    with pytest.raises(InputError, match=message):
+        files.read_scale("herbert", "mine")
+
+
+@pytest.mark.parametrize("study", ["herbert", "transfer_set", "cascade"])
+@pytest.mark.parametrize("scale", ["mini", "gpuday"])
+def test_a_folder_stands_in_for_the_text_of_the_hub(study, scale, tmp_path):
+    kinds = {}
+    for data_dir in ("", str(tmp_path), None):
+        read = files.read_scale(study, scale, data_dir)
+        sources = [source for c in read.corpora.values() for source in c.get("sources", [])]
+        kinds[data_dir] = {source["kind"] for source in sources}
+    assert kinds[""] == kinds[None] == {"hub"}
+    assert kinds[str(tmp_path)] == (
+        {"hub"} if (study, scale) == ("herbert", "gpuday") else {"files"}
+    )

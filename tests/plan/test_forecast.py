@@ -38,15 +38,19 @@ def test_parameters_are_those_of_the_library_on_the_meta_device(name):
             built = DistilBertForMaskedLM(DistilBertConfig(vocab_size=shape.vocabulary))
         else:
             config = BertConfig(
-                vocab_size=shape.vocabulary, max_position_embeddings=shape.positions
+                vocab_size=shape.vocabulary,
+                hidden_size=shape.hidden,
+                num_attention_heads=shape.heads,
+                intermediate_size=shape.intermediate,
+                max_position_embeddings=shape.positions,
             )
             built = BertForMaskedLM(config)
         built.tie_weights()
     assert shape.parameters == models.parameter_count(built)
     assert shape.with_head == sum(part.numel() for part in built.parameters())
-    stored = (
-        entry["download_mb"] * 1e6 / 4
-    )  # in fp32; HerBERT's file holds its decoder a second time, all hold what is not used
+    megabytes = float(str(entry["download_mb"]).removeprefix("about "))
+    # in fp32; HerBERT's file holds its decoder a second time, all hold what is not used
+    stored = megabytes * 1e6 / 4
     assert (
         shape.with_head
         < stored
@@ -217,12 +221,31 @@ def test_a_model_in_a_folder_has_the_shape_of_its_config(tmp_path):
     assert (shape.layers, shape.hidden, shape.vocabulary) == (3, 48, config.vocab_size)
 
 
-@pytest.mark.parametrize("scale", ["paper", "tiny", "smoke"])
+@pytest.mark.parametrize("scale", ["paper", "gpuday", "mini", "tiny", "smoke"])
 def test_every_scale_has_a_forecast(scale):
     stages = plan.resolve(scale, [])
     text = forecast.report(stages)
     assert all(stage.path.name in text for stage in stages)
-    assert ("TFLOP/s" in text) == (scale == "paper") and "nan" not in text and "None" not in text
+    assert ("TFLOP/s" in text) == (scale not in ("tiny", "smoke"))
+    assert "nan" not in text and "None" not in text
+
+
+def hours_of(scale: str, study: str = "") -> forecast.Hours:
+    """What the stages of a scale are estimated to take, on the machine it is meant for."""
+    card, estimates = Gpu.named(scale=scale), forecast.Estimates()
+    stages = plan.resolve(scale, study.split())
+    spent = [forecast.stage_hours(stage, estimates.estimate(stage), card)[0] for stage in stages]
+    least, most = zip(*filter(None, spent))
+    return sum(least), sum(most)
+
+
+def test_small_scales_take_what_they_promise():
+    """herbert at mini two hours of two cores at most, all four a night; at gpuday a day, by the
+    middle of the range."""
+    assert Gpu.named(scale="mini").cores == 2
+    assert hours_of("mini", "herbert")[1] < 2 and hours_of("mini")[1] < 14
+    least, most = hours_of("gpuday")
+    assert (least * most) ** 0.5 < 24
 
 
 def test_the_forecast_says_what_comes_first():

@@ -122,7 +122,7 @@ def test_a_run_that_names_no_study_leaves_out_those_without_its_scale(own_params
     assert plan.main(["--check", "--scale", "smoke", "--studies", "mine"]) == 2
     assert "the study mine has no scale 'smoke'" in capsys.readouterr().err
     assert plan.main(["--check", "--scale", "huge"]) == 2
-    assert "no study has the scale 'huge'; there are local, " in capsys.readouterr().err
+    assert "no study has the scale 'huge'; there are gpuday, local, " in capsys.readouterr().err
 
 
 def test_what_a_scale_file_says_of_no_scenario_is_said(params, capsys):
@@ -340,7 +340,7 @@ finetune:
 @pytest.mark.parametrize(
     "scale, studies, message",
     [
-        ("huge", ["herbert"], "no scale 'huge'; it has local, paper, smoke, tiny"),
+        ("huge", ["herbert"], "no scale 'huge'; it has gpuday, local, "),
         ("tiny", ["herbrt"], "no study 'herbrt'; there are"),
     ],
 )
