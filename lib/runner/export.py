@@ -10,6 +10,7 @@ import torch
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.training.architectures import longest_sequence
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SHAPES = ((1, 1), (1, 9), (2, 16), (5, 33), (16, 64), (2, 0))
@@ -88,7 +89,7 @@ def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
     of sequences and tokens."""
     dynamic = {
         0: torch.export.Dim("batch", min=1),
-        1: torch.export.Dim("length", min=1, max=model.config.max_position_embeddings),
+        1: torch.export.Dim("length", min=1, max=longest_sequence(model.config.to_dict())),
     }
     torch.onnx.export(
         PositionalModel(model, names).eval(),
@@ -114,7 +115,7 @@ def largest_differences(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     differences = {}
     for sequences, tokens in SHAPES:
-        tokens = tokens or model.config.max_position_embeddings
+        tokens = tokens or longest_sequence(model.config.to_dict())
         inputs = batch(model, names, sequences, tokens, seed=sequences + tokens)
         expected = model(**inputs).logits
         (logits,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
