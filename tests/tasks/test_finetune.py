@@ -2,6 +2,7 @@
 spans."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from lib.tasks.examples import TaskSource
 from lib.tasks.finetune import Classifier
 from lib.tasks.registry import TASKS, Task
 from lib.training import models
+from lib.training.architectures import ARCHITECTURES
 from lib.training.loop import Recipe
 from tests.helpers import small
 
@@ -46,6 +48,29 @@ def test_segments_reach_the_trunk(trunk):
     assert torch.allclose(logits, classifier.linear(hidden[:, 0]))
     batch.segments = None
     assert not torch.allclose(logits, classifier(batch))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+def test_an_encoder_of_every_kind_is_fine_tuned(kind, frozen):
+    """From what the library's own forward pass gives; segments only where the encoder has them."""
+    trunk = small.of_kind(kind).base_model
+    values = {"model": "m", "tasks": ["sst2"], "task_source": "hub", "seeds": [1]}
+    values |= {"learning_rate": 5e-3, "freeze_embeddings": frozen}
+    second = np.full(8, 3) if models.tells_segments(trunk) else None
+    batch = replace(data(8), second=second).batch(np.arange(8))
+    inputs = {"input_ids": batch.inputs, "attention_mask": batch.kept.long()}
+    inputs |= {} if batch.segments is None else {"token_type_ids": batch.segments}
+    hidden = trunk(**inputs).last_hidden_state.detach()
+    classifier = ft.new_classifier(validate("finetune", values), TASKS["sst2"], trunk, seed=0)
+    classifier.eval()
+    assert torch.allclose(classifier(batch), classifier.linear(hidden[:, 0]), atol=1e-5)
+    embeddings = [weight.clone() for weight in models.embeddings_of(trunk).parameters()]
+    recipe = Recipe(5e-3, "linear", 0.1, seed=1)
+    measure = accuracies({"a": data(8)})
+    ft.finetune(classifier, data(8), "classification", measure, epochs=1, batch=8, recipe=recipe)
+    after = list(models.embeddings_of(trunk).parameters())
+    assert embeddings and frozen == all(map(torch.equal, embeddings, after))
 
 
 def accuracies(validation):
