@@ -301,6 +301,40 @@ def test_a_scenario_given_twice(params):
         plan.resolve("tiny", ["herbert"])
 
 
+def write_study(folder, checkpoint, teachers, scenarios, kind="bert", layers=(0, 2)):
+    """Write a study whose teacher is in the folder `checkpoint`, of which there is a config.json
+    alone."""
+    checkpoint.mkdir()
+    config = {"model_type": kind, "num_hidden_layers": 4}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    folder.mkdir()
+    (folder / "scenarios.yaml").write_text(f"scenarios: {scenarios}")
+    (folder / "tiny.yaml").write_text(f"""
+corpora:
+  transfer:
+    sources: [{{kind: toy, language: toy-pl, corpus: web, lines: 9}}]
+    tokenizer: checkpoint
+teachers: {{{teachers}}}
+distillation: {{student_layers: {list(layers)}, learning_rate: 1e-3}}
+finetune:
+  {{tasks: [nkjp-ner], task_source: toy, task_language: toy-pl, seeds: [1], learning_rate: 1e-4}}
+""")
+
+
+@pytest.mark.parametrize(
+    "kind, layers, message",
+    [
+        ("modernbert", [1, 3], r"student_layers: \[1, 3\], but a student of a ModernBERT starts"),
+        ("deberta-v2", [0, 2], "is of the kind 'deberta-v2': its attention adds relative"),
+    ],
+)
+def test_an_architecture_that_cannot_be_cut_so(own_params, tmp_path, kind, layers, message):
+    names = "teacher: {hub: ./checkpoint}", "{a: {init: truncated}}"
+    write_study(own_params / "mine", tmp_path / "checkpoint", *names, kind, layers)
+    with pytest.raises(InputError, match=f"params/mine/tiny.yaml: teachers.teacher: .*{message}"):
+        plan.resolve("tiny", ["mine"], str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "teachers, scenarios, teacher",
     [
@@ -313,21 +347,7 @@ def test_a_checkpoint_in_a_folder_is_its_students_teacher(
     own_params, tmp_path, teachers, scenarios, teacher
 ):
     """It is fine-tuned like any other model, and students are compared with it."""
-    (tmp_path / "checkpoint").mkdir()
-    config = {"model_type": "bert", "num_hidden_layers": 4}
-    (tmp_path / "checkpoint/config.json").write_text(json.dumps(config))
-    (own_params / "mine").mkdir()
-    (own_params / "mine/scenarios.yaml").write_text(f"scenarios: {scenarios}")
-    (own_params / "mine/tiny.yaml").write_text(f"""
-corpora:
-  transfer:
-    sources: [{{kind: toy, language: toy-pl, corpus: web, lines: 9}}]
-    tokenizer: checkpoint
-teachers: {{{teachers}}}
-distillation: {{student_layers: [0, 2], learning_rate: 1e-3}}
-finetune:
-  {{tasks: [nkjp-ner], task_source: toy, task_language: toy-pl, seeds: [1], learning_rate: 1e-4}}
-""")
+    write_study(own_params / "mine", tmp_path / "checkpoint", teachers, scenarios)
     stages = {stage.path.name: stage for stage in plan.resolve("tiny", ["mine"], str(tmp_path))}
     model = stages[f"mine/{teacher}/finetune"].parameters["model"]
     assert (
