@@ -228,7 +228,7 @@ class FusedHead:
         weight = decoder.weight if mlm_head else words
         if isinstance(decoder, Linear) and decoder.frozen and weight is decoder.weight:
             weight = decoder.cast(compute_dtype(hidden))[0]
-        rows, bias = (
-            (self.decoder_input(model, hidden), decoder.bias) if mlm_head else (hidden, None)
-        )
-        return rows, weight, weight.new_zeros(len(weight)) if bias is None else bias
+        rows = self.decoder_input(model, hidden) if mlm_head else hidden
+        if mlm_head and decoder.bias is not None:
+            return rows, weight, decoder.bias
+        return rows, weight, weight.new_zeros(len(weight))
