@@ -149,6 +149,8 @@ def _with_data_dir(stage: Stage) -> Stage:
     """The stage with the user's data folder, as a finished stage of its kind has it, in those
     parameters that name one."""
     keys = [key for key, value in stage.parameters.items() if "{data_dir}" in str(value)]
+    if "own_tasks" in keys:
+        keys.append("tasks")  # their names may stand in that folder too
     study = places.ROOT / "outputs" / stage.path.scale / stage.study
     finished = sorted(study.glob(f"*/{stage.kind}/result.json"))
     if not keys or not finished:

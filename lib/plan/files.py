@@ -1,5 +1,6 @@
 """The files of a study in params/, read as pydantic models."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -20,6 +21,7 @@ from lib.common.errors import InputError
 from lib.common.files import fill_data_dir, read_yaml
 from lib.common.hub import Hub
 from lib.common.parameters import NAME, checked
+from lib.tasks.parameters import OwnTask
 
 
 def _check_name(name: Any) -> str:
@@ -258,7 +260,8 @@ class ScaleFile(Section):
     with repeat r of every other, so that their differences pair; each is fine-tuned with all seeds.
     `seed` is added to the seeds of all students, continued teachers and fine-tunings: another
     number gives the whole run other random numbers. `scenarios`: what single ones have instead at
-    this scale.
+    this scale. `tasks`: the user's own; or the name of a file that holds them, in which places are
+    relative to its folder.
     """
 
     uses: Name | None = None
@@ -271,6 +274,7 @@ class ScaleFile(Section):
     distillation: DistillationSection = DistillationSection()
     cascade: CascadeSection = CascadeSection()
     scenarios: Annotated[dict[Name, Entry], Mapping] = {}
+    tasks: Annotated[dict[Name, OwnTask], Mapping] = {}
     finetune: Parameters = {}
     expected: Annotated[dict[Name, Expected], Mapping] = {}
 
@@ -298,7 +302,24 @@ def read_scale(study: str, scale: str, data_dir: str | None = None) -> ScaleFile
         if in_data_dir and data_dir:
             corpus["sources"] = in_data_dir
     values = fill_data_dir(values, data_dir, scale, file)
-    return checked(ScaleFile, values, lambda key: file)
+    name = values.get("tasks")
+    if not isinstance(name, str):
+        return checked(ScaleFile, values, lambda key: file)
+    # a file in a folder that is not known stays one task without a name
+    tasks = {"own": {"files": name}} if "{data_dir}" in name else _read_tasks(name)
+    return checked(
+        ScaleFile, values | {"tasks": tasks}, lambda key: name if key == "tasks" else file
+    )
+
+
+def _read_tasks(name: str) -> dict[str, Any]:
+    """The tasks in a file of their own."""
+    path = places.to_path(name)
+    tasks = read_yaml(path)
+    for task in tasks.values():
+        if isinstance(task, dict) and isinstance(task.get("files"), str):
+            task["files"] = str(path.parent / Path(task["files"]).expanduser())
+    return tasks
 
 
 def _with_those_alike(study: str, scale: str, above: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -83,8 +83,11 @@ def _read_by(stage: Stage) -> list[tuple]:
         if source["kind"] == "hub" and ModelRef(source["dataset"]).on_hub:
             values = [source[key] for key in ("dataset", "revision", "streaming")]
             read.append(("data set", *values, source["config"] or ""))
+    for own in p.get("own_tasks", {}).values():
+        if own["hub"] and ModelRef(own["hub"]).on_hub:
+            read.append(("data set", own["hub"], own["revision"], False, own["config"]))
     if p.get("task_source") == "hub":
-        for name in p["tasks"]:
+        for name in (name for name in p["tasks"] if name not in p["own_tasks"]):
             task, trains_on = TASKS[name], TASKS[name].trains_on or name
             configs = p["languages"] if task.languages else [task.config]
             parts = [(trains_on, TASKS[trains_on].config), *((name, config) for config in configs)]

@@ -132,7 +132,8 @@ def text_notes(stages: list[Stage]) -> list[str]:
 
 def check_data(stages: list[Stage], online: bool) -> None:
     """Raise InputError for text or task files that are missing or cannot be read; if `online`, also
-    for text on the hub that is not prepared yet."""
+    for text on the hub that is not prepared yet, and say what the user's own tasks were found to
+    be."""
     for stage in stages:
         if stage.kind == "data_prep":
             sources = validate(stage.kind, stage.parameters).sources
@@ -146,9 +147,11 @@ def check_data(stages: list[Stage], online: bool) -> None:
                 check_source(source)
     finetuned = [stage.parameters for stage in stages if stage.kind == "finetune"]
     for p in finetuned[:1]:  # all models have the same tasks
-        source = examples.TaskSource(p["task_source"], p["task_folder"], p["task_language"])
+        source = examples.TaskSource.of(validate("finetune", p))
         for task in p["tasks"]:
-            examples.check(task, source, p["languages"])
+            found = examples.check(task, source, p["languages"])
+            if found and online:
+                print(f"note: {found}", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------------ command line

@@ -376,8 +376,12 @@ class Study:
     def finetune(self, name: str, model: Model, repeat: int = 1) -> str:
         """The stage that fine-tunes a model; returns its folder. Every repeat has seeds of its own,
         also where the model is the same."""
-        shared = self.parameters("finetune")
-        values = {**shared, "model": model.name, "model_revision": model.revision}
+        own = self.parameters("tasks")
+        values = {"tasks": list(own), **self.parameters("finetune")}
+        values |= {"model": model.name, "model_revision": model.revision}
+        if isinstance(values["tasks"], list):
+            used = [task for task in values["tasks"] if task in own]
+            values["own_tasks"] = {task: own[task].model_dump(exclude_unset=True) for task in used}
         where = _origin((f"{self.scale_file}: finetune", values))
         offset = self.seed + SEEDS_APART * (repeat - 1)
         if offset and isinstance(values.get("seeds"), list):

@@ -25,8 +25,9 @@ from lib.report.outcomes import TASK
 from lib.report.results import Results
 from lib.report.scores import Measure, samples
 from lib.report.statistics import Sample, interval
-from lib.report.wording import code, number_of, plain, with_interval
-from lib.tasks.registry import TASKS
+from lib.report.wording import code, listed, number_of, plain, with_interval
+from lib.tasks.parameters import OwnTask
+from lib.tasks.registry import TASKS, Task
 from lib.training.architectures import sizes
 from lib.training.parameters import LOSSES
 
@@ -57,6 +58,7 @@ HUB_TASKS = {
     "classification": "text-classification",
     "regression": "text-classification",
     "span": "question-answering",
+    "token_classification": "token-classification",
 }
 """Kinds of lib.tasks.registry.Task as the hub calls them."""
 ARTIFICIAL = "art"
@@ -308,11 +310,25 @@ def details(
         "seeds": scores["seed"].nunique() if rows else 0,
         "finetuned": finetuned or {},
         "epochs": _epochs(finetuned, rows),
-        "task_source": TASK_SOURCES[finetuned["task_source"]] if rows else "",
+        "task_source": _task_sources(finetuned, rows),
         "knowledge": _knowledge(result, trained),
         "costs": costs,
         "latency_note": LATENCY_NOTE,
     }
+
+
+def _task_sources(finetuned: dict | None, rows: list[dict]) -> str:
+    """Where the records of the tasks that were measured come from, in words."""
+    kinds = [_task(row["task"], finetuned)[1] for row in rows]
+    return listed([TASK_SOURCES[kind] for kind in dict.fromkeys(kinds)])
+
+
+def _task(name: str, finetuned: dict) -> tuple[Task, str]:
+    """A task, and the kind of source that its records come from."""
+    own = finetuned.get("own_tasks", {}).get(name)
+    if own is None:
+        return TASKS[name], finetuned["task_source"]
+    return OwnTask(**own).task(), "files" if own["files"] else "hub"
 
 
 def score_rows(scores: pd.DataFrame | None, teacher_scores: pd.DataFrame | None) -> list[dict]:
@@ -479,7 +495,7 @@ def hub_results(values: dict, scores: pd.DataFrame | None) -> list:
     results = []
     by_score = _by_score(scores) if values["scores"] else {}
     for (name, language, metric), seeds in by_score.items():
-        task, source = TASKS[name], values["finetuned"]["task_source"]
+        task, source = _task(name, values["finetuned"])
         mean, low, high = interval(seeds)
         ends = {"interval_95": [round(low, 2), round(high, 2)]} if len(seeds) > 1 else {}
         config = (language if task.languages else task.config) or None

@@ -19,7 +19,7 @@ from lib.tasks.finetune import shared_training
 
 COLUMNS = ["scenario", "task", "language", "metric", "value"]
 DATA = ("task_source", "task_folder", "task_language", "languages", "task_revisions")
-DATA += ("tasks", "train_examples", "validation_examples")
+DATA += ("tasks", "own_tasks", "train_examples", "validation_examples")
 """The parameters of a fine-tuning that say which examples it reads."""
 CAPTION = "What guessing and a bag of words score, in percent, beside the teacher."
 NOTE = (
@@ -29,7 +29,8 @@ NOTE = (
     "of the context at random. Bag of words: logistic regression over words and pairs of "
     f"neighbouring words, learnt from at most {MOST_EXAMPLES:,} examples; for pairs of texts also "
     "how many words they share; for SQuAD the rarest words of the sentence that shares most with "
-    "the question."
+    "the question. For tags of words, chance is the most frequent tag, and the bag of words gives "
+    "each word its most frequent tag in training."
 )
 
 

@@ -12,6 +12,7 @@ from lib.data.sources import read_passages
 from lib.report.figures import COMPONENTS, draw_lines, layer_shade, panels, plain_axes
 from lib.report.page.show import PALETTE
 from lib.report.statistics import pm
+from lib.report.wording import plain
 from lib.tasks.metrics import PROTOCOLS, by_protocol
 from lib.training.mappings import KINDS, layer_mapping
 from lib.training.parameters import LOSSES, CascadeTA
@@ -295,21 +296,28 @@ def layer_losses(history: list[dict]):
 # ----------------------------------------------------------------- notebook 5: the fine-tuning
 
 
+def own_tasks(p) -> str:
+    """What the user's own tasks were found to be, a line each."""
+    from lib.tasks.examples import TaskSource, check
+
+    source = TaskSource.of(p)
+    return "  \n".join(plain(found) for name in p.own_tasks if (found := check(name, source)))
+
+
 def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
     """A few training examples of every task with their labels: the name of a class, a number, or an
     answer."""
-    from lib.tasks.examples import TaskSource, load
-    from lib.tasks.registry import TASKS
+    from lib.tasks.examples import TaskSource, load, settled
+    from lib.tasks.finetune import as_text
 
-    rows = []
+    rows, source = [], TaskSource.of(settled(p))
     for name in p.tasks:
-        task, examples = TASKS[name], load(name, "train", TaskSource.of(p), count)
+        task, examples = source.task(name), load(name, "train", source, count)
+        between = " " if task.tags else " ⏎ "
         for texts, label in zip(examples.texts, examples.labels):
-            if task.kind == "span":
-                label = label.texts[0]
-            else:
-                label = task.labels[label] if task.labels else f"{label:g}"
-            rows.append({"task": name, "text": " ⏎ ".join(texts)[:width], "label": label})
+            label = label.texts[0] if task.kind == "span" else as_text(task, label)
+            text = between.join(texts)[:width]
+            rows.append({"task": name, "text": text, "label": label[:width]})
     return pd.DataFrame(rows)
 
 

@@ -16,11 +16,11 @@ from tokenizers import PreTokenizedString
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from lib.tasks.examples import Examples
+from lib.tasks import metrics
+from lib.tasks.examples import Examples, TaskSource, settled
 from lib.tasks.finetune import read_examples
-from lib.tasks.metrics import METRICS, squad
 from lib.tasks.parameters import Finetune
-from lib.tasks.registry import TASKS, Task
+from lib.tasks.registry import Task
 
 CHANCE, BAG_OF_WORDS = "chance", "bag of words"
 MOST_EXAMPLES = 20_000
@@ -30,14 +30,17 @@ takes seconds."""
 _LOWER_CASE, _SPLIT = BertNormalizer(strip_accents=False), BertPreTokenizer()
 Piece = tuple[str, tuple[int, int]]
 Predict = Callable[[Sequence[tuple[str, ...]]], Sequence]
-"""Texts, as in `Examples`, to a class id, a number or an answer for each."""
+"""Texts, as in `Examples`, to a class id, a number, an answer or the class ids of its words for
+each."""
 
 
 def baselines(p: Finetune, names: list[str]) -> list[dict]:
     """Rows of scenario (CHANCE or BAG_OF_WORDS), task, language, metric and value (percent), for
     tasks that share their training data, see lib.tasks.finetune.shared_training. Of a sample they
     learn from that of the first seed."""
-    task = TASKS[names[0]]
+    p = settled(p)
+    task_of = TaskSource.of(p).task
+    task = task_of(names[0])
     training, validation = read_examples(p, names, p.seeds[0])
     rows = []
     for scenario, predict in (
@@ -47,7 +50,7 @@ def baselines(p: Finetune, names: list[str]) -> list[dict]:
         for name in names:
             for (language, suffix), examples in validation[name].items():
                 predicted = predict(examples.texts)
-                for metric, value in scores(TASKS[name], predicted, examples.labels).items():
+                for metric, value in scores(task_of(name), predicted, examples.labels).items():
                     row = {"scenario": scenario, "task": name, "language": language}
                     rows.append({**row, "metric": metric + suffix, "value": value})
     return rows
@@ -56,9 +59,8 @@ def baselines(p: Finetune, names: list[str]) -> list[dict]:
 def scores(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float]:
     """Each metric of the task, in percent."""
     if task.kind == "span":
-        return squad(predicted, [gold.texts for gold in labels])
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
-    return {metric: METRICS[metric](predicted, labels) for metric in task.metrics}
+        labels = [gold.texts for gold in labels]
+    return metrics.scores(task, predicted, labels)
 
 
 # ----------------------------------------------------------------------------------------- guessing
@@ -67,9 +69,12 @@ def scores(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float
 def guess(training: Examples, task: Task) -> Predict:
     """The one answer to every text that scores best on the training examples: for accuracy the most
     frequent class, for a number the mean. For spans a word of the context, drawn at random, always
-    the same."""
+    the same. For words with classes the most frequent class for each."""
     if task.kind == "span":
         return _random_words
+    if task.tags:
+        ((most, _),) = Counter(tag for own in training.labels for tag in own).most_common(1)
+        return lambda texts: [[most] * len(sentence) for sentence in texts]
     if task.kind == "regression":
         best = np.mean(training.labels)
     else:
@@ -94,8 +99,10 @@ def _random_words(texts: Sequence[tuple[str, ...]]) -> list[str]:
 def bag_of_words(training: Examples, task: Task) -> Predict:
     """Logistic regression over words and pairs of neighbouring words, weighted by tf-idf; for a
     number ridge regression. Pairs of texts have those of each text, and how far the words of the
-    two overlap. For spans see `closest_words`."""
+    two overlap. For spans see `closest_words`, for words with classes `frequent_tags`."""
     training = _at_most(training, MOST_EXAMPLES)
+    if task.tags:
+        return frequent_tags(training)
     if task.kind == "span":
         return closest_words(training)
     if len(set(training.labels)) == 1:  # nothing to tell apart
@@ -185,6 +192,18 @@ def closest_words(training: Examples) -> Predict:
         return ""
 
     return lambda texts: [answer(*pair) for pair in texts]
+
+
+def frequent_tags(training: Examples) -> Predict:
+    """For each word the class that it has most often in training; for one that is not there, the
+    most frequent class of all."""
+    counts: dict[str, Counter] = {}
+    for sentence, tags in zip(training.texts, training.labels):
+        for word, tag in zip(sentence, tags):
+            counts.setdefault(word, Counter())[tag] += 1
+    ((most, _),) = sum(counts.values(), Counter()).most_common(1)
+    best = {word: own.most_common(1)[0][0] for word, own in counts.items()}
+    return lambda texts: [[best.get(word, most) for word in sentence] for sentence in texts]
 
 
 def _sentences(pieces: list[Piece]) -> list[list[Piece]]:

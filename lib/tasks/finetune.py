@@ -1,5 +1,5 @@
-"""Fine-tuning: dropout and a linear layer on an encoder, for classes, numbers and spans of a text
-(000 section 4)."""
+"""Fine-tuning: dropout and a linear layer on an encoder, for classes, numbers, spans of a text and
+its words (000 section 4)."""
 
 import copy
 import json
@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -19,21 +19,22 @@ from lib.common.hub import ModelRef
 from lib.common.progress import Progress
 from lib.data.tokenizer import load_tokenizer
 from lib.fast.quicken import quicken
-from lib.tasks import spans
+from lib.tasks import spans, words
 from lib.tasks.encoding import Encoded, TaskBatches, by_length, encode
 from lib.tasks.examples import (
     Examples,
     TaskSource,
     evaluation_languages,
     load,
+    settled,
     training_task,
     validation_splits,
 )
-from lib.tasks.metrics import METRICS, example_scores, question_scores
+from lib.tasks.metrics import contributions, scores
 from lib.tasks.parameters import Finetune
-from lib.tasks.registry import TASKS, Task
+from lib.tasks.registry import Task
 from lib.training import models
-from lib.training.batches import Batch, Schedule
+from lib.training.batches import IGNORE, Batch, Schedule
 from lib.training.loop import COST, Recipe, expense, fastest, recipe, train
 
 Validation = dict[tuple[str, str], Encoded]
@@ -90,20 +91,29 @@ def squared_error(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     return nn.functional.mse_loss(logits[:, 0], batch.labels, reduction="sum")
 
 
-LOSSES = {"classification": class_loss, "regression": squared_error, "span": spans.span_loss}
+LOSSES = {
+    "classification": class_loss,
+    "regression": squared_error,
+    "span": spans.span_loss,
+    "token_classification": words.word_loss,
+}
 
 
 class TaskLoss(nn.Module):
-    """The loss of a kind of task, mean over the examples of a step. An objective as in
-    lib.training.objectives."""
+    """The loss of a kind of task, mean over the examples of a step, or over their words if these
+    have classes. An objective as in lib.training.objectives."""
 
     def __init__(self, classifier: Classifier, kind: str):
         super().__init__()
-        self.classifier, self.loss = classifier, LOSSES[kind]
+        self.classifier, self.kind, self.loss = classifier, kind, LOSSES[kind]
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """The number of examples, the denominator of the mean; and of tokens, for the cost."""
-        return {"examples": len(batch.labels), "kept": int(batch.kept.sum())}
+        """The number of examples or words, the denominator of the mean; and of tokens, for the
+        cost."""
+        number = len(batch.labels)
+        if self.kind == "token_classification":
+            number = int((batch.labels != IGNORE).sum())
+        return {"examples": number, "kept": int(batch.kept.sum())}
 
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
         """The micro-batch's share of the step's mean."""
@@ -138,6 +148,7 @@ def predict(
 def evaluate(
     classifier: Classifier,
     validation: dict[str, Validation],
+    tasks: Mapping[str, Task],
     max_answer_length: int,
     precision: str = "no",
 ) -> tuple[list[dict], pd.DataFrame]:
@@ -146,35 +157,44 @@ def evaluate(
     Returns rows of task, language, metric and value (in percent), and a frame of predictions: a row
     per example and metric with task, language, metric, example (its number), label, prediction
     (both as text) and score, what the example contributes to the value, which is the mean of them
-    (lib.tasks.metrics.example_scores). `precision` as in `predict`; spans are predicted in fp32.
+    (lib.tasks.metrics.contributions). `precision` as in `predict`; spans are predicted in fp32.
     """
     device, rows, frames = next(classifier.parameters()).device, [], []
     for name, sets in validation.items():
-        task = TASKS[name]
+        task = tasks[name]
         for (language, suffix), data in sets.items():
+            labels = data.labels if task.kind in ("classification", "regression") else data.golds
             if task.kind == "span":
                 predicted = spans.answers(classifier, data, device, max_answer_length)
-                contributions = question_scores(predicted, data.golds)
-                values = {metric: float(np.mean(own)) for metric, own in contributions.items()}
-                texts = [json.dumps(golds, ensure_ascii=False) for golds in data.golds], predicted
+            elif task.tags:
+                blank = task.labels.index("O") if "O" in task.labels else 0
+                predicted = words.classes(classifier, data, device, blank, precision)
             else:
                 predicted = predict(classifier, data, device, precision=precision)
-                arguments = predicted, np.asarray(data.labels)
-                values = {metric: METRICS[metric](*arguments) for metric in task.metrics}
-                contributions = {metric: example_scores(metric, *arguments) for metric in values}
-                names = task.labels or [""]
-                texts = tuple(
-                    [names[value] if task.labels else f"{value:g}" for value in column]
-                    for column in (data.labels, predicted)
-                )
-            for metric, value in values.items():
+            parts = contributions(task, predicted, labels)
+            columns = {
+                "label": [as_text(task, label) for label in labels],
+                "prediction": [as_text(task, own) for own in predicted],
+            }
+            for metric, value in scores(task, predicted, labels).items():
                 row = {"task": name, "language": language, "metric": metric + suffix}
                 rows.append({**row, "value": value})
-                columns = {"label": texts[0], "prediction": texts[1]}
-                columns |= {"score": np.asarray(contributions[metric], np.float32)}
-                frame = pd.DataFrame(columns).rename_axis("example").reset_index()
+                frame = pd.DataFrame(columns | {"score": np.asarray(parts[metric], np.float32)})
+                frame = frame.rename_axis("example").reset_index()
                 frames.append(frame.assign(**row))
     return rows, pd.concat(frames, ignore_index=True)
+
+
+def as_text(task: Task, value) -> str:
+    """A label or a prediction as text: a class by its name; gold answers and the classes of words
+    as JSON."""
+    if task.kind == "classification":
+        return task.labels[value]
+    if task.kind == "regression":
+        return f"{value:g}"
+    if task.tags:
+        value = [task.labels[own] for own in value]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 # ----------------------------------------------------------------------------------------- training
@@ -261,6 +281,7 @@ def finetune_tasks(
     runs are kept in `folder`/runs, so a stage that was stopped resumes with the next one. Several
     processes each do their `share` of the runs.
     """
+    p = settled(p)
     trunk, tokenizer = load_encoder(p)
     (folder / "runs").mkdir(parents=True, exist_ok=True)
     precision = settle_precision(p, folder)
@@ -277,7 +298,8 @@ def finetune_tasks(
             if sample not in data:  # only one is held at a time
                 data = {sample: read_data(own, groups[name], tokenizer, segments, seed)}
             checkpoints = folder / "checkpoints" / f"{name}-{seed}"
-            run = one_run(own, TASKS[name], copy.deepcopy(trunk), *data[sample], seed, checkpoints)
+            task = TaskSource.of(own).task(name)
+            run = one_run(own, task, copy.deepcopy(trunk), *data[sample], seed, checkpoints)
             run.pop("predictions").assign(seed=seed).to_parquet(path.with_suffix(".parquet"))
             write_json(path, run)
             shutil.rmtree(checkpoints, ignore_errors=True)
@@ -316,6 +338,7 @@ def one_run(
         partial(
             evaluate,
             validation=validation,
+            tasks={name: TaskSource.of(p).task(name) for name in validation},
             max_answer_length=p.max_answer_length,
             precision=p.precision,
         ),
@@ -333,8 +356,8 @@ def new_classifier(p: Finetune, task: Task, trunk: nn.Module, seed: int) -> Clas
     """A new classifier on `trunk` for a task. Frozen embeddings (words, positions, segments, and
     the LayerNorm after them) get no gradient, and the optimizer does not hold them."""
     models.embeddings_of(trunk).requires_grad_(not p.freeze_embeddings)
-    outputs = {"classification": len(task.labels), "regression": 1, "span": 2}[task.kind]
-    pooling = "every" if task.kind == "span" else p.pooling
+    outputs = {"regression": 1, "span": 2}.get(task.kind, len(task.labels))
+    pooling = "every" if task.kind == "span" or task.tags else p.pooling
     return Classifier(quicken(trunk), outputs, p.dropout, pooling, seed)
 
 
@@ -359,7 +382,7 @@ def training_size(p: Finetune, name: str) -> int:
     given for the task whose training data it uses."""
     if isinstance(p.train_examples, int):
         return p.train_examples
-    owner = training_task(name, p.task_source)
+    owner = training_task(name, TaskSource.of(p))
     return p.train_examples.get(name, p.train_examples.get(owner, 0))
 
 
@@ -368,7 +391,7 @@ def shared_training(p: Finetune) -> dict[str, list[str]]:
     training data, the same number of examples, and the same values in `per_task`."""
     groups: dict[tuple, list[str]] = {}
     for name in p.tasks:
-        owner = training_task(name, p.task_source)
+        owner = training_task(name, TaskSource.of(p))
         own = frozenset(p.per_task.get(name, {}).items())
         groups.setdefault((owner, training_size(p, name), own), []).append(name)
     return {names[0]: names for names in groups.values()}
@@ -412,7 +435,10 @@ def encode_examples(
     p: Finetune, name: str, examples: Examples, tokenizer, segments: bool
 ) -> Encoded:
     """Examples of a task as tokens, cut to the lengths that the parameters allow."""
-    if TASKS[name].kind != "span":
+    task = TaskSource.of(p).task(name)
+    if task.tags:
+        return words.words(examples, tokenizer, p.max_length)
+    if task.kind != "span":
         return encode(examples, tokenizer, p.max_length, segments)
     return spans.windows(
         examples,
@@ -442,14 +468,14 @@ def settle_precision(p: Finetune, folder: Path) -> str:
     path = folder / "runs" / "precision.json"
     if not path.is_file():
         trunk, tokenizer = load_encoder(p)
-        name = p.tasks[0]
-        own = settings(p, name)
+        p, name = settled(p), p.tasks[0]
+        own, task = settings(p, name), TaskSource.of(p).task(name)
         limit = min(own.batch_size, training_size(p, name) or own.batch_size)
         examples = load(name, "train", TaskSource.of(p), limit)
         segments = p.segments and models.tells_segments(trunk)
         data = encode_examples(own, name, examples, tokenizer, segments)
         batch = data.batch(np.arange(min(own.batch_size, len(data.rows))))
-        loss = TaskLoss(new_classifier(own, TASKS[name], trunk, seed=0), TASKS[name].kind)
+        loss = TaskLoss(new_classifier(own, task, trunk, seed=0), task.kind)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, fastest(loss, [batch]))
     return json.loads(path.read_text(encoding="utf-8"))

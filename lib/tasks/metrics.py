@@ -1,17 +1,22 @@
 """The metrics of the tasks, all in percent, and the epoch that is reported.
 
-GLUE's (Wang et al. 2019) come from scikit-learn and scipy; SQuAD's follow its official scorer.
+Those of classes and numbers come from scikit-learn and scipy; SQuAD's follow its official scorer;
+entities are seqeval's.
 """
 
 import re
 import string
+import warnings
 from collections import Counter
 from typing import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
-from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+from seqeval.metrics.sequence_labeling import get_entities
+from sklearn import metrics as sk
+
+from lib.tasks.registry import AVERAGED, Task
 
 
 def _correlation(coefficient):
@@ -25,19 +30,72 @@ def _correlation(coefficient):
     return metric
 
 
+def _of_classes(function, **options):
+    """One of scikit-learn's metrics, in percent; 0 where it does not exist."""
+
+    def metric(predicted: np.ndarray, labels: np.ndarray) -> float:
+        with warnings.catch_warnings(action="ignore"):
+            return 100.0 * float(np.nan_to_num(function(labels, predicted, **options)))
+
+    return metric
+
+
+AVERAGES = {
+    f"{name}{suffix}": _of_classes(getattr(sk, f"{name}_score"), average=average, zero_division=0.0)
+    for name in AVERAGED
+    for suffix, average in (
+        ("", "binary"),
+        ("_macro", "macro"),
+        ("_micro", "micro"),
+        ("_weighted", "weighted"),
+    )
+}
 METRICS = {
-    "accuracy": lambda predicted, labels: 100.0 * accuracy_score(labels, predicted),
-    # Of class 1 (MRPC: a paraphrase; QQP: a duplicate); 0 where it is neither there nor predicted.
-    "f1": lambda predicted, labels: 100.0 * f1_score(labels, predicted, zero_division=0.0),
+    "accuracy": _of_classes(sk.accuracy_score),
+    "balanced_accuracy": _of_classes(sk.balanced_accuracy_score),
     # 0 where all predictions are the same.
-    "matthews": lambda predicted, labels: 100.0 * matthews_corrcoef(labels, predicted),
+    "matthews": _of_classes(sk.matthews_corrcoef),
+    "matthews_corrcoef": _of_classes(sk.matthews_corrcoef),
+    "cohen_kappa_score": _of_classes(sk.cohen_kappa_score),
+    # f1 is of class 1 (MRPC: a paraphrase; QQP: a duplicate); 0 where it is neither there nor
+    # predicted.
+    **AVERAGES,
     "pearson": _correlation(stats.pearsonr),
     "spearman": _correlation(stats.spearmanr),
+    "r2": _of_classes(sk.r2_score),
 }
-"""metric(predicted, labels) by name; both are [examples], class ids, or numbers (correlations).
+"""metric(predicted, labels) by name; both are [examples], class ids, or numbers (correlations, r2).
 
-To add a metric, add it here, in percent and so that more is better, and name it in the `metrics` of
-a task in lib.tasks.registry. Tables and figures show it under its name here."""
+To add a metric, add it here, in percent and so that more is better, and its name in METRICS_OF of
+lib.tasks.registry. Tables and figures show it under its name."""
+
+# --------------------------------------------------------------------------------- of a whole task
+
+
+def scores(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float]:
+    """Each metric of a task, in percent. `predicted` and `labels` are class ids or numbers
+    [examples]; for spans answers, and the gold answers of each question; for words the class ids of
+    each sentence."""
+    if task.kind == "span":
+        return squad(predicted, labels)
+    if task.tags:
+        counts = word_counts(task, predicted, labels)
+        return {metric: _ratio(*counts[metric]) for metric in task.metrics}
+    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    return {metric: METRICS[metric](predicted, labels) for metric in task.metrics}
+
+
+def contributions(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, np.ndarray]:
+    """What each example contributes to each metric of a task, as `example_scores`; arguments as
+    `scores`."""
+    if task.kind == "span":
+        return question_scores(predicted, labels)
+    if task.tags:
+        counts = word_counts(task, predicted, labels)
+        return {metric: ratio_scores(*counts[metric]) for metric in task.metrics}
+    arguments = np.asarray(predicted), np.asarray(labels)
+    return {metric: example_scores(metric, *arguments) for metric in task.metrics}
+
 
 # ---------------------------------------------------------------------- what an example contributes
 
@@ -61,7 +119,12 @@ def example_scores(metric: str, predicted: np.ndarray, labels: np.ndarray) -> np
         without = leave_out[metric](predicted.astype(float), labels.astype(float))
     else:
         without = _without_by_cell(metric, predicted, labels)
-    return value - (n - 1) * (without - without.mean())
+    return _pseudo_values(value, without)
+
+
+def _pseudo_values(value: float, without: np.ndarray) -> np.ndarray:
+    """The jackknife's pseudo-values, see `example_scores`."""
+    return value - (len(without) - 1) * (without - without.mean())
 
 
 def _without_by_cell(metric: str, predicted: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -117,6 +180,48 @@ def _centred_ranks_without(rows: np.ndarray, values: np.ndarray, ranks: np.ndarr
     centred = ranks - (values > own) - 0.5 * (values == own) - len(values) / 2
     centred[np.arange(len(rows)), rows] = 0.0
     return centred
+
+
+# ------------------------------------------------------------------------------ words and entities
+
+
+def word_counts(
+    task: Task, predicted: Sequence[Sequence[int]], labels: Sequence[Sequence[int]]
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each metric of words two counts in every sentence, [sentences]: the metric is the ratio
+    of their sums over all sentences.
+
+    An entity is a run of tags as seqeval reads them (by default as conlleval does), and right if
+    its kind, its first and its last word are. Precision is of the entities predicted, recall of
+    those there are, F1 their harmonic mean: twice the right ones over both.
+    """
+    rows = []
+    for own, gold in zip(predicted, labels, strict=True):
+        found, there = (set(get_entities([task.labels[i] for i in ids])) for ids in (own, gold))
+        right_words = int(np.sum(np.equal(own, gold)))
+        rows.append([len(found & there), len(found), len(there), right_words, len(gold)])
+    right, found, there, right_words, words = np.array(rows, float).T
+    return {
+        "entity_f1": (2 * right, found + there),
+        "entity_precision": (right, found),
+        "entity_recall": (right, there),
+        "accuracy": (right_words, words),
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> float:
+    """The ratio of two sums, in percent; 0 where there is nothing."""
+    return 100.0 * float(part.sum() / whole.sum()) if whole.any() else 0.0
+
+
+def ratio_scores(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """What each example contributes to the ratio of two sums over examples, as `example_scores`."""
+    value = _ratio(part, whole)
+    if len(part) == 1:
+        return np.array([value])
+    left = whole.sum() - whole
+    without = 100.0 * np.divide(part.sum() - part, left, out=np.zeros_like(left), where=left > 0)
+    return _pseudo_values(value, without)
 
 
 # ---------------------------------------------------------------------------------------- SQuAD 1.1

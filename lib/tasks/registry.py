@@ -1,11 +1,31 @@
-"""The tasks that models are fine-tuned on.
+"""The published tasks that models are fine-tuned on, and what a task is.
 
-To add a task, add one entry to `TASKS`: where its data are, which columns hold texts and label, its
-classes, its metrics. Reading, training, evaluation, tables and model cards follow from the entry.
-At the scale `tiny` a task needs a toy version too, one entry in `lib.data.toy.tasks.TOY_TASKS`.
+A task of the user's own stands in a scale file, see `lib.tasks.parameters.OwnTask`. A published one
+is an entry of `TASKS`: where its data are, which columns hold texts and label, its classes, its
+metrics. Reading, training, evaluation, tables and model cards follow from the entry. At the scale
+`tiny` a task needs a toy version too, one entry in `lib.data.toy.tasks.TOY_TASKS`.
 """
 
 from dataclasses import dataclass
+
+AVERAGED = ("f1", "precision", "recall", "jaccard")
+"""Metrics of two classes, and under these names with _macro, _micro or _weighted of any number."""
+METRICS_OF = {
+    "classification": (
+        "accuracy",
+        "balanced_accuracy",
+        "cohen_kappa_score",
+        "matthews",
+        "matthews_corrcoef",
+        *AVERAGED,
+        *(f"{name}_{average}" for name in AVERAGED for average in ("macro", "micro", "weighted")),
+    ),
+    "regression": ("pearson", "spearman", "r2"),
+    "span": ("exact_match", "f1"),
+    "token_classification": ("entity_f1", "entity_precision", "entity_recall", "accuracy"),
+}
+"""The metrics there are for a kind of task: scikit-learn's by its names, SQuAD's, and seqeval's.
+They are computed in `lib.tasks.metrics`."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +40,9 @@ class Task:
     labels: the classes in a fixed order, so that a class has the same id in every process and for
         every subset of the data.
     language: that of its data, if there is only one.
-    metrics: names in `lib.tasks.metrics.METRICS`; those of a span task are SQuAD's two.
-    kind: classification, regression (a number in `label_range`) or span (an answer in the context).
+    metrics: names in METRICS_OF its kind.
+    kind: classification, regression (a number, in `label_range` if there is one), span (an answer
+        in the context) or token_classification (a class for each word of a list).
     trains_on: the task whose training data it uses, if not its own.
     validations: each validation split with the suffix that the names of its metrics get.
     languages: those its validation data come in, each a configuration of the hub's data set and a
@@ -38,9 +59,14 @@ class Task:
     kind: str = "classification"
     config: str = ""
     trains_on: str = ""
-    label_range: tuple[float, float] = (0.0, 5.0)
+    label_range: tuple[float, float] | None = None
     validations: tuple[tuple[str, str], ...] = (("validation", ""),)
     languages: tuple[str, ...] = ()
+
+    @property
+    def tags(self) -> bool:
+        """Whether it has a class for each word of a text."""
+        return self.kind == "token_classification"
 
 
 def _klej(name: str, labels: tuple[str, ...], **more) -> Task:
@@ -61,6 +87,7 @@ _NLI = ("premise", "hypothesis")
 _THREE_WAY = ("entailment", "neutral", "contradiction")
 _TWO_WAY = ("entailment", "not_entailment")
 _DUPLICATE = ("not_duplicate", "duplicate")
+_FROM_0_TO_5 = {"kind": "regression", "label_range": (0.0, 5.0)}
 _MATCHED = (("validation_matched", ""), ("validation_mismatched", "_mismatched"))
 
 TASKS = {
@@ -72,7 +99,7 @@ TASKS = {
     "sst2": _glue("sst2", ("sentence",), ("negative", "positive")),
     "mrpc": _glue("mrpc", _PAIR, ("not_equivalent", "equivalent"), metrics=("accuracy", "f1")),
     "qqp": _glue("qqp", _QUESTIONS, _DUPLICATE, metrics=("accuracy", "f1")),
-    "stsb": _glue("stsb", _PAIR, (), metrics=("pearson", "spearman"), kind="regression"),
+    "stsb": _glue("stsb", _PAIR, (), metrics=("pearson", "spearman"), **_FROM_0_TO_5),
     "mnli": _glue("mnli", _NLI, _THREE_WAY, validations=_MATCHED),
     "qnli": _glue("qnli", ("question", "sentence"), _TWO_WAY),
     "rte": _glue("rte", _PAIR, _TWO_WAY),

@@ -113,7 +113,8 @@ def test_tasks(store):
     assert examples.load("nkjp-ner", "train", source).texts == [("0",), ("1",)]
     examples.check("nkjp-ner", source)
     with pytest.raises(
-        InputError, match="memory://bucket/klej/polemo2-in: no train.jsonl and no train.tsv"
+        InputError,
+        match="memory://bucket/klej/polemo2-in: no train.jsonl and no train.tsv and no train.csv",
     ):
         examples.check("polemo2-in", source)
 

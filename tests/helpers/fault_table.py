@@ -481,7 +481,7 @@ TASKS = [
     task(
         "a missing file",
         None,
-        r"no train.jsonl and no train.tsv; put the task's train records there",
+        r"no train.jsonl and no train.tsv and no train.csv; put the task's train records there",
     ),
     Fault(
         "task",

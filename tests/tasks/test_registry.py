@@ -70,7 +70,7 @@ def test_bad_files(tmp_path, rows, message):
 
 
 def test_missing_and_undecodable_files(tmp_path):
-    with pytest.raises(InputError, match="no train.jsonl and no train.tsv"):
+    with pytest.raises(InputError, match="no train.jsonl and no train.tsv and no train.csv"):
         examples.load("nkjp-ner", "train", TaskSource("files", folder=str(tmp_path)))
     source = folder(tmp_path, "")
     (tmp_path / "klej/nkjp-ner/train.jsonl").write_bytes('{"sentence": "zażółć"}'.encode("cp1250"))
