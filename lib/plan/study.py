@@ -114,12 +114,19 @@ class Study:
 
     @property
     def without_use(self) -> list[str]:
-        """A line for each scenario that the scale file speaks of and the study does not have."""
-        return [
+        """A line for each scenario that the scale file speaks of and the study does not have, and
+        for each own task that is not fine-tuned on."""
+        unknown = [
             f"{self.scale_file}: scenarios.{name}: without use, as {self.scenario_file} has no "
             f"{name!r}; it has {', '.join(self.about.scenarios)}"
             for name in self.sizes.scenarios
             if name not in self.about.scenarios
+        ]
+        used = self.parameters("finetune").get("tasks", self.sizes.tasks)
+        return unknown + [
+            f"{self.scale_file}: tasks.{name}: without use, as finetune.tasks does not name it"
+            for name in self.sizes.tasks
+            if name not in used
         ]
 
     @property
