@@ -390,7 +390,8 @@ def describe_start(result: dict, config: dict) -> str:
     p = result["parameters"]
     if result["stage"] == "cascade_ta":
         frozen = p["freeze_embeddings"] and result["history"]
-        start = f"its teacher's lowest {p['layers']} layers, embeddings and head"
+        others = ", embeddings and head" if result["after"] else " and embeddings"
+        start = f"its teacher's lowest {p['layers']} layers{others}"
         return start + "; the embeddings stay as they are" * bool(frozen)
     if result["stage"] == "teacher_continuation":
         if p["teacher"]:
