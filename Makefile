@@ -44,9 +44,8 @@ export TOKENIZERS_PARALLELISM := true
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.report.page.pdf "$(FORMAT)"
 	@python -m lib.plan.plan --check --scale "$$SCALE" --studies "$$STUDIES" --data-dir="$$DATA_DIR" --cores "$(CORES)" --gpus "$(GPUS)"
-	@python -m lib.common.locks "outputs/$$SCALE" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
-	    --resources gpu=$(GPUS) --config gpus="$(GPUS)" cores="$(CORES)" \
-	    || { echo "error: not all stages were done; the lines above say why (Snakemake's own log is in .snakemake/log)" >&2; exit 1; }
+	@exec python -m lib.common.locks "outputs/$$SCALE" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
+	    --resources gpu=$(GPUS) --config gpus="$(GPUS)" cores="$(CORES)"
 	@echo "the report: outputs/$$SCALE/report.html"
 	@python -m lib.report.page.pdf "$(FORMAT)" "outputs/$$SCALE/report.html"
 	$(if $(PUBLISH_TO),@python -m lib.runner.publish "outputs/$$SCALE" "$$PUBLISH_TO")

@@ -65,6 +65,15 @@ RUN += " && result=outputs/{SCALE}/{wildcards.stage}/result.json"
 RUN += " && (test $result -ef {output:q} || cp $result {output:q})"
 
 
+onerror:
+    print(
+        "error: not all stages were done; the lines above say why "
+        "(Snakemake's own log is in .snakemake/log)",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 localrules:
     report,
 

@@ -105,7 +105,7 @@ def take_gpus(folder: Path | None = None) -> list[str]:
 
 def main(folder: str, command: list[str]) -> None:
     """Become the command, which holds the lock until it and what it passed the lock on to end."""
-    interrupts.end_with_parent()  # a make that is ended ends its shell, which tells nobody
+    interrupts.end_with_parent()  # the stages of a make that is killed are stopped
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

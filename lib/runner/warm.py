@@ -2,8 +2,8 @@
 
 Importing PyTorch and transformers takes seconds of computing in every stage. Here one process
 imports them once, and stages and kernels are forks of it. The command and its children find it by
-an environment variable. Without it, or when it does not answer, they start in the ordinary way.
-Only libraries are loaded before the fork, so that a stage runs the project's code as it is now.
+an environment variable; without it, they start in the ordinary way. Only libraries are loaded
+before the fork, so that a stage runs the project's code as it is now.
 """
 
 import importlib
@@ -16,13 +16,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from lib.common import interrupts
 
 SOCKET = "WARM_KERNELS"  # the environment variable with the socket of the warm process
 STAGE = "lib.runner.run"  # the module that runs a stage
+PATIENCE = 10.0  # seconds that a command may take to end when its stages have stopped
 LIBRARIES = (
     "numpy",
     "pandas",
@@ -52,40 +55,60 @@ def main(command: list[str]) -> int:
         return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
         address = str(Path(folder) / "socket")
+        # Signals reach both through this process alone: Snakemake may hang for ever when a second
+        # SIGTERM meets its handler for the first. If this process is killed, they end with it.
+        apart = {
+            "start_new_session": True,
+            "preexec_fn": partial(interrupts.end_with_parent, signal.SIGKILL),
+        }
         # unbuffered: what a fork prints appears at once, as from a process of its own
         server = subprocess.Popen(
             [sys.executable, "-m", "lib.runner.warm", "--serve", address],
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            **apart,
         )
+        interrupts.set_handler(lambda *_: server.terminate())  # stop the running stages, then end
+        while not os.path.exists(address) and server.poll() is None:
+            time.sleep(0.01)  # else the command might ask before it can be heard
         # close_fds: the command also holds a lock that this process was started with
-        running = subprocess.Popen(command, env=os.environ | {SOCKET: address}, close_fds=False)
-
-        def stop(number, _):
-            if running.poll() is not None:  # asked again while the last stages stop
-                server.kill()
-            elif number != signal.SIGINT:  # the terminal sends Ctrl-C to the command as well
-                running.send_signal(signal.SIGTERM)  # start no further stage
-                server.send_signal(signal.SIGINT)  # stop the running ones
-
-        interrupts.set_handler(stop)
+        running = subprocess.Popen(
+            command, env=os.environ | {SOCKET: address}, close_fds=False, **apart
+        )
         try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # until one of the two has ended
+            if running.poll() is None:
+                _end_command(running, server.wait())
             return running.wait()
         finally:
             server.terminate()
             server.wait()
 
 
+def _end_command(running: subprocess.Popen, code: int) -> None:
+    """End the command after its stages have stopped; code: the exit status of the warm process."""
+    if code == -signal.SIGKILL:
+        killed = "error: the process that stages are forked from was killed, perhaps for memory"
+        print(f"{killed}; started again, they go on from their last checkpoints", file=sys.stderr)
+    running.terminate()  # start no further stage
+    try:
+        running.wait(PATIENCE)
+    except subprocess.TimeoutExpired:  # its handler of the signal can wait for itself
+        _kill(running.pid, signal.SIGKILL, group=True)
+
+
 def stage(parameters: str) -> int:
     """Run a stage as a fork of the warm process, or in the ordinary way if there is none. Returns
     its exit status."""
+    if not (address := os.environ.get(SOCKET)):
+        os.execv(sys.executable, [sys.executable, "-m", STAGE, parameters])
     try:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.connect(os.environ.get(SOCKET, ""))
+        connection.connect(address)
         socket.send_fds(connection, [request(STAGE, [parameters])], [0, 1, 2])
         answers = connection.makefile()
         pid = json.loads(answers.readline())["pid"]
-    except (OSError, ValueError):
-        os.execv(sys.executable, [sys.executable, "-m", STAGE, parameters])
+    except (OSError, ValueError):  # the warm process has ended, and with it the whole run
+        return 1
     except KeyboardInterrupt:  # before the stage has started
         return 130
     interrupts.set_handler(lambda *_: _kill(pid, signal.SIGINT))
@@ -103,24 +126,22 @@ def request(module: str, argv: list[str], env: dict | None = None, cwd: str = ""
 
 
 def serve(address: str) -> None:
-    """Fork a stage or a kernel for each request on the socket `address`. Ends after SIGTERM, when
-    the stages have stopped."""
+    """Fork a stage or a kernel for each request on the socket `address`. After a signal, the stages
+    are asked to stop, no further one starts, and this ends when they have stopped."""
     forks: dict[socket.socket, int] = {}  # client -> process id
     stages: set[int] = set()
+    unanswered: list[socket.socket] = []  # clients that are told by the end of this process
     ending = libraries_loaded = False
-
-    def stop_stages(*_):
-        for pid in stages & set(forks.values()):
-            _kill(pid, signal.SIGINT)  # it prints how to continue, and ends
 
     def end(*_):
         nonlocal ending
         ending = True
-        stop_stages()
+        if not forks:  # it may be loading the libraries, which takes long
+            sys.exit()
+        for pid in stages & set(forks.values()):
+            _kill(pid, signal.SIGINT)  # it prints how to continue, and ends
 
-    interrupts.set_handler(stop_stages)
-    signal.signal(signal.SIGTERM, end)
-    interrupts.end_with_parent()
+    interrupts.set_handler(end)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listening.bind(address)
     listening.listen(64)
@@ -148,6 +169,11 @@ def serve(address: str) -> None:
                 for name in LIBRARIES:
                     importlib.import_module(name)
                 libraries_loaded = True
+            if ending and job["module"] == STAGE:
+                unanswered.append(connection)
+                continue
+            # A signal waits until the fork is known here, and has handlers of its own.
+            signal.pthread_sigmask(signal.SIG_BLOCK, interrupts.SIGNALS)
             pid = os.fork()
             if pid == 0:
                 for other in (listening, connection, *forks):
@@ -156,6 +182,7 @@ def serve(address: str) -> None:
             forks[connection] = pid
             if job["module"] == STAGE:
                 stages.add(pid)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
             _send(connection, {"pid": pid})
             for file in files:
                 os.close(file)
@@ -200,6 +227,7 @@ def _become(module: str, argv: list[str], env: dict[str, str], cwd: str, files: 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, interrupts.SIGNALS)
         os.setsid()
         interrupts.end_with_parent(signal.SIGKILL)  # nothing of a killed run lives on
         for standard, file in enumerate(files):

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -119,23 +119,31 @@ def write_parameters(project: Path) -> None:
 def start_stage(project: Path, folder: str, warm: str = "") -> subprocess.Popen:
     """Start a stage as the rule of the Snakefile does; warm: the socket of the warm process."""
     command = [sys.executable, "-m", "lib.runner.warm", "--stage", f"{folder}/parameters.yaml"]
+    return start(command, project, environment(project, WARM_KERNELS=warm))
+
+
+def start(
+    command: list[str], project: Path, env: dict[str, str], ignores_sigint: bool = False
+) -> subprocess.Popen:
+    """Start a command in a process group of its own, as a terminal does. It receives signals even
+    if the tests run in the background of a script, where a shell ignores SIGINT."""
+
+    def prepare() -> None:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        if ignores_sigint:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
     return subprocess.Popen(
         command,
         cwd=project,
-        env=environment(project, WARM_KERNELS=warm),
+        env=env,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        preexec_fn=_start_process_group,
+        preexec_fn=prepare,
     )
-
-
-def _start_process_group() -> None:
-    """Give the process a group of its own, as a terminal does, and let it receive signals even if
-    the tests run in the background, where a shell ignores them."""
-    os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for_success(process: subprocess.Popen) -> str:
@@ -258,18 +266,14 @@ def kill_all(
 # ------------------------------------------------------------------------------------ whole reports
 
 
-def start_report(project: Path) -> subprocess.Popen:
-    """Start `make report` at scale smoke, in a process group of its own, as a terminal does."""
-    command = [*MAKE, "report", "SCALE=smoke", "STUDIES=herbert", "CORES=2"]
-    return subprocess.Popen(
-        command,
-        cwd=project,
-        env=environment(project),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        preexec_fn=_start_process_group,
-    )
+def start_report(project: Path, *before: str, ignores_sigint: bool = False) -> subprocess.Popen:
+    """Start `make report` at scale smoke, in a process group of its own, as a terminal does.
+
+    before: a command that runs make, such as timeout; ignores_sigint: as in the background of a
+    script.
+    """
+    report = [*MAKE, "report", "SCALE=smoke", "STUDIES=herbert", "CORES=2"]
+    return start([*before, *report], project, environment(project), ignores_sigint)
 
 
 def read_report_outputs(project: Path) -> dict[str, object]:
@@ -283,16 +287,17 @@ def read_report_outputs(project: Path) -> dict[str, object]:
     }
 
 
-def wait_for_processes(project: Path, seconds: float = 20) -> None:
-    """Wait until no process has the project as its working folder."""
+def wait_for_processes(project: Path, others: Sequence[str] = (), seconds: float = 20) -> None:
+    """Wait until no process but `others` has the project as its working folder."""
     for _ in range(int(seconds * 10)):
-        if not (left := _processes_in(project)):
+        if (left := processes_in(project)) == sorted(others):
             return
         time.sleep(0.1)
     raise AssertionError(f"still running: {left}")
 
 
-def _processes_in(project: Path) -> list[str]:
+def processes_in(project: Path) -> list[str]:
+    """The commands of all processes that have the project as their working folder."""
     commands = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -300,4 +305,4 @@ def _processes_in(project: Path) -> list[str]:
                 commands.append((process / "cmdline").read_text().replace("\0", " ")[:100])
         except OSError:  # the process has ended
             pass
-    return [line for line in commands if line]
+    return sorted(line for line in commands if line)

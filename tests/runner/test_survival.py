@@ -1,7 +1,7 @@
 """A killed or stopped stage resumes, and publishes the same weights and results as an undisturbed
 one, except for times.
 
-`make test-survival` kills more often, and whole reports too; it takes about a quarter of an hour.
+`make test-survival` kills more often, and whole reports too; it takes about half an hour.
 """
 
 import os
@@ -15,6 +15,7 @@ import time
 
 import pytest
 
+from lib.common import locks
 from tests.helpers import survival
 from tests.helpers.project import copy_project, environment
 
@@ -98,6 +99,32 @@ def test_an_interrupted_stage_keeps_a_checkpoint_and_reports_its_step(
     assert survival.differing_files(expected, survival.read_outputs(stage_folder)) == []
 
 
+def test_a_run_that_is_stopped_ends_though_its_command_hangs(project, undisturbed):
+    """In a script's background SIGINT is ignored, and Snakemake may hang in its handler of SIGTERM:
+    the stage still stops with a checkpoint, and nothing is left running."""
+    folder = "outputs/kill/student/distillation"
+    stage_folder = project / folder
+    survival.clear_stage(stage_folder)
+    code = (
+        "import signal, subprocess, sys; from lib.runner import warm; warm.PATIENCE = 0.1;"
+        "stage = [sys.executable, '-m', 'lib.runner.warm', '--stage', sys.argv[1]];"
+        "hang = 'trap : TERM; \"$@\"; while :; do sleep 1; done';"
+        "sys.exit(warm.main(['bash', '-c', hang, 'bash', *stage]))"
+    )
+    command = [sys.executable, "-c", code, f"{folder}/parameters.yaml"]
+    others = survival.processes_in(project)
+    process = survival.start(command, project, environment(project), ignores_sigint=True)
+    while process.poll() is None and not list(
+        stage_folder.glob("scratch/checkpoints/**/step-*.pt")
+    ):
+        time.sleep(0.01)
+    process.terminate()
+    output, _ = process.communicate()
+    assert "stopped: " in output and "start it again to go on from there" in output, output
+    assert process.returncode != 0 and "Traceback" not in output
+    survival.wait_for_processes(project, others, seconds=1)
+
+
 # -------------------------------------------------------------------------------------- make report
 
 
@@ -149,6 +176,35 @@ def test_an_interrupted_report_resumes_and_publishes_the_same_files(report, sign
     assert process.returncode != 0 and "Traceback" not in output and "stopped" in output
     survival.wait_for_success(survival.start_report(folder))
     assert survival.differing_files(expected, survival.read_report_outputs(folder)) == []
+
+
+STOPS = {
+    "SIGTERM to the group": ([], lambda make: os.killpg(make.pid, signal.SIGTERM)),
+    # at its end it does the same as when it is stopped: it passes that on to make and its group
+    "timeout": (["timeout", "9999"], lambda timeout: timeout.terminate()),
+    "background of a script": ([], lambda make: make.terminate()),
+    "killed make": ([], lambda make: make.kill()),
+}
+"""Way to stop a report -> the command that make runs under, and what to do to the process."""
+
+
+@thoroughly
+@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("way", STOPS)
+def test_a_stopped_report_leaves_nothing_running(report, way, turn):
+    """No process, and no lock that the next report would wait for."""
+    folder, _, seconds = report
+    before, stop = STOPS[way]
+    shutil.rmtree(folder / "outputs")
+    process = survival.start_report(folder, *before, ignores_sigint=way.startswith("background"))
+    time.sleep(random.Random(f"{THOROUGH} {way} {turn}").uniform(0.1, 0.8) * seconds)
+    began, stages = time.monotonic(), len(list(folder.glob("outputs/smoke/**/lock"))) - 1
+    stop(process)
+    output, _ = process.communicate()
+    survival.wait_for_processes(folder)
+    locks.take(folder / "outputs/smoke/lock", "a test", print, patience=1)
+    assert process.returncode != 0 and "Traceback" not in output, output
+    print(f"{way}: {stages} stages were running, all ended after {time.monotonic() - began:.1f} s")
 
 
 @thoroughly
