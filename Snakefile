@@ -29,8 +29,9 @@ TITLE = "Distilling BERT: a reproducible report"
 try:
     os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the section `hub` of the scale files
     STAGES = {stage.result: stage for stage in plan.resolve(SCALE, STUDIES, DATA_DIR)}
-    PARAMETERS = {result: plan.write_parameters(stage) for result, stage in STAGES.items()}
-    ANALYSIS_PARAMETERS = plan.write_parameters(plan.analysis(SCALE, STUDIES))
+    ANALYSIS = plan.analysis(SCALE, STUDIES)
+    if not workflow.remote_exec:  # a job of a cluster runs what was planned when it was sent
+        plan.write_parameters([*STAGES.values(), ANALYSIS])
 except InputError as error:  # Snakemake, told to be quiet, would not show it
     sys.exit(f"error: {error}")
 
@@ -81,6 +82,8 @@ localrules:
 rule report:
     input:
         f"outputs/{SCALE}/report.html",
+        # Without them, a result that was deleted would not be made again while the report is there.
+        list(STAGES),
 
 
 for kind in KINDS:
@@ -91,7 +94,7 @@ for kind in KINDS:
         name:
             kind
         input:
-            parameters=lambda wildcards: PARAMETERS[stage_of(wildcards).result],
+            parameters=lambda wildcards: stage_of(wildcards).parameter_file,
             needs=lambda wildcards: [f"{folder}/result.json" for folder in stage_of(wildcards).needs],
         output:
             f"outputs/{SCALE}/{{stage}}/result.json",
@@ -109,7 +112,7 @@ for kind in KINDS:
 
 rule analysis:
     input:
-        parameters=ANALYSIS_PARAMETERS,
+        parameters=ANALYSIS.parameter_file,
         results=list(STAGES),
         # the appendix shows it
         bench=[path for path in ["outputs/bench/bench.json"] if os.path.isfile(path)],

@@ -19,6 +19,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.plan.plan import hub_variables, write_parameters
+from lib.plan.reads import has_result
 from lib.plan.stages import Stage
 from lib.training import tracking
 
@@ -55,8 +56,7 @@ def start(stages: list[Stage], entry: dict) -> Path:
             raise InputError(
                 f"name: {folder.name!r} is running; stop it first, or choose another name"
             ) from None
-        for stage in stages:
-            write_parameters(stage)
+        write_parameters(stages)
         (folder / STOP).unlink(missing_ok=True)
         write_json(folder / PLANNED, plan)
         lock.truncate(0)
@@ -82,17 +82,19 @@ def _launch(folder: Path, lock: int) -> subprocess.Popen:
 
 
 def main(folder: Path) -> int:
-    """Run the stages of a planned run in order until one fails or the run is asked to stop; 0 when
-    all are done."""
+    """Run the stages of a planned run in order, from the first that has no result of its present
+    parameters, until one fails or the run is asked to stop; 0 when all are done."""
     from lib.runner.run import run
 
     # The process that started this one may ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        again = False  # and all after it, which read its result
         for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
             if (folder / STOP).exists():
                 return 130
-            if not (places.ROOT / stage / "result.json").is_file():
+            again = again or not has_result(places.ROOT / stage)
+            if again:
                 code = run(Path(stage) / "parameters.yaml")
                 if code:
                     return code

@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from hashlib import sha256
+from collections import defaultdict
 from itertools import chain
 
 import yaml
@@ -20,7 +20,8 @@ from lib.common.hub import ModelRef
 from lib.data.sources import check_source, reading_notes
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch, hub_yaml
-from lib.plan.stages import Stage, StagePath, validate
+from lib.plan.reads import has_result, header, reads
+from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.plan.study import Study, studies, studies_with
 from lib.tasks import examples
 from lib.training.architectures import require_first_layer, require_supported, sizes
@@ -51,27 +52,43 @@ def analysis(scale: str, names: list[str]) -> Stage:
     return Stage(path, validate("analysis", values).model_dump(mode="json"))
 
 
-def write_parameters(stage: Stage) -> str:
-    """Write a stage's parameter file, unless it would not change: its date is what makes a stage
-    run again. Returns its path, relative to the checkout.
+def write_parameters(stages: list[Stage]) -> None:
+    """Write the parameter file of each stage, with what the stage reads at its head, unless it
+    would not change: its date is what makes a stage run again. Says which of those that have a
+    result will run again, and why."""
+    seen: dict = {}
+    again: dict[str, list[str]] = defaultdict(list)
+    for stage in stages:
+        found = reads(stage.kind, stage.parameters, stage.needs, seen)
+        path = places.ROOT / stage.parameter_file
+        text = header(found) + yaml.safe_dump(stage.parameters, allow_unicode=True, sort_keys=False)
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        if reason := _why_again(stage, found):
+            again[reason].append(stage.folder.split("/", 2)[2])
+    for reason, names in again.items():
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        print(f"again: {shown}: {reason}", file=sys.stderr, flush=True)
 
-    The first line has a hash of the notebook's code, so that editing the notebook counts as a
-    change and touching it does not.
-    """
-    path = places.ROOT / stage.folder / "parameters.yaml"
-    text = f"# {stage.notebook} {_hash_of_code(stage.notebook)}\n"
-    text += yaml.safe_dump(stage.parameters, allow_unicode=True, sort_keys=False)
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return str(path.relative_to(places.ROOT))
 
-
-def _hash_of_code(notebook: str) -> str:
-    path = places.ROOT / notebook
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-    return sha256(json.dumps(code).encode()).hexdigest()[:12]
+def _why_again(stage: Stage, found: dict[str, str]) -> str:
+    """Why a stage that has a result will run again; empty if it will not. A result without what the
+    stage has published is removed."""
+    result, published = places.ROOT / stage.result, KINDS[stage.kind].publishes
+    if not result.is_file():
+        return ""
+    if not (result.parent / published).exists():
+        result.unlink()
+        return f"{published} is gone"
+    if has_result(result.parent):
+        return ""
+    done = json.loads(result.read_text(encoding="utf-8"))
+    if "reads" not in done:
+        return "made by a version that did not note what it read"
+    before, now = done["parameters"] | done["reads"], stage.parameters | found
+    changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    return f"{', '.join(changed)} changed" if changed else ""
 
 
 def hub_variables(scale: str, names: list[str]) -> dict[str, str]:

@@ -26,21 +26,37 @@ class Analysis(StageParameters):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of stage: its notebook, the model of its parameters, whether it trains a model from
-    text, and its priority: stages that others wait for go first."""
+    """A kind of stage.
+
+    notebook: its name in notebooks/, without the ending.
+    parameters: the model of its parameters.
+    rooms: the rooms of lib that decide its result; others that its notebook uses only show it.
+    publishes: what it leaves beside its result, for others to read.
+    trains: whether it trains a model from text.
+    priority: stages that others wait for go first.
+    """
 
     notebook: str
     parameters: type[StageParameters]
+    rooms: tuple[str, ...] = ()
+    publishes: str = ""
     trains: bool = False
     priority: int = 0
 
 
+TEXT = ("common", "data")
+TRAINING = (*TEXT, "fast", "training")
+TASKS = (*TRAINING, "tasks")
 KINDS = {
-    "data_prep": Kind("1_data_prep", DataPrep, priority=4),
-    "teacher_continuation": Kind("2_teacher_continuation", TeacherContinuation, True, priority=3),
-    "distillation": Kind("3_distillation", DistillationParameters, True, priority=2),
-    "cascade_ta": Kind("4_cascade_ta", CascadeTA, True, priority=2),
-    "finetune": Kind("5_finetune", Finetune, priority=1),
+    "data_prep": Kind("1_data_prep", DataPrep, TEXT, "data", priority=4),
+    "teacher_continuation": Kind(
+        "2_teacher_continuation", TeacherContinuation, TRAINING, "model", True, priority=3
+    ),
+    "distillation": Kind(
+        "3_distillation", DistillationParameters, TRAINING, "model", True, priority=2
+    ),
+    "cascade_ta": Kind("4_cascade_ta", CascadeTA, TRAINING, "model", True, priority=2),
+    "finetune": Kind("5_finetune", Finetune, TASKS, "predictions.parquet", priority=1),
     "analysis": Kind("6_analysis", Analysis),
 }
 """Every kind of stage, in the order in which they run."""
@@ -145,8 +161,8 @@ class Stage:
         return f"{self.folder}/result.json"
 
     @property
-    def notebook(self) -> str:
-        return f"notebooks/{KINDS[self.kind].notebook}.ipynb"
+    def parameter_file(self) -> str:
+        return f"{self.folder}/parameters.yaml"
 
     @property
     def threads(self) -> int:

@@ -15,10 +15,11 @@ from lib.common import interrupts, locks, places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
 from lib.common.progress import clock
+from lib.plan.reads import has_result
 from lib.plan.stages import KINDS
 
 PAPERMILL = logging.getLogger("papermill")
-SHOWN = (" left", "done in", "resumed", "damaged")
+SHOWN = (" left", "done in", "resumed", "damaged", "begins anew")
 """What a line of the notebook contains if it goes to the terminal: reports of progress."""
 
 
@@ -116,11 +117,12 @@ def _execute(folder: Path, values: dict, say) -> int:
 
 
 def _stages_done(folder: Path) -> str:
-    """How many stages of the scale are done: each has its parameters, a finished one its result."""
+    """How many stages of the scale are done: each has its parameters, a finished one a result of
+    them."""
     outputs = places.ROOT / "outputs"
     scale = outputs / folder.relative_to(outputs).parts[0]
     stages = [path.parent for path in scale.glob("**/parameters.yaml")]
-    done = sum((stage / "result.json").is_file() for stage in stages)
+    done = sum(map(has_result, stages))
     return f"{done} of {len(stages)} stages done"
 
 

@@ -19,6 +19,7 @@ from lib.common import files, locks, places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.common.machine import machine, peak_memory_mib, versions
+from lib.plan.reads import noted, reads
 from lib.plan.stages import KINDS, StageParameters, validate
 
 HELD: dict[Path, FileLock] = {}
@@ -34,13 +35,14 @@ values."""
 @dataclass
 class Run:
     """A running stage: its checked parameters `p`, the scratch `folder` to write into, and the
-    `target` folder where it publishes."""
+    `target` folder where it publishes. `reads`: see `lib.plan.reads`."""
 
     kind: str
     p: Any
     folder: Path
     target: Path
     began: float
+    reads: dict[str, str]
 
 
 def notebook_parameters(namespace: dict[str, Any]) -> dict[str, Any]:
@@ -94,43 +96,52 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
         HELD[target] = locks.take(target / "scratch.lock", purpose, print, PATIENCE)
     folder = target / "scratch"
     note = folder / "parameters.json"
-    work = {"parameters": p.model_dump(mode="json"), "made from": inputs(p, notebook)}
-    if not _is_same_work(note, work):
+    read = _planned_reads(target, p) or reads(kind, p.model_dump(mode="json"))
+    work = {"parameters": p.model_dump(mode="json"), "made from": read | _results(p)}
+    if changed := _changes(note, work):
+        if any(folder.rglob("step-*.pt")):
+            print(f"begins anew: {', '.join(changed)} changed since it was stopped", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         with files.writing(folder):
             folder.mkdir(parents=True)
     write_json(note, work)
-    return Run(kind, p, folder, target, time.time())
+    return Run(kind, p, folder, target, time.time(), read)
 
 
-def inputs(p: StageParameters, notebook: Path) -> dict[str, str]:
-    """The hashes of what a stage reads besides its parameters: when they change, unfinished work
-    starts anew."""
-    paths = {"notebook": notebook}
+def _planned_reads(target: Path, p: StageParameters) -> dict[str, str]:
+    """What the stage reads as the plan has noted it; empty where there is no plan of this very
+    stage."""
+    path = target / "parameters.yaml"
+    planned = path.is_file() and files.read_yaml(path) == p.model_dump(mode="json")
+    return noted(path) if planned else {}
+
+
+def _results(p: StageParameters) -> dict[str, str]:
+    """The hashes of the results of the stages that a stage reads, by the results' paths."""
+    hashes = {}
     names = ("teacher", "first_teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in")
     for name in names:
-        path = places.ROOT / str(getattr(p, name, "") or "none")
-        for result in (path / "result.json", path.parent / "result.json", path / "training.json"):
-            if result.is_file():
-                paths[name] = result
-    return {
-        name: sha256(path.read_bytes()).hexdigest()
-        for name, path in paths.items()
-        if path.is_file()
-    }
+        folder = Path(getattr(p, name, "") or "none")
+        for path in (
+            folder / "result.json",
+            folder.parent / "result.json",
+            folder / "training.json",
+        ):
+            if (places.ROOT / path).is_file():
+                hashes[str(path)] = sha256((places.ROOT / path).read_bytes()).hexdigest()
+    return hashes
 
 
-def _is_same_work(note: Path, work: dict[str, Any]) -> bool:
-    """Whether the note in a scratch folder says the same, except for parameters without effect."""
-
-    def comparable(work: dict[str, Any]) -> dict[str, Any]:
-        parameters = work["parameters"].items()
-        return work | {"parameters": {k: v for k, v in parameters if k not in WITHOUT_EFFECT}}
-
+def _changes(note: Path, work: dict[str, Any]) -> list[str]:
+    """What is other than the note in a scratch folder says: names of parameters, except for those
+    without effect, and of what is read."""
     try:
-        return comparable(json.loads(note.read_text(encoding="utf-8"))) == comparable(work)
-    except (OSError, ValueError, KeyError):
-        return False
+        old = json.loads(note.read_text(encoding="utf-8"))
+        before, now = (work["parameters"] | work["made from"] for work in (old, work))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["what it is made from"]
+    names = [name for name in {**now, **before} if name not in WITHOUT_EFFECT]
+    return [name for name in names if before.get(name) != now.get(name)]
 
 
 def finish(run: Run, result: dict[str, Any]) -> Path:
@@ -154,6 +165,7 @@ def finish(run: Run, result: dict[str, Any]) -> Path:
     result = {
         "stage": run.kind,
         "parameters": run.p.model_dump(mode="json"),
+        "reads": run.reads,
         **result,
         "stage_seconds": round(time.time() - run.began, 1),
         "peak_memory_mib": round(peak_memory_mib(), 1),

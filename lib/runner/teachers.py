@@ -92,7 +92,8 @@ def main() -> int:
     for recipe in recipes():
         corpus, teacher = stages(recipe)
         for stage in (corpus, teacher):
-            if status := run(Path(write_parameters(stage))):
+            write_parameters([stage])
+            if status := run(Path(stage.parameter_file)):
                 return status
         publish(recipe.parent, teacher)
         print(f"the teacher: {recipe.parent.relative_to(places.ROOT)}")

@@ -181,6 +181,23 @@ def check(name: str, source: TaskSource, languages: Sequence[str] = ()) -> str:
     return ""
 
 
+def files(name: str, source: TaskSource, languages: Sequence[str] = ()) -> list[Path]:
+    """The files that a fine-tuning reads for a task; none where its records are toy ones, or on the
+    hub. Raises InputError for one that is not there."""
+    if own := source.own.get(name):
+        if not own.files:  # an id, or a folder in the hub's format
+            folder = hub.ModelRef(own.hub).folder
+            return sorted(path for path in folder.rglob("*") if path.is_file())
+        return list(filter(None, (_own_file(own, split) for split in ("train", "validation"))))
+    if source.kind != "files":
+        return []
+    paths = [_file(training_task(name, source), "train", source)]
+    for language in evaluation_languages(name, source, languages):
+        there = replace(source, language=language)
+        paths += [_file(name, split, there) for split in validation_splits(name, there)]
+    return paths
+
+
 # ------------------------------------------------------------------------------- texts and labels
 
 
