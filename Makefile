@@ -1,9 +1,11 @@
-# make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] [FORMAT=pdf] · make test · make lab · make plan · make clean
+# make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] [FORMAT=pdf] · make test · make lab · make plan
 # make report PROFILE=slurm (or kubernetes, or a folder): every stage a job of a cluster; PUBLISH_TO=s3://…: a copy of the results
 # make teachers: train the toy teachers of params/ again, which takes half an hour
+# make clean [SCALE=tiny] [STUDIES="herbert"]: remove outputs, all of them if neither is given
 # make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
+CLEANED := $(if $(SCALE)$(STUDIES),outputs/$(or $(SCALE),tiny),outputs/* .snakemake)
 SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
@@ -27,10 +29,12 @@ CLUSTER := .venv/cluster
 # Where stages run: here, as forks of a process that has the libraries loaded, or as jobs of a cluster, which can have none.
 # Snakemake looks at all waiting jobs again after each timespan, once for every job that has begun or ended so far. With its own
 # 1 s it takes a fifth of a core at the end of a run of 200 stages.
-HERE := python -m lib.runner.warm snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timespan 1000/5s --quiet all
-JOBS := snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
+HERE := python -m lib.runner.warm python -m snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timespan 1000/5s --quiet all
+JOBS := python -m snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
+# Of a checkout that was moved, the commands in .venv/bin, and the place where it finds lib, are the old ones. python itself is not.
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 # What a user gives reaches the recipes through the environment as it is: no shell, and no YAML of Snakemake's, reads it
 override export SCALE := $(value SCALE)
 override export STUDIES := $(value STUDIES)
@@ -72,10 +76,11 @@ export: $(READY)
 	@python -W ignore -m lib.runner.export "$(MODEL)"
 
 lab: $(READY)
-	@jupyter lab notebooks/lab.ipynb
+	@python -m jupyterlab notebooks/lab.ipynb
 
 clean:
-	rm -rf outputs/* .snakemake
+	$(if $(findstring /,$(SCALE)$(STUDIES)),$(error SCALE and STUDIES are names, not folders))
+	rm -rf $(if $(STUDIES),$(addprefix $(CLEANED)/,$(STUDIES)),$(CLEANED))
 
 environment: $(READY)
 

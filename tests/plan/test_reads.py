@@ -3,6 +3,7 @@ of it."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ SCENARIOS = """\
 scenarios:
   S2: {weight_mlm: 1}
   S3: {weight_soft: 1}
-  C: {hop: half, total_steps: 9, corpus: transfer, learning_rate: 1e-3}
+  C: {hop: half, corpus: transfer, learning_rate: 1e-3}
 """
 SIZES = """\
 corpora:
@@ -95,54 +96,126 @@ def stale():
     return set(map(name, again))
 
 
-CHANGES = [  # the file, what is replaced in it and by what; what runs again, and what is said
-    ("data/text/one.txt", "a line", "b line", CORPUS | TRAINED | FINETUNED - {"teacher/finetune"}),
-    ("data/text/two.txt", "", "one more\n", CORPUS | TRAINED | FINETUNED - {"teacher/finetune"}),
-    ("data/klej/nkjp-ner/validation.jsonl", "persName", "orgName", FINETUNED),
+NOT_THE_TEACHER = CORPUS | TRAINED | FINETUNED - {"teacher/finetune"}
+OF_STUDENTS = STUDENTS | {"S2/finetune", "S3/finetune"}
+TEXT, TASKS = "data/text/one.txt", "data/klej/nkjp-ner/validation.jsonl"
+LOSSES = "lib/training/losses.py"
+CHANGES = [  # a file, what is replaced in it by what, what runs again beside the analysis
+    (TEXT, "a line", "b line", NOT_THE_TEACHER),
+    ("data/text/two.txt", "", "one more", NOT_THE_TEACHER),
+    (TASKS, "persName", "orgName", FINETUNED),
     ("checkpoint/model.safetensors", None, None, TRAINED | FINETUNED),
     ("checkpoint/tokenizer.json", "{", "{ ", ALL),
-    ("checkpoint/README.md", "a", "b", None),
+    ("notebooks/3_distillation.ipynb", "stage.begin(", "stage.begin( ", OF_STUDENTS),
+    ("params/mine/own.yaml", "student_layers: [0, 2]", "student_layers: [0, 3]", OF_STUDENTS),
     (
-        "notebooks/3_distillation.ipynb",
-        "summary = ",
-        "summary  = ",
-        STUDENTS | {"S2/finetune", "S3/finetune"},
-    ),
-    (
-        "params/mine/own.yaml",
-        "steps: 9, learning_rate: 1e-3}\ncascade",
-        "steps: 8, learning_rate: 1e-3}\ncascade",
-        STUDENTS | {"S2/finetune", "S3/finetune"},
+        "params/mine/scenarios.yaml",
+        "weight_soft: 1",
+        "weight_soft: 2",
+        {"S3/distillation", "S3/finetune"},
     ),
     ("params/mine/claims.yaml", "[]", "[ ]", set()),
-    ("lib/common/machine.py", "import ", "import re\nimport ", ALL),
-    ("lib/data/cleaning.py", "import re\n", "import re\nX = 1\n", ALL),
-    ("lib/fast/gelu.py", "import ", "import re\nimport ", ALL - CORPUS),
-    ("lib/training/losses.py", "import ", "import re\nimport ", ALL - CORPUS),
-    ("lib/tasks/metrics.py", "import ", "import re\nimport ", FINETUNED),
-    ("lib/training/losses.py", '"""', '"""In other words. ', set()),
-    ("lib/training/losses.py", "\nimport ", "\n# a comment\nimport ", set()),
+    ("lib/common/machine.py", "import ", "import re, ", ALL),
+    ("lib/data/cleaning.py", "import ", "import io, ", ALL),
+    ("lib/fast/gelu.py", "import ", "import re, ", ALL - CORPUS),
+    (LOSSES, "import ", "import re, ", ALL - CORPUS),
+    ("lib/tasks/metrics.py", "import ", "import re, ", FINETUNED),
+    (LOSSES, '"""', '"""In other words: ', set()),
+    (LOSSES, "import ", "# a comment\nimport ", set()),
     *(
-        (f"lib/{room}/__init__.py", "", "x = 1\n", set())
-        for room in ("plan", "report", "studies", "runner", "lab")
+        (f"lib/{room}/__init__.py", "", "x = 1", set())
+        for room in "plan report studies runner lab".split()
     ),
 ]
 
 
-@pytest.mark.parametrize(
-    "file, old, new, again",
-    CHANGES,
-    ids=lambda value: value if isinstance(value, str) and "/" in value else "",
-)
-def test_what_runs_again_after_which_change(project, file, old, new, again):
-    assert stale() == set()
+@pytest.mark.parametrize("file, old, new, again", CHANGES)
+def test_what_runs_again_after_which_change(project, capsys, file, old, new, again):
+    assert stale() == set() and capsys.readouterr().err == ""
     path = project / file
-    if old is None:
-        content = bytearray(path.read_bytes())
-        content[-1] ^= 1
-        path.write_bytes(content)
+    content = path.read_bytes() if path.is_file() else b""
+    if old is None:  # one weight
+        changed = content[:-1] + bytes([content[-1] ^ 1])
     else:
-        text = path.read_text() if path.is_file() else ""
-        assert old in text
-        path.write_text(text.replace(old, new, 1))
-    assert stale() == (again if again is None else again | {"analysis"} or set())
+        changed = content.replace(old.encode(), new.encode(), 1)
+    assert changed != content
+    path.write_bytes(changed)
+    assert stale() == again | {"analysis"}
+    assert "again: " in (said := capsys.readouterr().err) and " changed\n" in said
+
+
+def test_what_is_no_change(project):
+    (project / "checkpoint/README.md").write_text("another card")
+    (project / "data/text/note.md").write_text("no text file")
+    (project / "data/klej/nkjp-ner/test.jsonl").write_text("{}")
+    for path in [
+        *project.glob("notebooks/*"),
+        *project.glob("data/**/*"),
+        *project.glob("checkpoint/*"),
+    ]:
+        path.touch()
+    assert stale() == set()
+
+
+def test_large_files_count_by_size_and_date(project, monkeypatch):
+    monkeypatch.setattr(what, "SMALL", 10)
+    path = project / "data/text/one.txt"
+    os.utime(path, (1e9, 1e9))
+    before = what._files([path])
+    path.write_text("b line\n")
+    os.utime(path, (1e9, 1e9))
+    assert what._files([path]) == before
+    os.utime(path, (2e9, 2e9))
+    assert what._files([path]) != before
+
+
+def test_files_in_a_store_count_by_what_it_says_of_them():
+    import fsspec
+
+    store = fsspec.filesystem("memory")
+    path = places.to_path("memory://reads/text.txt")
+    store.pipe("/reads/text.txt", b"one")
+    before = what._files([path])
+    assert what._files([path]) == before
+    store.pipe("/reads/text.txt", b"two")
+    assert what._files([path]) != before
+
+
+def test_a_reason_is_said_once_for_all_it_concerns(project, capsys):
+    (project / "checkpoint/model.safetensors").write_bytes(b"other")
+    (project / "data/text/one.txt").write_text("other")
+    plan.write_parameters(stages())
+    lines = capsys.readouterr().err.splitlines()
+    assert "again: mine/corpus_transfer/data_prep: data/text changed" in lines
+    trained = "mine/T2/teacher_continuation, mine/teacher/finetune, mine/S2/distillation"
+    assert f"again: {trained} and 2 more: checkpoint changed" in lines
+    plan.write_parameters(stages())  # said until it has been done
+    assert capsys.readouterr().err.splitlines() == lines
+
+
+def test_results_of_a_version_that_noted_nothing(project, capsys):
+    for stage in stages():
+        (project / stage.result).write_text(json.dumps({"parameters": stage.parameters}))
+        (project / stage.parameter_file).write_text("old: 1\n")
+    assert stale() == ALL | {"analysis"}
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(" and 9 more: made by a version that did not note what it read")
+
+
+def test_what_was_deleted_is_made_again(project, capsys):
+    """By Snakemake itself: a stage whose folder is gone, and one that lacks its model."""
+    shutil.rmtree(project / "outputs/own/mine/S3/distillation")
+    (project / "outputs/own/mine/S2/distillation/model").rmdir()
+    environment = os.environ | {"PYTHONPATH": str(project), "SCALE": "own", "STUDIES": "mine"}
+    options = ["--cores", "2", "--rerun-triggers", "mtime", "input"]
+    command = [sys.executable, "-m", "snakemake", "-n", *options]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=environment)
+    printed = done.stdout + done.stderr
+    made = re.findall(r"output: outputs/own/(?:mine/)?(\S+)/result.json", printed)
+    assert set(made) == OF_STUDENTS, printed
+    assert "again: mine/S2/distillation: model is gone" in printed
+
+
+def test_a_stage_reads_the_rooms_that_its_rooms_use():
+    for kind in KINDS.values():
+        assert all(set(USES[room].split()) <= set(kind.rooms) for room in kind.rooms)

@@ -145,7 +145,7 @@ def test_a_folder_of_your_own(tmp_path):
 def test_the_lab_opens():
     """The Makefile starts a JupyterLab that is installed. (No browser opens here.)"""
     recipe = run_make(ROOT, "-n", "lab").stdout.strip().splitlines()[-1]
-    assert recipe == "jupyter lab notebooks/lab.ipynb"
+    assert recipe == "python -m jupyterlab notebooks/lab.ipynb"
     words = shlex.split(recipe)
     done = subprocess.run(
         [str(ROOT / ".venv/bin" / words[0]), *words[1:], "--version"],
