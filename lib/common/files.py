@@ -137,6 +137,6 @@ def fill_data_dir(value: Any, data_dir: str | None, scale: str, file: str) -> An
             f"DATA_DIR=/path/to/folder"
         )
     folder = places.require_folder(data_dir, "DATA_DIR")
-    if not (places.is_address(data_dir) or Path(data_dir).expanduser().is_absolute()):
-        folder = folder.resolve()
+    if not places.is_address(data_dir) and folder.is_relative_to(places.ROOT):
+        folder = folder.relative_to(places.ROOT)  # the same when the checkout is moved
     return value.replace("{data_dir}", str(folder).rstrip("/"))

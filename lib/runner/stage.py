@@ -97,7 +97,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     folder = target / "scratch"
     note = folder / "parameters.json"
     read = _planned_reads(target, p) or reads(kind, p.model_dump(mode="json"))
-    work = {"parameters": p.model_dump(mode="json"), "made from": read | _results(p)}
+    work = {"parameters": p.model_dump(mode="json"), "made from": read | results(p)}
     if changed := _changes(note, work):
         if any(folder.rglob("step-*.pt")):
             print(f"begins anew: {', '.join(changed)} changed since it was stopped", flush=True)
@@ -116,7 +116,7 @@ def _planned_reads(target: Path, p: StageParameters) -> dict[str, str]:
     return noted(path) if planned else {}
 
 
-def _results(p: StageParameters) -> dict[str, str]:
+def results(p: StageParameters) -> dict[str, str]:
     """The hashes of the results of the stages that a stage reads, by the results' paths."""
     hashes = {}
     names = ("teacher", "first_teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in")

@@ -134,12 +134,13 @@ def test_what_a_scale_file_says_of_no_scenario_is_said(params, capsys):
 
 def test_parameter_files_are_rewritten_only_when_they_change(params, monkeypatch):
     stage = by_name()["S3/distillation"]
-    path = params.folder / plan.write_parameters(stage)
+    path = params.folder / stage.parameter_file
+    plan.write_parameters([stage])
     first = path.stat().st_mtime_ns
-    plan.write_parameters(stage)
+    plan.write_parameters([stage])
     assert path.stat().st_mtime_ns == first
     params("scenarios", "scenarios.S3.temperature", 4)
-    plan.write_parameters(by_name()["S3/distillation"])
+    plan.write_parameters([by_name()["S3/distillation"]])
     assert path.stat().st_mtime_ns > first and yaml.safe_load(path.read_text())["temperature"] == 4
 
 

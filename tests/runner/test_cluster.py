@@ -109,7 +109,10 @@ def test_make_passes_the_profile_on_and_keeps_the_warm_process_out(name):
     plain = subprocess.run(
         ["make", "-n", "report"], cwd=ROOT, capture_output=True, text=True
     ).stdout
-    assert "python -m lib.runner.warm python -m snakemake --cores" in plain and "--profile" not in plain
+    assert (
+        "python -m lib.runner.warm python -m snakemake --cores" in plain
+        and "--profile" not in plain
+    )
 
 
 def test_the_profiles_are_no_study():
