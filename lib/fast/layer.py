@@ -9,6 +9,7 @@ gradients are the library's but for rounding.
 
 import functools
 from collections.abc import Callable, Collection
+from operator import attrgetter
 from typing import NamedTuple
 
 import torch
@@ -195,16 +196,35 @@ def attention_backward(
     return d_qkv
 
 
+_BERT = """attention.self.query attention.self.key attention.self.value attention.output.dense
+    attention.output.LayerNorm intermediate.dense output.dense output.LayerNorm"""
+_DISTILBERT = """attention.q_lin attention.k_lin attention.v_lin attention.out_lin
+    sa_layer_norm ffn.lin1 ffn.lin2 output_layer_norm"""
+PARTS = {
+    "bert.modeling_bert.BertLayer": _BERT,
+    "roberta.modeling_roberta.RobertaLayer": _BERT,
+    "xlm_roberta.modeling_xlm_roberta.XLMRobertaLayer": _BERT,
+    "camembert.modeling_camembert.CamembertLayer": _BERT,
+    "electra.modeling_electra.ElectraLayer": _BERT,
+    "distilbert.modeling_distilbert.TransformerBlock": _DISTILBERT,
+}
+"""The library's layers that compute as BERT's do, and their parts in the order of the places
+above."""
+DROPOUT = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")
+
+
 class Layer(nn.Module):
     """The library's layer as one step, on a processor, without dropout and without attention maps;
     in all other cases it is the library's layer, whose class `fast_class` puts behind this one."""
 
     frozen = False
+    parts: Callable  # of a layer, those in PARTS
+    attention_of: Callable  # of a layer, what computes the attention maps
     _cast: tuple | None = None  # format, weights
 
     def forward(self, hidden_states, attention_mask=None, *args, **kwargs):
         more = *args, kwargs.get("past_key_values"), kwargs.get("encoder_attention_mask")
-        sdpa = self.attention.self.config._attn_implementation == "sdpa"
+        sdpa = self.attention_of(self).config._attn_implementation == "sdpa"
         simple = sdpa and all(value is None for value in more)
         if simple and self.is_plain(hidden_states, attention_mask):
             return self.step(hidden_states, attention_mask)[0]
@@ -213,39 +233,34 @@ class Layer(nn.Module):
     def is_plain(self, x: torch.Tensor, mask: torch.Tensor | None) -> bool:
         """Whether `step` can compute this: it reads the weights, and calls none of the modules that
         hold them."""
-        config, weight = self.attention.self.config, self.attention.self.query.weight
-        rates = config.hidden_dropout_prob, config.attention_probs_dropout_prob
+        config, modules = self.attention_of(self).config, self.parts(self)
+        weight = modules[0].weight
         unchanged = all(
             type(module) in (Linear, nn.LayerNorm)
             and not (module._forward_hooks or module._forward_pre_hooks)
-            for module in self._modules_used()
+            for module in modules
         )
         return (
             x.device.type == "cpu"
             and x.dtype == torch.float32 == weight.dtype
             and compute_dtype(x) in (torch.float32, torch.bfloat16)
-            and config.hidden_act == "gelu"
+            and "gelu" in (getattr(config, name, "") for name in ("hidden_act", "activation"))
             and not getattr(config, "is_decoder", False)
-            and not (self.training and any(rates))
+            and not (self.training and any(getattr(config, rate, 0) for rate in DROPOUT))
             and (mask is None or mask.dtype == torch.bool and mask.dim() == 4 and mask.size(1) == 1)
             and unchanged
             and type(weight) in (nn.Parameter, torch.Tensor)
         )
 
-    def _modules_used(self) -> tuple[nn.Module, ...]:
-        attention, output = self.attention.self, self.attention.output
-        inputs = attention.query, attention.key, attention.value, output.dense, output.LayerNorm
-        return *inputs, self.intermediate.dense, self.output.dense, self.output.LayerNorm
-
     def step(
         self, x: torch.Tensor, mask: torch.Tensor | None, with_maps: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The layer's output and, if wanted, its attention maps; see _Layer.forward."""
-        modules = self._modules_used()
+        modules = self.parts(self)
         parameters = [part for module in modules for part in (module.weight, module.bias)]
         learns = torch.is_grad_enabled() and any(part.requires_grad for part in (x, *parameters))
         weights = self._weights(compute_dtype(x), parameters)
-        heads, eps = self.attention.self.num_attention_heads, self.output.LayerNorm.eps
+        heads, eps = self.attention_of(self).config.num_attention_heads, modules[-1].eps
         with torch.autocast("cpu", enabled=False):
             return _Layer.apply(x, mask, heads, eps, weights, with_maps, learns, *parameters)
 
@@ -262,16 +277,17 @@ class Layer(nn.Module):
         return {key: value for key, value in self.__dict__.items() if key != "_cast"}
 
 
-LIKE_BERT = ("BertLayer", "RobertaLayer", "XLMRobertaLayer", "CamembertLayer", "ElectraLayer")
-"""The library's classes of layers that are BERT's under another name."""
-
-
 @functools.cache
 def fast_class(kind: type) -> type:
     """The class that a module of the class `kind` is to have: for a layer like BERT's a `Layer`,
     which is still of its own kind, since the library collects hidden states by their class."""
-    is_layer = kind.__name__ in LIKE_BERT and kind.__module__.startswith("transformers.models.")
-    return type("Layer", (Layer, kind), {}) if is_layer else kind
+    place = f"{kind.__module__}.{kind.__name__}".removeprefix("transformers.models.")
+    if place not in PARTS:
+        return kind
+    names = PARTS[place].split()
+    attention = names[0].rpartition(".")[0]
+    own = {"parts": attrgetter(*names), "attention_of": attrgetter(attention)}
+    return type("Layer", (Layer, kind), own)
 
 
 def states(
@@ -280,9 +296,9 @@ def states(
     """What `plain`, lib.training.objectives.states, returns, layer by layer: no layer needs the
     library's slow attention to return its maps. Where a layer cannot do so, `plain` does it all."""
     base, words = model.base_model, model.get_input_embeddings().weight
-    layers = base.encoder.layer if hasattr(base, "encoder") else [None]
+    layers = [module for module in base.modules() if isinstance(module, Layer)]
     mask = None if batch.kept.all() else batch.kept[:, None, None]
-    if not all(isinstance(layer, Layer) and layer.is_plain(words, mask) for layer in layers):
+    if not (layers and all(layer.is_plain(words, mask) for layer in layers)):
         return plain(model, batch, maps)
     embeddings = base.embeddings(input_ids=batch.inputs)
     if hasattr(base, "embeddings_project"):  # of an ELECTRA whose embeddings are narrower
