@@ -13,6 +13,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = 2.0
 """Seconds after which a signal counts as a second request. One cancel may arrive twice: directly,
 and forwarded by another process."""
+UNANSWERED = 10.0
+"""Seconds after which a kernel that has been interrupted and runs no cell has lost its answer."""
 
 
 @contextmanager
@@ -35,17 +37,25 @@ def deferred(on_first: Callable[[], None] = lambda: None) -> Iterator[list[int]]
 
 
 @contextmanager
-def forwarded(interrupt: Callable[[], None], every: float = 0.5) -> Iterator[list[float]]:
+def forwarded(
+    interrupt: Callable[[], None], is_idle: Callable[[], bool], every: float = 0.5
+) -> Iterator[list[float]]:
     """Within, each signal calls `interrupt`, repeatedly: a kernel between two cells would miss a
     single one. Yields the list of the times at which signals came. A second request raises
-    KeyboardInterrupt, to stop at once."""
+    KeyboardInterrupt, to stop at once; so does a kernel that `is_idle` for long: an interrupt just
+    before a cell's answer, or just after its request, leaves papermill waiting for ever."""
     times: list[float] = []
     finished = threading.Event()
 
     def repeat() -> None:
+        idle = 0.0  # seconds
         while not finished.wait(every):
             if times:
                 interrupt()
+                idle = idle + every if is_idle() else 0.0
+            if idle >= UNANSWERED:
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGTERM)
+                return
 
     def handle(*_) -> None:
         times.append(time.monotonic())

@@ -8,6 +8,7 @@ import signal
 import socket
 from contextlib import suppress
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
@@ -30,6 +31,16 @@ def interrupt() -> None:
     if STARTED:
         with suppress(ProcessLookupError):
             os.kill(STARTED[-1], signal.SIGINT)
+
+
+def is_idle() -> bool:
+    """Whether the kernel that was started last runs no cell: it then ignores interrupts. Linux
+    only; elsewhere False."""
+    with suppress(OSError, IndexError):
+        status = Path(f"/proc/{STARTED[-1]}/status").read_text(encoding="ascii")
+        ignored = int(status.partition("SigIgn:")[2].split()[0], 16)
+        return bool(ignored >> (signal.SIGINT - 1) & 1)
+    return False
 
 
 class Kernel:

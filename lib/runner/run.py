@@ -70,7 +70,7 @@ def _execute(folder: Path, values: dict, say) -> int:
     result, began = folder / "result.json", time.time()
     say(f"starts, {_stages_done(folder)}")
     result.unlink(missing_ok=True)
-    with interrupts.forwarded(kernels.interrupt) as signals:
+    with interrupts.forwarded(kernels.interrupt, kernels.is_idle) as signals:
         try:
             papermill.execute_notebook(
                 str(places.ROOT / "notebooks" / f"{KINDS[folder.name].notebook}.ipynb"),

@@ -136,8 +136,8 @@ def serve(address: str) -> None:
     def end(*_):
         nonlocal ending
         ending = True
-        if not forks:  # it may be loading the libraries, which takes long
-            sys.exit()
+        if not forks:  # now: it may be loading the libraries, or about to end
+            os._exit(0)
         for pid in stages & set(forks.values()):
             _kill(pid, signal.SIGINT)  # it prints how to continue, and ends
 

@@ -45,7 +45,7 @@ def test_in_another_thread_nothing_is_noted():
 
 def test_a_request_is_passed_on_until_it_is_heard(monkeypatch):
     calls = []
-    with interrupts.forwarded(lambda: calls.append(1), every=0.01) as asked:
+    with interrupts.forwarded(lambda: calls.append(1), lambda: False, every=0.01) as asked:
         time.sleep(0.05)
         assert not calls
         ask()
@@ -59,3 +59,15 @@ def test_a_request_is_passed_on_until_it_is_heard(monkeypatch):
     heard = len(calls)
     time.sleep(0.05)
     assert len(calls) == heard
+
+
+def test_a_kernel_that_has_lost_its_answer_is_not_waited_for(monkeypatch):
+    """Only after a request to stop: until then it may be between two cells for as long as it
+    likes."""
+    monkeypatch.setattr(interrupts, "UNANSWERED", 0.05)
+    monkeypatch.setattr(interrupts, "AGAIN", 0.0)
+    with interrupts.forwarded(lambda: None, is_idle=lambda: True, every=0.01):
+        time.sleep(0.1)
+        ask()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(60)

@@ -15,11 +15,14 @@ from lib.common.places import ROOT
 # Runs a notebook of one cell through papermill and prints what the cell saw.
 ASK = """
 import json, nbformat, papermill, sys
+from lib.common import interrupts
 from lib.runner import kernels
 kernels.register()
 cell = nbformat.v4.new_code_cell('''{cell}''')
 nbformat.write(nbformat.v4.new_notebook(cells=[cell]), '{folder}/in.ipynb')
-papermill.execute_notebook('{folder}/in.ipynb', '{folder}/out.ipynb', kernel_name='python3', cwd='{folder}', progress_bar=False)
+interrupts.UNANSWERED, interrupts.AGAIN = 1.0, 0.5
+with interrupts.forwarded(kernels.interrupt, kernels.is_idle):
+    papermill.execute_notebook('{folder}/in.ipynb', '{folder}/out.ipynb', kernel_name='python3', cwd='{folder}', progress_bar=False)
 """
 SEE = """
 import json, os, sys, threading
@@ -29,6 +32,19 @@ import torch
 from lib.common import errors
 seen |= dict(product=float((torch.ones(300, 300) @ torch.ones(300, 300)).sum()), file=errors.__file__)
 json.dump(seen, open("seen.json", "w"))
+"""
+# An interrupt in the moment of the answer, which is then never sent; papermill is asked to stop.
+LOSE_THE_ANSWER = """
+import os, signal
+kernel = get_ipython().kernel
+send = kernel.session.send
+def interrupted(stream, kind, *rest, **more):
+    if kind == "execute_reply":
+        kernel.session.send = send
+        os.kill(os.getppid(), signal.SIGTERM)
+        raise KeyboardInterrupt
+    return send(stream, kind, *rest, **more)
+kernel.session.send = interrupted
 """
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks into /proc")
 
@@ -81,6 +97,13 @@ def test_a_kernel_ends_with_who_asked_for_it(tmp_path):
     os.kill(int(client), 9)
     asked.communicate()
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+def test_a_kernel_that_has_lost_its_answer_is_not_waited_for(tmp_path):
+    done = ask(tmp_path, LOSE_THE_ANSWER, warm=False)
+    _, errors = done.communicate(timeout=120)
+    assert "KeyboardInterrupt caught in kernel" in errors  # by ipykernel, which goes on
+    assert done.returncode != 0 and errors.strip().endswith("KeyboardInterrupt")
 
 
 @pytest.mark.parametrize("warm", [True, False])
