@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from lib.data import prepared, transfer_sets
 from lib.data.reading import progress_reporter
 from lib.data.tokenizer import load_tokenizer
 from lib.data.transfer_sets import Block
+from lib.data.words import Words, words_of
 
 OF_PARENT = (
     "lines",
@@ -38,8 +38,9 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
 
     Returns: the statistics of prepare.prepare, except those of reading text, and `composition`,
         `share`, `nested` and `parent`, the parent's statistics. A line is a sequence; `words` are
-        tokens that start a word; `bytes` are those of the text that the tokens spell, with spaces
-        between words and one line end.
+        tokens that start a word; `bytes` are those of the text that the tokens spell, with a space
+        for each of their marks. Where a source of the parent is masked token by token, so is all
+        that is made up from it.
     Raises: InputError.
     """
     from datasets import Dataset
@@ -55,9 +56,11 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
             if (parent / name).is_dir():
                 shutil.copytree(parent / name, folder / name)
         tokenizer = load_tokenizer(str(folder / "tokenizer"))
-        spelling = token_spelling(tokenizer)
-        blocks = _compose(params, len(tokenizer), spelling, say)
-        tally = _write(blocks, scratch / "data.arrow", spelling)
+        words = words_of(tokenizer.backend_tokenizer)
+        # In made-up sequences, the tokens of different sources cannot be told apart.
+        by_token = parent_statistics.get("masked_by_token", [])
+        blocks = _compose(params, len(tokenizer), words, bool(by_token), say)
+        tally = _write(blocks, scratch / "data.arrow", words, tokenizer.unk_token_id)
         Dataset.from_file(str(scratch / "data.arrow")).save_to_disk(folder / "data")
     statistics = {
         "composition": params.composition,
@@ -71,6 +74,7 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
         **tally.describe(),
         "vocabulary": len(tokenizer),
         "tokenizer_fingerprint": parent_statistics["tokenizer_fingerprint"],
+        "masked_by_token": by_token,
     }
     return prepared.write_statistics(folder, statistics, began, say)
 
@@ -82,43 +86,6 @@ def _parent_statistics(sample_of: str) -> dict:
         problem = "holds no prepared corpus; run notebook 1_data_prep for it first"
         raise InputError(f"sample_of: {sample_of} {problem}")
     return json.loads((parent / "statistics.json").read_text(encoding="utf-8"))
-
-
-@dataclass
-class Spelling:
-    """Properties of each token of a vocabulary, [vocabulary]: `continues` and `ends`, see
-    transfer_sets.word_starts; `bytes`, UTF-8, 0 for the special tokens at the ends of a sequence.
-    `unknown`: the id of the unknown token."""
-
-    continues: np.ndarray
-    ends: np.ndarray | None
-    bytes: np.ndarray
-    unknown: int
-
-
-def token_spelling(tokenizer) -> Spelling:
-    """The spelling of a tokenizer's tokens. Raises InputError unless it is WordPiece, or BPE with a
-    mark at the end of words."""
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    prefix = model.get("continuing_subword_prefix") or ""
-    suffix = model.get("end_of_word_suffix") or ""
-    if not (prefix or suffix) or tokenizer.num_special_tokens_to_add() != 2:
-        raise InputError(
-            f"sample_of: its tokenizer ({model['type']}) marks no words that could be found in "
-            "made-up sequences; allowed: WordPiece, or BPE with </w>"
-        )
-    tokens = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    unknown = tokenizer.unk_token_id
-    continues = np.array([bool(prefix) and token.startswith(prefix) for token in tokens])
-    ends = None
-    if not prefix:
-        ends = np.array([token.endswith(suffix) for token in tokens])
-        if unknown is not None:
-            ends[unknown] = True  # the text it stands for is gone, and the end of the word with it
-    texts = [token.removeprefix(prefix).removesuffix(suffix) for token in tokens]
-    sizes = np.array([len(text.encode()) for text in texts])
-    sizes[[tokenizer.cls_token_id, tokenizer.sep_token_id]] = 0
-    return Spelling(continues, ends, sizes, -1 if unknown is None else unknown)
 
 
 # --------------------------------------------------------------------------------------- sequences
@@ -154,7 +121,7 @@ def _block(table) -> Block:
 
 
 def _compose(
-    params, vocabulary: int, spelling: Spelling, say: Callable[[str], None]
+    params, vocabulary: int, words: Words, by_token: bool, say: Callable[[str], None]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The sequences of the transfer set in blocks: ids, lengths, and where words start."""
     if params.composition == "natural":
@@ -177,15 +144,18 @@ def _compose(
             bigrams = transfer_sets.measure_bigrams(sample(), vocabulary)
             blocks = transfer_sets.generate_by_bigrams(statistics, bigrams, rng)
     for ids, lengths in blocks:
-        yield (
-            ids,
-            lengths,
-            transfer_sets.word_starts(ids, lengths, spelling.continues, spelling.ends),
-        )
+        starts = words.starts(ids) | by_token
+        first, last = transfer_sets.first_and_last(lengths)
+        starts[first[lengths > 2] + 1] = True
+        starts[first] = starts[last] = False
+        yield ids, lengths, starts
 
 
 def _write(
-    blocks: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path, spelling: Spelling
+    blocks: Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    path: Path,
+    words: Words,
+    unknown: int | None,
 ) -> prepared.Tally:
     """Write blocks of ids, lengths and word starts to an Arrow file, and count them."""
     import pyarrow as pa
@@ -196,10 +166,9 @@ def _write(
             columns = prepared.sequence_columns(lengths, ids, starts)
             writer.write_table(pa.table(columns).cast(schema))
             first, _ = transfer_sets.first_and_last(lengths)
-            words = np.add.reduceat(starts.astype(np.int64), first)
             prepared.count_values(tally.lengths, lengths)
-            prepared.count_values(tally.words, words)
+            prepared.count_values(tally.words, np.add.reduceat(starts.astype(np.int64), first))
             tally.tokens += int(lengths.sum()) - 2 * len(lengths)
-            tally.bytes += int(spelling.bytes[ids].sum() + np.maximum(words, 1).sum())
-            tally.unknown += int((ids == spelling.unknown).sum())
+            tally.bytes += int(words.bytes[ids].sum())
+            tally.unknown += int((ids == unknown).sum())
     return tally

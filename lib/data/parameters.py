@@ -8,6 +8,7 @@ from lib.common.parameters import Share, StageParameters
 from lib.data import languages
 from lib.data.cleaning import Cleaning
 from lib.data.sources import Source
+from lib.data.tokenizer import SPECIAL_TOKENS
 
 FOR_TEXT = (
     "sampling_exponent",
@@ -34,8 +35,9 @@ class DataPrep(StageParameters):
     composition: Literal["natural", "randomised", "generated", "bigram"] = "natural"
 
     # Text: a line is a passage or, with `sentences`, a sentence by the rules of the `language` (an
-    # ISO 639 code). Dropped are duplicates, and lines with too few or too many words (0: no limit),
-    # too few tokens (special tokens included) or too many unknown ones.
+    # ISO 639 code). Dropped are duplicates, and lines with too few or too many words (0: no limit)
+    # or too few tokens (special tokens included). A source of which more than `max_unknown_share`
+    # of the tokens are unknown to the tokenizer is refused.
     sources: Annotated[list[Source], Field(validate_default=True)] = []
     cleaning: Cleaning = "careful"
     sentences: bool = False
@@ -44,7 +46,7 @@ class DataPrep(StageParameters):
     min_words: NonNegativeInt = 1
     max_words: NonNegativeInt = 0
     min_tokens: PositiveInt = 3
-    max_unknown_share: Share = 1.0
+    max_unknown_share: Share = 0.05
 
     # Only the first lines: whole ones, in order, at most `subset_size` lines, bytes or tokens
     # (special tokens not counted).
@@ -70,8 +72,8 @@ class DataPrep(StageParameters):
     # They reduce a subset by lines or bytes, not one by tokens.
     held_out_lines: PositiveInt = 500
 
-    # train:wordpiece or train:herbert_bpe (at most vocab_size tokens; held-out lines are not used),
-    # or a folder or hub id (at tokenizer_revision).
+    # train: and a kind of tokenizer.SPECIAL_TOKENS (at most vocab_size tokens; held-out lines are
+    # not used), or a folder or hub id (at tokenizer_revision).
     tokenizer: Annotated[str, Field(validate_default=True)] = ""
     tokenizer_revision: str | None = None
     vocab_size: PositiveInt = 30000
@@ -120,6 +122,10 @@ class DataPrep(StageParameters):
     def _tokenizer_or_parent(cls, value, info):
         if not info.data.get("sample_of") and not value:
             raise ValueError("give one, or sample_of")
+        action, _, kind = value.partition(":")
+        if action == "train" and kind not in SPECIAL_TOKENS:
+            allowed = ", ".join(f"train:{name}" for name in SPECIAL_TOKENS)
+            raise ValueError(f"{value} is unknown; allowed: {allowed}, a folder, or a hub id")
         return value
 
     @model_validator(mode="after")

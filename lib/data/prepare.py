@@ -17,12 +17,15 @@ from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.data import derived, mixing, prepared, reading
+from lib.data.sources import source_name
 from lib.data.tokenizer import fingerprint, load_tokenizer, train_tokenizer
 from lib.data.transfer_sets import first_and_last
+from lib.data.words import words_of
 
 BLOCK = 1000  # lines tokenised, and rows written, at a time
 BLOCKS = 50  # given to several processes at a time
-TOO_FEW_TOKENS, TOO_MANY_UNKNOWN = "too_few_tokens", "too_many_unknown"
+LOOK = 1000  # lines of a source, evenly spaced, that show how its words are cut
+MOST_TOKENS = 4  # a word, on average; with more, a mask of whole words hides most of a line
 
 
 def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> dict:
@@ -63,14 +66,15 @@ def _prepare_text(params, folder: Path, say: Callable[[str], None]) -> dict:
         tokenizer.save_pretrained(folder / "tokenizer")
         budget = params.subset_size if params.subset_unit == "tokens" else None
         unknown = tokenizer.unk_token_id
-        tally, dropped = tokenise(text, folder, "data", params, budget, unknown, say)
+        by_token = check_words(text, folder, params, unknown, say)
+        tally, dropped = tokenise(text, folder, "data", params, budget, by_token, unknown, say)
         dropped["repeats_held_out"] = len(repeats)
         if mix.exponent is not None:
             dropped["not_drawn"] = int(np.maximum(mix.lines - mix.lines_drawn, 0).sum())
         held_out = {"lines": 0, "tokens": 0}
         if len(first):
             held_out_tally, more_dropped = tokenise(
-                held_out_text, folder, "held_out", params, None, unknown, say
+                held_out_text, folder, "held_out", params, None, by_token, unknown, say
             )
             dropped.update(more_dropped)
             held_out = {
@@ -90,6 +94,7 @@ def _prepare_text(params, folder: Path, say: Callable[[str], None]) -> dict:
         **mix.describe(params, tally.by_source),
         "vocabulary": len(tokenizer),
         "tokenizer_fingerprint": fingerprint(tokenizer),
+        "masked_by_token": [source_name(params.sources[index]) for index in by_token],
     }
     return prepared.write_statistics(folder, statistics, began, say)
 
@@ -116,6 +121,53 @@ def _make_tokenizer(params, text, say: Callable[[str], None]):
     return tokenizer
 
 
+def check_words(
+    text, folder: Path, params, unknown: int | None, say: Callable[[str], None]
+) -> list[int]:
+    """The indices of the sources to be masked token by token, which is said in one line: of those
+    whose words are not marked, or have more than MOST_TOKENS tokens on average.
+
+    Scripts without spaces between words are always masked token by token (lib.data.words).
+    Raises: InputError if more of a source than `max_unknown_share` is unknown to the tokenizer.
+    """
+    file = str(folder / "tokenizer" / "tokenizer.json")
+    backend, words, _, _ = _backend(file, os.stat(file).st_mtime_ns)
+    source_of_line = text.with_format("numpy")["source"][:]
+    by_token, reasons = [], []
+    for index, source in enumerate(params.sources):
+        lines = np.flatnonzero(source_of_line == index)
+        lines = lines[:: max(1, len(lines) // LOOK)]
+        encodings = backend.encode_batch(text.select(lines)["text"][:], add_special_tokens=False)
+        ids = [np.array(encoding.ids, np.int32) for encoding in encodings]
+        starts = sum(int(words.starts(row).sum()) for row in ids)
+        ids = np.concatenate([np.empty(0, np.int32), *ids])
+        if not len(ids):
+            continue
+        name = source_name(source)
+        if (share := float((ids == unknown).mean())) > params.max_unknown_share:
+            raise InputError(
+                f"sources: {share:.1%} of the tokens of {name} are unknown to the tokenizer; "
+                f"allowed: {params.max_unknown_share:.1%} (max_unknown_share). To WordPiece, every "
+                "word of more than 100 characters is unknown; train:unigram suits text without "
+                "spaces"
+            )
+        per_word, unspaced = len(ids) / starts, float(words.unspaced[ids].mean())
+        reason = ""
+        if not words.marked:
+            reason = "the tokenizer marks no words"
+        elif per_word > MOST_TOKENS:
+            reason = f"words average {per_word:.1f} tokens"
+        if reason:
+            by_token.append(index)
+        elif unspaced > 0.05:
+            reason = f"no spaces between words in {unspaced:.0%} of it"
+        if reason:
+            reasons.append(f"{name} ({reason})")
+    if reasons:
+        say(f"masking  token by token: {', '.join(reasons)}")
+    return by_token
+
+
 # -------------------------------------------------------------------------------------- tokenising
 
 
@@ -139,11 +191,12 @@ def tokenise(
     part: str,
     params,
     budget: int | None,
+    by_token: list[int],
     unknown: int | None,
     say: Callable[[str], None],
 ) -> tuple[TextTally, Counter]:
     """Tokenise the lines of a Dataset into `folder/part`, as many whole lines as a budget of tokens
-    allows.
+    allows. In the sources `by_token`, each token counts as a word.
 
     Returns: the counts of what was kept, and the number of lines dropped by reason.
     """
@@ -158,18 +211,16 @@ def tokenise(
         unknown=unknown,
         max_length=params.max_length,
         min_tokens=params.min_tokens,
-        max_unknown_share=params.max_unknown_share,
         split=params.long_lines == "split",
     )
     tally, dropped, done = TextTally(), Counter(), 0
     with prepared.arrow_writer(path, schema := prepared.features().arrow_schema) as writer:
-        for block, lines in _cut_blocks(text, cut, params.processes):
+        for block, lines in _cut_blocks(text, cut, by_token, params.processes):
             within = np.ones(len(block), bool)
             if budget is not None:  # a prefix of the lines
                 within = tally.tokens + np.cumsum(lines.tokens) <= budget
-            for reason in (TOO_FEW_TOKENS, TOO_MANY_UNKNOWN):
-                dropped[reason] += int((within & (lines.dropped == reason)).sum())
-            kept = within & (lines.dropped == "")
+            dropped["too_few_tokens"] += int((within & lines.too_few).sum())
+            kept = within & ~lines.too_few
             kept_rows = kept[lines.line]
             columns = prepared.sequence_columns(lines.lengths, lines.ids, lines.starts)
             rows = pa.table(columns).filter(pa.array(kept_rows))
@@ -204,13 +255,17 @@ def tokenise(
     return tally, dropped
 
 
-def _cut_blocks(text, cut: Callable, processes: int) -> Iterator[tuple]:
+def _cut_blocks(text, cut: Callable, by_token: list[int], processes: int) -> Iterator[tuple]:
     """The lines of a Dataset in blocks: Arrow tables, and what `cut` makes of their texts."""
+
+    def arguments(block):
+        return block["text"].to_pylist(), np.isin(block["source"].to_numpy(), by_token)
+
     blocks = text.with_format("arrow").iter(BLOCK)
     processes = min(processes, -(-len(text) // BLOCK))
     if processes <= 1:
         for block in blocks:
-            yield block, cut(block["text"].to_pylist())
+            yield block, cut(*arguments(block))
         return
     before = os.environ.get("TOKENIZERS_PARALLELISM")
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads do not survive a fork
@@ -218,7 +273,7 @@ def _cut_blocks(text, cut: Callable, processes: int) -> Iterator[tuple]:
         with Pool(processes) as pool:
             # Some at a time: a lazy map would put the whole text into its queue.
             while some := list(islice(blocks, BLOCKS)):
-                yield from zip(some, pool.map(cut, [block["text"].to_pylist() for block in some]))
+                yield from zip(some, pool.starmap(cut, map(arguments, some)))
     finally:
         os.environ.pop("TOKENIZERS_PARALLELISM")
         if before is not None:
@@ -229,7 +284,8 @@ def _cut_blocks(text, cut: Callable, processes: int) -> Iterator[tuple]:
 # tokenizer at the same path from an old one.
 @lru_cache(maxsize=2)
 def _backend(file: str, written: int):
-    """The tokenizer in a file, and the special tokens that it puts before and after a text."""
+    """The tokenizer in a file, its words, and the special tokens that it puts before and after a
+    text."""
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_file(file)
@@ -238,14 +294,14 @@ def _backend(file: str, written: int):
     backend.encode_special_tokens = True  # "[MASK]" or "<s>" in a text from the web is text
     example = backend.encode("a")
     inside = np.flatnonzero(np.array(example.special_tokens_mask) == 0)
-    return backend, example.ids[: inside[0]], example.ids[inside[-1] + 1 :]
+    return backend, words_of(backend), example.ids[: inside[0]], example.ids[inside[-1] + 1 :]
 
 
 class CutLines(NamedTuple):
     """Lines cut into sequences.
 
     Flat, [tokens with special ones]: `ids` and `starts`, where words start. [sequences]: `lengths`,
-    and `line`, the index of their line. [lines]: `dropped`, the reason or ""; `tokens` kept, `lost`
+    and `line`, the index of their line. [lines]: `too_few` tokens to keep; `tokens` kept, `lost`
     to truncation, and `unknown`, without special ones.
     """
 
@@ -253,7 +309,7 @@ class CutLines(NamedTuple):
     starts: np.ndarray
     lengths: np.ndarray
     line: np.ndarray
-    dropped: np.ndarray
+    too_few: np.ndarray
     tokens: np.ndarray
     lost: np.ndarray
     unknown: np.ndarray
@@ -261,25 +317,25 @@ class CutLines(NamedTuple):
 
 def cut_lines(
     texts: list[str],
+    by_token: np.ndarray,
     *,
     file: str,
     unknown: int | None,
     max_length: int,
     min_tokens: int,
-    max_unknown_share: float,
     split: bool,
 ) -> CutLines:
-    """Tokenise lines with the tokenizer in a file, and cut them into sequences."""
-    backend, before, after = _backend(file, os.stat(file).st_mtime_ns)
+    """Tokenise lines with the tokenizer in a file, and cut them into sequences. `by_token`: bool
+    [lines], whether each token counts as a word."""
+    backend, words, before, after = _backend(file, os.stat(file).st_mtime_ns)
     specials = len(before) + len(after)
     room = max_length - specials
     encodings = backend.encode_batch(texts, add_special_tokens=False)
     ids_of_lines = [encoding.ids for encoding in encodings]
     full = np.array([len(ids) for ids in ids_of_lines], np.int64)
     ids = np.array(list(chain.from_iterable(ids_of_lines)), np.int32)
-    word = np.array(list(chain.from_iterable(e.word_ids for e in encodings)), np.int64)
     begin = np.cumsum(full) - full
-    starts = np.diff(word, prepend=-1) != 0
+    starts = words.starts(ids) | np.repeat(by_token, full)
     starts[begin[full > 0]] = True
     is_unknown = ids == (-1 if unknown is None else unknown)
     unknown_before = np.concatenate([[0], np.cumsum(is_unknown)])
@@ -287,11 +343,8 @@ def cut_lines(
     def unknown_tokens(length):
         return unknown_before[begin + length] - unknown_before[begin]
 
-    too_many_unknown = unknown_tokens(full) > max_unknown_share * full
-    too_few_tokens = (full == 0) | (full + specials < min_tokens)
-    dropped = np.where(too_many_unknown, TOO_MANY_UNKNOWN, "")
-    dropped = np.where(too_few_tokens, TOO_FEW_TOKENS, dropped)
-    tokens = np.where(dropped == "", full if split else np.minimum(full, room), 0)
+    too_few = (full == 0) | (full + specials < min_tokens)
+    tokens = np.where(too_few, 0, full if split else np.minimum(full, room))
     end = begin + tokens
 
     # The pieces of lines are [left, right) in `ids`; most lines are one piece.
@@ -320,9 +373,9 @@ def cut_lines(
     row_ids[inner], row_starts[inner] = ids[is_kept], starts[is_kept]
     row_starts[first + len(before)] = True
     line = np.repeat(np.arange(len(full)), pieces)
-    lost = np.where(dropped == "", full - tokens, 0)
+    lost = np.where(too_few, 0, full - tokens)
     return CutLines(
-        row_ids, row_starts, lengths, line, dropped, tokens, lost, unknown_tokens(tokens)
+        row_ids, row_starts, lengths, line, too_few, tokens, lost, unknown_tokens(tokens)
     )
 
 

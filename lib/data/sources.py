@@ -23,6 +23,7 @@ from lib.data import documents
 from lib.data.cleaning import clean
 from lib.data.languages import Language
 from lib.data.textfiles import OPENERS, find_files, json_record, passed_over, text_lines
+from lib.data.words import HAN
 
 # ------------------------------------------------------------------------------------ declarations
 
@@ -266,8 +267,6 @@ def expected_size(source: Source) -> tuple[str, int] | None:
 
 
 # ------------------------------------------------------------------------------------------- lines
-
-HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 
 
 class Line(NamedTuple):

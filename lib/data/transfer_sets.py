@@ -256,18 +256,3 @@ def generate_by_bigrams(
             drawn = rng.integers(bigrams.first[-1], size=len(rows))
             ids[rows, position] = np.searchsorted(bigrams.first, drawn, side="right")
         yield _add_ends(ids[np.arange(width) < lengths[:, None]], lengths, statistics)
-
-
-def word_starts(
-    ids: np.ndarray, lengths: np.ndarray, continues: np.ndarray, ends: np.ndarray | None
-) -> np.ndarray:
-    """Where words start in a block that has no text: bool [tokens], False at the special tokens.
-
-    WordPiece: a token without `##` (`continues[v]` is False) starts a word. HerBERT's BPE: so does
-    a token after one with `</w>` (`ends[v]`). The first token of a sequence always does.
-    """
-    starts = ~continues[ids] if ends is None else np.concatenate([[True], ends[ids[:-1]]])
-    first, last = first_and_last(lengths)
-    starts[first[lengths > 2] + 1] = True
-    starts[first] = starts[last] = False
-    return starts

@@ -5,22 +5,22 @@ import os
 import random
 import shutil
 from collections import Counter
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from lib.common.errors import InputError
-from lib.data import derived, prepare, transfer_sets
+from lib.data import prepare
 from lib.data.parameters import DataPrep
 from lib.data.prepared import open_corpus, record_batches
 from lib.data.sources import FileSource
+from lib.data.tokenizer import SPECIAL_TOKENS
 
 WORDS = (
     "żółw gęś łódź źrebię mąka wójt król księga miasto pani pełznie śpi wraca mówi czyta "
     "rośnie nad pod przez"
 ).split()
-KINDS = ("train:wordpiece", "train:herbert_bpe")
+KINDS = tuple(f"train:{kind}" for kind in SPECIAL_TOKENS)
 COMPOSITIONS = ("natural", "randomised", "generated", "bigram")
 
 
@@ -28,7 +28,7 @@ def text_parameters(path, kind):
     return DataPrep(
         sources=[FileSource(path=str(path))],
         tokenizer=kind,
-        vocab_size=150,
+        vocab_size=400,  # of which the bytes of byte-level BPE are 256
         max_length=40,
         held_out_lines=50,
         deduplicate=False,
@@ -131,18 +131,16 @@ def test_statistics_are_those_of_the_rows(parents, tmp_path, kind):
     edges = statistics["length_histogram"]["edges"]
     assert statistics["length_histogram"]["counts"] == np.histogram(lengths, edges)[0].tolist()
     tokenizer = corpus.tokenizer()
-    size = 0
-    for row, start in zip(made, starts):
-        texts = [
-            t.removeprefix("##").removesuffix("</w>")
-            for t in tokenizer.convert_ids_to_tokens(list(row))
-        ]
-        spelled = (
-            "".join(" " * begins + text for text, begins in zip(texts[1:-1], start[1:-1])).strip()
-            + "\n"
-        )
-        size += len(spelled.encode())
-    assert statistics["bytes"] == size
+    tokens = [tokenizer.convert_ids_to_tokens(list(row))[1:-1] for row in made]
+    if kind == "train:wordpiece":
+        texts = [token.removeprefix("##") + " " * (token[:2] != "##") for token in sum(tokens, [])]
+    elif kind == "train:herbert_bpe":
+        texts = [token.replace("</w>", " ") for token in sum(tokens, [])]
+    elif kind == "train:unigram":
+        texts = [token.replace("▁", " ") for token in sum(tokens, [])]
+    else:
+        texts = [tokenizer.convert_tokens_to_string(row) for row in tokens]
+    assert statistics["bytes"] == len("".join(texts).encode())
     unknown = sum(row.count(tokenizer.unk_token_id) for row in made)
     assert statistics["unknown_share"] == unknown / statistics["tokens"]
 
@@ -169,22 +167,23 @@ def test_natural_is_a_part_of_the_parent_in_its_order(parents, tmp_path, kind):
         "vocabulary",
     ):
         assert everything[name] == parent_statistics[name], name
-    assert (
-        everything["words"] == parent_statistics["words"] + parent_statistics["sequences"]
-    )  # a full stop is a word of its own to a tokenizer
+    # A full stop is a word of its own where the tokenizer cuts at punctuation.
+    stops = parent_statistics["sequences"] * (kind in KINDS[:2])
+    assert everything["words"] == parent_statistics["words"] + stops
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_word_starts_of_tokens_agree_with_those_of_text(parents, tmp_path, kind):
-    """Where words start by the tokens alone is where they start in real text."""
-    corpus = open_corpus(parents[kind][0])
-    spelled = derived.token_spelling(corpus.tokenizer())
-    ids, starts = corpus.rows(range(len(corpus)))
-    lengths = np.array([len(row) for row in ids])
-    result = transfer_sets.word_starts(
-        np.concatenate(ids), lengths, spelled.continues, spelled.ends
-    )
-    assert np.array_equal(result, np.concatenate(starts))
+def test_what_is_made_up_of_a_corpus_masked_by_token_is_masked_so_too(parents, tmp_path):
+    parent = shutil.copytree(parents[KINDS[0]][0], tmp_path / "parent")
+    statistics = json.loads((parent / "statistics.json").read_text())
+    assert statistics["masked_by_token"] == []
+    statistics["masked_by_token"] = ["text.txt"]
+    (parent / "statistics.json").write_text(json.dumps(statistics))
+    for composition in COMPOSITIONS:
+        made, corpus = make(parent, tmp_path / composition, composition=composition, share=0.1)
+        starts = rows(corpus)[1]
+        assert made["masked_by_token"] == ["text.txt"]
+        # A natural sample has the starts of its parent, whatever they are.
+        assert all(all(start[1:-1]) for start in starts) == (composition != "natural")
 
 
 def test_compositions_are_made_from_the_same_sample(parents, tmp_path):
@@ -274,15 +273,3 @@ def test_wrong_input_is_one_line(parents, tmp_path):
     assert "is where the transfer set would go" in message(copy, copy)
     assert "is where the transfer set would go" in message(copy, copy / "scratch")
     assert len(open_corpus(copy)) == parent_statistics["sequences"]  # untouched
-
-
-def test_a_tokenizer_that_marks_no_words():
-    """A byte-level vocabulary has neither ## nor </w>: words cannot be
-    located in a made-up sequence."""
-    backend = SimpleNamespace(
-        to_str=lambda: json.dumps({"model": {"type": "BPE", "end_of_word_suffix": None}})
-    )
-    with pytest.raises(InputError, match=r"BPE\) marks no words"):
-        derived.token_spelling(
-            SimpleNamespace(backend_tokenizer=backend, num_special_tokens_to_add=lambda: 2)
-        )

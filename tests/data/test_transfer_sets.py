@@ -308,18 +308,3 @@ def test_memory_is_flat(monkeypatch):
         return size
 
     assert peak(3_000_000) < 1.2 * peak(300_000)
-
-
-def test_word_starts_of_both_tokenizer_kinds():
-    ids, lengths = np.array([0, 10, 11, 12, 13, 2, 0, 10, 2]), np.array([6, 3])
-    continues = np.zeros(20, bool)
-    continues[[11, 13]] = True  # ##b, ##d
-    yes = [1, 3, 7]
-    assert np.flatnonzero(ts.word_starts(ids, lengths, continues, None)).tolist() == yes
-    ends = np.zeros(20, bool)
-    ends[[2, 11, 12]] = True  # b</w>, c</w>
-    assert np.flatnonzero(ts.word_starts(ids, lengths, continues, ends)).tolist() == [1, 3, 4, 7]
-    continues[10] = (
-        True  # a sequence may begin inside what was a word: its first token counts as a start
-    )
-    assert np.flatnonzero(ts.word_starts(ids, lengths, continues, None)).tolist() == yes
