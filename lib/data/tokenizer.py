@@ -244,6 +244,13 @@ def load_tokenizer(model: hub.ModelRef | str | Path):
     raise InputError(f"tokenizer: {ref.name} has {problem}")
 
 
+def spell_tokens(tokenizer, ids: list[int]) -> list[str]:
+    """Each token as text by itself, without a mark of a space or of the end of a word; `##` stays,
+    as does a token that is nothing but a mark."""
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    return [tokenizer.convert_tokens_to_string([token]).strip() or token for token in tokens]
+
+
 def _puts_specials_around(tokenizer) -> bool:
     ids = tokenizer("a")["input_ids"]
     ends = [tokenizer.cls_token_id, tokenizer.sep_token_id]

@@ -17,7 +17,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.data.prepared import open_corpus
-from lib.data.tokenizer import load_tokenizer
+from lib.data.tokenizer import load_tokenizer, spell_tokens
 from lib.plan.stages import KINDS
 from lib.training.batches import Batch
 from lib.training.losses import logits_of
@@ -179,8 +179,8 @@ def encode(text: str, tokenizer) -> list[int]:
 
 
 def tokens(ids: list[int], tokenizer) -> list[str]:
-    """The tokens as text: without the sign that ends a word, the mask as [MASK]."""
-    texts = [token.removesuffix("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
+    """The tokens as text, the mask as [MASK]."""
+    texts = spell_tokens(tokenizer, ids)
     return [MASK if id_ == tokenizer.mask_token_id else text for id_, text in zip(ids, texts)]
 
 

@@ -14,7 +14,7 @@ from lib.common import files
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.data.prepared import Corpus
-from lib.data.tokenizer import load_tokenizer, require_same
+from lib.data.tokenizer import load_tokenizer, require_same, spell_tokens
 from lib.fast.quicken import quicken
 from lib.training import checkpoints, models, ranks
 from lib.training.architectures import longest_sequence
@@ -187,16 +187,12 @@ def fill_mask(
         ids[0, position] = tokenizer.mask_token_id
         hidden = model.base_model(input_ids=ids.to(model.device)).last_hidden_state
         probabilities = logits_of(model, hidden[:, position], mlm_head)[0].softmax(-1)
-        best = zip(*(part.tolist() for part in probabilities.topk(top)))
-        guesses = "  ".join(f"{_token(tokenizer, guess)} {share:.2f}" for share, guess in best)
+        shares, guesses = (part.tolist() for part in probabilities.topk(top))
+        shown, *guesses = spell_tokens(tokenizer, [token, *guesses])
+        guesses = "  ".join(f"{guess} {share:.2f}" for guess, share in zip(guesses, shares))
         text = tokenizer.decode(ids[0, 1:-1])
-        rows.append({"text": text, "hidden": _token(tokenizer, token), "guesses": guesses})
+        rows.append({"text": text, "hidden": shown, "guesses": guesses})
     return pd.DataFrame(rows)
-
-
-def _token(tokenizer, index: int) -> str:
-    """A token as text, without HerBERT's mark of the end of a word."""
-    return tokenizer.convert_ids_to_tokens(index).removesuffix("</w>")
 
 
 def summary(model: PreTrainedModel, history: list[dict]) -> dict:
