@@ -1,4 +1,5 @@
 # make report [SCALE=tiny] [STUDIES="herbert"] [DATA_DIR=…] [FORMAT=pdf] · make test · make lab · make plan
+# make new STUDY=mine TEACHER=/folder/or/id TEXT=/folder TASKS=/folder [HOURS=1]: a study of your own, written to params/mine
 # make report PROFILE=slurm (or kubernetes, or a folder): every stage a job of a cluster; PUBLISH_TO=s3://…: a copy of the results
 # make teachers: train the toy teachers of params/ again, which takes half an hour
 # make clean [SCALE=tiny] [STUDIES="herbert"]: remove outputs, all of them if neither is given
@@ -9,6 +10,11 @@ CLEANED := $(if $(SCALE)$(STUDIES),outputs/$(or $(SCALE),tiny),outputs/* .snakem
 SCALE ?= tiny
 STUDIES ?=
 DATA_DIR ?=
+STUDY ?=
+TEACHER ?=
+TEXT ?=
+TASKS ?=
+HOURS ?= 1
 CASES ?=
 FORMAT = html
 MODEL ?=
@@ -40,10 +46,15 @@ override export SCALE := $(value SCALE)
 override export STUDIES := $(value STUDIES)
 override export DATA_DIR := $(value DATA_DIR)
 override export PUBLISH_TO := $(value PUBLISH_TO)
+override export STUDY := $(value STUDY)
+override export TEACHER := $(value TEACHER)
+override export TEXT := $(value TEXT)
+override export TASKS := $(value TASKS)
+override export HOURS := $(value HOURS)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
 
-.PHONY: report teachers test test-survival test-paper lab plan bench export clean environment
+.PHONY: report new teachers test test-survival test-paper lab plan bench export clean environment
 
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.report.page.pdf "$(FORMAT)"
@@ -53,6 +64,10 @@ report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@echo "the report: outputs/$$SCALE/report.html"
 	@python -m lib.report.page.pdf "$(FORMAT)" "outputs/$$SCALE/report.html"
 	$(if $(PUBLISH_TO),@python -m lib.runner.publish "outputs/$$SCALE" "$$PUBLISH_TO")
+
+new: $(READY)
+	@python -W ignore -m lib.plan.new --study="$$STUDY" --teacher="$$TEACHER" --text="$$TEXT" --tasks="$$TASKS" --hours="$$HOURS" \
+	    --cores "$(CORES)" --gpus "$(GPUS)"
 
 plan: $(READY)
 	@python -m lib.plan.plan --scale "$$SCALE" --studies "$$STUDIES" --data-dir="$$DATA_DIR" --gpu "$(GPU)" $(if $(DOWNLOAD),--download)

@@ -1,0 +1,510 @@
+"""`make new`: a study of a user's own, written from a teacher, a folder of text and one of tasks.
+
+All three are looked at, and a step is timed on this machine, so that the sizes in
+params/<study>/local.yaml fit the text, the tasks and the hours that the study may take.
+"""
+
+import argparse
+import json
+import math
+import random
+import shutil
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lib.common import files, places
+from lib.common.errors import InputError
+from lib.common.hub import ModelRef
+from lib.common.parameters import NAME
+from lib.data.sources import FileSource, read_passages, source_files
+from lib.data.tokenizer import load_tokenizer
+from lib.plan import guess, plan
+from lib.plan.guess import FoundTask
+from lib.training.architectures import longest_sequence, sizes
+
+SCALE = "local"
+LOOKED_AT = 2**27
+"""Bytes of text that are read to know how many lines and tokens there are."""
+SAMPLE = 2000
+"""Lines of the text that are tokenised."""
+MOST_UNKNOWN = 0.05
+"""Of the tokens of the text: with more, the teacher's tokenizer is not made for it."""
+SPECIALS = 2
+"""Special tokens of a sequence."""
+PASSES = 3
+"""Over the text, or over the examples of a task: more teach little."""
+BATCH = 32
+TUNING_BATCH = 16
+REPEATS, LEAST_STEPS, FEWEST_STEPS = 3, 200, 50
+"""Three students of each scenario, if each can have so many steps; at the fewest, one has."""
+LEAST_TUNING_STEPS = 100
+"""A task with few examples is read until there are so many steps."""
+LEAST_EXAMPLES, MOST_EXAMPLES, TEST_EXAMPLES = 200, 20_000, 1000
+"""Of a task: to train on at the least, whatever the hours; at the most; and to measure on."""
+TRAINED = 3
+"""Scenarios whose students are trained: S1, S2, S3."""
+MODELS = 6
+"""That are fine-tuned: the teacher, S0 to S3 and the control."""
+SHARE = 0.6
+"""Of the time, for distillation; the rest is for fine-tuning."""
+STAGE_SECONDS, ANALYSIS_SECONDS = 10, 120
+"""To start a stage, load its models and measure them on held-out text; and for the report."""
+EFFICIENCY = 0.8
+"""Of stages that share a machine, and wait for each other at the end."""
+ROUNDS = 3
+"""That are timed, after one that warms up; the median counts."""
+
+
+# ------------------------------------------------------------------------------- what there is
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A masked language model: `name` is its folder (absolute) or hub id."""
+
+    name: str
+    revision: str | None
+    kind: str
+    layers: int
+    hidden: int
+    vocabulary: int
+    positions: int  # tokens of the longest sequence
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.kind}, {self.layers} layers of {self.hidden}, a vocabulary of "
+            f"{self.vocabulary:,}, sequences of {self.positions} tokens at most"
+        )
+
+
+@dataclass(frozen=True)
+class Text:
+    """A folder of text. `sequences` and `tokens` (special ones not counted) are reckoned from a
+    sample; `ids` are sequences of that sample."""
+
+    path: str
+    column: str  # of .jsonl
+    files: int
+    lines: int
+    whole: bool  # all of it was read; else `lines` is reckoned too
+    sequences: int
+    tokens: int
+    unknown: float  # share of the tokens
+    max_length: int
+    ids: tuple[list[int], ...]
+    token_seconds: float  # to tokenise one
+
+    @property
+    def length(self) -> float:
+        """Tokens of a sequence, special ones included."""
+        return self.tokens / self.sequences + SPECIALS
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.files} file{'s' * (self.files > 1)}, "
+            f"{'about ' * (not self.whole)}{self.lines:,} lines, about {self.tokens:,} tokens, "
+            f"{100 * self.unknown:.2g} % of them unknown to the teacher's tokenizer"
+        )
+
+
+def look_at_teacher(name: str) -> tuple[Teacher, object, object]:
+    """A teacher, its model and its tokenizer. Raises InputError if no student can be cut from
+    it."""
+    from lib.training import models
+
+    ref = ModelRef(name)
+    if not ref.is_folder and not ref.on_hub:
+        raise InputError(f"there is no folder {ref.folder}, and {name!r} is no id of the hub")
+    tokenizer, model = load_tokenizer(ref), models.load(ref)
+    config = model.config.to_dict()
+    found = sizes(config)
+    if found["layers"] < 2:
+        raise InputError(f"{name} has one layer; a student of half of them needs two")
+    positions = min(longest_sequence(config) or 512, tokenizer.model_max_length, 512)
+    teacher = Teacher(
+        name=str(ref.folder.resolve()) if ref.is_folder else name,
+        revision=None if ref.is_folder else getattr(model.config, "_commit_hash", None),
+        kind=config["model_type"],
+        layers=found["layers"],
+        hidden=found["hidden"],
+        vocabulary=found["vocabulary"],
+        positions=positions,
+    )
+    return teacher, model, tokenizer
+
+
+def look_at_text(path: str, tokenizer, positions: int) -> Text:
+    """Read text, or the beginning of very much of it, and tokenise a sample of its lines. Raises
+    InputError if there is none, or the tokenizer does not know its words."""
+    if not places.is_address(path):
+        path = str(places.to_path(path).resolve())
+    source = FileSource(path=path)
+    found = source_files(source)
+    source.column = guess.text_column(found)
+    lines = size = 0
+    sample: list[str] = []
+    rng = random.Random(0)
+    for passage in read_passages(source, seed=0):
+        if not passage.strip():
+            continue
+        lines, size = lines + 1, size + len(passage.encode()) + 1
+        if len(sample) < SAMPLE:
+            sample.append(passage)
+        elif (index := rng.randrange(lines)) < SAMPLE:
+            sample[index] = passage
+        if size > LOOKED_AT:
+            break
+    if not sample:
+        raise InputError(f"{path} holds no text")
+    whole = size <= LOOKED_AT
+    if not whole:  # of compressed files no more is known than what was read
+        lines = round(lines * max(1, sum(file.stat().st_size for file in found) / size))
+    start = time.perf_counter()
+    encoded = tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"]
+    seconds, tokens = time.perf_counter() - start, sum(map(len, encoded))
+    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in encoded) / max(1, tokens)
+    if unknown > MOST_UNKNOWN:
+        raise InputError(
+            f"{100 * unknown:.0f} % of the tokens of {path} are unknown to the teacher's "
+            f"tokenizer, and at most {100 * MOST_UNKNOWN:.0f} % may be: text in the teacher's "
+            f"language and script is needed"
+        )
+    max_length = usual_length(map(len, encoded), min(positions, 128))
+    pieces = sum(math.ceil(len(ids) / (max_length - SPECIALS)) for ids in encoded)
+    return Text(
+        path=path,
+        column=source.column,
+        files=len(found),
+        lines=lines,
+        whole=whole,
+        sequences=max(1, round(lines * pieces / len(sample))),
+        tokens=round(lines * tokens / len(sample)),
+        unknown=unknown,
+        max_length=max_length,
+        ids=tuple(tokenizer(sample, truncation=True, max_length=max_length)["input_ids"]),
+        token_seconds=seconds / max(1, tokens),
+    )
+
+
+def usual_length(lengths, most: int) -> int:
+    """The length, special tokens included, that holds 95 % of texts whole: a multiple of 16, or
+    `most`."""
+    lengths = sorted(lengths)
+    usual = lengths[int(0.95 * (len(lengths) - 1))] + SPECIALS
+    return min(most, 16 * math.ceil(usual / 16))
+
+
+# -------------------------------------------------------------------------------- how fast it is
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of a training step for a position (a token, special or not) on this machine, one of
+    `slots` stages that run at a time, each with `threads`."""
+
+    mlm: float  # a student by MLM
+    taught: float  # a student with all three losses, its teacher's reading included
+    teacher: float  # fine-tuning the teacher
+    student: float  # fine-tuning a student
+    threads: int
+    slots: int
+    gpu: str
+
+
+def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int) -> Speed:
+    """Time the steps of a study on sequences of its text."""
+    import torch
+
+    from lib.training import models, pretraining
+    from lib.training.batches import Batch, whole_word_mask
+    from lib.training.parameters import StudentParameters
+
+    threads = max(1, cores // 4)  # some ten students wait to be trained at the same time
+    torch.set_num_threads(cores if gpus else threads)
+    device = torch.device("cuda" if gpus else "cpu")
+    chosen = random.Random(0).choices(text.ids, k=batch_size)
+    longest = max(map(len, chosen))
+    pad = tokenizer.pad_token_id
+    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in chosen])
+    kept = torch.tensor([[at < len(row) for at in range(longest)] for row in chosen])
+    special = torch.isin(ids, torch.tensor(tokenizer.all_special_ids))
+    inputs, labels = whole_word_mask(
+        ids,
+        torch.ones_like(kept),
+        kept & ~special,
+        mask_id=tokenizer.mask_token_id,
+        vocab_size=len(tokenizer),
+        probability=0.15,
+        generator=torch.Generator().manual_seed(0),
+    )
+    batch = Batch(inputs, kept, labels).to(device)
+    teacher = model.to(device)
+    layers = models.layer_choice("alternate", model.config.num_hidden_layers)
+    student = models.truncate(teacher, layers).to(device).train()
+
+    def step(objective) -> Callable[[], None]:
+        optimizer = torch.optim.AdamW(p for p in objective.parameters() if p.requires_grad)
+
+        def run() -> None:
+            loss = objective(batch, objective.counts(batch))["loss"]
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return run
+
+    def tuning(model) -> Callable[[], None]:
+        optimizer = torch.optim.AdamW(model.parameters())
+
+        def run() -> None:
+            hidden = model.base_model(batch.inputs, attention_mask=batch.kept).last_hidden_state
+            hidden.square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+        return run
+
+    weights = {"weight_soft": 5, "weight_mlm": 2, "weight_cosine": 1}
+    taught = StudentParameters(student_layers=layers, **weights)
+    alone = StudentParameters(student_layers=layers, weight_mlm=1)
+    steps = {
+        "mlm": step(pretraining.objective(alone, student, teacher)),
+        "taught": step(pretraining.objective(taught, student, teacher)),
+        "student": tuning(student),
+        "teacher": tuning(teacher.train().requires_grad_()),
+    }
+    positions = sum(map(len, chosen))
+    seconds = {name: seconds_of(run, gpus) / positions for name, run in steps.items()}
+    gpu = torch.cuda.get_device_name(0) if gpus else ""
+    return Speed(**seconds, threads=threads, slots=gpus or max(1, cores // threads), gpu=gpu)
+
+
+def seconds_of(run: Callable[[], None], gpus: int) -> float:
+    """The median time of a step."""
+    import torch
+
+    times = []
+    for _ in range(ROUNDS + 1):
+        start = time.perf_counter()
+        run()
+        if gpus:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return sorted(times[1:])[ROUNDS // 2]
+
+
+# ------------------------------------------------------------------------------------- how much
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is trained. `hours`: what all of it takes, about; `passes` over the text."""
+
+    hours: float
+    repeats: int
+    steps: int
+    passes: float
+    share: float  # of the text that is prepared
+    held_out_lines: int
+    train_examples: int
+    epochs: dict[str, int]  # of every task
+
+
+def plan_sizes(hours: float, text: Text, tasks: Sequence[FoundTask], speed: Speed) -> Sizes:
+    """What fits the hours; where the least that tells something takes longer, that."""
+    fixed = ANALYSIS_SECONDS + text.tokens * text.token_seconds
+    available = (3600 * hours - fixed) * speed.slots * EFFICIENCY  # of all slots together
+    step = BATCH * text.length * (2 * speed.mlm + speed.taught)  # one of S1, of S2 and of S3
+
+    def training(repeats: int, steps: int) -> float:
+        return repeats * (steps * step + TRAINED * STAGE_SECONDS)
+
+    def tuning(examples: int) -> float:
+        positions = sum(
+            task.length * (trained(task, examples) * epochs(task, examples))
+            + task.length * min(TEST_EXAMPLES, task.validation) / 3  # without a backward pass
+            for task in tasks
+        )
+        each = positions * (speed.teacher + (MODELS - 1) * speed.student)
+        return REPEATS * (each + MODELS * STAGE_SECONDS)
+
+    most = max(FEWEST_STEPS, round(PASSES * text.sequences / BATCH))
+    for repeats in (REPEATS, 1):
+        within = SHARE * available
+        steps = fitting(lambda steps: training(repeats, steps), within, FEWEST_STEPS, most)
+        if steps >= min(LEAST_STEPS, most):
+            break
+    largest = min(MOST_EXAMPLES, max(task.train for task in tasks))
+    left = available - training(repeats, steps)
+    examples = fitting(tuning, left, min(LEAST_EXAMPLES, largest), largest)
+    spent = (training(repeats, steps) + tuning(examples)) / (speed.slots * EFFICIENCY)
+    passes = steps * BATCH / text.sequences
+    # much text is not all prepared: twice what is read will do
+    share = 1.0 if text.tokens < 5e6 or passes > 0.25 else float(f"{2 * passes:.1g}")
+    return Sizes(
+        hours=(spent + fixed) / 3600,
+        repeats=repeats,
+        steps=steps,
+        passes=passes,
+        share=max(share, 1e-4),
+        held_out_lines=max(20, min(500, round(text.lines * share) // 20)),
+        train_examples=examples,
+        epochs={task.name: epochs(task, examples) for task in tasks},
+    )
+
+
+def fitting(cost: Callable[[int], float], available: float, least: int, most: int) -> int:
+    """About the largest number from `least` to `most` whose cost is available."""
+    found = bisect_right(range(least, most + 1), available, key=cost) + least - 1
+    return max(least, min(most, int(float(f"{found:.2g}"))))
+
+
+def trained(task: FoundTask, examples: int) -> int:
+    """How many of its examples a task is trained on."""
+    return min(examples, task.train)
+
+
+def epochs(task: FoundTask, examples: int) -> int:
+    """How often a task's examples are read: more often where they are few."""
+    steps = trained(task, examples) / TUNING_BATCH
+    return max(PASSES, min(20, math.ceil(LEAST_TUNING_STEPS / steps)))
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def write(study: str, **found) -> list[Path]:
+    """Write the files of a study; returns their paths. Raises InputError if it cannot be planned;
+    then nothing is written."""
+    folder = places.ROOT / "params" / study
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["quoted"] = lambda value: json.dumps(value, ensure_ascii=False)
+    with files.writing(folder):
+        folder.mkdir()
+        try:
+            for name in ("scenarios", SCALE):
+                text = environment.get_template(f"new_{name}.yaml.j2").render(study=study, **found)
+                (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+            plan.resolve(SCALE, [study])
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+    return sorted(folder.iterdir())
+
+
+def tuning_rate(hidden: int) -> float:
+    """A learning rate for fine-tuning: 3e-5 at BERT's width of 768, and the smaller the model the
+    higher, up to 5e-4."""
+    return float(f"{min(5e-4, 3e-5 * (768 / hidden) ** 2):.0e}")
+
+
+def check_name(study: str) -> None:
+    """Raise InputError for what cannot be the name of a new study."""
+    if not NAME.fullmatch(study):
+        raise InputError(
+            "give a name for the study, of letters, digits, dots, dashes and underscores, as in "
+            "make new STUDY=mine TEACHER=/folder/or/id TEXT=/folder TASKS=/folder"
+        )
+    if (places.ROOT / "params" / study).exists():
+        raise InputError(f"params/{study} is there already; choose another name, or remove it")
+
+
+def check_number(value: str, least: float) -> float:
+    """A number from the command line, `least` or more. Raises InputError."""
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not least <= number < math.inf:
+        raise InputError(f"{value!r} is no number of {least:g} or more")
+    return number
+
+
+def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> list[Path]:
+    """Look at what a user gives, and write the study; returns the paths of its files. Raises
+    InputError, beginning with the variable of `make new` that is wrong."""
+
+    def of(variable: str, look: Callable, *arguments):
+        try:
+            return look(*arguments)
+        except InputError as error:
+            raise InputError(f"{variable}: {error}") from None
+
+    of("STUDY", check_name, options.study)
+    for variable in ("teacher", "text", "tasks"):
+        if not getattr(options, variable):
+            raise InputError(
+                f"{variable.upper()} is missing, as in make new STUDY={options.study} "
+                f"TEACHER=/folder/or/id TEXT=/folder TASKS=/folder"
+            )
+    hours = of("HOURS", check_number, options.hours, 0.01)
+    cores = int(of("CORES", check_number, options.cores, 1))
+    gpus = int(of("GPUS", check_number, options.gpus, 0))
+    teacher, model, tokenizer = of("TEACHER", look_at_teacher, options.teacher)
+    say(f"teacher  {teacher}")
+    text = of("TEXT", look_at_text, options.text, tokenizer, teacher.positions)
+    say(f"text     {text}")
+    tasks = of("TASKS", guess.look_at_tasks, options.tasks, tokenizer, teacher.positions)
+    for task in tasks:
+        say(f"task     {task}")
+    say("timing a step")
+    speed = measure(model, tokenizer, text, BATCH, cores, gpus)
+    chosen = plan_sizes(hours, text, tasks, speed)
+    rate = 5e-4 if teacher.hidden >= 512 else 1e-3
+    found = {"teacher": teacher, "text": text, "tasks": tasks, "speed": speed, "sizes": chosen}
+    rates = {"rate": rate, "tuning_rate": tuning_rate(teacher.hidden)}
+    written = write(
+        options.study,
+        **found,
+        **rates,
+        batch=BATCH,
+        tuning_batch=TUNING_BATCH,
+        test_examples=TEST_EXAMPLES,
+        cores=cores,
+    )
+    say(
+        f"sizes    {chosen.repeats} student{'s' * (chosen.repeats > 1)} of every scenario, each "
+        f"{chosen.steps:,} steps of {BATCH} sequences ({chosen.passes:.2g} passes over the text); "
+        f"fine-tuned on {chosen.train_examples:,} examples of a task at most"
+    )
+    say(f"written  {', '.join(str(path.relative_to(places.ROOT)) for path in written)}")
+    longer = ", which is the least that tells something" * (chosen.hours > 1.1 * hours)
+    command = f"make report STUDIES={options.study} SCALE={SCALE}"
+    say(f"{command}  takes about {chosen.hours:.2g} hours{longer}")
+    return written
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write a study, or one line that says why not; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.plan.new", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--study", default="", help="its name, which becomes a folder in params/")
+    parser.add_argument("--teacher", default="", help="a folder, or an id on the hub")
+    parser.add_argument("--text", default="", help="a file or folder of .txt and .jsonl")
+    parser.add_argument("--tasks", default="", help="a folder with a file or folder for each task")
+    parser.add_argument("--hours", default="1", help="that the whole study may take here, about")
+    parser.add_argument("--cores", default="1", help="those make report may use")
+    parser.add_argument("--gpus", default="0", help="the same")
+    try:
+        make(parser.parse_args(arguments))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
