@@ -25,6 +25,7 @@ from lib.common.parameters import NAME
 from lib.data.sources import FileSource, read_passages, source_files
 from lib.data.tokenizer import load_tokenizer
 from lib.plan import guess, plan
+from lib.plan.forecast import format_hours
 from lib.plan.guess import FoundTask
 from lib.training.architectures import longest_sequence, sizes
 
@@ -58,7 +59,7 @@ STAGE_SECONDS, ANALYSIS_SECONDS = 10, 120
 EFFICIENCY = 0.8
 """Of stages that share a machine, and wait for each other at the end."""
 ROUNDS = 3
-"""That are timed, after one that warms up; the median counts."""
+"""That are timed, after one that warms up; the fastest counts."""
 
 
 # ------------------------------------------------------------------------------- what there is
@@ -75,6 +76,10 @@ class Teacher:
     hidden: int
     vocabulary: int
     positions: int  # tokens of the longest sequence
+
+    @property
+    def label(self) -> str:
+        return ModelRef(self.name).label
 
     def __str__(self) -> str:
         return (
@@ -286,7 +291,7 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
 
 
 def seconds_of(run: Callable[[], None], gpus: int) -> float:
-    """The median time of a step."""
+    """The time of a step."""
     import torch
 
     times = []
@@ -296,7 +301,7 @@ def seconds_of(run: Callable[[], None], gpus: int) -> float:
         if gpus:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return sorted(times[1:])[ROUNDS // 2]
+    return min(times[1:])
 
 
 # ------------------------------------------------------------------------------------- how much
@@ -404,10 +409,10 @@ def write(study: str, **found) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def tuning_rate(hidden: int) -> float:
-    """A learning rate for fine-tuning: 3e-5 at BERT's width of 768, and the smaller the model the
+def tuning_rate(hidden: int) -> str:
+    """A learning rate for fine-tuning: 3e-5 at BERT's width of 768, and the narrower the model the
     higher, up to 5e-4."""
-    return float(f"{min(5e-4, 3e-5 * (768 / hidden) ** 2):.0e}")
+    return f"{min(5e-4, 3e-5 * (768 / hidden) ** 2):.0e}".replace("e-0", "e-")
 
 
 def check_name(study: str) -> None:
@@ -462,7 +467,7 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
     say("timing a step")
     speed = measure(model, tokenizer, text, BATCH, cores, gpus)
     chosen = plan_sizes(hours, text, tasks, speed)
-    rate = 5e-4 if teacher.hidden >= 512 else 1e-3
+    rate = "5e-4" if teacher.hidden >= 512 else "1e-3"
     found = {"teacher": teacher, "text": text, "tasks": tasks, "speed": speed, "sizes": chosen}
     rates = {"rate": rate, "tuning_rate": tuning_rate(teacher.hidden)}
     written = write(
@@ -473,6 +478,7 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
         tuning_batch=TUNING_BATCH,
         test_examples=TEST_EXAMPLES,
         cores=cores,
+        duration=format_hours(chosen.hours),
     )
     say(
         f"sizes    {chosen.repeats} student{'s' * (chosen.repeats > 1)} of every scenario, each "
@@ -482,7 +488,7 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
     say(f"written  {', '.join(str(path.relative_to(places.ROOT)) for path in written)}")
     longer = ", which is the least that tells something" * (chosen.hours > 1.1 * hours)
     command = f"make report STUDIES={options.study} SCALE={SCALE}"
-    say(f"{command}  takes about {chosen.hours:.2g} hours{longer}")
+    say(f"{command}  takes about {format_hours(chosen.hours)}{longer}")
     return written
 
 
