@@ -418,6 +418,7 @@ class Entry(Section):
 MATTERS_BY_UNIT = dict.fromkeys(("points", "%", "% of teacher"), MATTERS) | {"nats": 0.02}
 """The smallest difference that matters where an entry names none: of a loss, 2 % of perplexity."""
 ALL_IT_COMPARES = "all that it compares"
+ALL_TASKS = "all tasks that the study's score is the mean of"
 TEACHER_TOLERANCE = 0.05
 """How far a teacher may be, as a share, from the number of parameters that a claim is about."""
 
@@ -562,13 +563,15 @@ def evaluate(
         own = list(own)
         run = _run(own[0].study, results, efficiency)
         evidence = [claim.evidence(run) for claim in own]
+        is_scored = any(run.study.main in run.scores.of(name) for name in run.study.labels)
+        lacks = ALL_IT_COMPARES if is_scored else ALL_TASKS
         rulings = rule(evidence, [c.expected for c in own], [c.matters for c in own])
         for claim, measured, ruling in zip(own, evidence, rulings):
             rows.append(
                 [claim.id, claim.source, claim.claim, claim.paper_value, *measured[:4]]
                 + [ruling.verdict, claim.about, ruling.kind, ruling.p, ruling.p_holm, nan]
                 + [ruling.detectable, ruling.runs_needed]
-                + [(measured.why or claim.asks or ALL_IT_COMPARES) if not measured.n else ""]
+                + [(measured.why or claim.asks or lacks) if not measured.n else ""]
             )
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.assign(q=benjamini_hochberg(table["p"]))

@@ -8,8 +8,21 @@ from typing import Any
 import pandas as pd
 
 from lib.plan.files import read_scenarios
+from lib.report.outcomes import TASK
 from lib.report.page.show import PALETTE
-from lib.report.scores import MEAN, TITLES, Columns, by_task, outcomes, samples
+from lib.report.scores import (
+    MEAN,
+    MEAN_OF_RUN,
+    TITLES,
+    Columns,
+    Measure,
+    Weights,
+    average,
+    by_task,
+    outcomes,
+    samples,
+    tasks,
+)
 from lib.report.statistics import Sample, Spread
 
 
@@ -117,6 +130,32 @@ class Declaration:
         """The untrained control that a student is compared with; "" where the study has none."""
         layers = self.chain_of(student)[1]
         return f"{self.control}-{layers}" if self.control and layers else self.control
+
+
+def with_every_task(study: Declaration, results: pd.DataFrame) -> Declaration:
+    """The study with a score for every task that its fine-tunings measured, also for those that its
+    own scores leave out. Where these lack the main one, as no run has all of its tasks, the mean of
+    the tasks there are stands in its place, for which no paper prints anything."""
+    rows = results[(results["study"] == study.name) & (results["task"] != TASK)]
+    measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
+    scores = {name: weights for name, weights in study.scored(measured).items() if weights}
+    of_study = {task for weights in scores.values() for task, *_ in weights}
+    others = [name for name in tasks(measured) if name not in of_study]
+    if not measured or study.main in scores and not others:
+        return study
+
+    def scored(measured: Sequence[Measure]) -> dict[str, Weights]:
+        every = tasks(measured)
+        scores = study.scored(measured) | {name: every[name] for name in others if name in every}
+        return scores | {MEAN_OF_RUN: average(every.values())} if main == MEAN_OF_RUN else scores
+
+    main, columns = study.main, [*study.columns, *others] if study.columns else []
+    if main not in scores:
+        main, columns = MEAN_OF_RUN, []
+        if len(scores) + len(others) == 1:  # the mean of one score is that score
+            (main,) = [*scores, *others]
+    titles = TITLES | study.titles
+    return replace(study, main=main, scored=scored, columns=columns, titles=titles)
 
 
 def chain_of(scenario: str) -> tuple[str, int]:

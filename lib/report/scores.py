@@ -18,6 +18,8 @@ from lib.report.statistics import Sample, pm
 
 MEAN = "mean of tasks"
 """The name of a score beside those of tasks: their mean."""
+MEAN_OF_RUN = "mean of the tasks measured"
+"""The same, where these are not the tasks that the study is about."""
 
 Measure = tuple[str, str, str]
 """What one row of results measures: task, language, metric."""

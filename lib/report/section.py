@@ -8,7 +8,7 @@ import pandas as pd
 
 from lib.plan.study import Study
 from lib.report import claims, claims_view, figures, findings, floors, overview, tables
-from lib.report.declaration import Declaration
+from lib.report.declaration import Declaration, with_every_task
 from lib.report.latency import latency
 from lib.report.outcomes import TASK
 from lib.report.page import show
@@ -74,9 +74,14 @@ def analyse(scale: str, studies: dict[str, Declaration]) -> Analysis:
         for name, own in entries.items()
     }
     every = [claim for study_claims in entries.values() for claim in study_claims]
+    shown = {}
+    for name, study in studies.items():  # claims are about the tasks of their study alone
+        shown[name] = with_every_task(study, final)
+        if shown[name] is not study:
+            shown[name] = floors.judged(shown[name], final, baselines.get(name, nothing))
     return Analysis(
         results=results,
-        studies=studies,
+        studies=shown,
         claims=entries,
         scores=scores,
         final=final,

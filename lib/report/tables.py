@@ -123,11 +123,15 @@ def scores_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     """
     titles = columns_of(study, results)
     names = list(dict.fromkeys([*scenarios_of(study, results), *study.labels]))
-    has_paper = any(len(printed_scores(study, results, name)) for name in names)
+    by_paper = {
+        name: printed_scores(study, results, name).reindex(columns=list(titles)) for name in names
+    }
+    by_paper = {name: row.dropna(axis=1) for name, row in by_paper.items()}
+    has_paper = any(row.size for row in by_paper.values())
     rows = {}
-    for name in names:
-        measured, printed = study.scores(results, name), printed_scores(study, results, name)
-        if not measured and printed.empty:
+    for name, printed in by_paper.items():
+        measured = study.scores(results, name)
+        if not measured and not printed.size:
             continue
         row = {}
         for column, title in titles.items():

@@ -1,9 +1,12 @@
 """Tasks of the user's own in a scale file: from YAML to the parameters of the stages."""
 
+import re
+
 import pytest
 import yaml
 
 from lib.common.errors import InputError
+from lib.common.places import ROOT
 from lib.plan import plan
 from lib.plan.study import Study
 
@@ -79,3 +82,12 @@ def test_wrong_files_of_own_tasks_are_told_with_the_plan(scale, tmp_path):
         InputError, match=r"mine.yaml: .*train.csv, record 1: no column 'stars'; mood needs review"
     ):
         plan.resolve("mine", ["herbert"], data_dir)
+
+
+def test_the_readme_s_example(scale):
+    (example,) = re.findall(r"```yaml\n(tasks:.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    data_dir = scale(**yaml.safe_load(example))
+    _, stages = finetunings(data_dir)
+    p = stages[0].parameters
+    assert list(p["own_tasks"]) == p["tasks"] == ["mood", "names", "same"]
+    assert p["own_tasks"]["same"]["files"] == f"{data_dir}/same.jsonl.gz"
