@@ -563,8 +563,9 @@ def evaluate(
         own = list(own)
         run = _run(own[0].study, results, efficiency)
         evidence = [claim.evidence(run) for claim in own]
-        is_scored = any(run.study.main in run.scores.of(name) for name in run.study.labels)
-        lacks = ALL_IT_COMPARES if is_scored else ALL_TASKS
+        scored = [run.scores.of(name) for name in run.study.labels]
+        has_main = any(run.study.main in scores for scores in scored) or not any(scored)
+        lacks = ALL_IT_COMPARES if has_main else ALL_TASKS
         rulings = rule(evidence, [c.expected for c in own], [c.matters for c in own])
         for claim, measured, ruling in zip(own, evidence, rulings):
             rows.append(
