@@ -122,7 +122,7 @@ def test_a_run_that_is_stopped_ends_though_its_command_hangs(project, undisturbe
     output, _ = process.communicate()
     assert "stopped: " in output and "start it again to go on from there" in output, output
     assert process.returncode != 0 and "Traceback" not in output
-    survival.wait_for_processes(project, others, seconds=1)
+    survival.wait_for_processes(project, others)
 
 
 # -------------------------------------------------------------------------------------- make report
