@@ -297,8 +297,7 @@ def _accelerator(objective, batches, recipe: Recipe, saved_state: dict | None) -
         precision = saved_state["precision"]
     elif precision == "auto":
         precision = fastest(objective.train(), batches.at(0))
-    # Only the losses on a head's logits reach every parameter: else the head has no gradient.
-    unused = not (getattr(objective, "uses_logits", False) and objective.mlm_head)
+    unused = not getattr(objective, "reaches_all", False)
     options = DistributedDataParallelKwargs(find_unused_parameters=unused, broadcast_buffers=False)
     AcceleratorState._reset_state()  # otherwise a kernel would keep its first precision
     return Accelerator(

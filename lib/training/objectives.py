@@ -51,6 +51,15 @@ class Objective(nn.Module):
         """Whether a loss on logits has a weight."""
         return bool(self.weights.get("mlm") or self.weights.get("soft"))
 
+    @property
+    def reaches_all(self) -> bool:
+        """Whether every parameter has a gradient: without losses on a head's logits the head has
+        none; the library keeps the bias of an untied decoder twice, and uses one."""
+        if not (self.uses_logits and self.mlm_head):
+            return False
+        decoder, words = self.student.get_output_embeddings(), self.student.get_input_embeddings()
+        return decoder.weight is words.weight
+
     def to(self, *args, **kwargs) -> "Objective":
         """Move the student, and the teacher if a loss uses it: all but the MLM loss do."""
         if any(weight for name, weight in self.weights.items() if name != "mlm"):

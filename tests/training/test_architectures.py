@@ -154,6 +154,8 @@ def test_distillation_is_what_the_librarys_forward_passes_give(kind, tied, batch
 
     objective = Distillation(student, copy.deepcopy(teacher), **weights)
     assert_gradients_agree(objective, batch, expected)
+    without = [key for key, part in objective.student.named_parameters() if part.grad is None]
+    assert objective.reaches_all is tied and (not without or not tied)
     fast = any(isinstance(module, Layer) for module in objective.student.modules())
     assert fast == (kind != "modernbert")
 
