@@ -160,7 +160,8 @@ def _words_and_tags(path: Path, lists: Sequence[str], values: dict[str, list]) -
 
 
 def _label_column(path: Path, values: dict[str, list]) -> str:
-    """The column of the label: by its name, or else the only one with few different values."""
+    """The column of the label: by its name, or else the only one with few different values, or the
+    only one of numbers."""
     for name in LABELS:
         for column in values:
             if column.lower() == name:
@@ -170,6 +171,12 @@ def _label_column(path: Path, values: dict[str, list]) -> str:
         for column, own in values.items()
         if 1 < len(set(map(str, own))) <= max(2, min(20, len(own) // 5))
     ]
+    if len(few) != 1:
+        few = [
+            column
+            for column, own in values.items()
+            if column.lower() not in NUMBERS and all(map(_is_number, own))
+        ]
     if len(few) != 1:
         raise InputError(
             f"{path}: which column is the label is not clear among {', '.join(values)}; call it "

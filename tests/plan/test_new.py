@@ -166,3 +166,11 @@ def test_unknown_text_and_unclear_columns_are_refused(given, own_params, quick, 
     (tmp_path / "thai.txt").rename(tmp_path / "thai.md")
     assert make_new(given, tasks=tmp_path) == 2
     assert "has no task: each is a subfolder with a file called train" in capsys.readouterr().err
+
+
+def test_the_only_column_of_numbers_is_the_label(tmp_path):
+    rows = [f"{n},{line},{len(line)}" for n, line in enumerate(LINES)]
+    path = tmp_path / "train.csv"
+    path.write_text("\n".join(["id,sentence,characters", *rows]).replace(" ,", " "), "utf-8")
+    found = guess.guess_columns(path)
+    assert found == {"kind": "regression", "text": "sentence", "label": "characters"}
