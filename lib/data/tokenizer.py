@@ -246,8 +246,9 @@ def load_tokenizer(model: hub.ModelRef | str | Path):
 
 def spell_tokens(tokenizer, ids: list[int]) -> list[str]:
     """Each token as text by itself, without a mark of a space or of the end of a word; `##` stays,
-    as does a token that is nothing but a mark."""
-    tokens = tokenizer.convert_ids_to_tokens(ids)
+    as does a token that is nothing but a mark. An id beyond the tokenizer's, of a vocabulary that
+    was padded to a round size, is "(none)"."""
+    tokens = [token or "(none)" for token in tokenizer.convert_ids_to_tokens(ids)]
     return [tokenizer.convert_tokens_to_string([token]).strip() or token for token in tokens]
 
 

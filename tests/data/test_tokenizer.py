@@ -88,6 +88,15 @@ def test_a_word_is_cut_into_pieces_that_spell_it(trained, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_an_id_that_no_token_has_is_shown_too(trained, kind):
+    words = trained[kind]
+    assert tokenizer.spell_tokens(words, [words.mask_token_id, len(words) + 3]) == [
+        words.mask_token,
+        "(none)",
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_round_trip(trained, kind, tmp_path):
     words = trained[kind]
     words.save_pretrained(tmp_path)
