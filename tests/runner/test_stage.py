@@ -6,6 +6,7 @@ import math
 
 import nbformat
 import pytest
+import yaml
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
@@ -168,6 +169,34 @@ def test_scratch_of_other_inputs_is_not_gone_on_with(tmp_path):
     assert (stage.begin("distillation", given).folder / "checkpoint").is_file()
     (tmp_path / "T1/result.json").write_text("second")
     assert not (stage.begin("distillation", given).folder / "checkpoint").exists()
+
+
+def test_a_checkpoint_of_another_teacher_is_thrown_away_and_said(tmp_path, capsys):
+    teacher = tmp_path / "T1"
+    teacher.mkdir()
+    (teacher / "model.safetensors").write_text("first")
+    given = minimal(tmp_path, teacher=str(teacher))
+    run = stage.begin("distillation", given)
+    (run.folder / "checkpoints").mkdir()
+    (run.folder / "checkpoints/step-000000001.pt").write_text("half done")
+    stage.begin("distillation", given)
+    assert any(run.folder.rglob("step-*")) and not capsys.readouterr().out
+    (teacher / "model.safetensors").write_text("other")
+    stage.begin("distillation", given)
+    assert not any(run.folder.rglob("step-*"))
+    assert capsys.readouterr().out == f"begins anew: {teacher} changed since it was stopped\n"
+
+
+def test_a_result_says_what_was_read_as_the_plan_has_noted_it(tmp_path):
+    given = minimal(tmp_path)
+    (tmp_path / "out").mkdir()
+    planned = stage.validate("distillation", given).model_dump(mode="json")
+    text = "# a text with spaces 0123\n" + yaml.safe_dump(planned)
+    (tmp_path / "out/parameters.yaml").write_text(text)
+    result = stage.finish(stage.begin("distillation", given), {})
+    assert json.loads(result.read_text())["reads"] == {"a text with spaces": "0123"}
+    changed = stage.begin("distillation", given | {"temperature": 3})  # by hand: of no plan
+    assert "lib/training" in changed.reads and "params/herbert/T1" in changed.reads
 
 
 def test_the_last_cell_run_twice_harms_nothing(tmp_path):
