@@ -13,7 +13,7 @@ from lib.common.hub import ModelRef
 from lib.data.sources import expected_size, source_name
 from lib.plan import files
 from lib.plan.hub_facts import downloads, hub_yaml
-from lib.plan.stages import Stage, StagePath, validate
+from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.tasks.registry import TASKS
 from lib.training.architectures import sizes
 from lib.training.parameters import LOSSES
@@ -570,8 +570,7 @@ def stage_lines(
     lines = aligned(table)
     shown = [lines[0]]
     for line, (stage, _) in zip(lines[1:], rows):
-        notebook = stage.notebook.removeprefix("notebooks/").removesuffix(".ipynb")
-        shown += [line, f"    {notebook}: {describe(stage)}"]
+        shown += [line, f"    {KINDS[stage.kind].notebook}: {describe(stage)}"]
     return [*shown, f"{len(rows)} stages, and the analysis"]
 
 
