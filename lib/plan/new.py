@@ -22,6 +22,7 @@ from lib.common import files, places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.common.parameters import NAME
+from lib.data.parameters import DataPrep
 from lib.data.sources import FileSource, read_passages, source_files
 from lib.data.tokenizer import load_tokenizer
 from lib.plan import guess, plan
@@ -34,8 +35,7 @@ LOOKED_AT = 2**27
 """Bytes of text that are read to know how many lines and tokens there are."""
 SAMPLE = 2000
 """Lines of the text that are tokenised."""
-MOST_UNKNOWN = 0.05
-"""Of the tokens of the text: with more, the teacher's tokenizer is not made for it."""
+MOST_UNKNOWN = DataPrep.model_fields["max_unknown_share"].default
 SPECIALS = 2
 """Special tokens of a sequence."""
 PASSES = 3

@@ -18,7 +18,7 @@ FILES = re.compile(
 LISTS = re.compile(
     r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)/(?P<listing>revision|tree|paths-info)/(?P<revision>[^/]+)(?:/(?P<path>.+))?"
 )
-BRANCHES = ("main", "refs/pr/2", "refs/convert/parquet")
+BRANCHES = ("main", "refs/pr/1", "refs/pr/2", "refs/convert/parquet")
 WHOLE = re.compile(r"/api/(?P<kind>models|datasets)/(?P<id>[^/]+/[^/]+)")
 
 

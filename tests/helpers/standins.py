@@ -1,6 +1,6 @@
-"""Stand-ins for everything that the scale `paper` reads from the hub: the same files, columns,
-splits, keys, features of tokenizers and special ids, with tiny random models and a few made-up
-records, some 10 MB.
+"""Stand-ins for everything that the scales `paper`, `gpuday` and `mini` read from the hub: the same
+files, columns, splits, keys, features of tokenizers and special ids, with tiny random models and a
+few made-up records, some 10 MB.
 
 `build(folder, languages)` writes <folder>/models/<id>/<revision> and
 <folder>/datasets/<id>/<revision>, which tests/helpers/mirror.py serves. The revision `pinned`
@@ -94,7 +94,7 @@ def article(language: str, rng: random.Random, title: str) -> str:
 
 
 def models(folder: Path) -> None:
-    """The five models, each with its own tokenizer's kind."""
+    """The six models, each with its own tokenizer's kind."""
     polish, english = lines("pl", 600, corpus="web"), lines("en", 600)
     many = [line for language in (*TOY, "ru", "hi", "th", "el") for line in lines(language, 80)]
     herbert(folder / "allegro/herbert-base-cased", train_tokenizer(polish, "herbert_bpe", 900))
@@ -105,6 +105,8 @@ def models(folder: Path) -> None:
         words = wordpiece(text, 1200, cased)
         bert(folder / f"google-bert/{name}/pinned", words, cased)
         distilbert(folder / f"distilbert/distil{name}/pinned", words, cased)
+        if not cased:
+            bert(folder / "google/bert_uncased_L-12_H-256_A-4/refs/pr/1", words, cased)
 
 
 def wordpiece(text: list[str], size: int, cased: bool) -> dict[str, int]:

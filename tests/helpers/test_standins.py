@@ -22,6 +22,7 @@ from tests.helpers import standins
 from tests.helpers.mirror import Mirror
 
 PINNED = {
+    "google/bert_uncased_L-12_H-256_A-4": "refs/pr/1",
     "allegro/herbert-base-cased": "refs/pr/2",
     "statmt/cc100": "refs/convert/parquet",
     "bookcorpus/bookcorpus": "refs/convert/parquet",

@@ -15,9 +15,10 @@ from tests.helpers import standins
 from tests.helpers.mirror import Mirror
 from tests.helpers.project import copy_project, read_results, run_make
 
-pytestmark = pytest.mark.skipif(
+READY = pytest.mark.skipif(
     not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
 )
+pytestmark = READY
 
 WIKIPEDIAS = ["en", "is", "es", "zh", "de", "ar", "ur", "pl"]
 HUB_VARIABLES = (

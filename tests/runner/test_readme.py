@@ -30,6 +30,9 @@ def commands():
 RUN_BY = {
     "make report": "test_a_report_then_a_notebook_by_hand",
     "make test": "this test, when make runs it",
+    "make new STUDY=mine TEACHER=/path/to/model TEXT=/path/to/text "
+    "TASKS=/path/to/tasks": "see tests/studies/test_own_study.py",
+    "make report STUDIES=mine SCALE=local": "see tests/studies/test_own_study.py",
     "make report SCALE=local STUDIES=herbert DATA_DIR=/path/to/folder": "test_a_folder_of_your_own",
     "make report SCALE=local "
     'STUDIES="transfer_set '
@@ -41,6 +44,8 @@ RUN_BY = {
     "notebooks/3_distillation.ipynb "
     "outputs/hot.ipynb -p temperature 4": "test_a_report_then_a_notebook_by_hand",
     "make export MODEL=outputs/tiny/herbert/S3/distillation": "see tests/runner/test_export.py",
+    "make plan SCALE=mini": "see tests/plan/test_forecast.py",
+    "make report SCALE=mini STUDIES=herbert": "see tests/paper",
     "make plan SCALE=paper": "test_the_plan",
     "make report SCALE=paper STUDIES=herbert": "see tests/paper",
     "make report PROFILE=slurm SCALE=paper GPUS=8": "see tests/runner/test_cluster.py",

@@ -1,4 +1,5 @@
-"""A study of a user's own: a folder in params/ and no Python gets a whole section of the report."""
+"""A study of a user's own: the two commands of the README give a whole section of the report, with
+no Python, also after the user has changed what the first one wrote."""
 
 import json
 import re
@@ -34,8 +35,8 @@ SCENARIOS = {
 CLAIMS = {
     "weights-help": {
         "place": "my notebook",
-        "claim": "The teacher's weights help on RTE.",
-        "gain": {"better": "S2", "worse": "S1", "scores": "rte"},
+        "claim": "The teacher's weights help on entails.",
+        "gain": {"better": "S2", "worse": "S1", "scores": "entails"},
     },
     "half-kept": {
         "place": "my notebook",
@@ -73,50 +74,44 @@ def small_bert(folder) -> None:
 
 
 def easy_tasks(folder) -> None:
-    """RTE and SST-2 of 16 words, each with its label, as files. A bag of words is always right, so
-    that by no luck a teacher is above it; but every model learns more than to guess."""
+    """A task of pairs and one of single texts, of 16 words, each with its label. A bag of words is
+    always right, so that by no luck a teacher is above it; but every model learns more than to
+    guess."""
     text = " ".join(corpus_lines("toy-en", "encyclopedia", 20, 0))
     words = 2 * list(dict.fromkeys(re.findall(r"[a-z]{3,}", text)))[:16]
-    labelled = [(word, number % 2) for number, word in enumerate(words)]
+    pairs = [{"first": "one", "second": word, "label": n % 2} for n, word in enumerate(words)]
+    rows = [f"{word},{n % 2}" for n, word in enumerate(words)]
     tasks = {
-        "rte": [{"sentence1": "a", "sentence2": word, "label": label} for word, label in labelled],
-        "sst2": [{"sentence": word, "label": label} for word, label in labelled],
+        "entails/{}.jsonl": "\n".join(map(json.dumps, pairs)),
+        "mood/{}.csv": "\n".join(["word,label", *rows]),
     }
-    for name, records in tasks.items():
-        (folder / "glue" / name).mkdir(parents=True)
-        for split in ("train", "validation"):
-            lines = "\n".join(map(json.dumps, records))
-            (folder / f"glue/{name}/{split}.jsonl").write_text(lines, encoding="utf-8")
+    for name, content in tasks.items():
+        for split in "train", "validation":
+            path = folder / name.format(split)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
 
 
-def scale(teacher, tasks) -> dict:
-    toy = {"kind": "toy", "language": "toy-en", "corpus": "encyclopedia", "lines": 200}
-    training = {"batch_size": 16, "learning_rate": 1e-3, "threads": 1}
-    return {
-        "repeats": 2,
-        "corpora": {
-            "transfer": {
-                "sources": [toy],
-                "tokenizer": str(teacher),
-                "max_length": 48,
-                "held_out_lines": 50,
-            }
-        },
-        "teachers": {"teacher": {"hub": str(teacher)}},
-        "distillation": training | {"student_layers": [0], "steps": 4, "micro_batch_size": 8},
-        "finetune": training
-        | {
-            "tasks": ["rte", "sst2"],
-            "task_source": "files",
-            "task_folder": str(tasks),
-            "train_examples": 32,
-            "validation_examples": 24,
-            "seeds": [1],
-            "epochs": 8,
-            "learning_rate": 3e-3,
-            "max_length": 48,
-        },
-    }
+SMALL = {
+    "repeats": 2,
+    "distillation.steps": 4,
+    "distillation.batch_size": 16,
+    "distillation.micro_batch_size": 8,
+    "finetune.train_examples": 32,
+    "finetune.validation_examples": 24,
+    "finetune.seeds": [1],
+    "finetune.epochs": 8,
+    "finetune.per_task": {},
+    "finetune.learning_rate": 3e-3,
+}
+"""What the user has instead of the sizes that were found."""
+
+
+def commands() -> list[str]:
+    """The commands of the README's section on one's own model."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = readme.split("## Your own model")[1].split("```")[1]
+    return block.strip().splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -124,18 +119,30 @@ def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("own"))
     small_bert(folder / "my-bert")
     easy_tasks(folder / "my-tasks")
-    (folder / "params/mine").mkdir()
-    sizes = scale(folder / "my-bert", folder / "my-tasks")
-    contents = {"scenarios": SCENARIOS, "claims": CLAIMS, "smoke": sizes}
-    for name, content in contents.items():
-        (folder / f"params/mine/{name}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
-    make(folder, "report", "SCALE=smoke", "STUDIES=mine")
+    (folder / "my-text").mkdir()
+    lines = "\n".join(corpus_lines("toy-en", "encyclopedia", 200, 0))
+    (folder / "my-text/all.txt").write_text(lines, encoding="utf-8")
+    given = {"model": "my-bert", "text": "my-text", "tasks": "my-tasks"}
+    new, report = (
+        [re.sub("/path/to/(.*)", lambda at: given[at[1]], word) for word in line.split()[1:]]
+        for line in commands()
+    )
+    make(folder, *new, "HOURS=0.02", "CORES=2")
+    for name, content in ("scenarios", SCENARIOS), ("claims", CLAIMS):
+        text = yaml.safe_dump(content, sort_keys=False)
+        (folder / f"params/mine/{name}.yaml").write_text(text)
+    sizes = yaml.safe_load((folder / "params/mine/local.yaml").read_text())
+    for key, value in SMALL.items():
+        *sections, last = key.split(".")
+        (sizes[sections[0]] if sections else sizes)[last] = value
+    (folder / "params/mine/local.yaml").write_text(yaml.safe_dump(sizes, sort_keys=False))
+    make(folder, *report)
     return folder
 
 
 @pytest.fixture(scope="module")
 def page(project) -> str:
-    return (project / "outputs/smoke/report.html").read_text(encoding="utf-8")
+    return (project / "outputs/local/report.html").read_text(encoding="utf-8")
 
 
 def section(page: str, heading: str) -> str:
@@ -146,13 +153,13 @@ def section(page: str, heading: str) -> str:
 
 
 def test_every_score_is_in_the_tables(project, page):
-    results = pd.read_csv(project / "outputs/smoke/results.csv")
+    results = pd.read_csv(project / "outputs/local/results.csv")
     assert set(results["scenario"]) == {"teacher", "S1", "S2", "S3", "truncated"}
     shown = section(page, "My encoder, smaller")
     final = results[results["protocol"] == "final"]
     for (scenario, _), rows in final.groupby(["scenario", "task"]):
         assert f"{rows.groupby('repeat')['value'].mean().mean():.1f} ± " in shown, scenario
-    for title in ("mean of tasks", "RTE", "SST-2", "random, MLM", "% kept", "less the control"):
+    for title in ("mean of tasks", "entails", "mood", "random, MLM", "% kept", "less the control"):
         assert title in shown
     assert "What imitation buys (S3 against S2)" in shown and "Not measured" not in shown
 
@@ -168,34 +175,34 @@ def test_every_section_is_filled(page):
 
 
 def test_its_own_claims_are_judged(project, page):
-    claims = pd.read_csv(project / "outputs/smoke/claims.csv").set_index("id")
+    claims = pd.read_csv(project / "outputs/local/claims.csv").set_index("id")
     assert list(claims.index) == ["mine-weights-help", "mine-half-kept", "mine-fewer-layers"]
     assert claims.loc["mine-fewer-layers", "verdict"] == "holds"
     assert "half of its teacher" in section(page, "Claims at a glance")
     baseline = re.search(r"bag of words</t.>(.*?)</tr>", page, re.DOTALL).group(1)
     assert baseline.count("100.0") == 2
     # No teacher is above a bag of words that is always right, so nothing is said of its students.
-    for name, score in (("weights-help", "RTE"), ("half-kept", "mean of tasks")):
+    for name, score in (("weights-help", "entails"), ("half-kept", "mean of tasks")):
         claim = claims.loc[f"mine-{name}"]
         assert claim["n"] == 0 and f"above a bag of words on {score}" in claim["needs"]
 
 
 def test_every_repeat_keeps_its_predictions(project):
     """Each is a student and a fine-tuning of its own; the untrained one is made once."""
-    predictions = pd.read_parquet(project / "outputs/smoke/predictions.parquet")
-    results = pd.read_csv(project / "outputs/smoke/results.csv")
-    tasks = results[results["task"].isin(["rte", "sst2"]) & (results["protocol"] == "final")]
+    predictions = pd.read_parquet(project / "outputs/local/predictions.parquet")
+    results = pd.read_csv(project / "outputs/local/results.csv")
+    tasks = results[results["task"].isin(["entails", "mood"]) & (results["protocol"] == "final")]
     key = ["scenario", "repeat", "seed", "task"]
     means = predictions.groupby(key)["score"].mean()
     assert means.to_numpy() == pytest.approx(tasks.set_index(key)["value"][means.index].to_numpy())
     assert set(predictions["repeat"]) == {1, 2} and set(predictions["seed"]) == {1, 1001}
-    folder = project / "outputs/smoke/mine"
+    folder = project / "outputs/local/mine"
     assert (folder / "S3/repeat_2/distillation/model").is_dir()
     assert not (folder / "truncated/repeat_2/distillation").exists()
 
 
 def test_the_student_is_cut_from_the_folder(project):
     summary = json.loads(
-        (project / "outputs/smoke/mine/truncated/distillation/result.json").read_text()
+        (project / "outputs/local/mine/truncated/distillation/result.json").read_text()
     )
     assert str(project / "my-bert") in str(summary["parameters"]["teacher"])
