@@ -159,7 +159,7 @@ def check_words(
             reason = f"words average {per_word:.1f} tokens"
         if reason:
             by_token.append(index)
-        elif unspaced > 0.05:
+        elif unspaced > 0.05:  # a few are in any text
             reason = f"no spaces between words in {unspaced:.0%} of it"
         if reason:
             reasons.append(f"{name} ({reason})")

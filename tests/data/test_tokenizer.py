@@ -100,6 +100,7 @@ def test_an_id_that_no_token_has_is_shown_too(trained, kind):
 def test_round_trip(trained, kind, tmp_path):
     words = trained[kind]
     words.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')  # as beside a model
     again = tokenizer.load_tokenizer(str(tmp_path))
     assert again.is_fast and type(again) is type(words)
     assert tokenizer.special_ids(again) == tokenizer.special_ids(words)
