@@ -15,6 +15,7 @@ from lib.common.places import ROOT
 from lib.plan import plan
 from lib.plan import reads as what
 from lib.plan.stages import KINDS
+from tests.helpers.project import run_make
 from tests.test_rooms import USES
 
 SCENARIOS = """\
@@ -81,19 +82,20 @@ def record(label):
     return json.dumps({"sentence": "a line", "target": label}) + "\n"
 
 
-def stages():
-    return [*plan.resolve("own", ["mine"]), plan.analysis("own", ["mine"])]
+def stages(data_dir=""):
+    return [*plan.resolve("own", ["mine"], data_dir), plan.analysis("own", ["mine"])]
 
 
 def name(folder):
     return folder.removeprefix("outputs/own/").removeprefix("mine/")
 
 
-def stale():
+def stale(data_dir=""):
     """What runs again: where the parameters are newer than the result, and what needs that."""
     again = set()
-    plan.write_parameters(stages())
-    for stage in stages():
+    planned = stages(data_dir)
+    plan.write_parameters(planned)
+    for stage in planned:
         result = places.ROOT / stage.result
         newer = (places.ROOT / stage.parameter_file).stat().st_mtime > result.stat().st_mtime
         if newer or again & set(stage.needs) or stage.kind == "analysis" and again:
@@ -160,6 +162,19 @@ def test_what_is_no_change(project):
     assert stale() == set()
 
 
+def test_a_moved_checkout_has_nothing_to_do(project, monkeypatch):
+    """Also with a folder of data that was named by its absolute path."""
+    sizes = project / "params/mine/own.yaml"
+    sizes.write_text(
+        SIZES.replace("data/text", "'{data_dir}/text'").replace(": data,", ": '{data_dir}',")
+    )
+    publish(stages(str(project / "data")))
+    moved = project.with_name("moved")
+    project.rename(moved)
+    monkeypatch.setattr(places, "ROOT", moved)
+    assert stale(str(moved / "data")) == stale("data") == set()
+
+
 def test_large_files_count_by_size_and_date(project, monkeypatch):
     monkeypatch.setattr(what, "SMALL", 3)
     path = project / "data/text/one.txt"
@@ -224,3 +239,18 @@ def test_what_was_deleted_is_made_again(project, capsys):
 def test_a_stage_reads_the_rooms_that_its_rooms_use():
     for kind in KINDS.values():
         assert all(set(USES[room].split()) <= set(kind.rooms) for room in kind.rooms)
+
+
+@pytest.mark.parametrize(
+    "given, removed",
+    [
+        ([], "outputs/* .snakemake"),
+        (["SCALE=smoke"], "outputs/smoke"),
+        (["STUDIES=a b"], "outputs/tiny/a outputs/tiny/b"),
+        (["SCALE=smoke", "STUDIES=a"], "outputs/smoke/a"),
+    ],
+)
+def test_what_make_clean_removes(given, removed):
+    assert run_make(ROOT, "-n", "clean", *given).stdout.splitlines()[-1] == f"rm -rf {removed}"
+    done = run_make(ROOT, "-n", "clean", "SCALE=../lib")
+    assert done.returncode and "SCALE and STUDIES are names" in done.stderr
