@@ -39,7 +39,7 @@ class Objective(nn.Module):
         super().__init__()
         self.student, self._teacher, self.weights = student, [teacher], weights
         self.hidden_states, self.head_losses = hidden_states, losses.head_losses
-        self.decoder_input = decoder_input
+        self.decoder_input = decoder_input  # for lib.fast, which knows no architectures
         self.mlm_head = True
 
     @property
