@@ -33,8 +33,8 @@ from lib.training.architectures import longest_sequence, sizes
 SCALE = "local"
 LOOKED_AT = 2**27
 """Bytes of text that are read to know how many lines and tokens there are."""
-SAMPLE = 2000
-"""Lines of the text that are tokenised."""
+SAMPLE, SAMPLE_CHARACTERS = 2000, 2**22
+"""Lines of the text that are tokenised: fewer of very long ones."""
 MOST_UNKNOWN = DataPrep.model_fields["max_unknown_share"].default
 SPECIALS = 2
 """Special tokens of a sequence."""
@@ -167,6 +167,8 @@ def look_at_text(path: str, tokenizer, positions: int) -> Text:
             break
     if not sample:
         raise InputError(f"{path} holds no text")
+    while len(sample) > 20 and sum(map(len, sample)) > SAMPLE_CHARACTERS:
+        sample = sample[::2]
     whole = size <= LOOKED_AT
     if not whole:  # of compressed files no more is known than what was read
         lines = round(lines * max(1, sum(file.stat().st_size for file in found) / size))
