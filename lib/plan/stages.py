@@ -161,10 +161,6 @@ class Stage:
         return f"{self.folder}/result.json"
 
     @property
-    def notebook(self) -> str:
-        return f"notebooks/{KINDS[self.kind].notebook}.ipynb"
-
-    @property
     def parameter_file(self) -> str:
         return f"{self.folder}/parameters.yaml"
 

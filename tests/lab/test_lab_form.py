@@ -1,6 +1,7 @@
 """A scenario of one's own: its entry checked in one line, planned like any other, run in the
 background, stopped, seen."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +10,9 @@ import pytest
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.lab import form
+from lib.lab import background, form
 from lib.plan import plan
+from lib.runner import run as runner
 from tests.helpers import lab_outputs
 from tests.helpers.project import copy_project
 
@@ -98,6 +100,20 @@ def test_the_stages_of_an_entry_publish_in_the_lab(study, tmp_path, monkeypatch)
         and steps[-2].folder in steps[-1].needs
     )
     assert len({step.folder for step in steps}) == len(steps)
+
+
+def test_a_run_goes_on_from_the_first_stage_whose_parameters_are_newer(tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    ran = []
+    monkeypatch.setattr(runner, "run", lambda path: ran.append(path.parent.name))
+    (tmp_path / background.PLANNED).write_text(json.dumps({"stages": ["a", "b", "c"]}))
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+        for file in ("parameters.yaml", "result.json"):
+            (tmp_path / name / file).touch()
+    assert background.main(tmp_path) == 0 and ran == []
+    os.utime(tmp_path / "b/parameters.yaml", (2e9, 2e9))
+    assert background.main(tmp_path) == 0 and ran == ["b", "c"]
 
 
 @pytest.fixture(scope="module")
