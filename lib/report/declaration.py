@@ -135,7 +135,8 @@ class Declaration:
 def with_every_task(study: Declaration, results: pd.DataFrame) -> Declaration:
     """The study with a score for every task that its fine-tunings measured, also for those that its
     own scores leave out. Where these lack the main one, as no run has all of its tasks, the mean of
-    the tasks there are stands in its place, for which no paper prints anything."""
+    the tasks there are stands in its place, for which no paper prints anything, and what the study
+    says of its own tasks alone is left out."""
     rows = results[(results["study"] == study.name) & (results["task"] != TASK)]
     measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
     scores = {name: weights for name, weights in study.scored(measured).items() if weights}
@@ -151,7 +152,7 @@ def with_every_task(study: Declaration, results: pd.DataFrame) -> Declaration:
 
     main, columns = study.main, [*study.columns, *others] if study.columns else []
     if main not in scores:
-        main, columns = MEAN_OF_RUN, []
+        study, main, columns = replace(study, section=None, findings=None), MEAN_OF_RUN, []
         if len(scores) + len(others) == 1:  # the mean of one score is that score
             (main,) = [*scores, *others]
     titles = TITLES | study.titles

@@ -73,9 +73,8 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
     pairs = {pair: difference(study, results, *pair) for pair in pairs_of(study, results, question)}
     pairs = {pair: gains for pair, gains in pairs.items() if len(gains)}
     if not pairs:
-        return (
-            f"**{question.title}** Not measured: {question.better} and {question.worse} have no "
-            "run in common with all scores."
+        return f"**{question.title}** Not measured: " + _without(
+            study, results, question.better, question.worse
         )
     (better, worse), gains = next(iter(pairs.items()))
     titles = columns_of(study, results)
@@ -109,7 +108,8 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
     kept = {name: share_kept(study, results, name) for name in students_of(study, results)}
     kept = {name: share for name, share in kept.items() if len(share)}
     if not kept:
-        return f"{head} Not measured: no student has a run in common with {study.teacher}."
+        students = students_of(study, results)
+        return f"{head} Not measured: {_without(study, results, *students, study.teacher)}"
     fewest, *_, most = sorted(kept.values(), key=len) * 2
     count = number_of(len(most), most.index.name)
     count = count if len(fewest) == len(most) else f"{len(fewest)} to {count}"
@@ -129,6 +129,15 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
     return text
 
 
+def _without(study: Declaration, results: pd.DataFrame, *names: str) -> str:
+    """Why scenarios or chains have no difference: some were not measured, or they share no run."""
+    measured = scenarios_of(study, results)
+    known = {*measured, *(study.chain_of(name)[0] for name in measured)}
+    if missing := [name for name in names if name not in known]:
+        return f"this run has no {' and no '.join(missing)}."
+    return f"{listed(names)} have no run in common with all scores."
+
+
 def control_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     """Which students are above their untrained control, which below, and by how much."""
     head = "**What training adds to the untrained control.**"
@@ -138,7 +147,8 @@ def control_paragraph(study: Declaration, results: pd.DataFrame) -> str:
         if name != control and len(gain := difference(study, results, name, control)):
             gains[name] = gain
     if not gains:
-        return f"{head} Not measured: no student has a run in common with {study.control}."
+        students = students_of(study, results)
+        return f"{head} Not measured: {_without(study, results, *students, study.control)}"
     numbers = "; ".join(f"{name} {with_interval(interval(gain))}" for name, gain in gains.items())
     numbers = f"In points ({plain(columns_of(study, results)[study.main])}): {numbers}."
     if min(map(len, gains.values())) == 1:

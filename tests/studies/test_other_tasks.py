@@ -8,6 +8,7 @@ from lib.report.declaration import with_every_task
 from lib.report.scores import MEAN, MEAN_OF_RUN
 from lib.studies import ablation, cascade, herbert, transfer_set
 from tests.helpers import made_up
+from tests.report import test_analysis
 
 
 def own_task(rows, name="mood", below=3.0):
@@ -27,7 +28,9 @@ def test_one_of_its_tasks_stands_beside_the_paper():
     assert table.loc["S2", ("NKJP-NER", "ours")].startswith("79.1")
     text = " ".join(findings.findings(study, one_task(), made_up.NO_EFFICIENCY))
     assert "NKJP-NER: 79.1 against 68.3, +10.8" in text
-    assert "no student has a run in common with T1" not in text
+    assert (
+        "What any training after truncation buys** Not measured: this run has no truncated." in text
+    )
 
 
 def test_other_tasks_have_a_mean_that_no_paper_prints():
@@ -71,3 +74,20 @@ def test_claims_wait_for_the_tasks_they_are_about():
     found = claims.evaluate(one_task(), made_up.NO_EFFICIENCY, claims.read(study))
     needs = found.set_index("id")["needs"]
     assert (needs == claims.ALL_TASKS).any() and not (needs == claims.ALL_IT_COMPARES).any()
+
+
+def test_the_report_of_all_studies_with_other_tasks(monkeypatch, tmp_path):
+    """A subset of the tasks, own tasks, own names of scenarios and teachers: everything that was
+    measured stands in the report, and nothing is called unmeasured for another reason."""
+    scores = {"herbert": pd.concat([one_task(), own_task(one_task())])}
+    for module in (transfer_set, ablation, cascade):
+        names = {"teacher": 71, "mine": 65, "truncated": 60}
+        rows = [
+            made_up.rows(module.NAME, name, {"cola": level, "mood": level - 10.5}, key=level)
+            for name, level in names.items()
+        ]
+        scores[module.NAME] = pd.concat(rows)
+    text = test_analysis.run(monkeypatch, tmp_path, scores, list(scores))
+    assert text.count("mean of the tasks measured") > 8 and text.count(">mood<") > 8
+    assert "have no run in common" not in text and "this run has no S2_longer" in text
+    assert text.count('<th scope="row">mine') > 8
