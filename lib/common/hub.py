@@ -41,7 +41,7 @@ class ModelRef:
     @property
     def folder(self) -> Path:
         """The absolute folder of that name, whether it exists or not."""
-        return places.ROOT / Path(self.name).expanduser()
+        return places.on_disk(self.name)
 
     @property
     def is_folder(self) -> bool:
@@ -49,8 +49,12 @@ class ModelRef:
 
     @property
     def on_hub(self) -> bool:
-        """Whether this is an id on the hub: it has the form of one, and there is no such folder."""
-        return bool(HUB_ID.fullmatch(self.name)) and not self.is_folder
+        """Whether this is an id on the hub: it has the form of one, and there is no such folder,
+        nor one in the checkout that it begins with, where it would be a misspelt path."""
+        owner, _, name = self.name.partition("/")
+        begins_with_folder = bool(name) and (places.ROOT / owner).is_dir()
+        is_id = HUB_ID.fullmatch(self.name) is not None
+        return is_id and not self.is_folder and not begins_with_folder
 
     @property
     def path(self) -> str:
@@ -67,6 +71,17 @@ class ModelRef:
     def exists(self) -> bool:
         """Whether the folder holds a model. Every hub id counts as existing."""
         return self.on_hub or (self.folder / "config.json").is_file()
+
+    def require_place(self) -> None:
+        """Raise InputError unless this is a folder that is there, or an id on the hub."""
+        if self.is_folder or self.on_hub:
+            return
+        allowed = "allowed: a folder, or an id on the hub"
+        if places.is_address(self.name):
+            raise InputError(f"{self.name} is in a store; {allowed}")
+        if self.folder.exists():
+            raise InputError(f"{self.name} is a file; allowed: the folder that it is in")
+        raise InputError(f"there is no folder {self.folder}; {allowed}")
 
     def require(self) -> ModelRef:
         """This reference. Raises InputError if the folder holds no model."""
@@ -110,7 +125,7 @@ class Hub(BaseModel):
 
 
 def _cache_folder(cache_dir: str) -> Path:
-    return places.ROOT / Path(cache_dir).expanduser()
+    return places.on_disk(cache_dir)
 
 
 def environment(sections: Iterable[tuple[str, Hub]]) -> dict[str, str]:

@@ -20,11 +20,20 @@ def is_address(name: str | Path) -> bool:
     return "://" in str(name)
 
 
-def to_path(name: str) -> Path:
-    """A path on disk, where relative ones start at the checkout, or in a store, an object with
-    pathlib's methods. Raises InputError for an unknown protocol or one whose package is missing."""
-    if not is_address(name):
+def on_disk(name: str | Path) -> Path:
+    """A path on disk. Relative ones start at the checkout, and ~ is the user's own folder. Raises
+    InputError if ~ names a user that there is not."""
+    try:
         return ROOT / Path(name).expanduser()
+    except RuntimeError:
+        raise InputError(f"{name}: there is no user of that name") from None
+
+
+def to_path(name: str) -> Path:
+    """A path on disk or in a store, an object with pathlib's methods. Raises InputError for an
+    unknown protocol or one whose package is missing, and as on_disk."""
+    if not is_address(name):
+        return on_disk(name)
     import fsspec
     from upath import UPath
 

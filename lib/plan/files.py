@@ -22,6 +22,7 @@ from lib.common.files import fill_data_dir, read_yaml
 from lib.common.hub import Hub
 from lib.common.parameters import NAME, checked
 from lib.tasks.parameters import OwnTask
+from lib.training.parameters import TeacherContinuation
 
 
 def _check_name(name: Any) -> str:
@@ -221,6 +222,15 @@ class Teacher(Section):
         trained_by = [key for key in self.model_dump(exclude_unset=True) if key not in HUB_KEYS]
         if self.hub is not None and trained_by:
             raise ValueError(f"{trained_by[0]}: a hub teacher has only {', '.join(HUB_KEYS)}")
+        known = TeacherContinuation.model_fields
+        if unknown := [key for key in self.model_extra if key not in known]:
+            raise ValueError(
+                f"unknown key {unknown[0]!r}; a model that is used as it is has hub (its folder, or "
+                f"its id on the hub), revision and layers; one that a stage trains has start and "
+                f"{', '.join(known)}"
+            )
+        if self.hub is None and not self.corpus:
+            raise ValueError("give hub, the model's folder or its id on the hub, or a corpus")
         return self
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
+from lib.data.tokenizer import load_tokenizer, require_same
 from lib.plan import entries, files
 from lib.plan.files import scales
 from lib.plan.stages import Stage, StagePath, validate
@@ -67,7 +68,7 @@ class Study:
         if scale not in scales(name):
             known = ", ".join(scales(name))
             raise InputError(f"SCALE: the study {name} has no scale {scale!r}; it has {known}")
-        self.name, self.scale = name, scale
+        self.name, self.scale, self.is_to_run = name, scale, data_dir is not None
         self.scenario_file = f"params/{name}/scenarios.yaml"
         self.scale_file = f"params/{name}/{scale}.yaml"
         self.about = files.read_scenarios(name)
@@ -76,6 +77,7 @@ class Study:
         self.stages: dict[str, Stage] = self.used.stages if self.used else {}
         self.folders: dict[tuple[str, str, int], str] = {}
         self._unfinished: list[tuple[str, str]] = []  # corpora and teachers being resolved
+        self._alike: set[tuple[str, str]] = set()  # tokenizers that were compared
 
     def _used_study(self, data_dir: str | None, used_by: tuple[str, ...]) -> Study | None:
         """The study whose corpora, teachers and values stand in for what this one does not give.
@@ -453,13 +455,18 @@ class Study:
         trained = self.stages.get(str(StagePath.parse(teacher)))
         expected = self._tokenizer(trained.parameters["corpus"]) if trained else teacher
         actual = self._tokenizer(corpus)
-        if ModelRef(expected).path != ModelRef(actual).path:
+        if not self.is_to_run or (expected, actual) in self._alike:
+            return
+        try:
+            _require_alike(ModelRef(expected), ModelRef(actual))
+        except InputError as error:
             raise InputError(
                 f"{self.scale_file}: {what}: teacher and student tokenizers differ: the teacher "
-                f"reads {expected}, its text {actual}; give corpora."
-                f"{StagePath.parse(corpus).corpus} the teacher's (same-as:<its corpus>, or its hub "
-                f"id)"
-            )
+                f"reads {expected}, its text {actual}{error}; give corpora."
+                f"{StagePath.parse(corpus).corpus} the teacher's (same-as:<its corpus>, its folder "
+                f"or its hub id)"
+            ) from None
+        self._alike.add((expected, actual))
 
     def _tokenizer(self, corpus: str) -> str:
         """The tokenizer of a corpus: a folder or hub id."""
@@ -491,6 +498,21 @@ class Study:
                 f"{self.scale_file}: distillation.student_layers: layer {max(student_layers)} is "
                 f"not there; the teacher {teacher} has layers 0 … {layers - 1}"
             )
+
+
+def _require_alike(a: ModelRef, b: ModelRef) -> None:
+    """Raise InputError, with the reason if that is known, unless two tokenizers are in the same
+    place or, where both are in a user's folders, do the same."""
+    made = StagePath.parse(a.name) or StagePath.parse(b.name)  # by a stage, perhaps not yet
+    if a.path == b.path:
+        return
+    if made or not (a.is_folder and b.is_folder):
+        raise InputError("")
+    if a.folder.resolve() != b.folder.resolve():
+        try:
+            require_same(load_tokenizer(a), load_tokenizer(b), "the teacher", "the text")
+        except InputError as error:
+            raise InputError(f" ({error})") from None
 
 
 def _repeat_of(model: Model) -> int:

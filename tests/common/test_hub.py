@@ -211,14 +211,40 @@ def test_the_plan_of_all_studies_needs_no_network_and_no_heavy_library():
         assert f"\n{study}" in done.stdout
 
 
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("owner/misspelt", "there is no folder {root}/owner/misspelt; allowed: "),
+        ("./there", "there is no folder {root}/there; "),
+        ("/no/such", "there is no folder /no/such; "),
+        ("~/no such", "there is no folder {home}/no such; "),
+        ("~nobody at all/x", "~nobody at all/x: there is no user of that name"),
+        ("owner/kept/config.json", "owner/kept/config.json is a file; allowed: the folder"),
+        ("s3://bucket/model", "s3://bucket/model is in a store; allowed: "),
+    ],
+)
+def test_a_folder_that_is_not_there_is_said_and_not_asked_of_the_hub(
+    tmp_path, monkeypatch, name, message
+):
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "owner/kept").mkdir(parents=True)
+    (tmp_path / "owner/kept/config.json").touch()
+    for there in ("owner/kept", "./owner//kept/", "owner/../owner/kept", "an/id", "id"):
+        ModelRef(there).require_place()
+    with pytest.raises(InputError) as error:
+        ModelRef(name).require_place()
+    assert str(error.value).startswith(message.format(root=tmp_path, home=tmp_path / "home"))
+
+
 def test_a_model_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):
     monkeypatch.setattr(places, "ROOT", tmp_path)
     (tmp_path / "owner/kept").mkdir(parents=True)
     (tmp_path / "owner/kept/config.json").write_text('{"model_type": "bert"}')
-    folder, id_ = ModelRef("owner/kept"), ModelRef("owner/other", "abc")
+    folder, id_ = ModelRef("owner/kept"), ModelRef("another/other", "abc")
     assert folder.exists and not folder.on_hub and folder.label == "kept"
     assert folder.path == str(tmp_path / "owner/kept") and folder.config() == {"model_type": "bert"}
-    assert id_.exists and id_.on_hub and id_.path == id_.label == "owner/other"
+    assert id_.exists and id_.on_hub and id_.path == id_.label == "another/other"
     assert ModelRef("bert-base-uncased").on_hub
     for missing in ("outputs/tiny/model", "/no/such", "../other", "./other", ""):
         assert not ModelRef(missing).on_hub
