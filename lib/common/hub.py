@@ -100,9 +100,17 @@ class ModelRef:
                 from huggingface_hub import hf_hub_download
 
                 path = Path(hf_hub_download(self.name, path.name, revision=self.revision))
-            return json.loads(path.read_text(encoding="utf-8"))
+            if is_lfs_pointer(path):
+                raise ValueError("config.json is a pointer of Git LFS; git lfs pull fetches it")
+            return dict(json.loads(path.read_text(encoding="utf-8")))
         except Exception as error:  # the library raises many kinds; here they all mean the same
             raise unavailable(self, error) from error
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file only says which file Git LFS would put in its place."""
+    with path.open("rb") as file:
+        return file.read(24) == b"version https://git-lfs."
 
 
 # ----------------------------------------------------------------------------------------- settings
@@ -219,8 +227,6 @@ def unavailable(
     description = description or f"model {ref.name!r}"
     message = " ".join(" ".join(str(error).strip().splitlines()[:3]).split())
     reason = f"{type(error).__name__}: {message[:240]}{' …' if len(message) > 240 else ''}"
-    if "ignore_mismatched_sizes" in str(error):  # the library prints the weights' names in a table
-        reason = "its configuration and its weights are of different sizes"
     if ref.is_folder:
         return InputError(f"{description} cannot be loaded{purpose} ({reason})")
     description += f" at revision {ref.revision or 'main'} cannot be loaded{purpose}"

@@ -225,7 +225,7 @@ class Teacher(Section):
         known = TeacherContinuation.model_fields
         if unknown := [key for key in self.model_extra if key not in known]:
             raise ValueError(
-                f"unknown key {unknown[0]!r}; a model that is used as it is has hub (its folder, or "
+                f"unknown key {unknown[0]!r}; a model that is used as it is has hub (its folder or "
                 f"its id on the hub), revision and layers; one that a stage trains has start and "
                 f"{', '.join(known)}"
             )

@@ -16,21 +16,22 @@ import yaml
 
 from lib.common import files, hub, places
 from lib.common.errors import InputError
-from lib.common.hub import ModelRef
 from lib.data.sources import check_source, reading_notes
+from lib.plan import checkpoints
 from lib.plan.forecast import report, result_of
-from lib.plan.hub_facts import downloads, fetch, hub_yaml
+from lib.plan.hub_facts import downloads, fetch
 from lib.plan.reads import has_result, header, reads
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.plan.study import Study, studies, studies_with
 from lib.tasks import examples
-from lib.training.architectures import require_first_layer, require_supported, sizes
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """Four times as fast, where PyYAML was built with it: there are hundreds of stages."""
 
 
-def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = False) -> list[Stage]:
+def resolve(
+    scale: str, names: list[str], data_dir: str = "", online: bool = False, thorough: bool = False
+) -> list[Stage]:
     """The stages of some studies (if none is named, of all that have the scale), in an order that
     can run.
 
@@ -41,7 +42,9 @@ def resolve(scale: str, names: list[str], data_dir: str = "", online: bool = Fal
         study = Study(name, scale, data_dir)
         stages |= {stage.folder: stage for stage in study.resolve()}
         try:
-            check_models(study, online)
+            checkpoints.check_configs(study, online)
+            if thorough:
+                checkpoints.check_files(study)
             check_data(list(study.stages.values()), online)
         except InputError as error:
             raise InputError(f"{study.scale_file}: {error}") from None
@@ -119,32 +122,6 @@ def check_machine(scale: str, cores: str, gpus: str) -> None:
     files.require_writable(places.ROOT / "outputs" / scale)
 
 
-def check_models(study: Study, online: bool) -> None:
-    """Raise InputError for a teacher that is used as it is and has an architecture that is not
-    supported, or other layers than the scale file or its students need. Known are the models of
-    params/hub.yaml, those in folders and, if `online`, those of the hub."""
-    for name, entry in study.teachers().items():
-        model = ModelRef(entry.hub or "", entry.revision)
-        facts = hub_yaml()["models"].get(model.name)
-        if facts is None and model.name and (online or model.is_folder):
-            config = model.config()
-            facts = {"kind": config.get("model_type"), **sizes(config)}
-        if facts is None:
-            continue
-        try:
-            require_supported(facts["kind"], model.name)
-            for stage in study.stages.values():
-                layers = stage.parameters.get("student_layers")
-                if stage.parameters.get("teacher") == model.name and isinstance(layers, list):
-                    require_first_layer(facts["kind"], layers)
-        except InputError as error:
-            raise InputError(f"teachers.{name}: {error}") from None
-        if facts["layers"] and entry.layers not in (None, facts["layers"]):
-            raise InputError(
-                f"teachers.{name}.layers = {entry.layers!r}: {model.name!r} has {facts['layers']}"
-            )
-
-
 def text_notes(stages: list[Stage]) -> list[str]:
     """What of the text in folders is not read, or is read twice, a line each."""
     prepared = [stage.parameters for stage in stages if stage.kind == "data_prep"]
@@ -201,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
         names = options.studies.split() or studies_with(options.scale)
         # before the hub library is imported
         os.environ.update(hub_variables(options.scale, names))
-        stages = resolve(options.scale, names, options.data_dir, online=options.check)
+        stages = resolve(options.scale, names, options.data_dir, options.check, thorough=True)
         if not options.studies.split() and (others := sorted({*studies()} - {*names})):
             message = f"note: without the scale {options.scale}, and left out: {', '.join(others)}"
             print(message, file=sys.stderr)

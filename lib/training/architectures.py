@@ -74,15 +74,34 @@ def sizes(config: dict) -> dict[str, int | None]:
     }
 
 
-def require_supported(kind: str | None, model: str) -> None:
-    """Raise InputError, which names the `model`, for a kind that is not supported."""
-    if kind in ARCHITECTURES:
-        return
-    allowed = f"allowed are {', '.join(ARCHITECTURES)}"
+OTHERWISE = {
+    "position_embedding_type": ("absolute", "relative positions are not supported"),
+    "is_decoder": (False, "it reads from left to right"),
+    "add_cross_attention": (False, "it reads a second text"),
+    "pruned_heads": ({}, "layers with fewer heads are not supported"),
+    "chunk_size_feed_forward": (0, "with 0, the default, it computes the same"),
+    "quantization_config": (None, "weights have to be floating-point numbers"),
+    "auto_map": (None, "a model's own code is not run"),
+}
+"""Keys of a config.json with which an encoder is another model or computes in another way: their
+value in all others, and why that alone is allowed."""
+
+
+def require_supported(config: dict, model: str) -> None:
+    """Raise InputError, which names the `model`, if its config.json is of a kind that is not
+    supported, or makes it compute in another way than its kind does."""
+    kind, allowed = config.get("model_type"), f"allowed are {', '.join(ARCHITECTURES)}"
     if kind is None:
         raise InputError(f"model {model!r}: its config.json has no model_type; {allowed}")
-    reason = f": {REFUSED[kind]}" if kind in REFUSED else ""
-    raise InputError(f"model {model!r} is of the kind {kind!r}{reason}; {allowed}")
+    if kind not in ARCHITECTURES:
+        reason = f": {REFUSED[kind]}" if kind in REFUSED else ""
+        raise InputError(f"model {model!r} is of the kind {kind!r}{reason}; {allowed}")
+    for key, (plain, why) in OTHERWISE.items():
+        if config.get(key, plain) not in (plain, None):
+            raise InputError(
+                f"model {model!r}: its config.json has {key} = {config[key]!r}; allowed is "
+                f"{'none' if plain is None else repr(plain)}: {why}"
+            )
 
 
 def require_first_layer(kind: str, student_layers: Sequence[int]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Sequence
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PreTrainedModel
 from transformers.utils import logging
@@ -20,6 +19,7 @@ from lib.training.architectures import (
     require_first_layer,
     require_supported,
 )
+from lib.training.weights import require_all_weights, require_files
 
 # Published checkpoints hold more heads than are used; missing weights are checked here instead.
 logging.set_verbosity_error()
@@ -147,24 +147,21 @@ def random_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     return type(model)(copy.deepcopy(model.config))  # the library writes onto the configuration
 
 
-def load(model: ModelRef | str | Path, *, head: bool = True) -> PreTrainedModel:
+def load(
+    model: ModelRef | str | Path, *, head: bool = True, device: str = "cpu"
+) -> PreTrainedModel:
     """A masked language model in fp32 from a folder or the hub, without remote code. Without `head`
-    the MLM head is not needed: a checkpoint that lacks it gives its encoder alone.
+    the MLM head is not needed: a checkpoint that lacks it gives its encoder alone. On the device
+    `meta` its weights are not read, but by their names and shapes all is checked that is below.
 
-    Raises InputError if there is no such model, it is of a kind that is not supported, or weights
-    are missing, which would be random.
+    Raises InputError if there is no such model, it is of a kind that is not supported, a weight is
+    not finite, or weights are missing, which would be random, or left over.
     """
     ref = ModelRef.of(model)
     kind_of(ref)
-    loaded, missing = _pretrained(ref)
-    in_encoder = [key for key in missing if key.startswith(f"{loaded.base_model_prefix}.")]
-    if in_encoder or head and missing:
-        needed = "an encoder" + " and a masked-language-model head" * head
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(
-            f"model {ref.name!r}: the checkpoint lacks {(in_encoder or missing)[0]}{others}; it "
-            f"needs {needed}"
-        )
+    require_files(ref)
+    loaded, report = _pretrained(ref, device)
+    missing = require_all_weights(ref, loaded, report, head=head)
     return loaded.base_model if missing else loaded
 
 
@@ -177,14 +174,14 @@ def kind_of(model: ModelRef | str | Path) -> str:
     """The kind of encoder in a folder or hub id, a key of ARCHITECTURES. Raises InputError for
     others."""
     ref = ModelRef.of(model)
-    kind = ref.config().get("model_type")
-    require_supported(kind, ref.name)
-    return kind
+    config = ref.config()
+    require_supported(config, ref.name)
+    return config["model_type"]
 
 
-def _pretrained(ref: ModelRef) -> tuple[PreTrainedModel, list[str]]:
-    """A masked language model in fp32, and the weights that its checkpoint (safetensors only)
-    lacks. Raises InputError if it cannot be loaded, or a weight is not finite."""
+def _pretrained(ref: ModelRef, device: str) -> tuple[PreTrainedModel, dict]:
+    """A masked language model in fp32, and the library's report of its weights. Raises InputError
+    if it cannot be loaded, or a weight is not finite."""
     try:
         model, report = AutoModelForMaskedLM.from_pretrained(
             ref.path,
@@ -192,13 +189,15 @@ def _pretrained(ref: ModelRef) -> tuple[PreTrainedModel, list[str]]:
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
+            device_map="meta" if device == "meta" else None,
+            ignore_mismatched_sizes=True,  # they are in the report
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # a config may hold anything, and the library raises many kinds
         purpose = " as a masked language model"
         raise hub.unavailable(ref, error, purpose=purpose) from error
     for key, weight in model.named_parameters():
-        if not torch.isfinite(weight).all():
+        if device != "meta" and not torch.isfinite(weight).all():
             raise InputError(f"model {ref.name!r}: the weight {key} is not finite")
     missing, weights = set(report["missing_keys"]), dict(model.named_parameters())
     for key in weights:
@@ -208,7 +207,7 @@ def _pretrained(ref: ModelRef) -> tuple[PreTrainedModel, list[str]]:
             (lost,), (kept,) = names & missing, names - missing
             weights[lost].data.copy_(weights[kept])
             missing.remove(lost)
-    return model, sorted(missing)
+    return model, report | {"missing_keys": missing}
 
 
 def tells_segments(trunk: PreTrainedModel) -> bool:

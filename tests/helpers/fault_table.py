@@ -599,6 +599,7 @@ def remove_files(pattern: str) -> Callable[[Path], None]:
 
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+CUT_SHORT = r"model.safetensors is cut short or no safetensors file"
 NOT_LOADED = r"model '.*' cannot be loaded as a masked language model \("
 NO_VOCABULARY = r"tokenizer: .* has no vocabulary besides its special tokens; is its tokenizer.json or vocab.txt missing\?"
 
@@ -622,14 +623,14 @@ MODELS = [
     model(
         "a configuration of other sizes",
         lambda folder: edit_json(folder / CONFIG, hidden_size=32),
-        NOT_LOADED + "its configuration and its weights are of different sizes",
+        r"the weight bert.* is of the shape \[.*, and by its config.json it is \[",
     ),
-    model("no weights", remove_files(WEIGHTS), NOT_LOADED),
-    model("truncated weights", lambda folder: truncate(folder / WEIGHTS), NOT_LOADED),
+    model("no weights", remove_files(WEIGHTS), r"has no model.safetensors and no other weights"),
+    model("truncated weights", lambda folder: truncate(folder / WEIGHTS), CUT_SHORT),
     model(
         "weights overwritten with zeros",
         lambda folder: zero_out(folder / WEIGHTS),
-        NOT_LOADED,
+        CUT_SHORT,
     ),
     model(
         "a weight that is nan",
@@ -642,7 +643,9 @@ MODELS = [
         r"the checkpoint lacks cls.predictions.bias and 5 more; it needs an encoder and a masked-",
     ),
     model("an encoder alone, for a hop", faults.remove_head, r"no error", run_cascade),
-    model("pickled weights, which could run code", faults.pickle_weights, NOT_LOADED),
+    model(
+        "pickled weights, which could run code", faults.pickle_weights, r"convert it: python -c "
+    ),
     model(
         "another architecture",
         lambda folder: edit_json(folder / CONFIG, model_type="gpt2"),
