@@ -94,8 +94,12 @@ class ModelRef:
 
     def config(self) -> dict:
         """The model's config.json. Raises InputError."""
+        path = self.folder / "config.json"
+        if self.is_folder and not path.is_file():
+            below = sorted(self.folder.glob(f"*/{path.name}"))
+            hint = f"; there is one in {below[-1].parent}" if below else ""
+            raise InputError(f"{self.name} is no model: it has no {path.name}{hint}")
         try:
-            path = self.folder / "config.json"
             if not self.is_folder:
                 from huggingface_hub import hf_hub_download
 

@@ -17,28 +17,22 @@ from lib.training.architectures import (
     sizes,
 )
 
-FEW, MANY = 0.05, 1000
+FEW, MANY = 0.01, 1000
 """The share of a vocabulary that may have capitals although the tokenizer lowercases, and the size
 of one that has some if it keeps them."""
 
 
 def check_configs(study: Study, online: bool) -> None:
-    """Raise InputError for a checkpoint that is not there, or that by its config.json is not
-    supported, or has other layers or fewer positions than the study uses. Known are the models of
+    """Raise InputError for a checkpoint that by its config.json is not supported, or has other
+    layers or fewer positions than the study uses. Known are the models of
     params/hub.yaml, those in folders and, if `online`, those of the hub."""
     for where, model, used_by in _checkpoints(study):
         try:
-            model.require_place()
             config = _config(model, online)
             if config is not None:
                 require_supported(config, model.name)
                 _check_layers(study, model, config, used_by)
                 _check_positions(study, config, model)
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-    for where, place in _tokenizers(study):
-        try:
-            place.require_place()
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
 
@@ -57,7 +51,7 @@ def check_files(study: Study) -> None:
             _check_tokenizer(model, loaded.config, tokenizer)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-    for _, place in dict.fromkeys(_tokenizers(study)):
+    for place in dict.fromkeys(_tokenizers(study)):
         if place.is_folder:
             load_tokenizer(place)
 
@@ -82,14 +76,12 @@ def _uses_head(stage: Stage) -> bool:
     return stage.kind != "finetune" and (stage.kind != "cascade_ta" or p["weight_soft"] > 0)
 
 
-def _tokenizers(study: Study) -> Iterator[tuple[str, ModelRef]]:
-    """The tokenizers of a study that no stage makes: where each is named, and its place."""
+def _tokenizers(study: Study) -> Iterator[ModelRef]:
+    """The tokenizers of a study that no stage makes."""
     for stage in study.stages.values():
-        p = stage.parameters
-        name = p.get("tokenizer", "")
+        name = stage.parameters.get("tokenizer", "")
         if name and not name.startswith("train:") and not StagePath.parse(name):
-            section = "finetune" if stage.kind == "finetune" else f"corpora.{stage.path.corpus}"
-            yield f"{section}.tokenizer", ModelRef(name, p.get("tokenizer_revision"))
+            yield ModelRef(name, stage.parameters.get("tokenizer_revision"))
 
 
 def _config(model: ModelRef, online: bool) -> dict[str, Any] | None:
@@ -107,7 +99,7 @@ def _check_layers(study: Study, model: ModelRef, config: dict, used_by: list[Sta
     layers = sizes(config)["layers"]
     for name, entry in study.teachers().items():
         if entry.hub == model.name and layers and entry.layers not in (None, layers):
-            raise InputError(f"layers = {entry.layers}: {model.name!r} has {layers}")
+            raise InputError(f"layers = {entry.layers}: {model.name!r} has {layers!r}")
     for stage in used_by:
         chosen = stage.parameters.get("student_layers")
         if not isinstance(chosen, list):
@@ -179,9 +171,11 @@ def casing_problem(tokenizer: Any) -> str:
     Looked at are tokens of two and more letters: vocabularies of bytes and of characters hold all
     letters.
     """
-    words = [token for token in tokenizer.get_vocab() if token not in tokenizer.all_special_tokens]
     words = [
-        word for word in words if sum(letter.isascii() for letter in word if letter.isalpha()) > 1
+        word
+        for word in tokenizer.get_vocab()
+        if word not in tokenizer.all_special_tokens
+        and sum(letter.isascii() and letter.isalpha() for letter in word) > 1
     ]
     capitals = sum(any("A" <= letter <= "Z" for letter in word) for word in words)
     normalizer = tokenizer.backend_tokenizer.normalizer

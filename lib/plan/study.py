@@ -152,6 +152,7 @@ class Study:
 
     def resolve(self) -> list[Stage]:
         """Every stage of the study, each after what it needs. Raises InputError."""
+        self._check_places()
         for repeat in range(1, self.repeats + 1):
             for name in self.teachers():
                 self._finetune_teacher(name, repeat)
@@ -160,6 +161,31 @@ class Study:
             for repeat in range(1, repeats + 1):
                 self._finetune_scenario(name, repeat)
         return list(self.stages.values())
+
+    def _check_places(self) -> None:
+        """Raise InputError for a folder of a model or a tokenizer that is not there."""
+        if not self.is_to_run:
+            return
+        if self.used:
+            self.used._check_places()
+        sizes = self.sizes
+        named = {f"teachers.{name}.hub": entry.hub for name, entry in sizes.teachers.items()}
+        named |= {
+            f"teachers.{name}.teacher": (entry.model_extra or {}).get("teacher")
+            for name, entry in sizes.teachers.items()
+        }
+        named |= {
+            f"corpora.{name}.tokenizer": values.get("tokenizer")
+            for name, values in sizes.corpora.items()
+        }
+        named["finetune.tokenizer"] = sizes.finetune.get("tokenizer")
+        for key, place in named.items():
+            made = str(place).startswith(("train:", "same-as:")) or StagePath.parse(str(place))
+            if place and not made:
+                try:
+                    ModelRef(str(place)).require_place()
+                except InputError as error:
+                    raise InputError(f"{self.scale_file}: {key}: {error}") from None
 
     def _finetune_teacher(self, name: str, repeat: int) -> str:
         """Fine-tune a teacher, in the study that it belongs to; returns the stage's folder."""

@@ -78,6 +78,7 @@ OTHERWISE = {
     "position_embedding_type": ("absolute", "relative positions are not supported"),
     "is_decoder": (False, "it reads from left to right"),
     "add_cross_attention": (False, "it reads a second text"),
+    "return_dict": (True, "its outputs have to be named"),
     "pruned_heads": ({}, "layers with fewer heads are not supported"),
     "chunk_size_feed_forward": (0, "with 0, the default, it computes the same"),
     "quantization_config": (None, "weights have to be floating-point numbers"),

@@ -20,6 +20,7 @@ CONVERSION = (
     "for k, v in torch.load(file, weights_only=True).items()}, "
     '"model.safetensors", {"format": "pt"})\''
 )
+FORMATS = ("F64", "F32", "F16", "BF16")
 # Tables that older versions of the library stored with the weights; they follow from the config.
 STORED_TABLES = ("position_ids", "token_type_ids", "inv_freq")
 
@@ -48,11 +49,17 @@ def require_files(ref: ModelRef) -> None:
             )
         try:
             with safe_open(path, framework="np") as file:
-                file.keys()
+                formats = {key: file.get_slice(key).get_dtype() for key in file.keys()}
         except (SafetensorError, OSError) as error:
             raise InputError(
                 f"model {ref.name!r}: {name} is cut short or no safetensors file ({error})"
             ) from None
+        for key, number_format in formats.items():
+            if number_format not in FORMATS and not key.endswith(STORED_TABLES):
+                raise InputError(
+                    f"model {ref.name!r}: the weight {key} is stored as {number_format}; allowed "
+                    f"are {', '.join(FORMATS)}"
+                )
 
 
 def _instead(ref: ModelRef) -> str:

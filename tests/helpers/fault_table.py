@@ -644,7 +644,9 @@ MODELS = [
     ),
     model("an encoder alone, for a hop", faults.remove_head, r"no error", run_cascade),
     model(
-        "pickled weights, which could run code", faults.pickle_weights, r"convert it: python -c "
+        "pickled weights, which could run code",
+        faults.pickle_weights,
+        r"convert it, in its folder: python",
     ),
     model(
         "another architecture",
