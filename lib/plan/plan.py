@@ -35,7 +35,8 @@ def resolve(
     """The stages of some studies (if none is named, of all that have the scale), in an order that
     can run.
 
-    Nothing is computed or written, and unless `online` no network is used. Raises InputError.
+    Nothing is computed or written, and unless `online` no network is used. `thorough`: look into
+    the files of checkpoints too, which takes seconds. Raises InputError.
     """
     stages: dict[str, Stage] = {}  # by folder: a stage that two studies share is there once
     for name in names or studies_with(scale):
