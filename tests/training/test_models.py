@@ -171,7 +171,7 @@ def test_layers_the_teacher_lacks(teacher, chosen):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="is no model: it has no config.json"):
         models.load(tmp_path)
 
 
@@ -284,7 +284,7 @@ def test_a_bert_trunk_is_its_encoder(teacher, tmp_path):
 
 
 def test_trunks_that_are_none(distilbert, tmp_path):
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="is no model: it has no config.json"):
         models.load_trunk(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}', encoding="utf-8")
     with pytest.raises(InputError, match="of the kind 'gpt2'; allowed are bert, roberta"):
