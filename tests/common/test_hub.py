@@ -162,7 +162,7 @@ def test_on_the_hubs_own_conversion_a_configuration_is_a_folder(monkeypatch):
 def test_a_teacher_with_other_layers_is_refused_by_the_plan(own_params):
     """Before its corpus is prepared."""
     entry = {"hub": "google-bert/bert-base-multilingual-cased", "layers": 10}
-    message = "teachers.teacher.layers = 10: 'google-bert/bert-base-multilingual-cased' has 12"
+    message = "teachers.teacher: layers = 10: 'google-bert/bert-base-multilingual-cased' has 12"
     path = own_params / "cascade/paper.yaml"
     found = yaml.safe_load(path.read_text())
     found["teachers"]["teacher"] = entry
