@@ -40,11 +40,11 @@ def check_configs(study: Study, online: bool) -> None:
 def check_files(study: Study) -> None:
     """Raise InputError for a checkpoint in a folder whose weights or tokenizer do not fit its
     config.json or what the study does with it. No weight is read, only their names."""
-    from lib.training import models  # which takes seconds
-
     for where, model, used_by in _checkpoints(study):
         if not model.is_folder:
             continue
+        from lib.training import models  # which takes seconds
+
         try:
             head = any(_uses_head(stage) for stage in used_by)
             loaded, tokenizer = models.load(model, head=head, device="meta"), load_tokenizer(model)
