@@ -49,8 +49,11 @@ class Classifier(nn.Module):
 
     `pooling`: the input of the linear layer. `first`: the first token's hidden state; `pooler`: the
     same after BERT's pooler, a new dense layer and tanh (Devlin et al. 2018); `mean`: the mean over
-    real tokens; `every`: each token by itself.
+    real tokens; `every`: each token by itself. `scale`: what the linear layer's output is
+    multiplied by.
     """
+
+    scale = 1.0
 
     def __init__(
         self, trunk: nn.Module, outputs: int, dropout: float, pooling: str = "first", seed: int = 0
@@ -78,7 +81,7 @@ class Classifier(nn.Module):
             hidden = hidden[:, 0]
         if self.dense is not None:
             hidden = self.dense(hidden).tanh()
-        return self.linear(self.dropout(hidden))
+        return self.scale * self.linear(self.dropout(hidden))
 
 
 def class_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -329,8 +332,12 @@ def one_run(
     classifier = new_classifier(p, task, trunk, seed)
     if task.kind == "regression":
         # A bias moves by about the learning rate in a step. From 0 it would not reach the labels'
-        # mean in a short training, and some seeds would learn nothing.
-        nn.init.constant_(classifier.linear.bias, float(np.mean(training.labels)))
+        # mean in a short training, and some seeds would learn nothing. Nor would weights reach the
+        # spread of labels of any size.
+        if task.label_range is None:
+            classifier.scale = float(np.std(training.labels)) or 1.0
+        mean = float(np.mean(training.labels))
+        nn.init.constant_(classifier.linear.bias, mean / classifier.scale)
     scores, cost, predictions = finetune(
         classifier,
         training,

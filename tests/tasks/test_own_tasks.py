@@ -19,6 +19,7 @@ from lib.plan.stages import validate
 from lib.tasks import examples, words
 from lib.tasks import finetune as ft
 from lib.tasks.baselines import BAG_OF_WORDS, CHANCE, baselines
+from lib.tasks.encoding import Encoded
 from lib.tasks.examples import Examples, TaskSource
 from lib.tasks.metrics import METRICS, contributions, scores
 from lib.tasks.parameters import OwnTask
@@ -465,3 +466,18 @@ def test_the_loss_of_words_is_their_mean():
 
 def test_all_metrics_that_are_named_are_there():
     assert set(METRICS) == set(METRICS_OF["classification"]) | set(METRICS_OF["regression"])
+
+
+def test_numbers_of_any_size_are_learnt(tmp_path):
+    """Labels around 5,000: the output begins at their mean, and has their spread."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 2, 64)
+    rows = [np.r_[0, rng.integers(10, 40, 4), 5 + kind, 2] for kind in kinds]
+    data = Encoded(rows, np.float32(5000 + 800 * kinds + rng.normal(0, 20, 64)), 1)
+    own = {"files": "a", "kind": "regression", "metrics": ["r2"]}
+    p = parameters(own_tasks={"mine": own}, epochs=6, batch_size=8, evaluate="last", pooling="mean")
+    trunk = small.encoder(vocab_size=50, layers=1, hidden=32, seed=0).bert
+    task = p.own_tasks["mine"].task()
+    run = ft.one_run(p, task, trunk, data, {"mine": {("und", ""): data}}, seed=1)
+    assert run["scores"][-1]["value"] > 80
+    assert run["predictions"]["prediction"].astype(float).between(4500, 6300).all()
