@@ -221,21 +221,25 @@ class Speed:
     student: float  # fine-tuning a student
     threads: int
     slots: int
-    gpu: str
+    gpu: str = ""
+    precision: str = "no"  # in which these were measured: the fastest here
 
 
 def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int) -> Speed:
-    """Time the steps of a study on sequences of its text."""
+    """Time the steps of a study on sequences of its text, of which one step has those of about one
+    length."""
     import torch
 
-    from lib.training import models, pretraining
-    from lib.training.batches import Batch, whole_word_mask
+    from lib.training import loop, models, pretraining
+    from lib.training.batches import POOL, Batch, whole_word_mask
     from lib.training.parameters import StudentParameters
 
+    gpus = gpus if torch.cuda.is_available() else 0
     threads = max(1, cores // 4)  # some ten students wait to be trained at the same time
     torch.set_num_threads(cores if gpus else threads)
     device = torch.device("cuda" if gpus else "cpu")
-    chosen = random.Random(0).choices(text.ids, k=batch_size)
+    by_length = sorted(random.Random(0).choices(text.ids, k=POOL * batch_size), key=len)
+    chosen = by_length[len(by_length) // 2 :][:batch_size]
     longest = max(map(len, chosen))
     pad = tokenizer.pad_token_id
     ids = torch.tensor([row + [pad] * (longest - len(row)) for row in chosen])
@@ -259,7 +263,8 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
         optimizer = torch.optim.AdamW(p for p in objective.parameters() if p.requires_grad)
 
         def run() -> None:
-            loss = objective(batch, objective.counts(batch))["loss"]
+            with autocast:
+                loss = objective(batch, objective.counts(batch))["loss"]
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -270,7 +275,8 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
         optimizer = torch.optim.AdamW(model.parameters())
 
         def run() -> None:
-            hidden = model.base_model(batch.inputs, attention_mask=batch.kept).last_hidden_state
+            with autocast:
+                hidden = model.base_model(batch.inputs, attention_mask=batch.kept).last_hidden_state
             hidden.square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -280,16 +286,20 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
     weights = {"weight_soft": 5, "weight_mlm": 2, "weight_cosine": 1}
     taught = StudentParameters(student_layers=layers, **weights)
     alone = StudentParameters(student_layers=layers, weight_mlm=1)
+    distillation = pretraining.objective(taught, student, teacher)
+    precision = loop.fastest(distillation, [batch])
+    number_format = torch.float16 if precision == "fp16" else torch.bfloat16
+    autocast = torch.autocast(device.type, number_format, enabled=precision != "no")
     steps = {
         "mlm": step(pretraining.objective(alone, student, teacher)),
-        "taught": step(pretraining.objective(taught, student, teacher)),
+        "taught": step(distillation),
         "student": tuning(student),
         "teacher": tuning(teacher.train().requires_grad_()),
     }
     positions = sum(map(len, chosen))
     seconds = {name: seconds_of(run, gpus) / positions for name, run in steps.items()}
-    gpu = torch.cuda.get_device_name(0) if gpus else ""
-    return Speed(**seconds, threads=threads, slots=gpus or max(1, cores // threads), gpu=gpu)
+    gpu, slots = torch.cuda.get_device_name(0) if gpus else "", gpus or max(1, cores // threads)
+    return Speed(**seconds, threads=threads, slots=slots, gpu=gpu, precision=precision)
 
 
 def seconds_of(run: Callable[[], None], gpus: int) -> float:
@@ -470,12 +480,15 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
     speed = measure(model, tokenizer, text, BATCH, cores, gpus)
     chosen = plan_sizes(hours, text, tasks, speed)
     rate = "5e-4" if teacher.hidden >= 512 else "1e-3"
-    found = {"teacher": teacher, "text": text, "tasks": tasks, "speed": speed, "sizes": chosen}
-    rates = {"rate": rate, "tuning_rate": tuning_rate(teacher.hidden)}
     written = write(
         options.study,
-        **found,
-        **rates,
+        teacher=teacher,
+        text=text,
+        tasks=tasks,
+        speed=speed,
+        sizes=chosen,
+        rate=rate,
+        tuning_rate=tuning_rate(teacher.hidden),
         batch=BATCH,
         tuning_batch=TUNING_BATCH,
         test_examples=TEST_EXAMPLES,

@@ -69,7 +69,7 @@ def make_new(given, *more: str, **changed: str) -> int:
 @pytest.fixture
 def quick(monkeypatch):
     """A machine on which nothing needs timing."""
-    speed = new.Speed(2e-5, 5e-5, 4e-5, 2e-5, threads=1, slots=2, gpu="")
+    speed = new.Speed(2e-5, 5e-5, 4e-5, 2e-5, threads=1, slots=2)
     monkeypatch.setattr(new, "measure", lambda *_: speed)
 
 
@@ -117,8 +117,8 @@ def lengths(tokens: int, sequences: int) -> new.Text:
 
 def test_repeats_and_steps_of_a_large_text():
     task = guess.FoundTask("mood", {"kind": "classification"}, 5000, 500, 40, 64, "")
-    slow = new.Speed(1e-3, 3e-3, 2e-3, 1e-3, threads=1, slots=2, gpu="")
-    fast = new.Speed(1e-6, 3e-6, 2e-6, 1e-6, threads=1, slots=2, gpu="")
+    slow = new.Speed(1e-3, 3e-3, 2e-3, 1e-3, threads=1, slots=2)
+    fast = new.Speed(1e-6, 3e-6, 2e-6, 1e-6, threads=1, slots=2)
     text = lengths(50_000_000, 1_000_000)
     little, much = (new.plan_sizes(1, text, [task], speed) for speed in (slow, fast))
     assert (little.repeats, much.repeats) == (1, 3) and little.share < 1
