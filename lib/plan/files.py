@@ -323,12 +323,13 @@ def read_scale(study: str, scale: str, data_dir: str | None = None) -> ScaleFile
 
 
 def _read_tasks(name: str) -> dict[str, Any]:
-    """The tasks in a file of their own."""
-    path = places.to_path(name)
-    tasks = read_yaml(path)
+    """The tasks in a file of their own; places are relative to its folder."""
+    tasks = read_yaml(places.to_path(name))
     for task in tasks.values():
-        if isinstance(task, dict) and isinstance(task.get("files"), str):
-            task["files"] = str(path.parent / Path(task["files"]).expanduser())
+        files = task.get("files") if isinstance(task, dict) else None
+        if isinstance(files, str) and not places.is_address(files):
+            if not Path(files).expanduser().is_absolute():
+                task["files"] = f"{name.rpartition('/')[0] or '.'}/{files}"
     return tasks
 
 

@@ -444,13 +444,12 @@ def _own_records(own: OwnTask, split: str, whole: bool = False) -> tuple[Records
     """The records of a split of an own task, where they come from, and the classes that the hub
     names. Where validation is cut off, both splits are parts of the training records, always the
     same ones; `whole` takes them all."""
-    share = own.validation_share
+    share = _cut_off(own)
+    file = "train" if share else split
     if own.hub:
-        records, origin, classes = _hub_records(own, "train" if share else split)
+        records, origin, classes = _hub_records(own, file)
     else:
-        path = _own_file(own, split)
-        if path is None or share:
-            path, share = _own_file(own, "train"), share or CUT_OFF
+        path = _own_file(own, file)
         records, origin, classes = _read_own(path, own), str(path), []
     numbered = list(enumerate(records, 1))
     if share and not whole:
@@ -459,6 +458,14 @@ def _own_records(own: OwnTask, split: str, whole: bool = False) -> tuple[Records
         chosen = order[:cut] if split == "validation" else order[cut:]
         numbered = [numbered[i] for i in sorted(chosen)]
     return numbered, origin, classes
+
+
+def _cut_off(own: OwnTask) -> float:
+    """The share of the training records that validates; 0 where validation has records of its
+    own."""
+    if own.validation_share or own.hub:
+        return own.validation_share or 0.0
+    return 0.0 if _own_file(own, "validation") else CUT_OFF
 
 
 def _hub_records(own: OwnTask, split: str) -> tuple[list[dict], str, list[str]]:
@@ -510,19 +517,16 @@ def _check_own(name: str, own: OwnTask) -> str:
     """Check the files of an own task; returns in words what was found."""
     own = _with_classes(name, own)
     task, source = own.task(), TaskSource("files", own={name: own})
-    training, validation = (
-        load(name, "train", source, for_training=True),
-        load(name, "validation", source),
-    )
+    training = load(name, "train", source, for_training=True)
+    validation = load(name, "validation", source)
     kind = task.kind.replace("_", " ")
     if task.labels:
         more = ", …" * (len(task.labels) > 20)
         kind += f" with {len(task.labels)} classes ({', '.join(task.labels[:20])}{more})"
     found = f"task {name}: {kind}, scored by {', '.join(task.metrics)}; {len(training.labels):,} "
     found += f"training and {len(validation.labels):,} validation records"
-    if own.validation_share or _own_file(own, "validation") is None:
-        share, path = own.validation_share or CUT_OFF, _own_file(own, "train")
-        found += f", for which {share:.0%} of {path.name} is cut off"
+    if share := _cut_off(own):
+        found += f", for which {share:.0%} of {_own_file(own, 'train').name} is cut off"
     known = set(training.texts)
     if again := sum(text in known for text in validation.texts):
         found += f"; {again:,} validation texts are among the training texts"

@@ -42,7 +42,7 @@ def test_own_tasks_reach_every_fine_tuning(scale, tmp_path, capsys):
     assert len(stages) > 5
     for stage in stages:
         own = stage.parameters["own_tasks"]
-        assert list(own) == ["mood"] and own["mood"]["files"] == f"{data_dir}/mood"
+        assert list(own) == ["mood"] and own["mood"]["files"] == "data/mood"
     assert study.without_use == [
         "params/herbert/mine.yaml: tasks.other: without use, as finetune.tasks does not name it"
     ]
@@ -56,7 +56,7 @@ def test_tasks_in_a_file_beside_the_data(scale, tmp_path):
     file.write_text("mood: {files: mood, text: review, label: stars}\n")
     _, stages = finetunings(data_dir)
     plan.check_data(stages, online=False)
-    assert stages[0].parameters["own_tasks"]["mood"]["files"] == f"{data_dir}/mood"
+    assert stages[0].parameters["own_tasks"]["mood"]["files"] == "data/mood"
     known, there = finetunings(None), stages
     assert [stage.folder for stage in known[1]] == [stage.folder for stage in there]
     file.write_text("mood: {file: mood}\n")
@@ -90,4 +90,4 @@ def test_the_readme_s_example(scale):
     _, stages = finetunings(data_dir)
     p = stages[0].parameters
     assert list(p["own_tasks"]) == p["tasks"] == ["mood", "names", "same"]
-    assert p["own_tasks"]["same"]["files"] == f"{data_dir}/same.jsonl.gz"
+    assert p["own_tasks"]["same"]["files"] == "data/same.jsonl.gz"

@@ -169,37 +169,34 @@ def test_three_own_tasks_from_their_files_to_scores(folder, model, tmp_path):
     assert floor[BAG_OF_WORDS, "mood", "accuracy"] > 90 > floor[CHANCE, "mood", "accuracy"]
 
 
-def test_what_an_own_task_was_found_to_be(folder):
+@pytest.mark.parametrize("share, numbers", [(0.25, (60, 20, "25%")), (None, (72, 8, "10%"))])
+def test_what_validates_is_cut_off_where_there_is_no_file(folder, share, numbers):
     own = {"files": str(folder / "same.jsonl.gz"), "kind": "pair", "text": ["a", "b"]}
-    p = parameters(own_tasks={"same": own | {"label": "same", "validation_share": 0.25}})
+    p = parameters(own_tasks={"same": own | {"label": "same", "validation_share": share}})
     found = examples.check("same", TaskSource.of(p))
     assert found.startswith(
-        "task same: classification with 2 classes (false, true), scored by accuracy; 60 training "
-        "and 20 validation records, for which 25% of same.jsonl.gz is cut off; "
+        "task same: classification with 2 classes (false, true), scored by accuracy; {} training "
+        "and {} validation records, for which {} of same.jsonl.gz is cut off; ".format(*numbers)
     )
-    parts = [
-        examples.load("same", s, TaskSource.of(examples.settled(p)))
-        for s in ("train", "validation")
-    ]
+    whole = TaskSource.of(examples.settled(p))
+    parts = [examples.load("same", split, whole).texts for split in ("train", "validation")]
     records = [tuple(record[c] for c in "ab") for record in read_records(folder / "same.jsonl.gz")]
-    assert sorted(parts[0].texts + parts[1].texts) == sorted(records)
+    assert sorted(sum(parts, [])) == sorted(records)
 
 
 def test_classes_are_found_and_sorted(tmp_path):
-    for labels, expected in (
-        (["10", "9", "-1"], ["-1", "9", "10"]),
-        ([2.0, 1, "1.0"], ["1", "2"]),
-        ([True, False], ["false", "true"]),
-        (["b", "a", "2"], ["2", "a", "b"]),
+    for labels, expected, ids in (
+        (["10", "9", "-1"], ["-1", "9", "10"], [2, 1, 0]),
+        ([2.0, 1, "1.0"], ["1", "2"], [1, 0, 0]),
+        ([True, False], ["false", "true"], [1, 0]),
+        (["b", "a", "2"], ["2", "a", "b"], [2, 1, 0]),
     ):
-        write(tmp_path, "train.jsonl", jsonl({"text": "a", "label": label} for label in labels))
-        own = source(files=str(tmp_path)).own["mine"]
-        assert own.labels == expected
-        assert examples.load("mine", "train", source(files=str(tmp_path))).labels == [
-            expected.index(examples.class_name(label))
-            for number, label in enumerate(labels)
-            if number in {r[0] - 1 for r in examples._own_records(own, "train")[0]}
-        ]
+        for split in ("train", "validation"):
+            records = jsonl({"text": "a", "label": label} for label in labels)
+            write(tmp_path, f"{split}.jsonl", records)
+        found = source(files=str(tmp_path))
+        assert found.own["mine"].labels == expected
+        assert examples.load("mine", "train", found).labels == ids
 
 
 def test_a_class_of_the_validation_file_alone_is_refused_by_its_record(tmp_path):
@@ -348,7 +345,8 @@ def test_numbers_and_spans(tmp_path):
 )
 def test_wrong_answers(tmp_path, answers, message):
     record = {"question": "who", "context": "the old king", "answers": answers}
-    write(tmp_path, "train.jsonl", jsonl([record]))
+    for split in ("train", "validation"):
+        write(tmp_path, f"{split}.jsonl", jsonl([record]))
     with pytest.raises(InputError, match=message):
         examples.load("mine", "train", source(files=str(tmp_path), kind="span"))
 
