@@ -44,7 +44,7 @@ class Pair:
 
 def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
     """Every student under `outputs` whose teacher exists: those of `scale` first, the lab's own
-    last."""
+    last. Without an MLM head, which nothing was measured of, there is nothing to show."""
     outputs = outputs or places.ROOT / "outputs"
     by_student: dict[ModelRef, Pair] = {}
 
@@ -54,7 +54,7 @@ def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
 
     for path in sorted(outputs.rglob("result.json"), key=order):
         stage = json.loads(path.read_text(encoding="utf-8"))
-        if stage["stage"] not in ("distillation", "cascade_ta"):
+        if stage["stage"] not in ("distillation", "cascade_ta") or stage.get("after") == {}:
             continue
         student, parameters = ModelRef(str(path.parent / "model")), stage["parameters"]
         teacher = ModelRef(parameters.get("teacher") or "", parameters.get("teacher_revision"))

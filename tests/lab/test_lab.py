@@ -30,21 +30,22 @@ def test_every_student_is_found_with_its_teacher(outputs):
     assert all(pair.root == pair.teacher and pair.layers == 1 for pair in pairs.values())
 
 
-def test_the_root_of_a_chain_is_its_first_teacher_and_a_student_without_teacher_is_left_out(
+def test_the_root_of_a_chain_is_its_first_teacher_and_who_has_no_teacher_or_head_is_left_out(
     tmp_path,
 ):
-    def publish(name, kind, teacher):
+    def publish(name, kind, teacher, **results):
         folder = tmp_path / "smoke/cascade" / name / kind
         (folder / "model").mkdir(parents=True)
         (folder / "model/config.json").write_text("{}")
         stage = {"stage": kind, "parameters": {"teacher": str(teacher)}, "summary": {"layers": 2}}
-        (folder / "result.json").write_text(json.dumps(stage))
+        (folder / "result.json").write_text(json.dumps(stage | results))
         return folder / "model"
 
     first = publish("teacher", "teacher_continuation", "")
     second = publish("cascade-3", "cascade_ta", first)
     publish("cascade-2", "cascade_ta", second)
     publish("orphan", "cascade_ta", tmp_path / "gone/model")
+    publish("headless", "cascade_ta", second, after={})
     pairs = {pair.student.name: pair for pair in models.pairs(tmp_path)}
     assert sorted(pairs) == [
         str(tmp_path / f"smoke/cascade/cascade-{n}/cascade_ta/model") for n in (2, 3)
