@@ -101,6 +101,7 @@ SMALL = {
     "finetune.validation_examples": 24,
     "finetune.seeds": [1],
     "finetune.epochs": 8,
+    "finetune.evaluate": "every_epoch",
     "finetune.per_task": {},
     "finetune.learning_rate": 3e-3,
 }
