@@ -453,6 +453,8 @@ def _own_records(own: OwnTask, split: str, whole: bool = False) -> tuple[Records
         records, origin, classes = _read_own(path, own), str(path), []
     numbered = list(enumerate(records, 1))
     if share and not whole:
+        if len(numbered) == 1:
+            raise InputError(f"{origin}: of 1 record none can be cut off for validation")
         order = np.random.default_rng(0).permutation(len(numbered))
         cut = max(1, round(share * len(numbered)))
         chosen = order[:cut] if split == "validation" else order[cut:]

@@ -91,6 +91,8 @@ def _table(lines: TextIO, ending: str) -> Iterator[dict]:
         delimiter = ";" if ";" in first and "," not in first else ","
         rows = csv.reader(_after(first, lines), delimiter=delimiter, strict=True)
     header = [name.strip() for name in next(rows, [])]
+    if again := [name for name in header if name and header.count(name) > 1]:
+        raise ValueError(f"the header names the column {again[0]!r} twice")
     for row in rows:
         if not row:
             continue
@@ -115,7 +117,7 @@ def _sentences(lines: TextIO, word: int, tag: int) -> Iterator[dict]:
     a document (-DOCSTART-) or is a comment before a sentence is passed over."""
     words, tags, width, tabs = [], [], 0, False
     for line in lines:
-        tabs = tabs or "\t" in line
+        tabs = tabs or "\t" in line.strip()
         columns = line.rstrip("\r\n").split("\t") if tabs else line.split()
         if not line.strip() or columns[0].startswith("-DOCSTART-"):
             if words:

@@ -253,6 +253,8 @@ LONG = "word " * 30_000
         ("train.tsv", "text\tlabel\na\tb\tx\n", "text with tabs or line ends needs a .csv file"),
         ("train.csv", 'text,label\n"a,x\nb,y\n', "record 1: unexpected end of data"),
         ("train.csv", "text,label\na,\nb,y\n", "record 1: column 'label': '' is no class"),
+        ("train.csv", "text,label,text\na,x,b\n", "names the column 'text' twice"),
+        ("train.csv", "text,label\na,x\n", "of 1 record none can be cut off"),
         ("train.csv", "words,label\na,x\n", "record 1: no column 'text'"),
         ("train.jsonl", '{"text": NaN, "label": "x"}\n{"text": "a", "label": "y"}\n', "text is not text: nan"),
         ("train.jsonl", jsonl([{"text": True, "label": "x"}, {"text": "a", "label": "y"}]), "text is not text: True"),
@@ -284,6 +286,7 @@ def test_files_of_classes(tmp_path, name, content, expected):
 @pytest.mark.parametrize(
     "content, own, expected",
     [
+        ("a O\nb B-X\n\t\nd O\n", {}, [("a", "b"), ("d",)]),
         ("a\tO\nb c\tB-X\n\nd\tO\n", {}, [("a", "b c"), ("d",)]),
         ("# id 1\n1 a NN O\n2 b NN B-X\n\n1 d NN O\n", {"text": 1}, [("a", "b"), ("d",)]),
         ("# text = a b\na\tO\n#\tB-X\n\nd\tO\n\n\n", {}, [("a", "#"), ("d",)]),
