@@ -30,11 +30,8 @@ def copy_project(folder: Path) -> Path:
 def environment(project: Path, **more: str) -> dict[str, str]:
     """The environment of a command that a person would start: without the variables that the make
     that runs these tests passes on."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("MAKELEVEL", "MAKEFLAGS", "MFLAGS")
-    }
+    passed_on = "MAKELEVEL MAKEFLAGS MFLAGS SCALE STUDIES DATA_DIR PUBLISH_TO STUDY TEACHER TEXT TASKS HOURS"
+    kept = {name: value for name, value in os.environ.items() if name not in passed_on.split()}
     return kept | {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"} | more
 
 
