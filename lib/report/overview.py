@@ -98,10 +98,11 @@ def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
         {stage["parameters"]["model"] for stage in stages if stage["stage"] == "finetune"}
     )
     with_repeats = f", with their repeats {trained}" if trained > models else ""
+    tasks = len(set(scores["task"]) - {TASK})
     return {
         "Scale": f"{scale}: {CAPTIONS.get(scale, 'a scale of your own')}",
         "Models": f"{models}{with_repeats}, fine-tuned {len(runs):,} times on "
-        f"{len(set(scores['task']) - {TASK})} tasks",
+        f"{tasks} task{'s' * (tasks != 1)}",
         "Hardware": f"{computer['cores']} cores of {computer['cpu']}; "
         f"{computer['gpu'] or 'no GPU'}",
         "Versions": f"Python {library['python']}, PyTorch {library['torch']}, transformers "
