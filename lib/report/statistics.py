@@ -282,9 +282,10 @@ class Sample:
         s² of the runs' values, which serves for any number of test sets k of independent examples:
         V = s² / n + Σ_k (MS_examples,k - MS_error,k) / (n m_k). A set whose examples vary no more
         than by error adds nothing. The degrees of freedom are Satterthwaite's (1946), V² over the
-        sum of the squares of V's terms, each divided by its own degrees of freedom. Without
-        examples this is Student's: V = s² / n, df = n - 1. With a spread, s² and its n - 1 degrees
-        of freedom are those that `Spread.shared` makes of them.
+        sum of the squares of V's terms, each divided by its own degrees of freedom. Where
+        MS_error is nearly MS_examples that can be less than 1: there are never fewer than those of
+        s², which V is not below. Without examples this is Student's: V = s² / n, df = n - 1. With a
+        spread, s² and its n - 1 degrees of freedom are those that `Spread.shared` makes of them.
 
         One run has a NaN standard error, no run a NaN mean as well.
         """
@@ -305,7 +306,7 @@ class Sample:
             if of_examples > of_error:
                 variance += of_examples - of_error
                 squares += of_examples**2 / (m - 1) + of_error**2 / ((n - 1) * (m - 1))
-        df = variance**2 / squares if squares else n - 1
+        df = max(df_of_runs, variance**2 / squares) if squares else n - 1
         error, from_examples = float(np.sqrt(variance)), float(variance - from_runs)
         return Estimate(self.mean(), error, float(df), from_runs, from_examples, n)
 
