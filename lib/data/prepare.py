@@ -146,10 +146,10 @@ def check_words(
         name = source_name(source)
         if (share := float((ids == unknown).mean())) > params.max_unknown_share:
             raise InputError(
-                f"sources: {share:.1%} of the tokens of {name} are unknown to the tokenizer; "
-                f"allowed: {params.max_unknown_share:.1%} (max_unknown_share). To WordPiece, every "
-                "word of more than 100 characters is unknown; train:unigram suits text without "
-                "spaces"
+                f"sources: {share:.1%} of the tokens of {name}, by {len(lines):,} of its lines, "
+                f"are unknown to the tokenizer; allowed: {params.max_unknown_share:.1%} "
+                "(max_unknown_share). To WordPiece, every word of more than 100 characters is "
+                "unknown; train:unigram suits text without spaces"
             )
         per_word, unspaced = len(ids) / starts, float(words.unspaced[ids].mean())
         reason = ""

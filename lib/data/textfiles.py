@@ -5,6 +5,7 @@ import glob
 import gzip
 import json
 import lzma
+import zlib
 from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,8 @@ from lib.common import places
 from lib.common.errors import InputError
 
 OPENERS = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+BROKEN = (EOFError, OSError, lzma.LZMAError, zlib.error)
+"""What reading a file raises that is cut short or not compressed as its name says."""
 
 
 def find_files(path: str, is_text: Callable[[str], bool], allowed: str) -> list[Path]:
@@ -82,8 +85,8 @@ def text_lines(path: Path) -> Iterator[str]:
             for number, line in enumerate(file, 1):
                 yield line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise InputError(f"{path}, line {number}: not UTF-8; allowed: UTF-8 text") from None
-    except (EOFError, gzip.BadGzipFile, lzma.LZMAError, OSError) as error:
+        raise InputError(f"{path}, line {number}: not UTF-8; save it as UTF-8") from None
+    except BROKEN as error:
         reason = error or "cut short"
         raise InputError(f"{path}, after line {number}: cannot be read ({reason})") from None
 

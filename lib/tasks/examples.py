@@ -202,11 +202,13 @@ def files(name: str, source: TaskSource, languages: Sequence[str] = ()) -> list[
 
 
 def _require_columns(task: Task, name: str, record: dict, where: str) -> None:
-    """Raise InputError unless a record has the columns of the text and the label."""
+    """Raise InputError unless a record has the columns of the text and the label. A text may be
+    empty."""
     columns = (*task.text, task.label)
     for column in columns:
-        if record.get(column) is None:
-            problem = "nothing in" if column in record else "no"
+        value = record.get(column)
+        if value is None or column == task.label and not str(value).strip():
+            problem = "an empty cell in" if column in record else "no"
             raise InputError(
                 f"{where}: {problem} column {column!r}; {name} needs {', '.join(columns)}, "
                 f"found {', '.join(map(str, record)) or 'none'}"
@@ -244,8 +246,7 @@ def _label(
     give classes by name or, with `ids`, by id."""
     value = record[task.label]
     if task.kind == "span":
-        context = record[task.text[1]]
-        return _answers(context, value, where)
+        return _answers(str(record[task.text[1]]), value, where)
     if task.tags:
         tags, words = value if isinstance(value, list) else [], record[task.text[0]]
         if len(tags) != len(words):
@@ -263,7 +264,9 @@ def _label(
 
 
 def _class(task: Task, value, where: str, ids: bool) -> int:
-    """The id of a class."""
+    """The id of a class, whose name may stand in `labels` as the file writes it, such as 1.0."""
+    if str(value) in task.labels:
+        return task.labels.index(str(value))
     try:
         name = class_name(value)
     except ValueError:

@@ -119,8 +119,9 @@ class TaskLoss(nn.Module):
         return {"examples": number, "kept": int(batch.kept.sum())}
 
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
-        """The micro-batch's share of the step's mean."""
-        return {"loss": self.loss(self.classifier(batch).float(), batch) / totals["examples"]}
+        """The micro-batch's share of the step's mean; 0 where no word of the step has a token."""
+        loss = self.loss(self.classifier(batch).float(), batch)
+        return {"loss": loss / max(1, totals["examples"])}
 
 
 # --------------------------------------------------------------------------------------- evaluation

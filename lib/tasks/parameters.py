@@ -110,6 +110,9 @@ class OwnTask(BaseModel):
                 )
         if self.labels and self.task().kind not in ("classification", "token_classification"):
             raise ValueError(f"labels are for classes; the kind {self.kind} has none")
+        labels = self.task().labels
+        if again := [label for label in labels if labels.count(label) > 1]:
+            raise ValueError(f"labels name {again[0]!r} twice; each class once")
         two = [metric for metric in self.task().metrics if metric in AVERAGED]
         if self.task().kind == "classification" and len(self.labels) not in (0, 2) and two:
             raise ValueError(

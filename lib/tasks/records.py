@@ -1,11 +1,9 @@
 """The records of a task, read from a file: a mapping of columns to values for each of them."""
 
 import csv
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
@@ -14,7 +12,7 @@ from typing import TextIO
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.data.textfiles import OPENERS
+from lib.data.textfiles import BROKEN, OPENERS
 
 TABLES = (".jsonl", ".tsv", ".csv")
 TAGGED = (".jsonl", ".conll", ".bio", ".iob", ".iob2", ".txt", ".tsv")
@@ -52,7 +50,8 @@ def read_records(path: Path, limit: int = 0, columns: tuple[int, int] | None = N
     ending = path.with_suffix("").suffix if path.suffix in OPENERS else path.suffix
     if ending not in allowed:
         raise InputError(
-            f"{path}: cannot be read; allowed are {', '.join(allowed)}, and these as .gz"
+            f"{path}: cannot be read; allowed are {', '.join(allowed)}, and these as "
+            f"{', '.join(OPENERS)}"
         )
     try:
         with places.open_binary(path) as raw, OPENERS.get(path.suffix, nullcontext)(raw) as file:
@@ -67,12 +66,14 @@ def read_records(path: Path, limit: int = 0, columns: tuple[int, int] | None = N
                 records.append(record)
     except UnicodeDecodeError as error:
         number = len(records) + 1
-        raise InputError(f"{path}: not UTF-8 ({error.reason} near record {number})") from error
+        raise InputError(
+            f"{path}: not UTF-8 ({error.reason} near record {number}); save it as UTF-8"
+        ) from error
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, record {len(records) + 1}: not JSON ({error.msg})") from error
     except (ValueError, csv.Error) as error:
         raise InputError(f"{path}, record {len(records) + 1}: {error}") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
+    except BROKEN as error:
         reason = error or "cut short"
         raise InputError(f"{path}: cannot be read after record {len(records)} ({reason})") from None
     return records

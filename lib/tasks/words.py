@@ -23,8 +23,8 @@ class Words(Encoded):
 
     `labels` is [rows, tokens of the longest row], class ids, IGNORE but at the first token of a
     word. `row` and `place` are [words of all sentences]: where the word's first token stands; row
-    -1 if it has no token, as control characters have none. `golds`: [words] class ids for each
-    sentence.
+    -1 and place 0 if it has no token, as control characters have none. `golds`: [words] class ids
+    for each sentence.
     """
 
     row: np.ndarray
@@ -44,8 +44,7 @@ def words(examples: Examples, tokenizer, max_length: int) -> Words:
     sentences = [" ".join(sentence) for sentence in examples.texts]
     plain = {"add_special_tokens": False, "verbose": False}
     output = tokenizer(sentences, return_offsets_mapping=True, **plain)
-    before, after = around(tokenizer)
-    room = max_length - len(before) - len(after)
+    room = max_length - 2  # between the two special tokens
     rows, row, place = [], [], []
     for sentence, ids, offsets in zip(
         examples.texts, output["input_ids"], output["offset_mapping"]
@@ -57,21 +56,15 @@ def words(examples: Examples, tokenizer, max_length: int) -> Words:
         begins = cuts(len(ids), first[first >= 0], room)
         part = np.searchsorted(begins, first, side="right") - 1  # -1 of a word without tokens
         row += np.where(first < 0, -1, len(rows) + part).tolist()
-        place += (first - np.array(begins)[part] + len(before)).tolist()
+        place += np.where(first < 0, 0, first - np.array(begins)[part] + 1).tolist()
         for begin, end in zip(begins, [*begins[1:], len(ids)]):
-            rows.append(np.array([*before, *ids[begin:end], *after], np.int64))
+            own = [tokenizer.cls_token_id, *ids[begin:end], tokenizer.sep_token_id]
+            rows.append(np.array(own, np.int64))
     row, place = np.array(row), np.array(place)
     golds = [np.asarray(own, np.int64) for own in examples.labels]
     labels = np.full((len(rows), max(map(len, rows))), IGNORE)
     labels[row[row >= 0], place[row >= 0]] = np.concatenate(golds)[row >= 0]
     return Words(rows, labels, tokenizer.pad_token_id, row=row, place=place, golds=golds)
-
-
-def around(tokenizer) -> tuple[list[int], list[int]]:
-    """The special tokens that a tokenizer puts before and after a text."""
-    output = tokenizer("a")
-    own = [place for place, side in enumerate(output.sequence_ids(0)) if side == 0]
-    return output["input_ids"][: own[0]], output["input_ids"][own[-1] + 1 :]
 
 
 def cuts(tokens: int, starts: np.ndarray, room: int) -> list[int]:

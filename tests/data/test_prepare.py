@@ -252,7 +252,9 @@ def test_a_source_of_unknown_tokens_stops_with_the_figure(tmp_path):
         sources=[FileSource(path=str(path)), FileSource(path=str(other))],
         tokenizer=str(tmp_path / "first" / "tokenizer"),
     )
-    with pytest.raises(InputError, match=r"42.9% of the tokens of b.txt are unknown .* 5.0%"):
+    with pytest.raises(
+        InputError, match=r"42.9% of the tokens of b.txt, by 2 of its lines, are unknown .* 5.0%"
+    ):
         make(None, tmp_path / "a", **kept)
     statistics, _ = make(None, tmp_path / "a", max_unknown_share=0.43, **kept)
     assert statistics["unknown_share"] == pytest.approx(3 / 10)  # a line of "ala ma kota" is kept

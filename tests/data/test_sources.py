@@ -224,7 +224,7 @@ def test_bytes_that_are_not_utf8(tmp_path):
     (tmp_path / "latin.txt").write_bytes("dobra\n".encode() + "zażółć\n".encode("iso8859-2"))
     assert (
         message(texts, tmp_path / "latin.txt")
-        == f"{tmp_path}/latin.txt, line 2: not UTF-8; allowed: UTF-8 text"
+        == f"{tmp_path}/latin.txt, line 2: not UTF-8; save it as UTF-8"
     )
     (tmp_path / "first.txt").write_bytes(b"\xff\xfe")
     assert "first.txt, line 1: not UTF-8" in message(

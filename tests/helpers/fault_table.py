@@ -510,7 +510,7 @@ TASKS = [
     task(
         "a null label",
         '{"sentence": "a", "target": null}\n',
-        r"record 1: nothing in column 'target'",
+        r"record 1: an empty cell in column 'target'",
     ),
     task(
         "an unknown label",

@@ -197,6 +197,13 @@ def test_classes_are_found_and_sorted(tmp_path):
         found = source(files=str(tmp_path))
         assert found.own["mine"].labels == expected
         assert examples.load("mine", "train", found).labels == ids
+    write(tmp_path, "train.csv", "text,label\na,2.0\nb,1.0\n")
+    named = source(files=str(tmp_path / "train.csv"), labels=["1.0", "2.0"])
+    assert {
+        label
+        for split in ("train", "validation")
+        for label in examples.load("mine", split, named).labels
+    } == {0, 1}
 
 
 def test_a_class_of_the_validation_file_alone_is_refused_by_its_record(tmp_path):
@@ -220,6 +227,7 @@ def test_a_class_of_the_validation_file_alone_is_refused_by_its_record(tmp_path)
         ),
         ({"files": "a", "metrics": ["f1"], "labels": ["a", "b", "c"]}, "f1 is of two classes"),
         ({"files": "a", "kind": "regression", "labels": ["a"]}, "labels are for classes"),
+        ({"files": "a", "labels": [1, "1"]}, "labels name '1' twice"),
         ({"files": "a", "labels": [True, False]}, "yes, no, true and false are truth values"),
         ({"files": "a", "text": 1}, "columns have names"),
         ({"files": "a", "lables": []}, "unknown key 'own_tasks.mine.lables'"),
@@ -252,7 +260,7 @@ LONG = "word " * 30_000
         ("train.csv", "text,label\na,x,z\n", "record 1: 3 columns, where the header has 2"),
         ("train.tsv", "text\tlabel\na\tb\tx\n", "text with tabs or line ends needs a .csv file"),
         ("train.csv", 'text,label\n"a,x\nb,y\n', "record 1: unexpected end of data"),
-        ("train.csv", "text,label\na,\nb,y\n", "record 1: column 'label': '' is no class"),
+        ("train.csv", "text,label\na,\nb,y\n", "record 1: an empty cell in column 'label'"),
         ("train.csv", "text,label,text\na,x,b\n", "names the column 'text' twice"),
         ("train.csv", "text,label\na,x\n", "of 1 record none can be cut off"),
         ("train.csv", "words,label\na,x\n", "record 1: no column 'text'"),
@@ -264,6 +272,7 @@ LONG = "word " * 30_000
         ("train.jsonl", jsonl([{"text": "a", "label": i} for i in range(50)]), "50 different labels in 50 records"),
         ("train.jsonl", jsonl([{"text": "a", "label": "x"}] * 9), "all .* records have the label x"),
         ("train.csv.gz", b"no gzip", "cannot be read"),
+        ("train.csv.xz", b"no xz", "cannot be read"),
         ("train.xlsx", "a", "no train file; allowed are train.jsonl, train.tsv, train.csv"),
     ],
 )  # fmt: skip
@@ -327,11 +336,15 @@ def test_numbers_and_spans(tmp_path):
         write(tmp_path / "n", f"{split}.csv", "text,label\na,-3.5\nb,1e3\n")
         answers = {"text": ["king"], "answer_start": ["8"]}
         record = {"question": "who", "context": "the old king", "answers": answers}
-        write(tmp_path / "s", f"{split}.jsonl", jsonl([record]))
+        year = {"text": ["84"], "answer_start": [2]}
+        year = {"question": "when", "context": 1984, "answers": year}
+        write(tmp_path / "s", f"{split}.jsonl", jsonl([record, year]))
     numbers = source(files=str(tmp_path / "n"), kind="regression", metrics=["r2"])
     assert examples.load("mine", "train", numbers).labels == [-3.5, 1000.0]
     spans = source(files=str(tmp_path / "s"), kind="span")
-    assert examples.load("mine", "train", spans).labels[0].starts == (8,)
+    loaded = examples.load("mine", "train", spans)
+    assert [label.starts for label in loaded.labels] == [(8,), (2,)]
+    assert loaded.texts[1] == ("when", "1984")
     write(tmp_path / "n", "train.csv", "text,label\na,nan\n")
     with pytest.raises(InputError, match="record 1: label 'nan' is not a number$"):
         examples.load("mine", "train", numbers)
@@ -435,8 +448,9 @@ def test_no_entities_at_all():
 def test_every_word_is_labelled_and_predicted_once(model, length):
     """However long the rows: a sentence that is cut has all its words."""
     tokenizer = load_tokenizer(str(model))
-    texts = [("ana", "went", "to", "new york", "zzz", "ana"), ("so",), ("\u200b", "to")]
-    labels = [(1, 0, 0, 2, 0, 1), (0,), (1, 2)]
+    long = ("\u200b", *("to", "ana", "went") * 9)  # cut into many rows, its first word has no token
+    texts = [("ana", "went", "to", "new york", "zzz", "ana"), ("so",), ("\u200b", "to"), long]
+    labels = [(1, 0, 0, 2, 0, 1), (0,), (1, 2), (1, *(2, 1, 0) * 9)]
     data = words.words(Examples(texts, labels), tokenizer, length)
     assert max(map(len, data.rows)) <= length
     assert (data.row >= 0).sum() == (data.labels != words.IGNORE).sum()
@@ -451,7 +465,7 @@ def test_every_word_is_labelled_and_predicted_once(model, length):
 
     found = words.classes(Reads(), data, torch.device("cpu"), blank=0)
     assert [own.tolist() for own in found[:2]] == [list(own) for own in labels[:2]]
-    assert found[2].tolist()[1] == 2
+    assert found[2].tolist()[1] == 2 and found[3].tolist() == [0, *labels[3][1:]]
 
 
 def test_the_loss_of_words_is_their_mean():
@@ -463,6 +477,8 @@ def test_the_loss_of_words_is_their_mean():
     totals = loss.counts(batch)
     assert totals["examples"] == 2
     assert loss(batch, totals)["loss"].item() == pytest.approx((-np.log(0.75) - np.log(0.5)) / 2)
+    batch.labels[:] = -100  # no word of the step has a token
+    assert loss(batch, loss.counts(batch))["loss"].item() == 0
 
 
 def test_all_metrics_that_are_named_are_there():
