@@ -15,10 +15,10 @@ from lib.lab import models
 from lib.lab.view import control, live, nothing_yet, offer
 from lib.report.page import show
 from lib.training.losses import cosine_loss, mlm_loss, soft_target_loss
-from lib.training.parameters import LOSSES
+from lib.training.parameters import LOSSES, loss_weights
 
 TEMPERATURES = np.arange(0.5, 10.01, 0.25)
-NAMES = {name: LOSSES[name][0] for name in ("soft", "mlm", "cosine")}
+NAMES = {name: LOSSES[name].title for name in ("soft", "mlm", "cosine")}
 MOST = 7  # tokens with a bar of their own
 NOTE = (
     "At this one position; a training step takes means over many. Soft targets: T² · KL(teacher ‖ "
@@ -183,7 +183,8 @@ def view(
 
 def own_weights(pair: models.Pair) -> dict[str, float]:
     """The weights that the student was trained with; all 1 if it had neither MLM nor cosine."""
-    own = {name: float(pair.parameters.get(f"weight_{name}") or 0) for name in NAMES}
+    weights = loss_weights(pair.parameters)
+    own = {name: float(weights.get(name) or 0) for name in NAMES}
     return own if own["mlm"] or own["cosine"] else dict.fromkeys(NAMES, 1.0)
 
 

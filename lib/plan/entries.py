@@ -5,7 +5,12 @@ from typing import Any
 
 from lib.common.errors import InputError
 from lib.plan.files import Entry
-from lib.training.parameters import CascadeTA, DistillationParameters, StudentParameters
+from lib.training.parameters import (
+    CascadeTA,
+    DistillationParameters,
+    StudentParameters,
+    loss_weights,
+)
 
 SET_BY_PLAN = {
     "layers": "hop says how many",
@@ -22,7 +27,6 @@ SET_BY_PLAN = {
 OF_CHAIN = ("hop", "hops", "teacher", "corpus")
 NOT_SHARED = (*SET_BY_PLAN, *OF_CHAIN)
 """What the section `cascade` of a scale file and single hops may not say."""
-WEIGHTS = ("weight_hidden", "weight_attention", "weight_soft")
 
 
 def chain_layers(teacher_layers: int, hop: int | str) -> list[int]:
@@ -107,8 +111,9 @@ def share_out(
 
 def is_trained(parameters: dict[str, Any]) -> bool:
     """Whether assistants are trained. With all weights 0 they are the teacher's lowest layers."""
-    weights = [parameters.get(name, CascadeTA.model_fields[name].default) for name in WEIGHTS]
-    return any(weight not in (0, "0") for weight in weights)
+    defaults = {name: field.default for name, field in CascadeTA.model_fields.items()}
+    weights = loss_weights(defaults) | loss_weights(parameters)
+    return any(weight not in (0, "0") for weight in weights.values())
 
 
 def refuse(parameters: dict[str, Any], where: str, keys: Iterable[str]) -> None:

@@ -16,7 +16,7 @@ from lib.plan.hub_facts import downloads, hub_yaml
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.tasks.registry import TASKS
 from lib.training.architectures import sizes
-from lib.training.parameters import LOSSES
+from lib.training.parameters import loss_weights, needs_teacher
 
 GIB = 2**30
 SPECIALS = 2
@@ -394,12 +394,12 @@ class Estimates:
         students = [{**p, **own} for own in ({}, *p["beside"].values())]
         shapes = [student_shape(teacher, own["student_layers"]) for own in students]
         self.shapes[stage.path.model] = shapes[0]
-        if p["trained_in"] or not (p["weight_mlm"] or p["weight_soft"] or p["weight_cosine"]):
+        if p["trained_in"] or not any(loss_weights(p).values()):
             return Estimate((teacher, shapes[0]), tokens=0.0, flops=0.0)
         estimate = replace(estimate, shapes=(teacher, shapes[0]))
         if not positions:
             return estimate
-        taught = any(own["weight_soft"] or own["weight_cosine"] for own in students)
+        taught = any(needs_teacher(loss_weights(own)) for own in students)
         flops = forward(teacher, positions, length) if taught else 0.0
         for own, shape in zip(students, shapes):
             cosine = own["weight_cosine"] and own["cosine_of"] == "logits"
@@ -434,7 +434,7 @@ class Estimates:
             return estimate
         shape = replace(teacher, layers=p["layers"])
         self.shapes[stage.path.model] = shape
-        if not (p["weight_hidden"] or p["weight_attention"] or p["weight_soft"]):
+        if not any(loss_weights(p).values()):
             return Estimate((teacher, shape), tokens=0.0, flops=0.0)
         estimate = replace(estimate, shapes=(teacher, shape))
         if not positions:
@@ -640,8 +640,7 @@ def describe(stage: Stage) -> str:
     if stage.kind == "finetune":
         languages = f" in {', '.join(p['languages'])}" if p["languages"] else ""
         return f"{', '.join(p['tasks'])}{languages}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
-    weights = {name: p.get(f"weight_{name}") for name in LOSSES}
-    losses = " + ".join(f"{weight:g} {name}" for name, weight in weights.items() if weight)
+    losses = " + ".join(f"{weight:g} {name}" for name, weight in loss_weights(p).items() if weight)
     trained = f"{losses}; {_length(p)}" if losses else "not trained"
     if stage.kind == "distillation":
         if p["trained_in"]:

@@ -29,7 +29,7 @@ from lib.report.wording import code, listed, number_of, plain, with_interval
 from lib.tasks.parameters import OwnTask
 from lib.tasks.registry import TASKS, Task
 from lib.training.architectures import sizes
-from lib.training.parameters import LOSSES
+from lib.training.parameters import LOSSES, loss_weights
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 NOISE = {
@@ -411,18 +411,15 @@ def describe_losses(result: dict) -> str:
     """The weighted sum that training minimised."""
     p = result["parameters"]
     if result["stage"] == "teacher_continuation":
-        return LOSSES["mlm"][1]
-    losses = {name: meaning for name, (_, meaning) in LOSSES.items()}
+        return LOSSES["mlm"].meaning
+    meanings = {name: loss.meaning for name, loss in LOSSES.items()}
     if p.get("weight_soft"):
         where = "the masked positions" if p.get("positions") == "masked" else "all positions"
-        losses["soft"] += f" (× T², T = {p['temperature']:g}, at {where})"
+        meanings["soft"] += f" (× T², T = {p['temperature']:g}, at {where})"
     if p.get("cosine_of") == "logits":
-        losses["cosine"] = "cosine distance of the logits"
-    terms = [
-        f"{p[f'weight_{name}']:g} × {loss}"
-        for name, loss in losses.items()
-        if p.get(f"weight_{name}")
-    ]
+        meanings["cosine"] = "cosine distance of the logits"
+    weights = loss_weights(p)
+    terms = [f"{weight:g} × {meanings[name]}" for name, weight in weights.items() if weight]
     more = ""
     if "mapping" in p:
         more = f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"

@@ -14,7 +14,7 @@ from lib.report.page.show import PALETTE
 from lib.report.statistics import pm
 from lib.report.wording import plain
 from lib.tasks.metrics import PROTOCOLS, by_protocol
-from lib.training.mappings import KINDS, layer_mapping
+from lib.training.mappings import MATCHED, layer_mapping
 from lib.training.parameters import LOSSES, CascadeTA
 
 COMPONENTS_CAPTION = (
@@ -232,7 +232,7 @@ def components(rows: list[dict]) -> pd.DataFrame:
     size and the norm of its gradient at the first and the last step."""
     table: dict[str, dict[str, str]] = {}
     for row in rows:
-        cells = table.setdefault(LOSSES[row["component"]][0], {"weight": f"{row['weight']:g}"})
+        cells = table.setdefault(LOSSES[row["component"]].title, {"weight": f"{row['weight']:g}"})
         cells[f"size, {row['when']}"] = f"{row['value']:.3g}"
         cells[f"gradient, {row['when']}"] = f"{row['gradient_norm']:.3g}"
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("loss")
@@ -242,8 +242,8 @@ def layer_targets(p: CascadeTA, teacher_layers: int) -> pd.DataFrame:
     """The layers of the teacher that are averaged for each layer of the assistant; 0 is the output
     of the embeddings."""
     columns = {}
-    for title, targets in zip(KINDS.values(), layer_mapping(p.mapping, p.layers, teacher_layers)):
-        columns[title] = [
+    for name, targets in zip(MATCHED, layer_mapping(p.mapping, p.layers, teacher_layers)):
+        columns[LOSSES[name].title] = [
             " + ".join(map(str, targets.get(layer, []))) or "–" for layer in range(p.layers + 1)
         ]
     return pd.DataFrame(columns).rename_axis("layer")
@@ -254,10 +254,12 @@ def layer_distances(before: dict[str, float], after: dict[str, float]) -> pd.Dat
     target has none."""
     layers = sorted({int(key.rpartition("_")[2]) for key in before if "_" in key})
     columns = {}
-    for kind, title in KINDS.items():
-        for name, distances in (("before", before), ("after", after)):
-            values = [distances.get(f"{kind}_{layer}") for layer in layers]
-            columns[title, name] = ["–" if value is None else f"{value:.3g}" for value in values]
+    for loss in MATCHED:
+        for when, distances in (("before", before), ("after", after)):
+            values = [distances.get(f"{loss}_{layer}") for layer in layers]
+            columns[LOSSES[loss].title, when] = [
+                "–" if value is None else f"{value:.3g}" for value in values
+            ]
     return pd.DataFrame(columns, index=pd.Index(layers, name="layer"))
 
 
@@ -273,21 +275,21 @@ def layer_losses(history: list[dict]):
     frame = pd.DataFrame(history).set_index("step")
     frame = frame.rolling(max(1, len(frame) // 10), min_periods=1).mean()
     logs = {}  # on a linear axis, because draw_lines spaces its labels on a linear one
-    for kind in KINDS:
-        losses = frame.filter(regex=f"^{kind}_")
+    for loss in MATCHED:
+        losses = frame.filter(regex=f"^{loss}_")
         if len(losses.columns):
             losses.columns = [name.rpartition("_")[2] for name in losses]
-            logs[kind] = np.log10(losses.where(losses > 0))
+            logs[loss] = np.log10(losses.where(losses > 0))
     deepest = max((int(layer) for own in logs.values() for layer in own), default=0)
     figure, axes = panels(len(logs), row_height=2.9)
-    for ax, (kind, lines) in zip(axes, logs.items()):
+    for ax, (loss, lines) in zip(axes, logs.items()):
         colours = {layer: layer_shade(int(layer), deepest) for layer in lines}
         draw_lines(ax, lines, width=1.3, gap=0.065, colours=colours)
         low, high = ax.get_ylim()
         ticks = LogLocator(subs=(1, 2, 5)).tick_values(10**low, 10**high)
         ticks = [tick for tick in ticks if low <= np.log10(tick) <= high]
         ax.set_yticks(np.log10(ticks), [f"{tick:g}" for tick in ticks])
-        plain_axes(ax, f"{KINDS[kind]}, mean squared error", grid="y")
+        plain_axes(ax, f"{LOSSES[loss].title}, mean squared error", grid="y")
         ax.set_ylim(low, high)
     figure.supxlabel("optimizer step", fontsize=9)
     return figure

@@ -14,7 +14,7 @@ from lib.report.outcomes import BY_NAME
 from lib.report.scores import NONE
 from lib.report.statistics import Sample, interval, pm
 from lib.report.wording import signed, signed_pm, with_interval
-from lib.training.parameters import LOSSES
+from lib.training.parameters import LOSSES, loss_weights
 
 PAPER = "paper"
 """Heads the columns that hold a paper's own numbers."""
@@ -96,20 +96,21 @@ def scenarios_table(study: Declaration) -> pd.DataFrame:
     weighted = [
         loss
         for loss in LOSSES
-        if any(f"weight_{loss}" in entry for entry in study.scenarios.values())
+        if any(loss in loss_weights(entry) for entry in study.scenarios.values())
     ]
-    titles = " / ".join(LOSSES[loss][0] for loss in weighted)
+    titles = " / ".join(LOSSES[loss].title for loss in weighted)
     rows = {}
     for name, label in study.labels.items():
         entry = study.scenarios.get(name, {})
-        weights = [f"{entry.get(f'weight_{loss}') or 0:g}" for loss in weighted]
+        weights = loss_weights(entry)
+        shown = " / ".join(f"{weights.get(loss) or 0:g}" for loss in weighted)
         # A control takes its entry from a student that is trained.
-        trained = name != study.control and any(entry.get(f"weight_{loss}") for loss in weighted)
+        trained = name != study.control and any(weights.values())
         rows[name] = {
             "what it is": label or "–",
             "initial weights": entry.get("init", "–"),
             "teacher": entry.get("teacher", "–"),
-            f"weights: {titles}": " / ".join(weights) if trained and weighted else "–",
+            f"weights: {titles}": shown if trained else "–",
         }
     table = pd.DataFrame.from_dict(rows, orient="index").rename_axis("scenario")
     return table.loc[:, (table != "–").any()] if len(table) else table

@@ -18,11 +18,11 @@ from lib.report.wording import decided, listed, printed, signed, with_interval
 from lib.training.parameters import LOSSES
 
 NAME = "ablation"
-LEFT_OUT = {f"without_{name}": LOSSES[name][0] for name in ("soft", "cosine", "mlm")}
+LEFT_OUT = {f"without_{name}": LOSSES[name].title for name in ("soft", "cosine", "mlm")}
 """The scenario without a loss -> the loss."""
 LEFT_OUT_AT_RANDOM = {
-    "random_without_soft": "soft targets",
-    "random_without_mlm": "MLM",
+    "random_without_soft": LOSSES["soft"].title,
+    "random_without_mlm": LOSSES["mlm"].title,
     "random_mlm_only": "both distillation losses",
 }
 """The same of students that start from random weights, whose triple loss is `random_init`."""

@@ -38,7 +38,8 @@ from lib.report.scores import average as average_of
 from lib.report.section import Analysis
 from lib.report.statistics import Interval, Sample, interval
 from lib.report.wording import decided, number_of, plain, printed, signed, signed_pm, with_interval
-from lib.training.mappings import KINDS
+from lib.training.mappings import MATCHED
+from lib.training.parameters import LOSSES
 
 NAME, TASK = "cascade", "xnli"
 AVERAGE = "average"
@@ -645,30 +646,30 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
     frames = {
         name: thinned(pd.DataFrame(list(rows)).astype(float))
         for name, rows in histories.items()
-        if rows and any(_matched_layers(rows[0], kind) for kind in KINDS)
+        if rows and any(_matched_layers(rows[0], loss) for loss in MATCHED)
     }
     across = min(max(len(frames), 1), across)
     blocks = max(1, -(-len(frames) // across))
-    figure, axes = panels(len(KINDS) * across * blocks, row_height=1.75, across=across)
+    figure, axes = panels(len(MATCHED) * across * blocks, row_height=1.75, across=across)
     layers = [
-        n for frame in frames.values() for kind in KINDS for n in _matched_layers(frame, kind)
+        n for frame in frames.values() for loss in MATCHED for n in _matched_layers(frame, loss)
     ]
     deepest = max(layers, default=1)
     for ax in axes:
         ax.set_visible(False)
     for i, (name, frame) in enumerate(frames.items()):
-        for row, (kind, title) in enumerate(KINDS.items()):
-            ax = axes[(len(KINDS) * (i // across) + row) * across + i % across]
+        for row, loss in enumerate(MATCHED):
+            ax = axes[(len(MATCHED) * (i // across) + row) * across + i % across]
             ax.set_visible(True)
-            for layer in _matched_layers(frame, kind):
-                line = frame[f"{kind}_{layer}"].where(lambda values: values > 0)
+            for layer in _matched_layers(frame, loss):
+                line = frame[f"{loss}_{layer}"].where(lambda values: values > 0)
                 ax.plot(frame["step"], line, **_layer_style(layer, deepest), lw=1.1)
             ax.set_yscale("log")
             plain_axes(ax, literal(name) if row == 0 else "", grid="y")
             ax.tick_params(labelsize=7)
             ax.minorticks_off()
             if i % across == 0:
-                ax.set_ylabel(title, fontsize=8.5)
+                ax.set_ylabel(LOSSES[loss].title, fontsize=8.5)
     shown = sorted({0, 1, deepest, *np.linspace(1, deepest, 5).round().astype(int)})
     figure.legend(
         [Line2D([], [], **_layer_style(layer, deepest), lw=1.6) for layer in shown],

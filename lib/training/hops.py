@@ -13,7 +13,7 @@ from lib.training import models, pretraining
 from lib.training.batches import batches
 from lib.training.loop import recipe, train
 from lib.training.objectives import Hop
-from lib.training.parameters import CascadeTA
+from lib.training.parameters import CascadeTA, loss_weights
 
 
 def starting_assistant(p: CascadeTA, teacher: PreTrainedModel) -> PreTrainedModel:
@@ -48,9 +48,7 @@ def objective(p: CascadeTA, assistant, teacher) -> Hop:
         assistant,
         teacher,
         p.mapping,
-        hidden=p.weight_hidden,
-        attention=p.weight_attention,
-        soft=p.weight_soft,
+        **loss_weights(dict(p)),
         temperature=p.temperature,
         dropout=p.dropout,
     )

@@ -5,8 +5,8 @@ A student has n layers, its teacher N > n. Hidden outputs are numbered 0 … n, 
 of the embeddings; attention maps 1 … n.
 """
 
-KINDS = {"hidden": "hidden outputs", "attention": "attention maps"}
-"""What is matched, by the prefix of its columns in a history (hidden_0, attention_1)."""
+MATCHED = ("hidden", "attention")
+"""The losses that match layers; a history has a column for each layer (hidden_0, attention_1)."""
 Targets = dict[int, list[int]]
 """By hidden output or attention map of the student: those of the teacher whose mean is its
 target."""

@@ -6,9 +6,8 @@ and their weighted sum as `loss`. `lib.fast.quicken` makes an objective fast: it
 functions in the place of `hidden_states`, `head_losses` and `states`.
 
 To add a loss to `Distillation`: its equation in lib.training.losses; here its weight, and its term
-in `forward`; a parameter `weight_…` of StudentParameters (and in `trains`), passed on by
-`lib.training.pretraining.objective` and notebook 3. Its name and what it is go into
-lib.training.parameters.LOSSES, from which tables, figures, cards and the plan take them.
+in `forward`; in lib.training.parameters its entry in LOSSES, from which tables, figures, cards and
+the plan take its name, and its weight in StudentParameters; and the weight in notebook 3.
 """
 
 import copy
@@ -22,6 +21,7 @@ from lib.training.batches import IGNORE, Batch
 from lib.training.losses import attention_loss, cosine_loss, hidden_loss, logits_of
 from lib.training.mappings import Targets, layer_mapping
 from lib.training.models import attention_of, decoder_input, last_states, layers_of
+from lib.training.parameters import needs_teacher
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -61,8 +61,8 @@ class Objective(nn.Module):
         return decoder.weight is words.weight
 
     def to(self, *args, **kwargs) -> "Objective":
-        """Move the student, and the teacher if a loss uses it: all but the MLM loss do."""
-        if any(weight for name, weight in self.weights.items() if name != "mlm"):
+        """Move the student, and the teacher if a loss needs it."""
+        if needs_teacher(self.weights):
             self.teacher.to(*args, **kwargs)
         return super().to(*args, **kwargs)
 

@@ -1,6 +1,7 @@
 """The parameters of the stages that pretrain: notebooks 2, 3 and 4."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -16,15 +17,34 @@ from pydantic import (
 
 from lib.common.parameters import NAME, Optimised, Share
 
+
+class Loss(NamedTuple):
+    """A loss as readers know it."""
+
+    title: str  # in tables and figures
+    meaning: str
+
+
 LOSSES = {
-    "soft": ("soft targets", "soft targets, KL from the teacher to the student"),
-    "mlm": ("MLM", "cross-entropy of the masked tokens"),
-    "cosine": ("cosine", "cosine distance of the last hidden states"),
-    "hidden": ("hidden outputs", "squared error of the hidden outputs"),
-    "attention": ("attention maps", "squared error of the attention maps"),
+    "soft": Loss("soft targets", "soft targets, KL from the teacher to the student"),
+    "mlm": Loss("MLM", "cross-entropy of the masked tokens"),
+    "cosine": Loss("cosine", "cosine distance of the last hidden states"),
+    "hidden": Loss("hidden outputs", "squared error of the hidden outputs"),
+    "attention": Loss("attention maps", "squared error of the attention maps"),
 }
-"""Every loss that a student can be trained with: its title in tables and figures, and what it is.
-The weight of each is the parameter weight_<name>; a history calls it by the same name."""
+"""Every loss that a student can be trained with. Its weight is the parameter weight_<name>; an
+objective and a history call it by the same name."""
+
+
+def loss_weights(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights among a stage's parameters, or among those of an entry: loss -> weight."""
+    keys = {name: f"weight_{name}" for name in LOSSES}
+    return {name: parameters[key] for name, key in keys.items() if key in parameters}
+
+
+def needs_teacher(weights: Mapping[str, float]) -> bool:
+    """Whether a loss with a weight compares with the teacher: all but the MLM loss do."""
+    return any(weight for name, weight in weights.items() if name != "mlm")
 
 
 class Training(Optimised):
@@ -100,7 +120,7 @@ class TeacherContinuation(Training):
 
 
 class StudentParameters(BaseModel):
-    """What students trained side by side may differ in. All three weights 0: the student is not
+    """What students trained side by side may differ in. All weights 0: the student is not
     trained. `cosine_of` and `mlm_head` are for what the code of 000 does."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
@@ -126,11 +146,11 @@ class StudentParameters(BaseModel):
     @property
     def trains(self) -> bool:
         """Whether the student is trained at all."""
-        return bool(self.weight_mlm or self.weight_soft or self.weight_cosine)
+        return any(loss_weights(dict(self)).values())
 
 
 class DistillationParameters(Taught, StudentParameters):
-    """3_distillation. All three weights 0: the student is published as it starts (S0 of 000, the
+    """3_distillation. All weights 0: the student is published as it starts (S0 of 000, the
     control `truncated`).
 
     The plan sets `beside` and `trained_in`: a stage trains the students of other scenarios along
@@ -162,7 +182,7 @@ class CascadeTA(Taught):
     """4_cascade_ta: one hop, from a teacher to a teacher assistant of its lowest `layers` layers.
     The optimizer is that of 004.
 
-    All three weights 0: the assistant is published as it starts (the control `truncated`).
+    All weights 0: the assistant is published as it starts (the control `truncated`).
     """
 
     # Of the whole chain, which the assistant's guesses are compared with; empty: the `teacher`.

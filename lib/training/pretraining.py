@@ -27,6 +27,7 @@ from lib.training.parameters import (
     DistillationParameters,
     StudentParameters,
     TeacherContinuation,
+    loss_weights,
 )
 
 # ----------------------------------------------------------------------------------------- teachers
@@ -134,9 +135,7 @@ def objective(p: StudentParameters, student, teacher) -> Distillation:
     objective = Distillation(
         student,
         teacher,
-        soft=p.weight_soft,
-        mlm=p.weight_mlm,
-        cosine=p.weight_cosine,
+        **loss_weights(dict(p)),
         temperature=p.temperature,
         positions=p.positions,
         cosine_of=p.cosine_of,
