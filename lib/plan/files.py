@@ -124,6 +124,7 @@ class ScenariosFile(Section):
     words: str = ""  # the names that claims use, explained; Markdown
     teacher: Name = "teacher"  # the scenario that students are compared with
     control: Name | None = None  # the untrained student; `truncated` if there is one
+    on_request: StrictBool = False  # runs only where STUDIES names it
     columns: list[str] = []  # scores shown besides the main one ("mean"); all if empty
     questions: list[Question] = []
     models: Annotated[dict[Name, Description], Mapping] = {}  # those of the scale file

@@ -22,7 +22,7 @@ from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch
 from lib.plan.reads import has_result, header, reads
 from lib.plan.stages import KINDS, Stage, StagePath, validate
-from lib.plan.study import Study, studies, studies_with
+from lib.plan.study import Study, scales, studies, studies_with
 from lib.tasks import examples
 
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -180,7 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
         # before the hub library is imported
         os.environ.update(hub_variables(options.scale, names))
         stages = resolve(options.scale, names, options.data_dir, options.check, thorough=True)
-        if not options.studies.split() and (others := sorted({*studies()} - {*names})):
+        others = [study for study in studies() if options.scale not in scales(study)]
+        if others and not options.studies.split():
             message = f"note: without the scale {options.scale}, and left out: {', '.join(others)}"
             print(message, file=sys.stderr)
         for name in names:

@@ -34,8 +34,13 @@ def studies() -> list[str]:
 
 
 def studies_with(scale: str) -> list[str]:
-    """The studies that can run at a scale: those of a run that names none. Raises InputError."""
-    able = [study for study in studies() if scale in scales(study)]
+    """The studies of a run that names none: those that have the scale, without those that run on
+    request alone. Raises InputError if there is none."""
+    able = [
+        study
+        for study in studies()
+        if scale in scales(study) and not files.read_scenarios(study).on_request
+    ]
     if not able:
         known = dict.fromkeys(name for study in studies() for name in scales(study))
         raise InputError(f"SCALE: no study has the scale {scale!r}; there are {', '.join(known)}")
@@ -92,7 +97,7 @@ class Study:
             raise InputError(
                 f"{where}: a study cannot use itself, also not by way of others: {circle}"
             )
-        known = [study for study in studies_with(self.scale) if study != self.name]
+        known = [name for name in studies() if self.scale in scales(name) and name != self.name]
         if name not in known:
             raise InputError(
                 f"{where}: there is no study {name!r} with this scale; there are {', '.join(known)}"

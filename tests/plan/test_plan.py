@@ -121,6 +121,13 @@ def test_a_run_that_names_no_study_leaves_out_those_without_its_scale(own_params
     assert capsys.readouterr().err == "note: without the scale smoke, and left out: mine\n"
     assert plan.main(["--check", "--scale", "smoke", "--studies", "mine"]) == 2
     assert "the study mine has no scale 'smoke'" in capsys.readouterr().err
+    (own_params / "mine/smoke.yaml").write_text("uses: herbert")
+    assert "mine" in studies_with("smoke")
+    (own_params / "mine/scenarios.yaml").write_text(
+        "{on_request: true, scenarios: {a: {teacher: T1}}}"
+    )
+    assert plan.main(["--check", "--scale", "smoke"]) == 0
+    assert capsys.readouterr().err == "" and "mine" not in studies_with("smoke")
     assert plan.main(["--check", "--scale", "huge"]) == 2
     assert "no study has the scale 'huge'; there are gpuday, local, " in capsys.readouterr().err
 
