@@ -22,6 +22,8 @@ from lib.common.errors import InputError
 PARQUET = "refs/convert/parquet"
 """The branch with the hub's own conversion of a data set. Each configuration is a folder there."""
 HOST = r"^https?://[^\s/?#]+(/[^\s?#]*)?$"
+UNTELLING = ("model", "teacher", "distillation", "cascade_ta", "teacher_continuation")
+"""Names of folders that do not say which model is in them: those of the stages, mostly."""
 HUB_ID = re.compile(r"(?!outputs/)\w[\w.-]*(/[\w.-]+)?")
 
 
@@ -64,8 +66,12 @@ class ModelRef:
 
     @property
     def label(self) -> str:
-        """What to call it in a text: the hub id, or the last part of the folder's name."""
-        return self.name if self.on_hub else Path(self.name).name
+        """What to call it in a text: the hub id, or the last part of the folder's name that is not
+        one of UNTELLING."""
+        if self.on_hub:
+            return self.name
+        parts = reversed(Path(self.name).parts)
+        return next((part for part in parts if part not in UNTELLING), self.name)
 
     @property
     def exists(self) -> bool:

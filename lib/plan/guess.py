@@ -2,7 +2,7 @@
 records."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ LOOKED_AT = 2000
 """Records of a task that are looked at."""
 SAMPLE = 500
 """Examples of a task that are tokenised."""
-SPECIALS = 4
-"""Special tokens of a pair, at most: RoBERTa's."""
+BETWEEN = 2
+"""Special tokens between the two texts of a pair, at most: RoBERTa's."""
 LABELS = """label labels target class category gold y answer score rating stars sentiment similarity
     intent topic tag polarity emotion""".split()
 """What a column of labels is called, most likely ones first."""
@@ -92,10 +92,9 @@ def look_at_task(place: Path, tokenizer, positions: int) -> FoundTask:
     if entry["kind"] == "token_classification":
         texts = [(" ".join(words),) for words in texts]
     encoded = tokenizer([" ".join(text) for text in texts], verbose=False)["input_ids"]
-    lengths = sorted(len(ids) + len(text) - 1 for ids, text in zip(encoded, texts))
+    lengths = [len(ids) + BETWEEN * (len(text) - 1) for ids, text in zip(encoded, texts)]
     most = min(positions, 256)
-    usual = lengths[int(0.95 * (len(lengths) - 1))] + SPECIALS
-    max_length = max(16, min(most, 16 * math.ceil(usual / 16)))
+    max_length = usual_length(lengths, most)
     return FoundTask(
         name=name,
         entry=entry,
@@ -105,6 +104,14 @@ def look_at_task(place: Path, tokenizer, positions: int) -> FoundTask:
         max_length=most if entry["kind"] == "span" else max_length,
         said=said,
     )
+
+
+def usual_length(lengths: Iterable[int], most: int) -> int:
+    """The length that holds 95 % of texts whole, special tokens included as in `lengths`: a
+    multiple of 16, or `most`."""
+    lengths = sorted(lengths)
+    usual = lengths[int(0.95 * (len(lengths) - 1))]
+    return min(most, 16 * math.ceil(usual / 16))
 
 
 def _training_file(place: Path) -> Path | None:
@@ -142,9 +149,11 @@ def guess_columns(path: Path) -> dict:
 
 
 def _is_conll(path: Path) -> bool:
-    """Whether a .tsv file is a word a line, with empty lines between sentences."""
-    lines = [line for line, _ in zip(text_lines(path), range(LOOKED_AT))]
-    return any(not line.strip() for line in lines[:-1])
+    """Whether a .tsv file is a word a line, with empty lines between sentences. A table may have an
+    empty line too, but it has texts of several words between its tabs."""
+    lines = [line.strip() for line, _ in zip(text_lines(path), range(LOOKED_AT))]
+    texts = [line for line in lines if "\t" in line and " " in line]
+    return "" in lines[:-1] and 2 * len(texts) < len(lines)
 
 
 def _words_and_tags(path: Path, lists: Sequence[str], values: dict[str, list]) -> dict:

@@ -124,8 +124,7 @@ def look_at_teacher(name: str) -> tuple[Teacher, object, object]:
     from lib.training import models
 
     ref = ModelRef(name)
-    if not ref.is_folder and not ref.on_hub:
-        raise InputError(f"there is no folder {ref.folder}, and {name!r} is no id of the hub")
+    ref.require_place()
     tokenizer, model = load_tokenizer(ref), models.load(ref)
     config = model.config.to_dict()
     found = sizes(config)
@@ -182,7 +181,8 @@ def look_at_text(path: str, tokenizer, positions: int) -> Text:
             f"tokenizer, and at most {100 * MOST_UNKNOWN:.0f} % may be: text in the teacher's "
             f"language and script is needed"
         )
-    max_length = usual_length(map(len, encoded), min(positions, 128))
+    lengths = (len(ids) + SPECIALS for ids in encoded)
+    max_length = guess.usual_length(lengths, min(positions, 128))
     pieces = sum(math.ceil(len(ids) / (max_length - SPECIALS)) for ids in encoded)
     return Text(
         path=path,
@@ -197,14 +197,6 @@ def look_at_text(path: str, tokenizer, positions: int) -> Text:
         ids=tuple(tokenizer(sample, truncation=True, max_length=max_length)["input_ids"]),
         token_seconds=seconds / max(1, tokens),
     )
-
-
-def usual_length(lengths, most: int) -> int:
-    """The length, special tokens included, that holds 95 % of texts whole: a multiple of 16, or
-    `most`."""
-    lengths = sorted(lengths)
-    usual = lengths[int(0.95 * (len(lengths) - 1))] + SPECIALS
-    return min(most, 16 * math.ceil(usual / 16))
 
 
 # -------------------------------------------------------------------------------- how fast it is
@@ -222,7 +214,7 @@ class Speed:
     threads: int
     slots: int
     gpu: str = ""
-    precision: str = "no"  # in which these were measured: the fastest here
+    precision: str = "no"  # of all these: the fastest here for a step of distillation
 
 
 def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int) -> Speed:
@@ -294,11 +286,13 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
         "mlm": step(pretraining.objective(alone, student, teacher)),
         "taught": step(distillation),
         "student": tuning(student),
-        "teacher": tuning(teacher.train().requires_grad_()),
     }
-    positions = sum(map(len, chosen))
-    seconds = {name: seconds_of(run, gpus) / positions for name, run in steps.items()}
+    seconds = {name: seconds_of(run, gpus) for name, run in steps.items()}
+    # last: in the steps before, the teacher has no dropout and is not trained
+    seconds["teacher"] = seconds_of(tuning(teacher.train().requires_grad_()), gpus)
     gpu, slots = torch.cuda.get_device_name(0) if gpus else "", gpus or max(1, cores // threads)
+    positions = sum(map(len, chosen))
+    seconds = {name: value / positions for name, value in seconds.items()}
     return Speed(**seconds, threads=threads, slots=slots, gpu=gpu, precision=precision)
 
 

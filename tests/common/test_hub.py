@@ -243,6 +243,7 @@ def test_a_model_is_a_folder_or_a_hub_id(tmp_path, monkeypatch):
     (tmp_path / "owner/kept/config.json").write_text('{"model_type": "bert"}')
     folder, id_ = ModelRef("owner/kept"), ModelRef("another/other", "abc")
     assert folder.exists and not folder.on_hub and folder.label == "kept"
+    assert ModelRef("outputs/tiny/herbert/S3/distillation/model").label == "S3"
     assert folder.path == str(tmp_path / "owner/kept") and folder.config() == {"model_type": "bert"}
     assert id_.exists and id_.on_hub and id_.path == id_.label == "another/other"
     assert ModelRef("bert-base-uncased").on_hub

@@ -55,7 +55,7 @@ def write_tasks(folder) -> None:
         {"idx": n, "first": rng.choice(LINES), "second": rng.choice(LINES), "label": n % 2}
         for n in range(50)
     ]
-    (folder / "same.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    (folder / "2020.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     rows = [f"{rng.choice(LINES)}\t{rng.random():.2f}" for _ in range(50)]
     (folder / "how-long.tsv").write_text("\n".join(["sentence\tscore", *rows]))
 
@@ -93,11 +93,12 @@ def test_a_study_is_written_and_can_be_planned(given, own_params, capsys):
         "how-long": "regression",
         "mood": "classification",
         "names": "token_classification",
-        "same": "pair",
+        "2020": "pair",
     }
-    assert tuned["own_tasks"]["same"]["text"] == ["first", "second"]
+    assert tuned["own_tasks"]["2020"]["text"] == ["first", "second"]
     assert tuned["own_tasks"]["mood"]["text"] == "review"
     assert stages["mine/corpus_transfer/data_prep"]["max_length"] <= 64
+    assert study.about.models["teacher"].label == "bert"
     assert plan.main(["--check", "--scale", "local", "--studies", "mine"]) == 0
 
 
@@ -174,3 +175,30 @@ def test_the_only_column_of_numbers_is_the_label(tmp_path):
     path.write_text("\n".join(["id,sentence,characters", *rows]).replace(" ,", " "), "utf-8")
     found = guess.guess_columns(path)
     assert found == {"kind": "regression", "text": "sentence", "label": "characters"}
+
+
+def test_an_empty_line_makes_no_table_a_file_of_words(tmp_path):
+    path, table = (
+        tmp_path / "train.tsv",
+        "\n".join(f"{line}\t{n % 2}" for n, line in enumerate(LINES)),
+    )
+    path.write_text(f"text\tlabel\n\n{table}\n", encoding="utf-8")
+    assert guess.guess_columns(path)["kind"] == "classification"
+    for between in "\t", " ":
+        path.write_text(f"Anna{between}B-PER\n\nso{between}O\n")
+        assert guess.guess_columns(path) == {"kind": "token_classification"}
+
+
+def test_the_teacher_predicts_while_it_is_timed_as_a_teacher(given, monkeypatch):
+    """With dropout only where it is fine-tuned itself, last."""
+    _, model, tokenizer = new.look_at_teacher(str(given / "bert"))
+    text, modes = new.look_at_text(str(given / "text"), tokenizer, 64), []
+
+    def seconds_of(run, gpus):
+        run()
+        modes.append(model.training)
+        return 1.0
+
+    monkeypatch.setattr(new, "seconds_of", seconds_of)
+    speed = new.measure(model, tokenizer, text, batch_size=4, cores=1, gpus=0)
+    assert modes == [False, False, False, True] and speed.teacher == speed.taught > 0
