@@ -7,7 +7,7 @@ from typing import Any
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.data.tokenizer import load_tokenizer
-from lib.plan.hub_facts import hub_yaml
+from lib.plan.hub_facts import known_config
 from lib.plan.stages import Stage, StagePath
 from lib.plan.study import Study
 from lib.training.architectures import (
@@ -28,7 +28,7 @@ def check_configs(study: Study, online: bool) -> None:
     params/hub.yaml, those in folders and, if `online`, those of the hub."""
     for where, model, used_by in _checkpoints(study):
         try:
-            config = _config(model, online)
+            config = known_config(model) or (model.config() if online else None)
             if config is not None:
                 require_supported(config, model.name)
                 _check_layers(study, model, config, used_by)
@@ -82,17 +82,6 @@ def _tokenizers(study: Study) -> Iterator[ModelRef]:
         name = stage.parameters.get("tokenizer", "")
         if name and not name.startswith("train:") and not StagePath.parse(name):
             yield ModelRef(name, stage.parameters.get("tokenizer_revision"))
-
-
-def _config(model: ModelRef, online: bool) -> dict[str, Any] | None:
-    """What is known of a checkpoint's config.json, or None."""
-    if facts := hub_yaml()["models"].get(model.name):
-        return {
-            "model_type": facts["kind"],
-            "num_hidden_layers": facts["layers"],
-            "max_position_embeddings": facts["positions"],
-        }
-    return model.config() if online or model.is_folder else None
 
 
 def _check_layers(study: Study, model: ModelRef, config: dict, used_by: list[Stage]) -> None:

@@ -27,6 +27,18 @@ def hub_yaml() -> dict:
     return read_yaml(places.ROOT / "params" / "hub.yaml")
 
 
+def known_config(model: ModelRef) -> dict | None:
+    """What is known of a model's config.json without asking the hub: that of a folder, or what
+    params/hub.yaml says; None for another id. Raises InputError."""
+    if facts := hub_yaml()["models"].get(model.name):
+        return {
+            "model_type": facts["kind"],
+            "num_hidden_layers": facts["layers"],
+            "max_position_embeddings": facts["positions"],
+        }
+    return model.config() if model.is_folder else None
+
+
 @dataclass
 class Download:
     """A model or a data set that stages read: which configurations of it ("": there is one only),

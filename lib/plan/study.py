@@ -12,7 +12,9 @@ from lib.common.hub import ModelRef
 from lib.data.tokenizer import load_tokenizer, require_same
 from lib.plan import entries, files
 from lib.plan.files import scales
+from lib.plan.hub_facts import known_config
 from lib.plan.stages import Stage, StagePath, validate
+from lib.training.architectures import sizes
 from lib.training.parameters import DistillationParameters
 
 CAPTIONS = {
@@ -512,9 +514,22 @@ class Study:
         entry = self.teachers()[name]
         return entry.layers or (self._teacher_layers(entry.start) if entry.start else None)
 
+    def _checkpoint_layers(self, name: str) -> int | None:
+        """The number of layers of the checkpoint that a teacher is, or is trained from, as far as
+        that is known without asking the hub."""
+        entry = self.teachers()[name]
+        if entry.start:
+            return self._checkpoint_layers(entry.start)
+        checkpoint = entry.hub or (entry.model_extra or {}).get("teacher")
+        config = known_config(ModelRef(checkpoint)) if checkpoint else None
+        return sizes(config or {})["layers"]
+
     def _layers_for_chain(self, teacher: str) -> int:
-        layers = self._teacher_layers(teacher)
-        if layers is None or layers < 2:
+        try:
+            layers = self._teacher_layers(teacher) or self._checkpoint_layers(teacher)
+        except InputError as error:
+            raise InputError(f"{self.scale_file}: teachers.{teacher}: {error}") from None
+        if not isinstance(layers, int) or layers < 2:
             raise InputError(
                 f"{self.scale_file}: teachers.{teacher}.layers = {layers!r}; a chain of teacher "
                 f"assistants needs a whole number, 2 or more"

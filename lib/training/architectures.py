@@ -103,6 +103,11 @@ def require_supported(config: dict, model: str) -> None:
                 f"model {model!r}: its config.json has {key} = {config[key]!r}; allowed is "
                 f"{'none' if plain is None else repr(plain)}: {why}"
             )
+    if ARCHITECTURES[kind].offset and config.get("pad_token_id", 1) is None:
+        raise InputError(
+            f"model {model!r}: its config.json has pad_token_id = null; allowed is the id of its "
+            f"tokenizer's padding token, from which a {kind} counts positions"
+        )
 
 
 def require_first_layer(kind: str, student_layers: Sequence[int]) -> None:

@@ -158,7 +158,7 @@ def load(
     not finite, or weights are missing, which would be random, or left over.
     """
     ref = ModelRef.of(model)
-    kind_of(ref)
+    require_supported(ref.config(), ref.name)
     require_files(ref)
     loaded, report = _pretrained(ref, device)
     missing = require_all_weights(ref, loaded, report, head=head)
@@ -168,15 +168,6 @@ def load(
 def load_trunk(model: ModelRef | str | Path) -> PreTrainedModel:
     """An encoder without a head, to fine-tune, by `load`."""
     return load(model, head=False).base_model
-
-
-def kind_of(model: ModelRef | str | Path) -> str:
-    """The kind of encoder in a folder or hub id, a key of ARCHITECTURES. Raises InputError for
-    others."""
-    ref = ModelRef.of(model)
-    config = ref.config()
-    require_supported(config, ref.name)
-    return config["model_type"]
 
 
 def _pretrained(ref: ModelRef, device: str) -> tuple[PreTrainedModel, dict]:

@@ -54,12 +54,12 @@ def require_files(ref: ModelRef) -> None:
             raise InputError(
                 f"model {ref.name!r}: {name} is cut short or no safetensors file ({error})"
             ) from None
-        for key, number_format in formats.items():
-            if number_format not in FORMATS and not key.endswith(STORED_TABLES):
-                raise InputError(
-                    f"model {ref.name!r}: the weight {key} is stored as {number_format}; allowed "
-                    f"are {', '.join(FORMATS)}"
-                )
+        weights = [key for key in formats if not key.endswith(STORED_TABLES)]
+        if wrong := [key for key in weights if formats[key] not in FORMATS]:
+            raise InputError(
+                f"model {ref.name!r}: the weight {_first(wrong)} is stored as "
+                f"{formats[wrong[0]]}; allowed are {', '.join(FORMATS)}"
+            )
 
 
 def _instead(ref: ModelRef) -> str:
@@ -81,6 +81,11 @@ def _instead(ref: ModelRef) -> str:
     return f"; there is one in {below[0].parent}" if below else " and no other weights"
 
 
+def _first(keys: list[str]) -> str:
+    """The first of some weights, and how many there are besides."""
+    return keys[0] + (f" and {len(keys) - 1} more" if len(keys) > 1 else "")
+
+
 def require_all_weights(
     ref: ModelRef, model: PreTrainedModel, report: dict, *, head: bool
 ) -> list[str]:
@@ -91,20 +96,20 @@ def require_all_weights(
     up, in the encoder or, if the `head` is needed, in that, and for one that would be dropped.
     """
     name, prefix = f"model {ref.name!r}", f"{model.base_model_prefix}."
-    for key, stored, expected in sorted(report["mismatched_keys"]):
+    if mismatched := sorted(report["mismatched_keys"]):
+        _, stored, expected = mismatched[0]
         raise InputError(
-            f"{name}: the weight {key} is of the shape {list(stored)}, and by its config.json it "
-            f"is {list(expected)}"
+            f"{name}: the weight {_first([key for key, *_ in mismatched])} is of the shape "
+            f"{list(stored)}, and by its config.json it is {list(expected)}"
         )
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     in_encoder = [key for key in missing if key.startswith(prefix)]
     if in_encoder or head and missing:
-        first = (in_encoder or missing)[0]
-        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        lacking = in_encoder + [key for key in missing if key not in in_encoder]
         needed = "an encoder" + " and a masked-language-model head" * head
-        renamed = [key for key in unexpected if key.endswith(f".{first}")]
+        renamed = [key for key in unexpected if key.endswith(f".{lacking[0]}")]
         raise InputError(
-            f"{name}: the checkpoint lacks {first}{others}; it needs {needed}"
+            f"{name}: the checkpoint lacks {_first(lacking)}; it needs {needed}"
             + "".join(f"; it has {key}, which is named otherwise" for key in renamed[:1])
         )
     parts = tuple(f"{part}." for part, _ in model.base_model.named_children())
@@ -114,9 +119,8 @@ def require_all_weights(
         if key.removeprefix(prefix).startswith(parts) and not key.endswith(STORED_TABLES)
     ]
     if dropped:
-        others = f" and {len(dropped) - 1} more" if len(dropped) > 1 else ""
         raise InputError(
-            f"{name}: the checkpoint has {dropped[0]}{others}, which a {model.config.model_type} "
+            f"{name}: the checkpoint has {_first(dropped)}, which a {model.config.model_type} "
             f"with its config.json does not have and would be dropped: it is another model"
         )
     return missing

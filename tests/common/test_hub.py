@@ -96,7 +96,6 @@ def test_what_is_not_in_the_cache_is_named_with_its_revision_and_what_to_do(monk
     missing = ModelRef("no-such/model", "abc")
     for load in (
         models.load,
-        models.kind_of,
         models.load_trunk,
         tokenizer.load_tokenizer,
         ModelRef.config,

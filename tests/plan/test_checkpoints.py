@@ -112,7 +112,7 @@ def with_distances(weights):
         (edit(max_position_embeddings=8), "reads 8 tokens; finetune.max_length = 40; allowed"),
         (edit(num_hidden_layers=3), r"lacks|has bert.encoder.layer.3.*would be dropped"),
         (edit(num_hidden_layers=2), r"student_layers of a = \[0, 2\]: .* has layers 0 … 1"),
-        (edit(hidden_size=32), r"the weight bert.* is of the shape \[16"),
+        (edit(hidden_size=32), r"the weight bert.* and \d+ more is of the shape \[16"),
         (edit(hidden_act="no such"), "cannot be loaded as a masked language model .*no such"),
         (edit(pad_token_id=7), r"pad_token_id = 7, and its tokenizer pads with 0 \(\[PAD\]\)"),
         (rewrite(with_distances), "has bert.*distance_embedding.weight, which .* be dropped"),

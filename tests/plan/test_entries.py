@@ -129,6 +129,22 @@ def test_the_chain_is_a_chain_of_stages():
     assert steps["direct-3/cascade_ta"].parameters["mapping"] == "uniform"
 
 
+def test_the_layers_of_a_checkpoint_are_read_where_the_file_does_not_say_them(monkeypatch):
+    def unsaid(file):
+        file["teachers"]["teacher"].pop("layers")
+
+    def unknown(file):
+        file["teachers"]["teacher"] = {"hub": "a/b"}
+        file["corpora"]["corpus"]["tokenizer"] = "a/b"
+
+    for scale in "tiny", "paper":  # by a folder's config.json, and by params/hub.yaml
+        expected = list(cascade(scale=scale))
+        with monkeypatch.context() as patch:
+            assert list(cascade(patch, unsaid, scale, scale)) == expected
+    with pytest.raises(InputError, match="teachers.teacher.layers = None; a chain of teacher"):
+        cascade(monkeypatch, unknown, "tiny", "tiny")
+
+
 def test_cascade_and_direct_have_the_same_number_of_steps():
     for scale in ("smoke", "tiny", "paper"):
         steps = cascade(scale=scale)

@@ -236,17 +236,21 @@ def test_the_longest_sequence_is_what_the_model_can_read(kind):
 
 
 @pytest.mark.parametrize(
-    "kind, reason",
+    "config, reason",
     [
-        ("albert", "of the kind 'albert': its layers share one set of weights"),
-        ("deberta-v2", "of the kind 'deberta-v2': its attention adds relative positions"),
-        ("gpt2", "of the kind 'gpt2'; allowed are bert, roberta, "),
-        (None, "its config.json has no model_type; allowed are bert"),
+        ({"model_type": "albert"}, "of the kind 'albert': its layers share one set of weights"),
+        (
+            {"model_type": "deberta-v2"},
+            "of the kind 'deberta-v2': its attention adds relative positions",
+        ),
+        ({"model_type": "gpt2"}, "of the kind 'gpt2'; allowed are bert, roberta, "),
+        ({"model_type": "roberta", "pad_token_id": None}, "pad_token_id = null; allowed is the id"),
+        ({}, "its config.json has no model_type; allowed are bert"),
     ],
 )
-def test_kinds_that_are_refused(kind, reason, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind} if kind else {}))
-    for load in (models.load, models.load_trunk, models.kind_of):
+def test_kinds_that_are_refused(config, reason, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for load in (models.load, models.load_trunk):
         with pytest.raises(InputError, match=reason):
             load(tmp_path)
 
