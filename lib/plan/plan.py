@@ -74,16 +74,17 @@ def write_parameters(stages: list[Stage]) -> None:
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
-        if reason := _why_again(stage, found):
+        if reason := _settle(stage, found):
             again[reason].append(stage.folder.split("/", 2)[2])
     for reason, names in again.items():
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         print(f"again: {shown}: {reason}", file=sys.stderr, flush=True)
 
 
-def _why_again(stage: Stage, found: dict[str, str]) -> str:
+def _settle(stage: Stage, found: dict[str, str]) -> str:
     """Why a stage that has a result will run again; empty if it will not. A result without what the
-    stage has published is removed."""
+    stage has published is removed. Where all is again as it was for the result, the parameter file
+    gets its date."""
     result, published = places.ROOT / stage.result, KINDS[stage.kind].publishes
     if not result.is_file():
         return ""
@@ -97,7 +98,11 @@ def _why_again(stage: Stage, found: dict[str, str]) -> str:
         return "made by a version that did not note what it read"
     before, now = done["parameters"] | done["reads"], stage.parameters | found
     changed = [key for key in {**now, **before} if before.get(key) != now.get(key)]
-    return f"{', '.join(changed)} changed" if changed else ""
+    if changed:
+        return f"{', '.join(changed)} changed"
+    date = result.stat().st_mtime_ns
+    os.utime(places.ROOT / stage.parameter_file, ns=(date, date))
+    return ""
 
 
 def hub_variables(scale: str, names: list[str]) -> dict[str, str]:

@@ -68,8 +68,8 @@ def reads(
             if paths := examples.files(task, source, parameters["languages"]):
                 look(f"the files of {task}", _files, paths)
     elif kind == "analysis":  # so short that it runs again after any change, also of a comment
-        look("lib", _folder, places.ROOT / "lib", "*.py")
-        look("params", _folder, places.ROOT / "params", "*.yaml")
+        look("lib", _folder, places.ROOT / "lib", ".py", ".j2", ".css", ".json")
+        look("params", _folder, places.ROOT / "params", ".yaml")
     return found
 
 
@@ -110,8 +110,10 @@ def _files(paths: list[Path]) -> str:
     return _digest(*names, *(f"{stat.st_size} {int(stat.st_mtime)}" for stat in stats))
 
 
-def _folder(path: Path, pattern: str = "*") -> str:
-    return _files(sorted(file for file in path.rglob(pattern) if file.is_file()))
+def _folder(path: Path, *endings: str) -> str:
+    """Of all files in a folder and below it, or of those with one of the `endings`."""
+    there = [file for file in path.rglob("*") if file.is_file()]
+    return _files(sorted(file for file in there if not endings or file.suffix in endings))
 
 
 def _checkpoint(path: Path, endings: tuple[str, ...]) -> str:

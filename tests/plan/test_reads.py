@@ -131,6 +131,7 @@ CHANGES = [  # a file, what is replaced in it by what, what runs again beside th
     ("lib/training/code.py", "Words", "Other words", set()),
     ("lib/training/code.py", "x = 1", "# a comment\nx = (\n    1\n)", set()),
     *((f"lib/{room}/code.py", "1", "2", set()) for room in REPORTING),
+    ("lib/report/page.css", "", "p { margin: 0 }", set()),
 ]
 
 
@@ -138,7 +139,8 @@ CHANGES = [  # a file, what is replaced in it by what, what runs again beside th
 def test_what_runs_again_after_which_change(project, capsys, file, old, new, again):
     assert stale() == set() and capsys.readouterr().err == ""
     path = project / file
-    content = path.read_bytes() if path.is_file() else b""
+    existed = path.is_file()
+    content = path.read_bytes() if existed else b""
     if old is None:  # one weight
         changed = content[:-1] + bytes([content[-1] ^ 1])
     else:
@@ -147,6 +149,8 @@ def test_what_runs_again_after_which_change(project, capsys, file, old, new, aga
     path.write_bytes(changed)
     assert stale() == again | {"analysis"}
     assert "again: " in (said := capsys.readouterr().err) and " changed\n" in said
+    path.write_bytes(content) if existed else path.unlink()
+    assert stale() == set() and capsys.readouterr().err == "", "all is as it was"
 
 
 def test_what_is_no_change(project):
