@@ -20,7 +20,7 @@ from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.plan.plan import hub_variables, write_parameters
 from lib.plan.reads import has_result
-from lib.plan.stages import Stage
+from lib.plan.stages import Stage, StagePath
 from lib.training import tracking
 
 PLANNED = "planned.json"
@@ -38,7 +38,7 @@ def start(stages: list[Stage], entry: dict) -> Path:
     outputs/lab/<scale>/<study>/<name>. The same entry under the same name resumes where it was
     stopped. Raises InputError for a name that is taken."""
     path = stages[0].path
-    folder = places.ROOT / "outputs" / "lab" / path.scale / path.study / path.lab
+    folder = places.ROOT / path.lab_run
     plan = {"entry": entry, "stages": [stage.folder for stage in stages]}
     if (folder / PLANNED).is_file():
         state = read(folder)
@@ -60,14 +60,14 @@ def start(stages: list[Stage], entry: dict) -> Path:
         (folder / STOP).unlink(missing_ok=True)
         write_json(folder / PLANNED, plan)
         lock.truncate(0)
-        lock.write(str(_launch(folder, lock.fileno()).pid))
+        lock.write(str(_launch(path, lock.fileno()).pid))
     return folder
 
 
-def _launch(folder: Path, lock: int) -> subprocess.Popen:
-    """Start the process that runs the stages. It inherits the lock, and so holds it until it ends,
-    however it ends."""
-    scale, study = folder.parts[-3:-1]
+def _launch(path: StagePath, lock: int) -> subprocess.Popen:
+    """Start the process that runs the stages of the run that `path` is in. It inherits the lock,
+    and so holds it until it ends, however it ends."""
+    folder = places.ROOT / path.lab_run
     with (folder / LOG).open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "lib.lab.background", str(folder)],
@@ -76,7 +76,7 @@ def _launch(folder: Path, lock: int) -> subprocess.Popen:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=os.environ | hub_variables(scale, [study]),
+            env=os.environ | hub_variables(path.scale, [path.study]),
             pass_fds=[lock],
         )
 
@@ -135,6 +135,11 @@ def runs() -> list[Path]:
     """The folders of all runs, the newest first."""
     paths = (places.ROOT / "outputs" / "lab").glob(f"*/*/*/{PLANNED}")
     return [path.parent for path in sorted(paths, key=lambda path: -path.stat().st_mtime)]
+
+
+def title(run: Path) -> str:
+    """What to call a run, given its folder."""
+    return " · ".join(run.parts[-3:])
 
 
 def new_name() -> str:

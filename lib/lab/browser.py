@@ -11,6 +11,7 @@ from IPython.display import HTML
 from lib.common import places
 from lib.common.errors import InputError
 from lib.lab.view import control, live, nothing_yet, offer
+from lib.plan.stages import StagePath
 from lib.report.figures import describe_rows, rows_of_runs
 from lib.report.page import show
 from lib.report.statistics import interval, pm
@@ -35,8 +36,9 @@ def read(scale: str, outputs: Path | None = None) -> pd.DataFrame:
     if path.is_file():
         frames.append(pd.read_csv(path, keep_default_na=False, dtype={"scenario": str}))
     for path in sorted((outputs / "lab" / scale).rglob("finetune/result.json")):
-        study, name = path.relative_to(outputs / "lab" / scale).parts[0], path.parent.parent.name
-        frames.append(rows(study, f"{name} (lab)", json.loads(path.read_text(encoding="utf-8"))))
+        stage = StagePath.parse(Path("outputs", path.relative_to(outputs)))
+        result = json.loads(path.read_text(encoding="utf-8"))
+        frames.append(rows(stage.study, f"{stage.scenario} (lab)", result))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -151,8 +151,8 @@ def _with_data_dir(stage: Stage) -> Stage:
     keys = [key for key, value in stage.parameters.items() if "{data_dir}" in str(value)]
     if "own_tasks" in keys:
         keys.append("tasks")  # their names may stand in that folder too
-    study = places.ROOT / "outputs" / stage.path.scale / stage.study
-    finished = sorted(study.glob(f"*/{stage.kind}/result.json"))
+    of_any_scenario = replace(stage.path, scenario="*")
+    finished = sorted(places.ROOT.glob(f"{of_any_scenario}/result.json"))
     if not keys or not finished:
         return stage
     recorded = json.loads(finished[0].read_text(encoding="utf-8"))["parameters"]
@@ -198,9 +198,10 @@ def run_view(folder: Path) -> list[HTML]:
             f"{last['loss']:.3f}."
         )
         parts.append(show.figure(curves(state.history), caption, alt))
-    if state.done and any(stage.endswith("finetune") for stage in state.stages):
-        scale, study = folder.parts[-3:-1]
-        results = browser.filtered(browser.read(scale), study=study, protocol="final")
+    *_, last_stage = map(StagePath.parse, state.stages)
+    if state.done and last_stage.kind == "finetune":
+        study = last_stage.study
+        results = browser.filtered(browser.read(last_stage.scale), study=study, protocol="final")
         caption = (
             f"{folder.name} among the scenarios of {study}: last epoch, mean over seeds ± half of "
             f"the 95 % interval, in percent."
@@ -312,7 +313,7 @@ class Form:
         self._look()
 
     def _list_runs(self, chosen: Path | None = None) -> None:
-        runs = [(" · ".join(run.parts[-3:]), run) for run in background.runs()]
+        runs = [(background.title(run), run) for run in background.runs()]
         offer(self.run, runs, chosen)
 
     def _look(self, *_) -> None:

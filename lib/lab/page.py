@@ -114,6 +114,6 @@ def own_runs() -> list[HTML]:
     runs = background.runs()
     if not runs:
         return []
-    names = pd.Index([" · ".join(run.parts[-3:]) for run in runs], name="run")
+    names = pd.Index([background.title(run) for run in runs], name="run")
     states = pd.DataFrame({"state": [background.read(run).line for run in runs]}, index=names)
     return [show.table(states, "Scenarios of your own.")]

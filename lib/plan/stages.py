@@ -107,12 +107,15 @@ class StagePath:
         return cls(parts[0], parts[1], parts[at - 1], parts[at], lab, repeat)
 
     def __str__(self) -> str:
-        scenario = [] if self.scenario in ("", self.lab) else [self.scenario]
-        lab = [self.lab] if self.lab else []
-        root = ["outputs", "lab"] if self.lab else ["outputs"]
-        study = [self.study] if self.study else []
-        repeat = [f"repeat_{self.repeat}"] if self.repeat > 1 else []
-        return "/".join([*root, self.scale, *study, *lab, *scenario, *repeat, self.kind])
+        scenario = "" if self.scenario == self.lab else self.scenario
+        repeat = f"repeat_{self.repeat}" if self.repeat > 1 else ""
+        root = self.lab_run if self.lab else f"outputs/{self.scale}/{self.study}"
+        return str(Path(root, scenario, repeat, self.kind))
+
+    @property
+    def lab_run(self) -> str:
+        """The folder of all stages that were started together in the lab."""
+        return f"outputs/lab/{self.scale}/{self.study}/{self.lab}"
 
     @property
     def name(self) -> str:
