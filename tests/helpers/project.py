@@ -6,7 +6,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from lib.common.places import ROOT
+
+needs_environment = pytest.mark.skipif(
+    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
+)
 
 
 def copy_project(folder: Path) -> Path:

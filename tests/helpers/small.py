@@ -1,5 +1,6 @@
 """A small prepared corpus and small models with random weights, for tests that need some."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from transformers import (
 
 from lib.data import prepare
 from lib.data.prepared import Corpus, open_corpus
+from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import validate
 from lib.training import models, pretraining
 from lib.training.batches import MaskedBatches, Schedule
@@ -90,6 +92,15 @@ def save_teacher(corpus: Corpus, folder: Path) -> None:
     """Save a teacher of four layers with dropout and the tokenizer of `corpus`."""
     tokenizer = corpus.tokenizer()
     pretraining.save(encoder_for(tokenizer, max_length=64, dropout=0.2), tokenizer, folder)
+
+
+def save_bert(lines: Iterable[str], folder: Path, layers: int) -> None:
+    """Save a BERT as plain transformers does, with dropout and a tokenizer of 600 words of
+    `lines`."""
+    words = train_tokenizer(lines, "wordpiece", 600)
+    shape = {"hidden": 32, "intermediate": 64, "max_length": 64, "initializer_range": 0.02}
+    encoder_for(words, layers=layers, dropout=0.1, seed=0, **shape).save_pretrained(folder)
+    words.save_pretrained(folder)
 
 
 def save_trunk(

@@ -9,10 +9,10 @@ from lib.plan import plan
 from lib.report.page.render import external_references
 from tests.helpers import standins
 from tests.helpers.mirror import Mirror
-from tests.helpers.project import copy_project, read_results, run_make
-from tests.paper.test_whole_plan import HUB_VARIABLES, READY
+from tests.helpers.project import copy_project, needs_environment, read_results, run_make
+from tests.paper.test_whole_plan import HUB_VARIABLES
 
-pytestmark = READY
+pytestmark = needs_environment
 LANGUAGES = ["en", "es", "zh", "de", "ar", "ur", "is"]
 KEPT = {
     "herbert": ["S1", "S4"],

@@ -8,17 +8,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib.common.places import ROOT
 from lib.plan import plan
 from lib.report.page.render import external_references
 from tests.helpers import standins
 from tests.helpers.mirror import Mirror
-from tests.helpers.project import copy_project, read_results, run_make
+from tests.helpers.project import copy_project, needs_environment, read_results, run_make
 
-READY = pytest.mark.skipif(
-    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
-)
-pytestmark = READY
+pytestmark = needs_environment
 
 WIKIPEDIAS = ["en", "is", "es", "zh", "de", "ar", "ur", "pl"]
 HUB_VARIABLES = (

@@ -4,15 +4,13 @@ import json
 import random
 
 import pytest
-import torch
 import yaml
-from transformers import BertConfig, BertForMaskedLM
 
 from lib.common import places
-from lib.data.tokenizer import train_tokenizer
 from lib.data.toy.corpora import corpus_lines
 from lib.plan import guess, new, plan
 from lib.plan.study import Study
+from tests.helpers import small
 
 LINES = list(corpus_lines("toy-en", "encyclopedia", 600, 0))
 
@@ -21,18 +19,7 @@ LINES = list(corpus_lines("toy-en", "encyclopedia", 600, 0))
 def given(tmp_path_factory):
     """A small BERT with its tokenizer, two files of text, and four tasks in folders and files."""
     folder = tmp_path_factory.mktemp("given")
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(LINES, "wordpiece", 600)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    BertForMaskedLM(config).save_pretrained(folder / "bert")
-    tokenizer.save_pretrained(folder / "bert")
+    small.save_bert(LINES, folder / "bert", layers=4)
     (folder / "text").mkdir()
     (folder / "text/a.txt").write_text("\n".join(LINES[:400]), encoding="utf-8")
     rows = [json.dumps({"id": n, "content": line}) for n, line in enumerate(LINES[400:])]

@@ -5,9 +5,8 @@ import re
 import pytest
 
 from lib.common.errors import InputError
-from lib.common.places import ROOT
 from lib.report.page import pdf
-from tests.helpers.project import copy_project, run_make
+from tests.helpers.project import copy_project, needs_environment, run_make
 
 PAGE = (
     "<!DOCTYPE html><html><head><meta "
@@ -58,9 +57,7 @@ def test_a_page_is_printed_beside_itself(tmp_path, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.pdf"]
 
 
-@pytest.mark.skipif(
-    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
-)
+@needs_environment
 def test_make_refuses_a_format_before_it_plans_anything(tmp_path):
     project = copy_project(tmp_path / "project")
     done = run_make(project, "report", "FORMAT=doc", "SCALE=nowhere")

@@ -8,17 +8,14 @@ import shlex
 import shutil
 import subprocess
 
-import pytest
 import yaml
 
 from lib.common.places import ROOT
 from lib.data.toy import corpora, tasks
 from lib.tasks.registry import TASKS
-from tests.helpers.project import copy_project, make, run_make
+from tests.helpers.project import copy_project, make, needs_environment, run_make
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
-)
+pytestmark = needs_environment
 
 
 def commands():

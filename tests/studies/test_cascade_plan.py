@@ -7,15 +7,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib.common.places import ROOT
 from lib.data.toy import corpora, tasks
 from lib.report import claims
 from lib.report.page.render import external_references
-from tests.helpers.project import copy_project, make, read_results, run_make
+from tests.helpers.project import copy_project, make, needs_environment, read_results, run_make
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
-)
+pytestmark = needs_environment
 
 TEXT = {
     "en": "toy-en",

@@ -7,17 +7,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from lib.common.places import ROOT
 from lib.data.toy import tasks
 from lib.data.toy.corpora import corpus_lines
 from lib.report import claims
 from lib.report.page.render import external_references
 from lib.tasks.registry import TASKS
-from tests.helpers.project import copy_project, make, read_results
+from tests.helpers.project import copy_project, make, needs_environment, read_results
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
-)
+pytestmark = needs_environment
 
 KEPT = {
     "transfer_set": ["corpus10pct", "randomised"],

@@ -9,13 +9,11 @@ import pytest
 import yaml
 
 from lib.common.places import ROOT
-from lib.data.tokenizer import train_tokenizer
 from lib.data.toy.corpora import corpus_lines
-from tests.helpers.project import copy_project, make
+from tests.helpers import small
+from tests.helpers.project import copy_project, make, needs_environment
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / ".venv/ready").exists(), reason="needs the environment that make sets up"
-)
+pytestmark = needs_environment
 SCENARIOS = {
     "name": "Mine",
     "title": "My encoder, smaller",
@@ -52,25 +50,6 @@ CLAIMS = {
         "unit": "times",
     },
 }
-
-
-def small_bert(folder) -> None:
-    """A random BERT with its tokenizer, as plain transformers saves them."""
-    import torch
-    from transformers import BertConfig, BertForMaskedLM
-
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(corpus_lines("toy-en", "encyclopedia", 300, 0), "wordpiece", 600)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def easy_tasks(folder) -> None:
@@ -118,7 +97,8 @@ def commands() -> list[str]:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     folder = copy_project(tmp_path_factory.mktemp("own"))
-    small_bert(folder / "my-bert")
+    lines = corpus_lines("toy-en", "encyclopedia", 300, 0)
+    small.save_bert(lines, folder / "my-bert", layers=2)
     easy_tasks(folder / "my-tasks")
     (folder / "my-text").mkdir()
     lines = "\n".join(corpus_lines("toy-en", "encyclopedia", 200, 0))
