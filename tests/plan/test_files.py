@@ -113,6 +113,4 @@ def test_a_folder_stands_in_for_the_text_of_the_hub(study, scale, tmp_path):
         sources = [source for c in read.corpora.values() for source in c.get("sources", [])]
         kinds[data_dir] = {source["kind"] for source in sources}
     assert kinds[""] == kinds[None] == {"hub"}
-    assert kinds[str(tmp_path)] == (
-        {"hub"} if (study, scale) == ("herbert", "gpuday") else {"files"}
-    )
+    assert kinds[str(tmp_path)] == {"files"}
