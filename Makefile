@@ -94,7 +94,7 @@ lab: $(READY)
 	@python -m jupyterlab notebooks/lab.ipynb
 
 clean:
-	$(if $(findstring /,$(SCALE)$(STUDIES)),$(error SCALE and STUDIES are names, not folders))
+	$(if $(findstring /,$(SCALE)$(STUDIES))$(word 2,$(SCALE)),$(error SCALE and STUDIES are names, not folders, and SCALE is one))
 	rm -rf $(if $(STUDIES),$(addprefix $(CLEANED)/,$(STUDIES)),$(CLEANED))
 
 environment: $(READY)

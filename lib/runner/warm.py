@@ -49,8 +49,8 @@ LIBRARIES = (
 
 
 def main(command: list[str]) -> int:
-    """Run a command next to the process that its stages are forked from. Returns its exit
-    status."""
+    """Run a command next to the process that its stages are forked from. Returns its exit status,
+    or 1 if that process does not start."""
     if sys.platform != "linux":  # elsewhere it is not safe to fork with these libraries loaded
         return subprocess.call(command)
     with tempfile.TemporaryDirectory(prefix="warm-") as folder:
@@ -70,6 +70,10 @@ def main(command: list[str]) -> int:
         interrupts.set_handler(lambda *_: server.terminate())  # stop the running stages, then end
         while not os.path.exists(address) and server.poll() is None:
             time.sleep(0.01)  # else the command might ask before it can be heard
+        if server.poll() is not None:
+            if server.returncode > 0:  # not ended by a signal
+                print("error: the process that stages are forked from has failed", file=sys.stderr)
+            return 1
         # close_fds: the command also holds a lock that this process was started with
         running = subprocess.Popen(
             command, env=os.environ | {SOCKET: address}, close_fds=False, **apart

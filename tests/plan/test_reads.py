@@ -256,5 +256,6 @@ def test_a_stage_reads_the_rooms_that_its_rooms_use():
 )
 def test_what_make_clean_removes(given, removed):
     assert run_make(ROOT, "-n", "clean", *given).stdout.splitlines()[-1] == f"rm -rf {removed}"
-    done = run_make(ROOT, "-n", "clean", "SCALE=../lib")
-    assert done.returncode and "SCALE and STUDIES are names" in done.stderr
+    for scale in "../lib", "smoke lib":
+        done = run_make(ROOT, "-n", "clean", f"SCALE={scale}")
+        assert done.returncode and "names, not folders, and SCALE is one" in done.stderr

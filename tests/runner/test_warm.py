@@ -76,6 +76,15 @@ def test_a_warm_kernel_has_its_libraries_and_nothing_of_the_project(tmp_path):
     assert seen["product"] == 300.0**3 and seen["file"] == str(ROOT / "lib/common/errors.py")
 
 
+def test_nothing_runs_where_the_warm_process_does_not_start(tmp_path):
+    folder = tmp_path / ("x" * 100)  # a socket in it has a longer path than any may have
+    folder.mkdir()
+    done = ask(tmp_path, SEE, TMPDIR=str(folder))
+    out, err = done.communicate()
+    assert done.returncode == 1 and not (tmp_path / "seen.json").exists()
+    assert err.endswith("error: the process that stages are forked from has failed\n"), out + err
+
+
 def test_without_the_warm_process_a_kernel_starts_in_the_ordinary_way(tmp_path):
     gone = {"WARM_KERNELS": str(tmp_path / "nobody")}
     done = ask(tmp_path, SEE, warm=False, **gone)
