@@ -28,7 +28,7 @@ from lib.report.wording import (
     listed,
     number_of,
     plain,
-    printed,
+    quoted,
     signed,
     tested,
     with_interval,
@@ -98,7 +98,7 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
         sentences.append(f"At other depths: {', '.join(depths)}.")
     paper = printed_difference(study, results, better, worse)
     if not np.isnan(paper):
-        sentences.append(f"The paper's single run gave {printed(signed(paper))}.")
+        sentences.append(f"The paper's single run gave {quoted(signed(paper))}.")
     return " ".join(sentences)
 
 

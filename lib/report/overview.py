@@ -22,7 +22,7 @@ from lib.report.latency import in_words
 from lib.report.outcomes import TASK
 from lib.report.page import show
 from lib.report.results import Results
-from lib.report.wording import plain, printed
+from lib.report.wording import plain, quoted
 
 CONFIDENCE = (
     "**How sure it is.** What is measured here stands with a 95 % interval. Where a student was "
@@ -33,7 +33,7 @@ CONFIDENCE = (
     "2004). An interval does not cover another teacher, nor other text. The verdicts on claims are "
     "corrected for the number of claims; other intervals are not, so a claim may stay unresolved "
     "where a difference in the text leaves out zero. Sizes are counted. What the sources print is "
-    f"{printed('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
+    f"{quoted('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
     "hollow grey diamonds in figures."
 )
 TOY = (

@@ -323,7 +323,7 @@ def task_examples(p, count: int = 2, width: int = 140) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def scores(rows: list[dict]) -> pd.DataFrame:
+def scores_by_task(rows: list[dict]) -> pd.DataFrame:
     """Fine-tuning results by task and metric under both protocols, in percent: mean ± half of the
     95 % interval over seeds. For a task in several languages, their mean."""
     table = {}

@@ -9,7 +9,7 @@ from lib.report.page.show import PRINTED
 from lib.report.statistics import MATTERS, Interval, Sample, interval
 
 
-def printed(number: str) -> str:
+def quoted(number: str) -> str:
     """A source's own number in a Markdown sentence: italic, and marked for readers who see no
     italics."""
     return f"*{number}*{PRINTED}"

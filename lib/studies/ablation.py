@@ -14,7 +14,7 @@ from lib.report.page import show
 from lib.report.scores import MEAN
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval, pm
-from lib.report.wording import decided, listed, printed, signed, with_interval
+from lib.report.wording import decided, listed, quoted, signed, with_interval
 from lib.training.parameters import LOSSES
 
 NAME = "ablation"
@@ -99,7 +99,7 @@ def details(analysis: Analysis) -> list:
             tasks_table(final),
             "GLUE by task in percent, beside Table 1 of Sanh et al. as the slides print it.",
             theirs=[(side, "paper") for side in PAPER_MODELS],
-            note=TASKS_NOTE + " ".join(map(printed, papers.flags("002", "glue"))),
+            note=TASKS_NOTE + " ".join(map(quoted, papers.flags("002", "glue"))),
         ),
         show.table(
             scores.per_task(NAME, final, analysis.studies[NAME].labels, mnli="matched"),
@@ -166,7 +166,7 @@ def losses_paragraph(
         gap = f"by {with_interval(interval(lead), 2)} ({order})"
         leads.append(f"{left_out[worse]} over {left_out[better]} {gap}")
     changes = papers.table("002", "ablation")["glue_change"]
-    paper = [f"{left_out[n]} {printed(signed(changes[n], 2))}" for n in left_out if n in changes]
+    paper = [f"{left_out[n]} {quoted(signed(changes[n], 2))}" for n in left_out if n in changes]
     theirs = f" The paper prints {', '.join(paper)}." if paper else ""
     return f"{head} {verdict} {text} Each against the next: {'; '.join(leads)}.{theirs}"
 

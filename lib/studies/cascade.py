@@ -37,7 +37,7 @@ from lib.report.scores import (
 from lib.report.scores import average as average_of
 from lib.report.section import Analysis
 from lib.report.statistics import Interval, Sample, interval
-from lib.report.wording import decided, number_of, plain, printed, signed, signed_pm, with_interval
+from lib.report.wording import decided, number_of, plain, quoted, signed, signed_pm, with_interval
 from lib.training.mappings import MATCHED
 from lib.training.parameters import LOSSES
 
@@ -240,7 +240,7 @@ def details(analysis: Analysis) -> list:
             paper_table(),
             "The paper's Table 3, and two reference models.",
             theirs=["printed"],
-            note=PAPER_NOTE + " ".join(map(printed, papers.flags("004", "hyperparameters"))),
+            note=PAPER_NOTE + " ".join(map(quoted, papers.flags("004", "hyperparameters"))),
         ),
         show.table(
             shares_table(mixture),
@@ -465,8 +465,8 @@ def depth_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     ends = [printed_accuracy(f"cascade-{n}")[AVERAGE].iloc[0] for n in (shallow, deep)]
     total = ends[0] - ends[1]
     paper = (
-        f"The paper prints {printed(signed(total))} points from {deep} layers to {shallow}, "
-        f"{printed(signed(total / (deep - shallow), 2))} a layer, one run each."
+        f"The paper prints {quoted(signed(total))} points from {deep} layers to {shallow}, "
+        f"{quoted(signed(total / (deep - shallow), 2))} a layer, one run each."
     )
     if not change:
         return f"{head} Not measured: no two models of the cascade share a run. {paper}"

@@ -32,7 +32,7 @@ def scored(measured: Sequence[Measure]) -> dict[str, Weights]:
     return three | scores | mean
 
 
-def printed(scenario: str) -> pd.DataFrame:
+def printed_scores(scenario: str) -> pd.DataFrame:
     """000's Table 2 (T1 is HerBERT base, a test score), and the mean of its tasks."""
     table = papers.table("000", "results")[list(TASKS)]
     row = table.loc[table.index == scenario].reset_index(drop=True)
@@ -44,7 +44,7 @@ def declared() -> Declaration:
         from_files(NAME),
         titles=TASKS,
         scored=scored,
-        printed=printed,
+        printed=printed_scores,
         notes={"scores_table": BEST_NOTE},
         details=details,
     )

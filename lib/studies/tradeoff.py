@@ -111,7 +111,7 @@ def front(cost: pd.Series, kept: pd.Series) -> pd.Series:
     return ~pd.Series(beaten, index=cost.index, dtype=bool) & cost.notna() & kept.notna()
 
 
-def printed() -> pd.DataFrame:
+def printed_students() -> pd.DataFrame:
     """The papers' own students with a share and a size (001's and 002's): label, kept,
     parameters_share, latency_share, percent. 000's teacher has the score of another split and 004
     prints none for its own, so their students have no share."""
@@ -312,7 +312,7 @@ def _set_scale(ax, cost: str, values: pd.Series):
     """Set the axis of a panel; returns what places a column of costs on it. Tokens are logarithmic,
     with a place for none."""
     if cost != "tokens_per_parameter":
-        low = 10 * np.floor(min([55.0, *values, *printed()[cost]]) / 10)
+        low = 10 * np.floor(min([55.0, *values, *printed_students()[cost]]) / 10)
         ax.set_xlim(low - (4 if cost == "latency_share" else 14), 113)  # room for names
         ax.set_xticks(np.arange(low, 101, 10))
         return lambda column: column.to_numpy(dtype=float)
@@ -413,7 +413,7 @@ def _label(ax, text: str, point: tuple, place: tuple, side: int, colour: str) ->
 
 def _draw_printed(ax, cost: str, named: bool) -> None:
     """The papers' students as diamonds, and the names of some where nothing else stands."""
-    paper = printed()
+    paper = printed_students()
     ax.plot(paper[cost], paper["kept"], **DIAMOND, zorder=3)
     style = {"ha": "right", "va": "center", "fontsize": 8, "color": PAPER, "style": "italic"}
     for row in paper[paper["label"].isin(PRINTED_NAMES)].itertuples() if named else ():

@@ -16,7 +16,7 @@ from lib.report.page import show
 from lib.report.results import LATENCY, efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
-from lib.report.wording import decided, printed, signed, with_interval
+from lib.report.wording import decided, quoted, signed, with_interval
 
 NAME = "transfer_set"
 SUITES = {"glue": "GLUE", "exact_match": "SQuAD EM", "f1": "SQuAD F1"}
@@ -61,7 +61,7 @@ def declared() -> Declaration:
         main="glue",
         scored=scored,
         printed=printed_suites,
-        notes={"scores_table": NOTE + " ".join(map(printed, papers.flags("001", "glue_size")))},
+        notes={"scores_table": NOTE + " ".join(map(quoted, papers.flags("001", "glue_size")))},
         section=section,
         findings=findings,
         details=details,
@@ -149,7 +149,7 @@ def excess_paragraph(
         if len(excess):
             excess = study.shared(excess)
             text = f"{SUITES[metric]} {with_interval(interval(excess))}"
-            parts.append(text + (f" (paper {printed(signed(paper.mean()))})" if len(paper) else ""))
+            parts.append(text + (f" (paper {quoted(signed(paper.mean()))})" if len(paper) else ""))
             signs.append(decided(excess) if len(excess) > 1 else None)
     if not parts:
         return f"{head} Not measured: no run has both suites for {better} and {worse}."
@@ -178,7 +178,7 @@ def anomaly_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     for suite, gain in gains.items():
         paper = _difference(_printed, *pair, suite)
         text = f"{SUITES[suite]} {with_interval(interval(gain))}"
-        parts.append(text + (f" (paper {printed(signed(paper.mean()))})" if len(paper) else ""))
+        parts.append(text + (f" (paper {quoted(signed(paper.mean()))})" if len(paper) else ""))
     signs = [decided(gain) for gain in gains.values()]
     if min(map(len, gains.values())) == 1:
         verdict = "One run has no interval, so nothing is concluded."

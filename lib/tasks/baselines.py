@@ -50,17 +50,17 @@ def baselines(p: Finetune, names: list[str]) -> list[dict]:
         for name in names:
             for (language, suffix), examples in validation[name].items():
                 predicted = predict(examples.texts)
-                for metric, value in scores(task_of(name), predicted, examples.labels).items():
+                for metric, value in score_texts(task_of(name), predicted, examples.labels).items():
                     row = {"scenario": scenario, "task": name, "language": language}
                     rows.append({**row, "metric": metric + suffix, "value": value})
     return rows
 
 
-def scores(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float]:
+def score_texts(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float]:
     """Each metric of the task, in percent."""
     if task.kind == "span":
         labels = [gold.texts for gold in labels]
-    return metrics.scores(task, predicted, labels)
+    return metrics.score(task, predicted, labels)
 
 
 # ----------------------------------------------------------------------------------------- guessing
@@ -85,7 +85,7 @@ def guess(training: Examples, task: Task) -> Predict:
 
 
 def _constant_score(task: Task, label: int, labels: Sequence[int]) -> float:
-    return float(np.mean(list(scores(task, [label] * len(labels), labels).values())))
+    return float(np.mean(list(score_texts(task, [label] * len(labels), labels).values())))
 
 
 def _random_words(texts: Sequence[tuple[str, ...]]) -> list[str]:

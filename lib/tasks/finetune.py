@@ -30,7 +30,7 @@ from lib.tasks.examples import (
     training_task,
     validation_splits,
 )
-from lib.tasks.metrics import contributions, scores
+from lib.tasks.metrics import contributions, score
 from lib.tasks.parameters import Finetune
 from lib.tasks.registry import Task
 from lib.training import models
@@ -180,7 +180,7 @@ def evaluate(
                 "label": [as_text(task, label) for label in labels],
                 "prediction": [as_text(task, own) for own in predicted],
             }
-            for metric, value in scores(task, predicted, labels).items():
+            for metric, value in score(task, predicted, labels).items():
                 row = {"task": name, "language": language, "metric": metric + suffix}
                 rows.append({**row, "value": value})
                 frame = pd.DataFrame(columns | {"score": np.asarray(parts[metric], np.float32)})

@@ -72,7 +72,7 @@ lib.tasks.registry. Tables and figures show it under its name."""
 # --------------------------------------------------------------------------------- of a whole task
 
 
-def scores(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float]:
+def score(task: Task, predicted: Sequence, labels: Sequence) -> dict[str, float]:
     """Each metric of a task, in percent. `predicted` and `labels` are class ids or numbers
     [examples]; for spans answers, and the gold answers of each question; for words the class ids of
     each sentence."""

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from lib.common.errors import InputError
 from lib.report.figures import DIAMOND
 from lib.report.page import pdf, render, show
-from lib.report.wording import plain, printed
+from lib.report.wording import plain, quoted
 
 FORMULAS = r"""## The loss
 
@@ -201,7 +201,7 @@ def test_code_stands_behind_what_it_shows_and_silent_code_last(page):
 
 
 def test_sentences_from_data_are_text_and_the_papers_numbers_marked(tmp_path):
-    said = f"{plain('<script>1</script> & $x$ *b* [a](#b)')} is 3 % above {printed('−2.9')}"
+    said = f"{plain('<script>1</script> & $x$ *b* [a](#b)')} is 3 % above {quoted('−2.9')}"
     page = page_of(
         tmp_path, new_notebook(cells=[cell(outputs=[result(**{"text/markdown": said})])])
     )

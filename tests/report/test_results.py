@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from lib.report.results import EXAMPLES, RESULTS, Results
-from lib.report.stages import finetuning, scores, scores_by_language
+from lib.report.stages import finetuning, scores_by_language, scores_by_task
 
 
 def row(task, epoch, metric, value, seed=1, language="en"):
@@ -85,7 +85,7 @@ def test_epochs_are_means_over_the_metrics(gathered):
 
 def test_the_table_of_a_stage_has_a_row_for_each_metric():
     again = [{**found, "seed": 2, "value": found["value"] + 2} for found in ROWS]
-    table = scores(ROWS + again)
+    table = scores_by_task(ROWS + again)
     assert list(table.index) == [("mrpc", "accuracy"), ("mrpc", "f1"), ("cola", "matthews")]
     assert table.loc[("mrpc", "accuracy"), "last epoch"].startswith("71.0 ±")
     assert table.loc[("mrpc", "f1"), "best epoch"].startswith("79.0 ±")
@@ -151,7 +151,7 @@ def test_tables_and_figures_of_a_task_in_several_languages():
         f"{v} ± 12.7" for v in (79.0, 60.0, 44.0, 61.0)
     ]
     assert table.loc[("xnli", "accuracy", "best epoch"), "es"] == "63.0 ± 12.7"
-    whole = scores(ZERO_SHOT + ROWS).loc[("xnli", "accuracy")]
+    whole = scores_by_task(ZERO_SHOT + ROWS).loc[("xnli", "accuracy")]
     assert whole.tolist() == ["61.0 ± 12.7", "62.0 ± 12.7", 2]  # the seeds are two, not six
     titles = [
         axis.get_title() or axis.get_title(loc="left") for axis in finetuning(ZERO_SHOT + ROWS).axes

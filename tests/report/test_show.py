@@ -10,7 +10,7 @@ import pytest
 
 from lib.report.figures import DIAMOND
 from lib.report.page import show
-from lib.report.wording import printed
+from lib.report.wording import quoted
 
 plt = pytest.importorskip("matplotlib.pyplot")
 
@@ -162,7 +162,7 @@ def test_the_shape_of_a_table_is_told_to_the_page():
 
 def test_a_papers_number_in_a_caption_or_note_is_marked():
     html = show.table(
-        pd.DataFrame({"n": [1]}), f"Beside {printed('9.7')}", note=f"{printed('<77>')} is 3 %"
+        pd.DataFrame({"n": [1]}), f"Beside {quoted('9.7')}", note=f"{quoted('<77>')} is 3 %"
     ).data
     assert (
         'Beside <i class="theirs">9.7</i>†' in html

@@ -13,7 +13,7 @@ from lib.report.wording import (
     decided,
     listed,
     number_of,
-    printed,
+    quoted,
     signed,
     signed_pm,
     with_interval,
@@ -64,4 +64,4 @@ def test_lists_and_the_papers_numbers():
         "a and b",
         "a, b and c",
     ]
-    assert printed("−2.96") == "*−2.96*†"
+    assert quoted("−2.96") == "*−2.96*†"

@@ -18,7 +18,7 @@ from lib.tasks.baselines import (
     baselines,
     guess,
     overlaps,
-    scores,
+    score_texts,
     words,
     words_in_place,
 )
@@ -94,7 +94,7 @@ def test_the_most_frequent_class_and_the_mean():
     assert guess(classes, TASKS["polemo2-in"])([("d",), ("e",)]) == [2, 2]
     numbers = guess(Examples([("a", "b"), ("c", "d")], [1.0, 4.0]), TASKS["stsb"])
     assert numbers([("e", "f")]) == [2.5]
-    assert scores(TASKS["stsb"], [2.5, 2.5], [0.0, 5.0]) == {"pearson": 0.0, "spearman": 0.0}
+    assert score_texts(TASKS["stsb"], [2.5, 2.5], [0.0, 5.0]) == {"pearson": 0.0, "spearman": 0.0}
 
 
 def test_where_f1_counts_the_answer_that_scores_best_is_guessed():
@@ -129,7 +129,7 @@ def test_overlap_solves_a_pair_task_whose_words_tell_nothing():
 
     training, unseen = examples(200, "w"), examples(100, "v")
     predicted = bag_of_words(training, TASKS["rte"])(unseen.texts)
-    assert scores(TASKS["rte"], predicted, unseen.labels) == {"accuracy": 100.0}
+    assert score_texts(TASKS["rte"], predicted, unseen.labels) == {"accuracy": 100.0}
 
 
 def test_overlaps_by_hand():

@@ -21,7 +21,7 @@ from lib.tasks import finetune as ft
 from lib.tasks.baselines import BAG_OF_WORDS, CHANCE, baselines
 from lib.tasks.encoding import Encoded
 from lib.tasks.examples import Examples, TaskSource
-from lib.tasks.metrics import METRICS, contributions, scores
+from lib.tasks.metrics import METRICS, contributions, score
 from lib.tasks.parameters import OwnTask
 from lib.tasks.records import read_records
 from lib.tasks.registry import METRICS_OF
@@ -421,7 +421,7 @@ def test_entities_of_random_tags_are_seqevals():
     task, gold_ids = tagging(gold, labels)
     task = OwnTask(**{"files": "a", "kind": "token_classification", "labels": list(labels), "metrics": list(METRICS_OF["token_classification"])}).task()  # fmt: skip
     _, guess_ids = tagging(guess, labels)
-    found = scores(task, guess_ids, gold_ids)
+    found = score(task, guess_ids, gold_ids)
     assert found["entity_f1"] == pytest.approx(100 * seqeval.f1_score(gold, guess))
     assert found["entity_precision"] == pytest.approx(100 * seqeval.precision_score(gold, guess))
     assert found["entity_recall"] == pytest.approx(100 * seqeval.recall_score(gold, guess))
@@ -429,7 +429,7 @@ def test_entities_of_random_tags_are_seqevals():
     for metric, parts in contributions(task, guess_ids, gold_ids).items():
         assert parts.mean() == pytest.approx(found[metric])
         without = [
-            scores(task, guess_ids[:i] + guess_ids[i + 1 :], gold_ids[:i] + gold_ids[i + 1 :])[
+            score(task, guess_ids[:i] + guess_ids[i + 1 :], gold_ids[:i] + gold_ids[i + 1 :])[
                 metric
             ]
             for i in range(n)
@@ -440,7 +440,7 @@ def test_entities_of_random_tags_are_seqevals():
 
 def test_no_entities_at_all():
     task, ids = tagging([["O", "O"], ["O"]])
-    assert scores(task, ids, ids) == {"entity_f1": 0.0}
+    assert score(task, ids, ids) == {"entity_f1": 0.0}
     assert contributions(task, ids, ids)["entity_f1"].tolist() == [0, 0]
 
 

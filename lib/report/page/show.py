@@ -110,7 +110,7 @@ def facts(pairs: Mapping[str, str]) -> HTML:
 
 
 def _caption(text: str) -> str:
-    """Escaped; a paper's own number (`wording.printed`) in italics; no line break between a number
+    """Escaped; a paper's own number (`wording.quoted`) in italics; no line break between a number
     and its percent sign."""
     text = re.sub(rf"\*([^*]+)\*{PRINTED}", rf'<i class="theirs">\1</i>{PRINTED}', escape(text))
     return text.replace(" %", "\u00a0%")
