@@ -14,14 +14,16 @@ def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
     computes stays the same but for rounding (tests/fast/test_equivalence.py).
 
     Every nn.Linear becomes a `lib.fast.linear.Linear`, every layer that computes as BERT's does a
-    `lib.fast.layer.Layer`. An objective's losses on logits become those of `lib.fast.head`, and the
-    states of its networks those of `lib.fast.layer`; its teacher is quickened too. `frozen`: the
+    `lib.fast.layer.Layer`. An objective's losses on logits become those of `lib.fast.head`, that on
+    relations that of `lib.fast.relations`, and the states of its networks those of
+    `lib.fast.layer`; its teacher is quickened too. `frozen`: the
     weights will not change while the model is used, as those of a teacher.
     """
     # Only when needed: the library's models take a second to load.
     from lib.fast.head import FusedHead
     from lib.fast.layer import Layer, fast_class, states
     from lib.fast.linear import Linear
+    from lib.fast.relations import relation_loss
 
     for module in model.modules():
         kind = type(module)
@@ -35,6 +37,8 @@ def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
         model.hidden_states, model.head_losses = head.hidden_states, head.losses
     if hasattr(model, "states"):
         model.states = functools.partial(states, plain=model.states)
+    if hasattr(model, "relation_loss"):
+        model.relation_loss = relation_loss
     return model
 
 

@@ -8,21 +8,28 @@ from dataclasses import dataclass
 
 from lib.common.errors import InputError
 
+_QKV = ("query", "key", "value")
+
 
 @dataclass(frozen=True)
 class Architecture:
     """Where a kind of encoder has its parts, as names of modules.
 
     `layers`, `embeddings` and `final_norm` (a LayerNorm after the last layer) are in the encoder,
-    `attention` (what computes the attention maps) in a layer. `head` are the parts of the MLM head
-    in front of its decoder, in their order. `offset`: positions are counted from the padding
-    token's id plus 1, so that the first ones are never used.
+    `attention` (what computes the attention maps) in a layer. `projections`, in a layer, give its
+    queries, keys and values, in this order, or all three as one, in thirds; `mixing` turns what
+    the heads read into the attention's output; `gated` gives the two halves of a gated feed-forward
+    part. `head` are the parts of the MLM head in front of its decoder, in their order. `offset`:
+    positions are counted from the padding token's id plus 1, so that the first ones are never used.
     """
 
     head: tuple[str, ...]
     embeddings: tuple[str, ...] = ("embeddings",)
     layers: str = "encoder.layer"
     attention: str = "attention.self"
+    projections: tuple[str, ...] = tuple(f"attention.self.{part}" for part in _QKV)
+    mixing: str = "attention.output.dense"
+    gated: str = ""
     final_norm: str = ""
     offset: bool = False
 
@@ -40,9 +47,17 @@ ARCHITECTURES = {
         ("vocab_transform", "activation", "vocab_layer_norm"),
         layers="transformer.layer",
         attention="attention",
+        projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
+        mixing="attention.out_lin",
     ),
     "modernbert": Architecture(
-        ("head",), layers="layers", attention="attn", final_norm="final_norm"
+        ("head",),
+        layers="layers",
+        attention="attn",
+        projections=("attn.Wqkv",),
+        mixing="attn.Wo",
+        gated="mlp.Wi",
+        final_norm="final_norm",
     ),
 }
 REFUSED = {

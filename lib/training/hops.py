@@ -82,7 +82,8 @@ def distances(
     # a fixed seed: the same sequences for every assistant
     data = batches(p.model_copy(update=changes), held_out, steps=steps, seed=12345)
     read = [batch.to(assistant.device) for step in range(steps) for batch in data.at(step)]
-    totals = {key: sum(objective.counts(batch)[key] for batch in read) for key in ("kept", "pairs")}
+    counts = [objective.counts(batch) for batch in read]
+    totals = {key: sum(count[key] for count in counts) for key in counts[0]}
     sums: dict[str, float] = {}
     for batch in read:
         for key, value in objective(batch, totals).items():

@@ -122,3 +122,29 @@ def _squared_error(
     if kept is not None:
         student, target = (part.masked_fill(~kept, 0.0) for part in (student, target))
     return F.mse_loss(student, target, reduction="sum")
+
+
+def relation_loss(
+    student: torch.Tensor, teacher: torch.Tensor, heads: int, kept: torch.Tensor
+) -> torch.Tensor:
+    """Σ over real tokens of the heads' mean KL(R_t ‖ R_s), where R = softmax(A Aᵀ / √d) are the
+    relations of a token to all tokens of its sequence; MiniLMv2 (Wang et al. 2021) eq. (3) to (6),
+    whose A are the queries, the keys, or the values of a layer.
+
+    Padding is left out: no token has a relation to it, and its own rows do not count.
+
+    Vectors of student and teacher, [sequences, length, width of each], which are split anew into
+    `heads` of d = width / heads; kept [sequences, length]: True on real tokens. Nats, summed over
+    rows.
+    """
+    log_q, log_p = (_log_relations(vectors, heads, kept) for vectors in (student, teacher))
+    rows = F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(-1)
+    return rows.masked_fill(~kept[:, None], 0.0).sum() / heads
+
+
+def _log_relations(vectors: torch.Tensor, heads: int, kept: torch.Tensor) -> torch.Tensor:
+    """log softmax(A Aᵀ / √d), [sequences, heads, length, length]."""
+    split = vectors.float().unflatten(-1, (heads, -1)).transpose(1, 2)
+    scores = split @ split.mT / split.shape[-1] ** 0.5
+    scores = scores.masked_fill(~kept[:, None, None], torch.finfo(scores.dtype).min)
+    return scores.log_softmax(-1)

@@ -1,7 +1,7 @@
 """Which of the teacher's layers each layer of a student learns to match, when both are encoders of
 the same kind and width.
 
-A student has n layers, its teacher N > n. Hidden outputs are numbered 0 … n, where 0 is the output
+A student has n layers, its teacher N ≥ n. Hidden outputs are numbered 0 … n, where 0 is the output
 of the embeddings; attention maps 1 … n.
 """
 
@@ -25,14 +25,14 @@ def layer_mapping(name: str, layers: int, teacher_layers: int) -> tuple[Targets,
         PKD-skip of Sun et al. 2019.
     In all but `adjacent` the target of hidden output 0 is the teacher's.
 
-    Raises ValueError if the student is not shallower than its teacher.
+    Raises ValueError if the student is deeper than its teacher.
 
     >>> layer_mapping("adjacent", 2, 3)
     ({0: [0, 1], 1: [1, 2], 2: [2, 3]}, {1: [1, 2], 2: [2, 3]})
     """
-    if not 0 < layers < teacher_layers:
+    if not 0 < layers <= teacher_layers:
         raise ValueError(
-            f"a student of {layers} layers for a teacher of {teacher_layers}; it must have fewer"
+            f"a student of {layers} layers for a teacher of {teacher_layers}; it can have no more"
         )
     removed = teacher_layers - layers
     if name == "adjacent":

@@ -3,15 +3,19 @@
 An objective is a module with `counts(batch)`, the numbers of positions that its means run over, and
 `forward(batch, totals)`, which returns every component *divided by the totals of the whole step*,
 and their weighted sum as `loss`. `lib.fast.quicken` makes an objective fast: it puts faster
-functions in the place of `hidden_states`, `head_losses` and `states`.
+functions in the place of `hidden_states`, `head_losses`, `states` and `relation_loss`.
 
-To add a loss to `Distillation`: its equation in lib.training.losses; here its weight, and its term
-in `forward`; in lib.training.parameters its entry in LOSSES, from which tables, figures, cards and
-the plan take its name, and its weight in StudentParameters; and the weight in notebook 3.
+To add a loss to `Distillation`: its equation in lib.training.losses; here its weight, what it
+reads of both networks, and its term in `forward`; in lib.training.parameters its entry in LOSSES,
+from which tables, figures, cards and the plan take its name, and its weight in StudentParameters;
+and the weight in notebook 3.
 """
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -20,8 +24,18 @@ from lib.training import losses
 from lib.training.batches import IGNORE, Batch
 from lib.training.losses import attention_loss, cosine_loss, hidden_loss, logits_of
 from lib.training.mappings import Targets, layer_mapping
-from lib.training.models import attention_of, decoder_input, last_states, layers_of
+from lib.training.models import (
+    architecture_of,
+    attention_of,
+    decoder_input,
+    last_states,
+    layers_of,
+)
 from lib.training.parameters import needs_teacher
+
+RELATION_WIDTH = 16
+"""Dimensions of the teacher for one relation head, if not said otherwise: 48 heads for 768, 64 for
+1,024, as in MiniLMv2."""
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:
@@ -68,15 +82,30 @@ class Objective(nn.Module):
 
 
 class Distillation(Objective):
-    """L = α_soft · L_soft + α_mlm · L_mlm + α_cos · L_cos; 001 eq. (4), 002. Without a teacher: MLM
+    """L = Σ α L over the losses with a weight α: L_soft, L_mlm and L_cos, 001 eq. (4) and 002;
+    L_hid and L_att of matched layers, 004 eq. (3), as TinyBERT (Jiao et al. 2020) and PKD (Sun et
+    al. 2019) have them in other forms; L_rel, MiniLMv2 (Wang et al. 2021). Without a teacher: MLM
     alone.
 
-    Each L is a mean: L_mlm over the masked positions, L_cos over all that are not padding, L_soft
-    over these (`positions` = `all`, as in the code of DistilBERT's authors) or the masked ones
-    (`masked`). `temperature` is that of L_soft. A weight of 0 leaves its loss out.
+    Each L is a mean: L_mlm over the masked positions, L_cos and L_rel over all that are not
+    padding, L_soft over these (`positions` = `all`, as in the code of DistilBERT's authors) or the
+    masked ones (`masked`). `temperature` is that of L_soft.
+
+    L_hid = 1/n Σ_k L^H_k and L_att = 1/n Σ_j L^A_j: n layers of the student match hidden outputs
+    and attention maps of the teacher, paired by `mapping` (lib.training.mappings). Each L^H is a
+    mean over the real tokens, each L^A over the pairs of them in a sequence, of all lines of the
+    step: for lines of one length without padding, 004's mean over elements.
+
+    L_rel is the sum of that of queries, keys and values: of the student's last layer, and of the
+    teacher's layer `teacher_layer` (the first is 1; 0: the last), in `relation_heads` (0: one for
+    every 16 dimensions of the teacher, as in the paper). What comes behind the student's last
+    queries, keys and values has no gradient from it.
 
     Two switches for what the code of 000 does: `cosine_of` = `logits` takes L_cos of the logits, at
     the positions of L_soft; without `mlm_head` the logits of both networks are hidden · Eᵀ.
+
+    `forward` returns the losses by their names, none of them weighted; hidden_k and attention_j,
+    the parts of L_hid and L_att; and `loss`.
     """
 
     def __init__(
@@ -87,34 +116,99 @@ class Distillation(Objective):
         mlm: float = 1.0,
         soft: float = 0.0,
         cosine: float = 0.0,
+        hidden: float = 0.0,
+        attention: float = 0.0,
+        relations: float = 0.0,
         temperature: float = 2.0,
         positions: str = "all",
         cosine_of: str = "hidden",
         mlm_head: bool = True,
+        mapping: str = "uniform",
+        relation_heads: int = 0,
+        teacher_layer: int = 0,
     ):
-        super().__init__(student, teacher, {"mlm": mlm, "soft": soft, "cosine": cosine})
+        weights = {"mlm": mlm, "soft": soft, "cosine": cosine}
+        weights |= {"hidden": hidden, "attention": attention, "relations": relations}
+        super().__init__(student, teacher, weights)
         self.temperature, self.positions = temperature, positions
         self.cosine_of, self.mlm_head = cosine_of, mlm_head
+        self.states, self.relation_loss = states, losses.relation_loss
         # lib.training.side_by_side replaces this by a reading that several students share.
-        self.read_teacher = hidden_states
+        self.read_teacher = read
+        self.hidden_layers: Targets = {}
+        self.attention_layers: Targets = {}
+        if hidden or attention:
+            depths = student.config.num_hidden_layers, teacher.config.num_hidden_layers
+            hidden_layers, attention_layers = layer_mapping(mapping, *depths)
+            self.hidden_layers = hidden_layers if hidden else {}
+            self.attention_layers = attention_layers if attention else {}
+        if relations:
+            self.relation_heads = relation_heads or teacher.config.hidden_size // RELATION_WIDTH
+        matched = bool(hidden or attention)
+        self.of_student = Wanted(
+            last=bool(mlm or soft or cosine),
+            states=matched,
+            maps=frozenset(self.attention_layers),
+            relations=student.config.num_hidden_layers if relations else 0,
+        )
+        self.of_teacher = Wanted(
+            last=bool(soft or cosine),
+            states=matched,
+            maps=frozenset(k for own in self.attention_layers.values() for k in own),
+            relations=(teacher_layer or teacher.config.num_hidden_layers) if relations else 0,
+        )
         if teacher is not None:
             teacher.eval()
 
     def counts(self, batch: Batch) -> dict[str, int]:
-        """Numbers of masked and of non-padding positions: the denominators of the means."""
-        return {"masked": int((batch.labels != IGNORE).sum()), "kept": int(batch.kept.sum())}
+        """Numbers of masked and of non-padding positions, and of pairs of these in a sequence: the
+        denominators of the means."""
+        lengths = batch.kept.sum(-1)
+        return {
+            "masked": int((batch.labels != IGNORE).sum()),
+            "kept": int(lengths.sum()),
+            "pairs": int(lengths.square().sum()),
+        }
 
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
         """Components and their weighted sum `loss`, each a share of the step's mean."""
+        target = self._targets(batch) if any(self.of_teacher) else None
+        own = read(self.student, batch, self.of_student, self.hidden_states, self.states)
+        parts, loss = self._on_last(batch, totals, own.last, target and target.last)
+        kept = None if batch.kept.all() else batch.kept  # without padding nothing is left out
+        n_kept, n_pairs = max(1, totals["kept"]), max(1, totals["pairs"])
+        if self.weights["hidden"]:
+            for k, hidden in target.hidden.items():
+                parts[f"hidden_{k}"] = hidden_loss(own.hidden[k], hidden, kept) / n_kept
+        if self.weights["attention"]:
+            for j, map_ in target.maps.items():
+                parts[f"attention_{j}"] = attention_loss(own.maps[j], map_, kept) / n_pairs
+        for kind, layers in (("hidden", self.hidden_layers), ("attention", self.attention_layers)):
+            if self.weights[kind]:
+                n = self.student.config.num_hidden_layers
+                parts[kind] = sum(parts[f"{kind}_{layer}"] for layer in layers) / n
+        if self.weights["relations"]:
+            pairs = zip(own.vectors, target.vectors, strict=True)
+            sums = [self.relation_loss(*pair, self.relation_heads, batch.kept) for pair in pairs]
+            parts["relations"] = sum(sums) / n_kept
+        for kind in ("hidden", "attention", "relations"):
+            if self.weights[kind]:
+                loss = loss + self.weights[kind] * parts[kind]
+        return {**parts, "loss": loss}
+
+    def _on_last(
+        self,
+        batch: Batch,
+        totals: dict[str, int],
+        hidden: torch.Tensor | None,
+        teacher_hidden: torch.Tensor | None,
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        """The losses on last hidden states and logits, and their weighted sum."""
         soft, mlm, cosine = (self.weights[name] for name in ("soft", "mlm", "cosine"))
         masked, kept = batch.labels != IGNORE, batch.kept
         n_masked, n_kept = max(1, totals["masked"]), max(1, totals["kept"])
         compared, n_compared = (kept, n_kept) if self.positions == "all" else (masked, n_masked)
-        hidden = self.hidden_states(self.student, batch)
-        if soft or cosine:
-            with torch.inference_mode():
-                teacher_hidden = self.read_teacher(self.teacher, batch)
-        parts, loss = {}, hidden.new_zeros(())
+        parts, loss = {}, torch.zeros((), device=batch.inputs.device)
         if soft or mlm:
             rows = compared if soft else masked  # no other row needs logits
             loss, mlm_sum, soft_sum = self.head_losses(
@@ -139,21 +233,23 @@ class Distillation(Objective):
             parts["cosine"] = cosine_loss(ours, theirs) / n_compared
         if cosine:
             loss = loss + cosine * parts["cosine"]
-        return {**parts, "loss": loss}
+        return parts, loss
+
+    @torch.no_grad()
+    def _targets(self, batch: Batch) -> "Reading":
+        """What the student is to match, by its own layers: means of the teacher's hidden outputs,
+        and of its attention maps, in fp32. What else the teacher gave is not kept."""
+        theirs = self.read_teacher(self.teacher, batch, self.of_teacher, states=self.states)
+        hidden = {
+            k: _mean([theirs.hidden[i] for i in own]) for k, own in self.hidden_layers.items()
+        }
+        maps = {j: _mean([theirs.maps[i] for i in own]) for j, own in self.attention_layers.items()}
+        return Reading(theirs.last, hidden, maps, theirs.vectors)
 
 
-class Hop(Objective):
+class Hop(Distillation):
     """One hop of a cascade: L = (1/n)(β_att Σ_j L^A_j + β_hid Σ_k L^H_k) + β_soft L_soft; with β =
-    1, 1, 0 it is 004 eq. (3).
-
-    The student, of n layers, learns to match hidden outputs and attention maps of a teacher with
-    more layers, paired by `mapping` (lib.training.mappings). Each L^H is a mean over the real
-    tokens, each L^A over the pairs of them in a sequence, of all lines of the step: for lines of
-    one length without padding, 004's mean over elements. L_soft is a mean over all real tokens. A
-    weight of 0 leaves its losses out.
-
-    `forward` returns `hidden_k`, `attention_j`, `soft`, none of them weighted; `hidden` and
-    `attention`, 1/n times their sums; and `loss`.
+    1, 1, 0 it is 004 eq. (3). L_soft is a mean over all real tokens.
 
     `dropout`: which network runs with dropout while training: `both`, as in 004, the `student`
     alone, or `none`.
@@ -171,18 +267,9 @@ class Hop(Objective):
         temperature: float = 2.0,
         dropout: str = "both",
     ):
-        weights = {"hidden": hidden, "attention": attention, "soft": soft}
-        super().__init__(student, teacher, weights)
-        self.temperature, self.dropout, self.states = temperature, dropout, states
-        layers = student.config.num_hidden_layers, teacher.config.num_hidden_layers
-        hidden_layers, attention_layers = layer_mapping(mapping, *layers)
-        self.hidden_layers: Targets = hidden_layers if hidden else {}
-        self.attention_layers: Targets = attention_layers if attention else {}
-        self.student_maps = set(self.attention_layers)
-        self.teacher_maps = {layer for own in self.attention_layers.values() for layer in own}
-        if self.attention_layers:
-            hand_out_attention(student, self.student_maps)
-            hand_out_attention(teacher, self.teacher_maps)
+        losses_of = {"hidden": hidden, "attention": attention, "soft": soft, "mlm": 0.0}
+        super().__init__(student, teacher, mapping=mapping, temperature=temperature, **losses_of)
+        self.dropout = dropout
         self.train()
 
     def train(self, mode: bool = True) -> "Hop":
@@ -191,56 +278,6 @@ class Hop(Objective):
         self.student.train(mode and self.dropout != "none")
         self.teacher.train(mode and self.dropout == "both")
         return self
-
-    def counts(self, batch: Batch) -> dict[str, int]:
-        """Numbers of real tokens, and of pairs of them: the denominators of the means."""
-        lengths = batch.kept.sum(-1)
-        return {"kept": int(lengths.sum()), "pairs": int(lengths.square().sum())}
-
-    def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
-        """Components and their weighted sum `loss`, each a share of the step's mean."""
-        n_kept, n_pairs = max(1, totals["kept"]), max(1, totals["pairs"])
-        kept = None if batch.kept.all() else batch.kept  # without padding nothing is left out
-        hidden_targets, attention_targets, teacher_hidden = self._targets(batch)
-        hidden, maps = self.states(self.student, batch, self.student_maps)
-        parts = {}
-        for k, target in hidden_targets.items():
-            parts[f"hidden_{k}"] = hidden_loss(hidden[k], target, kept) / n_kept
-        for j, target in attention_targets.items():
-            parts[f"attention_{j}"] = attention_loss(maps[j], target, kept) / n_pairs
-        loss, n = hidden[-1].new_zeros(()), self.student.config.num_hidden_layers
-        for kind, targets in (("hidden", hidden_targets), ("attention", attention_targets)):
-            if targets:
-                parts[kind] = sum(parts[f"{kind}_{layer}"] for layer in targets) / n
-                loss = loss + self.weights[kind] * parts[kind]
-        if soft := self.weights["soft"]:
-            weighted, _, soft_sum = self.head_losses(
-                self.student,
-                last_states(self.student, hidden[-1])[batch.kept],
-                batch.labels[batch.kept],
-                mlm=0.0,
-                soft=soft / n_kept,
-                temperature=self.temperature,
-                teacher=self.teacher,
-                teacher_hidden=last_states(self.teacher, teacher_hidden)[batch.kept],
-            )
-            parts["soft"], loss = soft_sum / n_kept, loss + weighted
-        return {**parts, "loss": loss}
-
-    @torch.no_grad()
-    def _targets(self, batch: Batch) -> tuple[dict, dict, torch.Tensor]:
-        """What each layer of the student is to match, in fp32: means of the teacher's hidden
-        outputs, and means of its attention maps; and the teacher's last hidden output."""
-        hidden, maps = self.states(self.teacher, batch, self.teacher_maps)
-        hidden_targets = {
-            k: _mean([hidden[layer] for layer in layers])
-            for k, layers in self.hidden_layers.items()
-        }
-        attention_targets = {
-            j: _mean([maps[layer] for layer in layers])
-            for j, layers in self.attention_layers.items()
-        }
-        return hidden_targets, attention_targets, hidden[-1]
 
 
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -265,18 +302,18 @@ def states(
     attention, last = attention_of(model), []
     # The library's last hidden output of a ModernBERT is that after its final LayerNorm.
     hook = layers_of(model)[-1].register_forward_hook(lambda *parts: last.append(parts[-1]))
-    with hook:
+    with hook, handed_out_attention(model, maps) if maps else nullcontext():
         out = model.base_model(
             input_ids=batch.inputs,
             attention_mask=batch.kept.long(),
             output_hidden_states=True,
             output_attentions=bool(maps),
         )
-    eager = [
-        number
-        for number, module in enumerate(attention, 1)
-        if module.config._attn_implementation == "eager"
-    ]
+        eager = [
+            number
+            for number, module in enumerate(attention, 1)
+            if module.config._attn_implementation == "eager"
+        ]
     returned = dict(zip(eager, (map_ for map_ in out.attentions or () if map_ is not None)))
     missing = sorted(set(maps) - set(returned))
     if missing or len(out.hidden_states) != len(attention) + 1:
@@ -285,6 +322,18 @@ def states(
             f"and no attention maps of the layers {missing}: attention must be 'eager' there"
         )
     return (*out.hidden_states[:-1], *last), {layer: returned[layer] for layer in maps}
+
+
+@contextmanager
+def handed_out_attention(model: nn.Module, layers: Collection[int]) -> Iterator[None]:
+    """`hand_out_attention` for a while: then every layer computes as before."""
+    configs = {module: module.config for module in model.modules() if hasattr(module, "config")}
+    hand_out_attention(model, layers)
+    try:
+        yield
+    finally:
+        for module, config in configs.items():
+            module.config = config
 
 
 def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) -> None:
@@ -305,3 +354,76 @@ def hand_out_attention(model: nn.Module, layers: Collection[int] | None = None) 
         for number, module in enumerate(attention_of(model), 1):
             if number not in layers:
                 module.config = fused
+
+
+class Wanted(NamedTuple):
+    """What is to be read of a network: its `last` hidden states; `states`, the hidden outputs of
+    all layers; the attention `maps` of these layers; the queries, keys and values of the layer
+    `relations`. The first layer is 1; 0: of none."""
+
+    last: bool = False
+    states: bool = False
+    maps: frozenset[int] = frozenset()
+    relations: int = 0
+
+
+class Reading(NamedTuple):
+    """What was read: the last hidden states; hidden outputs by their number, 0 … n, and attention
+    maps by theirs; queries, keys and values. Those that were not wanted may be missing."""
+
+    last: torch.Tensor | None
+    hidden: Mapping[int, torch.Tensor] | Sequence[torch.Tensor]
+    maps: Mapping[int, torch.Tensor]
+    vectors: tuple[torch.Tensor, ...]
+
+
+class _Enough(Exception):
+    """Ends a forward pass that has given all that is wanted."""
+
+
+def read(
+    model: nn.Module,
+    batch: Batch,
+    wanted: Wanted,
+    hidden_states: Callable = hidden_states,
+    states: Callable = states,
+) -> Reading:
+    """What a network gives for a batch, by one forward pass of its encoder, which ends where no
+    more is wanted: with relations alone at their layer. `hidden_states` and `states`: the functions
+    of these names, or faster ones."""
+    last, hidden, maps, vectors = None, (), {}, {}
+    only_relations = not (wanted.last or wanted.states)
+    with taken_projections(model, wanted.relations, vectors, only_relations), suppress(_Enough):
+        if wanted.states:
+            hidden, maps = states(model, batch, wanted.maps)
+            last = last_states(model, hidden[-1])
+        else:
+            last = hidden_states(model, batch)
+    return Reading(last, hidden, maps, tuple(vectors[part] for part in sorted(vectors)))
+
+
+@contextmanager
+def taken_projections(
+    model: nn.Module, layer: int, taken: dict[int, torch.Tensor], is_enough: bool
+) -> Iterator[None]:
+    """While a model reads a batch, put the queries (0), keys (1) and values (2) of a layer (the
+    first is 1; 0: of none) into `taken`, each [sequences, length, hidden]. They are what the
+    projections give; the attention of a ModernBERT then turns queries and keys by their positions,
+    which the relations do not see. `is_enough`: raise _Enough once all are there."""
+    hooks = []
+
+    def take(module, inputs, output, part):
+        pieces = output.chunk(3 // len(hooks), dim=-1)
+        taken.update(enumerate(pieces, part))
+        if is_enough and len(taken) == 3:
+            raise _Enough
+
+    if layer:
+        for part, name in enumerate(architecture_of(model).projections):
+            module = layers_of(model)[layer - 1].get_submodule(name)
+            hooks.append(module.register_forward_hook(partial(take, part=part)))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -31,6 +31,7 @@ LOSSES = {
     "cosine": Loss("cosine", "cosine distance of the last hidden states"),
     "hidden": Loss("hidden outputs", "squared error of the hidden outputs"),
     "attention": Loss("attention maps", "squared error of the attention maps"),
+    "relations": Loss("relations", "KL of the relations among queries, keys and values"),
 }
 """Every loss that a student can be trained with. Its weight is the parameter weight_<name>; an
 objective and a history call it by the same name."""

@@ -25,7 +25,7 @@ from lib.training import checkpoints, loop, models, pretraining, ranks
 from lib.training.batches import Batch
 from lib.training.batches import batches as masked_batches
 from lib.training.loop import Recipe, fastest, training_steps
-from lib.training.objectives import Distillation, hidden_states
+from lib.training.objectives import Distillation, Reading, Wanted, read
 from lib.training.parameters import DistillationParameters, StudentParameters
 
 STEPS_HELD = 2
@@ -126,26 +126,28 @@ class SharedBatches:
 
 
 class SharedReading:
-    """A teacher's hidden states of the last batches it read, as many as a step has, so that each is
-    read once for all students.
+    """What a teacher gave for the last batches it read, as many as a step has, so that each is read
+    once for all students that want the same of it.
 
     The key is a batch's tensor of inputs (which is held, so that no other takes its place in
-    memory) and the number format.
+    memory), what is wanted, and the number format.
     """
 
-    def __init__(self, batches: int):
-        self.batches = batches
-        self._held: OrderedDict[tuple, tuple[torch.Tensor, torch.Tensor]] = OrderedDict()
+    def __init__(self, readings: int):
+        self.readings = readings
+        self._held: OrderedDict[tuple, tuple[torch.Tensor, Reading]] = OrderedDict()
 
-    def __call__(self, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """The last hidden states of the model's encoder, [sequences, length, hidden]."""
+    def __call__(
+        self, model: torch.nn.Module, batch: Batch, wanted: Wanted, **functions
+    ) -> Reading:
+        """As lib.training.objectives.read."""
         kind = batch.inputs.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        key = id(model), id(batch.inputs), dtype
+        key = id(model), id(batch.inputs), wanted, dtype
         if key not in self._held:
-            while len(self._held) >= self.batches:  # before reading: memory for one step's, no more
+            while len(self._held) >= self.readings:  # before reading: memory for one step's only
                 self._held.popitem(last=False)
-            self._held[key] = batch.inputs, hidden_states(model, batch)
+            self._held[key] = batch.inputs, read(model, batch, wanted, **functions)
         return self._held[key][1]
 
 
@@ -168,7 +170,8 @@ def train_together(
     if recipe.precision == "auto":
         precision = _common_precision(objectives[0], batches, folders)
         recipe = replace(recipe, precision=precision)
-    reading = SharedReading(max(1, len(shared.at(0, ranks.share()))))
+    kinds = len({objective.of_teacher for objective in objectives})
+    reading = SharedReading(kinds * max(1, len(shared.at(0, ranks.share()))))
     for objective in objectives:
         objective.read_teacher = reading
     trainings = [

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from lib.fast.quicken import quicken
-from lib.training import models
+from lib.training import models, objectives
 from lib.training.batches import Batch
 from lib.training.losses import attention_loss, hidden_loss, soft_target_loss
 from lib.training.mappings import layer_mapping
-from lib.training.objectives import Hop, hand_out_attention, states
+from lib.training.objectives import Hop, hand_out_attention, handed_out_attention, states
 from tests.helpers import small
 
 LENGTHS = [11, 3, 8, 5]
@@ -220,6 +220,7 @@ def test_padding_changes_nothing():
 
 def test_counts_are_tokens_and_pairs():
     assert Hop(bert(1), bert(2)).counts(lines()) == {
+        "masked": 0,
         "kept": 11 + 3 + 8 + 5,
         "pairs": 121 + 9 + 64 + 25,
     }
@@ -270,24 +271,25 @@ def test_k_micro_batches_equal_one_batch():
         assert torch.allclose(once, twice, rtol=1e-4, atol=1e-6)
 
 
-def test_missing_attention_maps_are_an_error_and_not_a_loss_of_0():
-    """The library's default attention hands out an empty tuple."""
+def test_attention_maps_are_handed_out_for_one_call(monkeypatch):
+    """The library's default attention returns an empty tuple, over which a sum would be 0."""
     teacher, batch = bert(3), lines()
-    assert teacher.config._attn_implementation != "eager"
-    with pytest.raises(
-        RuntimeError,
-        match=r"3 layers returned 4 hidden outputs and no attention maps of the layers \[1, 2, 3\]",
-    ):
-        states(teacher, batch, every_layer(teacher))
     hidden, maps = states(teacher, batch)
     assert len(hidden) == 4 and maps == {}
-    Hop(models.truncate(teacher, [0, 1]), teacher)
     hidden, maps = states(teacher, batch, every_layer(teacher))
     assert list(maps) == [1, 2, 3] and maps[1].shape == (4, 4, 12, 12)
     assert torch.allclose(maps[1].sum(-1), torch.ones(4, 4, 12), atol=1e-5)
     assert (
         maps[1].transpose(1, 3)[~batch.kept] == 0
     ).all()  # padded keys have weight 0, not just a small one
+    kinds = [layer.attention.self.config for layer in teacher.bert.encoder.layer]
+    assert {config._attn_implementation for config in [teacher.config, *kinds]} == {"sdpa"}
+    monkeypatch.setattr(objectives, "hand_out_attention", lambda model, layers: None)
+    with pytest.raises(
+        RuntimeError,
+        match=r"3 layers returned 4 hidden outputs and no attention maps of the layers \[1, 2, 3\]",
+    ):
+        states(teacher, batch, every_layer(teacher))
 
 
 def test_hidden_output_0_is_that_of_the_embeddings():
@@ -298,18 +300,15 @@ def test_hidden_output_0_is_that_of_the_embeddings():
 
 
 def test_attention_is_computed_in_plain_steps_only_where_it_is_matched():
-    """Uniform from 4 layers to 2: the teacher's layers 2 and 4 hand out maps, 1 and 3 do not, and
-    nothing else changes."""
+    """Uniform from 4 layers to 2: the teacher's layers 2 and 4 hand out maps, 1 and 3 do not."""
     theirs, batch = bert(4), lines()
     ours = disturbed(theirs, 2)
     objective = Hop(ours, theirs, mapping="uniform").eval()
-    kinds = [
-        layer.attention.self.config._attn_implementation for layer in theirs.bert.encoder.layer
-    ]
+    with handed_out_attention(theirs, objective.of_teacher.maps):
+        layers = theirs.bert.encoder.layer
+        kinds = [layer.attention.self.config._attn_implementation for layer in layers]
     assert kinds == ["sdpa", "eager", "sdpa", "eager"]
     found = values(objective, batch)
-    hand_out_attention(theirs)
-    assert values(objective, batch)["loss"] == pytest.approx(found["loss"], rel=1e-6)
     _, maps = states(theirs, batch, every_layer(theirs))
     _, mine = states(ours, batch, every_layer(ours))
     expected = sum(float(attention_loss(mine[j], maps[2 * j], batch.kept)) for j in (1, 2))
@@ -335,7 +334,7 @@ def test_the_switch_to_eager_attention_stays_with_its_model():
     one = bert(3)
     other = models.BertForMaskedLM(one.config)  # shares its configuration
     assert other.config is one.config
-    Hop(models.truncate(one, [0]), one)
+    hand_out_attention(one)
     assert (
         one.config._attn_implementation == "eager" and other.config._attn_implementation == "sdpa"
     )

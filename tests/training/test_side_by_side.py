@@ -20,7 +20,7 @@ from lib.plan.stages import validate
 from lib.runner import stage
 from lib.training import checkpoints, loop, models, pretraining, probes, side_by_side
 from lib.training.batches import Batch
-from lib.training.objectives import Distillation, hidden_states
+from lib.training.objectives import Distillation, Wanted, hidden_states
 from lib.training.side_by_side import SharedBatches, SharedReading, train_together
 from tests.helpers import small
 from tests.helpers.small import batches
@@ -229,25 +229,25 @@ def test_one_format_for_all(teacher, tmp_path, monkeypatch):
 # ------------------------------------------------------------------------------- what is remembered
 
 
-def test_a_reading_is_of_its_batch_model_and_format(teacher):
+def test_a_reading_is_of_its_batch_model_what_is_wanted_and_format(teacher):
     first, second = batches(micro=8).at(0)
-    model, other, reading = (
-        teacher.eval(),
-        models.truncate(teacher, [0, 1]).eval(),
-        SharedReading(2),
-    )
-    with torch.inference_mode():
+    model, other = teacher.eval(), models.truncate(teacher, [0, 1]).eval()
+    reading, last = SharedReading(2), Wanted(last=True)
+    with torch.no_grad():
         for batch in (first, second, first, second):
-            assert torch.equal(reading(model, batch), hidden_states(model, batch))
-        assert reading(model, first) is reading(
-            model, Batch(first.inputs, first.kept, first.labels)
+            expected = hidden_states(model, batch)
+            assert torch.equal(reading(model, batch, last).last, expected)
+        assert reading(model, first, last) is reading(
+            model, Batch(first.inputs, first.kept, first.labels), last
         )
         equal = Batch(first.inputs.clone(), first.kept, first.labels)
-        assert reading(model, equal) is not reading(model, first)
-        assert torch.equal(reading(other, first), hidden_states(other, first))
-        before = reading(model, first)
+        assert reading(model, equal, last) is not reading(model, first, last)
+        assert torch.equal(reading(other, first, last).last, hidden_states(other, first))
+        relations = reading(model, first, Wanted(relations=2))
+        assert relations.last is None and len(relations.vectors) == 3
+        before = reading(model, first, last)
         with torch.autocast("cpu", torch.bfloat16):
-            assert reading(model, first) is not before
+            assert reading(model, first, last) is not before
         assert len(reading._held) == 2
 
 
