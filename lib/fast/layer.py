@@ -300,7 +300,8 @@ def states(
     mask = None if batch.kept.all() else batch.kept[:, None, None]
     if not (layers and all(layer.is_plain(words, mask) for layer in layers)):
         return plain(model, batch, maps)
-    embeddings = base.embeddings(input_ids=batch.inputs)
+    segments = {} if batch.segments is None else {"token_type_ids": batch.segments}
+    embeddings = base.embeddings(input_ids=batch.inputs, **segments)
     if hasattr(base, "embeddings_project"):  # of an ELECTRA whose embeddings are narrower
         embeddings = base.embeddings_project(embeddings)
     hidden, attention = [embeddings], {}

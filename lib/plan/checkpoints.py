@@ -60,7 +60,9 @@ def _checkpoints(study: Study) -> Iterator[tuple[str, ModelRef, list[Stage]]]:
     """The checkpoints of a study: where each is named, and the stages that read it."""
     used_by: dict[ModelRef, list[Stage]] = {}
     for stage in study.stages.values():
-        for key in ("teacher", "first_teacher", "model"):
+        # A fine-tuning's teacher is no checkpoint but a folder of them, which it checks itself.
+        keys = ("model",) if stage.kind == "finetune" else ("teacher", "first_teacher")
+        for key in keys:
             name, revision = stage.parameters.get(key), stage.parameters.get(f"{key}_revision")
             if name and not StagePath.parse(name):
                 used_by.setdefault(ModelRef(name, revision), []).append(stage)
@@ -107,7 +109,7 @@ def _check_positions(study: Study, config: dict, model: ModelRef) -> None:
     most = longest_sequence(config)
     for stage in study.stages.values():
         p = stage.parameters
-        if not most or _origin(study, p.get("teacher") or p.get("model")) != model.name:
+        if not most or _origin(study, p.get("model") or p.get("teacher")) != model.name:
             continue
         lengths = {}
         if stage.kind == "finetune":

@@ -74,9 +74,12 @@ class Entry(Section):
 
     An entry with `hop` is a chain of teacher assistants, from its teacher down to half of the
     teacher's layers, `hop` layers fewer at a time ("half": all in one hop); `hops` holds parameters
-    of single hops, by their number from 1. An entry with `same_as` is a scenario of the study that
-    the scale file uses. `repeats`: how many students, instead of the scale's number. `longer`: how
-    many times the scale's epochs or steps the student is trained for.
+    of single hops, by their number from 1. An entry with `same_as` is the student of a scenario of
+    the study that the scale file uses, or of one before it in its own study. `finetune`: parameters
+    of its fine-tuning, over the scale's; its `teacher` is one of the study's, which is fine-tuned
+    on the same tasks before, or the folder of a fine-tuning that kept its models. `repeats`: how
+    many students, instead of the scale's number. `longer`: how many times the scale's epochs or
+    steps the student is trained for.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -85,13 +88,16 @@ class Entry(Section):
     hop: Literal[1, 2, 3, "half"] | None = None
     hops: Annotated[dict[PositiveInt, Parameters], Mapping] = {}
     same_as: Name | None = None
+    finetune: Parameters = {}
     repeats: PositiveInt | None = None
     longer: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Everything that the entry says, but for its description and its repeats."""
-        return self.model_dump(exclude_unset=True, exclude={"label", "colour", "repeats"})
+        """Everything that the entry says of its models: not their description, their number and
+        their fine-tuning."""
+        others = {"label", "colour", "repeats", "finetune"}
+        return self.model_dump(exclude_unset=True, exclude=others)
 
     @property
     def stage_parameters(self) -> dict[str, Any]:

@@ -459,6 +459,8 @@ class Estimates:
 
     def _finetune(self, stage: Stage, p: dict) -> Estimate:
         shape, facts = self.shape(p["model"]), hub_yaml()["tasks"]
+        self.shapes[stage.folder] = shape  # of the models that it keeps, for others to learn from
+        teacher = self.shapes.get(p["teacher"])
         if not shape or p["task_source"] != "hub" or not set(p["tasks"]) <= set(facts):
             return Estimate((shape,) if shape else ())
         trained, tokens, flops, passes, largest = set(), 0.0, 0.0, 0.0, 0
@@ -483,8 +485,11 @@ class Estimates:
                 flops + 3 * forward(shape, read * length, length),
             )
             passes += read / own["batch_size"] * shape.layers
+            if teacher:
+                flops += forward(teacher, read * length, length)
+                passes += read / own["batch_size"] * teacher.layers / 3
         trunk = replace(shape, vocabulary=0)  # no logits
-        memory = training_memory(shape.parameters, trunk, None, largest, p["precision"])
+        memory = training_memory(shape.parameters, trunk, teacher, largest, p["precision"])
         return Estimate((shape,), Volume(), None, tokens, flops, passes, memory)
 
 
@@ -639,7 +644,10 @@ def describe(stage: Stage) -> str:
         return f"MLM from {start}; {_length(p)}"
     if stage.kind == "finetune":
         languages = f" in {', '.join(p['languages'])}" if p["languages"] else ""
-        return f"{', '.join(p['tasks'])}{languages}; {len(p['seeds'])} seeds × {p['epochs']} epochs"
+        made = StagePath.parse(p["teacher"])
+        teacher = f"; learns from {made.name if made else p['teacher']}" if p["teacher"] else ""
+        runs = f"{len(p['seeds'])} seeds × {p['epochs']} epochs"
+        return f"{', '.join(p['tasks'])}{languages}; {runs}{teacher}"
     losses = " + ".join(f"{weight:g} {name}" for name, weight in loss_weights(p).items() if weight)
     trained = f"{losses}; {_length(p)}" if losses else "not trained"
     if stage.kind == "distillation":

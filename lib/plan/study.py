@@ -195,8 +195,12 @@ class Study:
                     raise InputError(f"{self.scale_file}: {key}: {error}") from None
 
     def _finetune_teacher(self, name: str, repeat: int) -> str:
-        """Fine-tune a teacher, in the study that it belongs to; returns the stage's folder."""
+        """Fine-tune a teacher, in the study that it belongs to, or here if students learn from it
+        at fine-tuning: its models are then kept. Returns the stage's folder."""
         model = self.teacher(name, repeat)
+        own = map(self._own_finetuning, self.about.scenarios)
+        if name in [values.get("teacher") for values in own]:
+            return self.finetune(name, model, repeat, {"keep_models": True})
         if self._is_used("teachers", name):
             folder = self.used._finetune_teacher(name, repeat)
             return self._share(name, "finetune", folder, repeat)
@@ -207,12 +211,18 @@ class Study:
         models, folder = self.models(name, repeat), ""
         for model_name, model in models.items():
             self._check_free(name, model_name, repeat)
-            if same_as := self.about.scenarios[name].same_as:
+            same_as, own = self.about.scenarios[name].same_as, self._own_finetuning(name)
+            if same_as and not own:
                 folder = self.used._finetune_scenario(same_as, repeat)
                 self._share(name, "finetune", folder, repeat)
             else:
-                folder = self.finetune(model_name, model, repeat)
+                folder = self.finetune(model_name, model, repeat, own, name)
         return folder
+
+    def _own_finetuning(self, name: str) -> dict[str, Any]:
+        """The parameters of a scenario's fine-tuning that are not the scale's for all."""
+        of_scenario, of_all = self.about.scenarios[name], self.about.common
+        return of_all.finetune | of_scenario.finetune | self._at_this_scale(name).finetune
 
     def _check_free(self, scenario: str, model: str, repeat: int) -> None:
         """Raise InputError if another model of the study has that name."""
@@ -296,7 +306,7 @@ class Study:
         """A distilled student. One that is cut from its teacher and not trained is the same in
         every repeat in which its teacher is."""
         if self.about.scenarios[name].same_as:
-            return self._student_of_used(name, repeat)
+            return self._same_student(name, repeat)
         values, where = self._student_parameters(name)
         p = validate("distillation", values, where)
         teacher_name = values["teacher"]
@@ -340,18 +350,23 @@ class Study:
                 )
         return values, where
 
-    def _student_of_used(self, name: str, repeat: int) -> Model:
-        """A scenario that is one of the used study's: the same stages under another name."""
+    def _same_student(self, name: str, repeat: int) -> Model:
+        """The student of another scenario, the same stages under another name. One of this study
+        has to stand before, and its fine-tuning to differ."""
         entry = self.about.scenarios[name]
+        names = list(self.about.scenarios)
+        before = [other for other in names[: names.index(name)] if self._entry(other).hop is None]
         known = list(self.used.about.scenarios) if self.used else []
         said = entry.parameters | self._at_this_scale(name).parameters
-        if entry.same_as not in known or set(said) != {"same_as"}:
+        own = entry.same_as in before and self._own_finetuning(name)
+        if set(said) != {"same_as"} or not (own or entry.same_as in known):
             raise InputError(
-                f"{self.scenario_file}: scenarios.{name}: same_as stands alone and names a "
-                f"scenario of the study that {self.scale_file} uses: "
-                f"{', '.join(known) or 'it uses none'}"
+                f"{self.scenario_file}: scenarios.{name}: same_as stands alone, or with finetune, "
+                f"and names a scenario of the study that {self.scale_file} uses: "
+                f"{', '.join(known) or 'it uses none'}; with finetune also one before it: "
+                f"{', '.join(before) or 'there is none'}"
             )
-        model = self.used.student(entry.same_as, repeat)
+        model = (self if own else self.used).student(entry.same_as, repeat)
         folder = model.needs[0]
         self._share(name, "distillation", folder, StagePath.parse(folder).repeat)
         return model
@@ -415,21 +430,57 @@ class Study:
                 teacher = assistants[assistant]
         return assistants
 
-    def finetune(self, name: str, model: Model, repeat: int = 1) -> str:
+    def finetune(
+        self,
+        name: str,
+        model: Model,
+        repeat: int = 1,
+        own: dict[str, Any] | None = None,
+        scenario: str = "",
+    ) -> str:
         """The stage that fine-tunes a model; returns its folder. Every repeat has seeds of its own,
-        also where the model is the same."""
-        own = self.parameters("tasks")
-        values = {"tasks": list(own), **self.parameters("finetune")}
+        also where the model is the same. `own`: parameters over those of the scale, said by
+        `scenario`."""
+        tasks, shared, own = self.parameters("tasks"), self.parameters("finetune"), own or {}
+        values = {"tasks": list(tasks), **shared, **own}
         values |= {"model": model.name, "model_revision": model.revision}
         if isinstance(values["tasks"], list):
-            used = [task for task in values["tasks"] if task in own]
-            values["own_tasks"] = {task: own[task].model_dump(exclude_unset=True) for task in used}
-        where = _origin((f"{self.scale_file}: finetune", values))
+            used = [task for task in values["tasks"] if task in tasks]
+            values["own_tasks"] = {
+                task: tasks[task].model_dump(exclude_unset=True) for task in used
+            }
+        of_scenario = f"scenarios.{scenario}.finetune"
+        where = _origin(
+            (f"{self.scale_file}: {of_scenario}", self._at_this_scale(scenario).finetune),
+            (f"{self.scenario_file}: {of_scenario}", own),
+            (f"{self.scale_file}: finetune", values),
+        )
         offset = self.seed + SEEDS_APART * (repeat - 1)
         if offset and isinstance(values.get("seeds"), list):
             seeds = validate("finetune", values, where).seeds
             values["seeds"] = [seed + offset for seed in seeds]
-        return self._add("finetune", name, values, model.needs, where, repeat)
+        needs = list(model.needs)
+        if "teacher" in shared:
+            raise InputError(
+                f"{self.scale_file}: finetune.teacher cannot be given here: it stands with the "
+                f"scenarios that learn from it, under their finetune"
+            )
+        if teacher := own.get("teacher"):
+            values["teacher"] = self._task_teacher(teacher, repeat, where("teacher"))
+            needs += [values["teacher"]] * (teacher in self.teachers())
+        return self._add("finetune", name, values, needs, where, repeat)
+
+    def _task_teacher(self, teacher: Any, repeat: int, where: str) -> str:
+        """The folder of the fine-tuned teacher that a scenario names: a teacher of the study, or a
+        folder."""
+        if teacher in self.teachers():
+            return self._finetune_teacher(teacher, repeat)
+        if self.is_to_run and not (isinstance(teacher, str) and ModelRef(teacher).is_folder):
+            raise InputError(
+                f"{where}: teacher = {teacher!r}; allowed are {', '.join(self.teachers())}, or the "
+                f"folder of a fine-tuning that kept its models"
+            )
+        return teacher
 
     # ------------------------------------------------------------------------------------ helpers
 

@@ -91,11 +91,10 @@ def write_all(
     """
     if places.ROOT / analysis != results.folder / "analysis":
         return "The model cards are left as they are: this is a notebook run by hand."
-    finetunings = {
-        result["parameters"]["model"]: (study, scenario)
-        for (study, scenario, kind), result in results.stages.items()
-        if kind == "finetune"
-    }
+    tuned = [key for key in results.stages if key[2] == "finetune"]
+    # Of a model that was fine-tuned both ways, the scores without a teacher's help are its own.
+    tuned.sort(key=lambda key: not results.stages[key]["parameters"].get("teacher"))
+    finetunings = {results.stages[key]["parameters"]["model"]: key[:2] for key in tuned}
     written = 0
     for _, result in results.distinct():
         stage = places.ROOT / result["parameters"]["output_dir"]

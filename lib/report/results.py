@@ -27,6 +27,9 @@ EXAMPLES = "examples"
 value, which is the mean of them, as an array; None where the predictions were not kept."""
 PREDICTIONS = ["study", "scenario", "repeat", "seed", "task", "language", "metric", "example"]
 PREDICTIONS += ["label", "prediction", "score"]
+KEPT = [name for name in PREDICTIONS if name not in ("study", "scenario", "repeat")]
+"""The columns of a stage's own predictions.parquet that the scale's takes over; `probabilities`, of
+the classes of each text, stay with the stage."""
 EFFICIENCY = ["study", "scenario", "model", "parameters", "size_mib", "latency_s", "tokens_seen"]
 EFFICIENCY += ["tokens_per_parameter", "train_seconds", "tokens_per_second", "peak_memory_mib"]
 EFFICIENCY += ["stage", "stage_seconds", "padding_share", "waiting_share"]
@@ -110,7 +113,7 @@ class Results:
             frame = frame.assign(layers=result["model"]["layers"], **columns)
             key = ["seed", "task", "language", "metric"]
             examples = pd.Series(dtype=object)
-            if (kept := predictions(result)) is not None:
+            if (kept := predictions(result, [*key, "score"])) is not None:
                 examples = kept.groupby(key, sort=False)["score"].agg(lambda s: s.to_numpy(float))
             last = frame["protocol"] == "final"
             frame[EXAMPLES] = [
@@ -125,7 +128,7 @@ class Results:
         frames = [
             kept.assign(**columns)
             for columns, result in self.finetunings()
-            if (kept := predictions(result)) is not None
+            if (kept := predictions(result, KEPT)) is not None
         ]
         if not frames:
             return pd.DataFrame(columns=PREDICTIONS)
@@ -266,10 +269,10 @@ class Results:
             self.predictions().to_parquet(file)
 
 
-def predictions(result: dict) -> pd.DataFrame | None:
-    """The predictions of a fine-tuning stage; None if they were not kept."""
+def predictions(result: dict, columns: list[str]) -> pd.DataFrame | None:
+    """Columns of the predictions of a fine-tuning stage; None if they were not kept."""
     path = places.ROOT / result["parameters"]["output_dir"] / "predictions.parquet"
-    return pd.read_parquet(path) if path.is_file() else None
+    return pd.read_parquet(path, columns=columns) if path.is_file() else None
 
 
 def held_out(result: dict) -> pd.DataFrame | None:

@@ -1,5 +1,5 @@
 """Fine-tuning: dropout and a linear layer on an encoder, for classes, numbers, spans of a text and
-its words (000 section 4)."""
+its words (000 section 4); also from a teacher that was fine-tuned before."""
 
 import copy
 import json
@@ -12,14 +12,18 @@ from typing import Callable, Mapping
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import softmax
 from torch import nn
 
+from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.common.hub import ModelRef
 from lib.common.progress import Progress
-from lib.data.tokenizer import load_tokenizer
+from lib.data.tokenizer import load_tokenizer, require_same
 from lib.fast.quicken import quicken
+from lib.tasks import classifier as classifiers
 from lib.tasks import spans, words
+from lib.tasks.classifier import Classifier, TaskDistillation, TaskLoss
 from lib.tasks.encoding import Encoded, TaskBatches, by_length, encode
 from lib.tasks.examples import (
     Examples,
@@ -34,117 +38,36 @@ from lib.tasks.metrics import contributions, score
 from lib.tasks.parameters import Finetune
 from lib.tasks.registry import Task
 from lib.training import models
-from lib.training.batches import IGNORE, Batch, Schedule
+from lib.training.architectures import sizes
+from lib.training.batches import Schedule
 from lib.training.loop import COST, Recipe, expense, fastest, recipe, train
 
 Validation = dict[tuple[str, str], Encoded]
 """A task's validation sets by language and by the suffix of their metrics' names."""
 PREDICTIONS = "predictions.parquet"
-
-# -------------------------------------------------------------------------- classifier and its loss
-
-
-class Classifier(nn.Module):
-    """Encoder, dropout, linear layer.
-
-    `pooling`: the input of the linear layer. `first`: the first token's hidden state; `pooler`: the
-    same after BERT's pooler, a new dense layer and tanh (Devlin et al. 2018); `mean`: the mean over
-    real tokens; `every`: each token by itself. `scale`: what the linear layer's output is
-    multiplied by.
-    """
-
-    scale = 1.0
-
-    def __init__(
-        self, trunk: nn.Module, outputs: int, dropout: float, pooling: str = "first", seed: int = 0
-    ):
-        super().__init__()
-        torch.manual_seed(seed)
-        self.trunk, self.dropout, self.pooling = trunk, nn.Dropout(dropout), pooling
-        width = trunk.config.hidden_size
-        self.linear = nn.Linear(width, outputs)
-        self.dense = nn.Linear(width, width) if pooling == "pooler" else None
-        for layer in filter(None, (self.linear, self.dense)):
-            nn.init.normal_(layer.weight, std=trunk.config.initializer_range)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """Logits, [sequences, outputs]; [sequences, length, outputs] with pooling `every`."""
-        segments = {} if batch.segments is None else {"token_type_ids": batch.segments}
-        hidden = self.trunk(
-            input_ids=batch.inputs, attention_mask=batch.kept.long(), **segments
-        ).last_hidden_state
-        if self.pooling == "mean":
-            weight = batch.kept[..., None].to(hidden.dtype)
-            hidden = (hidden * weight).sum(1) / weight.sum(1)
-        elif self.pooling in ("first", "pooler"):
-            hidden = hidden[:, 0]
-        if self.dense is not None:
-            hidden = self.dense(hidden).tanh()
-        return self.scale * self.linear(self.dropout(hidden))
-
-
-def class_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Cross-entropy of the right class, summed over the examples of a micro-batch."""
-    return nn.functional.cross_entropy(logits, batch.labels, reduction="sum")
-
-
-def squared_error(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Squared error of the single output, summed over the examples of a micro-batch."""
-    return nn.functional.mse_loss(logits[:, 0], batch.labels, reduction="sum")
-
-
-LOSSES = {
-    "classification": class_loss,
-    "regression": squared_error,
-    "span": spans.span_loss,
-    "token_classification": words.word_loss,
-}
-
-
-class TaskLoss(nn.Module):
-    """The loss of a kind of task, mean over the examples of a step, or over their words if these
-    have classes. An objective as in lib.training.objectives."""
-
-    def __init__(self, classifier: Classifier, kind: str):
-        super().__init__()
-        self.classifier, self.kind, self.loss = classifier, kind, LOSSES[kind]
-
-    def counts(self, batch: Batch) -> dict[str, int]:
-        """The number of examples or words, the denominator of the mean; and of tokens, for the
-        cost."""
-        number = len(batch.labels)
-        if self.kind == "token_classification":
-            number = int((batch.labels != IGNORE).sum())
-        return {"examples": number, "kept": int(batch.kept.sum())}
-
-    def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
-        """The micro-batch's share of the step's mean; 0 where no word of the step has a token."""
-        loss = self.loss(self.classifier(batch).float(), batch)
-        return {"loss": loss / max(1, totals["examples"])}
-
+MODELS = "models"
+"""The folder of the models that a fine-tuning keeps."""
 
 # --------------------------------------------------------------------------------------- evaluation
 
 
 @torch.inference_mode()
-def predict(
+def outputs(
     classifier: Classifier,
     data: Encoded,
     device: torch.device,
     size: int = 256,
     precision: str = "no",
 ) -> np.ndarray:
-    """The predicted class of every example, or the number if the classifier has a single output:
-    [examples]. Predictions use bf16 if training does; with fp16 they are made in fp32. Leaves the
+    """The classifier's outputs for every example, [examples, outputs] in fp32: the logits of its
+    classes, or a number. They are computed in bf16 if training is; with fp16 in fp32. Leaves the
     classifier in training mode."""
     classifier.eval()
-    is_number = classifier.linear.out_features == 1
-    out = np.empty(len(data.rows), dtype=np.float64 if is_number else np.int64)
+    out = np.empty((len(data.rows), classifier.linear.out_features), np.float32)
     for indices in by_length(data.rows, size):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = classifier(data.batch(indices).to(device))
-        out[indices] = (logits[:, 0].float() if is_number else logits.argmax(-1)).cpu().numpy()
+        out[indices] = logits.float().cpu().numpy()
     classifier.train()
     return out
 
@@ -160,25 +83,33 @@ def evaluate(
 
     Returns rows of task, language, metric and value (in percent), and a frame of predictions: a row
     per example and metric with task, language, metric, example (its number), label, prediction
-    (both as text) and score, what the example contributes to the value, which is the mean of them
-    (lib.tasks.metrics.contributions). `precision` as in `predict`; spans are predicted in fp32.
+    (both as text), score, what the example contributes to the value, which is the mean of them
+    (lib.tasks.metrics.contributions), and probabilities, those of the classes (None where a text
+    has none). `precision` as in `outputs`; spans are predicted in fp32.
     """
     device, rows, frames = next(classifier.parameters()).device, [], []
     for name, sets in validation.items():
         task = tasks[name]
         for (language, suffix), data in sets.items():
             labels = data.labels if task.kind in ("classification", "regression") else data.golds
+            probabilities: list | None = None
             if task.kind == "span":
                 predicted = spans.answers(classifier, data, device, max_answer_length)
             elif task.tags:
                 blank = task.labels.index("O") if "O" in task.labels else 0
                 predicted = words.classes(classifier, data, device, blank, precision)
+            elif task.kind == "regression":
+                predicted = outputs(classifier, data, device, precision=precision)[:, 0]
+                predicted = predicted.astype(float)
             else:
-                predicted = predict(classifier, data, device, precision=precision)
+                logits = outputs(classifier, data, device, precision=precision)
+                predicted = logits.argmax(-1)
+                probabilities = list(softmax(logits, axis=-1))
             parts = contributions(task, predicted, labels)
             columns = {
                 "label": [as_text(task, label) for label in labels],
                 "prediction": [as_text(task, own) for own in predicted],
+                "probabilities": probabilities,
             }
             for metric, value in score(task, predicted, labels).items():
                 row = {"task": name, "language": language, "metric": metric + suffix}
@@ -205,9 +136,8 @@ def as_text(task: Task, value) -> str:
 
 
 def finetune(
-    classifier: Classifier,
+    objective: TaskLoss,
     training: Encoded,
-    kind: str,
     evaluate: Callable[[Classifier], tuple[list[dict], pd.DataFrame]],
     *,
     epochs: int,
@@ -217,7 +147,7 @@ def finetune(
     folder: Path | None = None,
     name: str = "fine-tuning",
 ) -> tuple[list[dict], dict, pd.DataFrame]:
-    """Fine-tune `classifier` in place, with a `batch` of examples in each step.
+    """Fine-tune the classifier of `objective` in place, with a `batch` of examples in each step.
 
     Returns the rows of `evaluate(classifier)` after every epoch (`when="every_epoch"`) or after the
     last one only (`when="last"`), each with its `epoch` and the mean training `loss` of that epoch;
@@ -244,7 +174,7 @@ def finetune(
         nonlocal predictions
         epoch, within = divmod(step, schedule.steps_per_epoch)
         if within == 0 and epoch in evaluated:
-            results[epoch], latest = evaluate(classifier)
+            results[epoch], latest = evaluate(objective.classifier)
             predictions = latest if epoch == epochs else None
             if folder:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -253,7 +183,7 @@ def finetune(
                 write_json(folder / f"{epoch}.json", results[epoch])
 
     history = train(
-        TaskLoss(classifier, kind),
+        objective,
         TaskBatches(training, schedule),
         recipe,
         after_step=after_step,
@@ -280,6 +210,10 @@ def finetune_tasks(
     the cost of all training as lib.training.loop.expense gives it. The predictions of all runs
     after their last epochs are written to `folder`/predictions.parquet, see `evaluate`.
 
+    With a teacher each run learns from the teacher's model of the same task and seed (of its first
+    seed, if it has no such). With `keep_models` the model of every run is kept in
+    `folder`/models/<task>-<seed>, for a later fine-tuning to learn from.
+
     A task in several languages is trained in one and evaluated in all. Tasks with the same training
     data (PolEmo2.0-IN and -OUT) share a run, since their runs would be equal bit for bit. Finished
     runs are kept in `folder`/runs, so a stage that was stopped resumes with the next one. Several
@@ -287,11 +221,16 @@ def finetune_tasks(
     """
     p = settled(p)
     trunk, tokenizer = load_encoder(p)
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
-    precision = settle_precision(p, folder)
-    segments = p.segments and models.tells_segments(trunk)
     groups = shared_training(p)
     runs = [(name, seed) for name in groups for seed in p.seeds][share]
+    teachers = {run: kept_teacher(p, groups[run[0]], run[1]) for run in runs if p.teacher}
+    told = [models.tells_segments(trunk)]
+    for (name, _), place in teachers.items():
+        check_teacher(p, TaskSource.of(p).task(name), place, trunk, tokenizer)
+        told.append((sizes(ModelRef.of(place).config())["segments"] or 0) > 1)
+    segments = p.segments and any(told)
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    precision = settle_precision(p, folder)
     progress = Progress(len(runs), "fine-tuning")
     rows, cost, data = [], dict.fromkeys(COST, 0.0), {}
     for done, (name, seed) in enumerate(runs, 1):
@@ -303,8 +242,13 @@ def finetune_tasks(
                 data = {sample: read_data(own, groups[name], tokenizer, segments, seed)}
             checkpoints = folder / "checkpoints" / f"{name}-{seed}"
             task = TaskSource.of(own).task(name)
-            run = one_run(own, task, copy.deepcopy(trunk), *data[sample], seed, checkpoints)
+            teacher = teachers.get((name, seed))
+            student = copy.deepcopy(trunk)
+            run = one_run(own, task, student, *data[sample], seed, checkpoints, teacher)
             run.pop("predictions").assign(seed=seed).to_parquet(path.with_suffix(".parquet"))
+            classifier = run.pop("classifier")
+            if p.keep_models:
+                classifiers.save(classifier, task, tokenizer, folder / MODELS / f"{name}-{seed}")
             write_json(path, run)
             shutil.rmtree(checkpoints, ignore_errors=True)
         run = json.loads(path.read_text(encoding="utf-8"))
@@ -327,9 +271,10 @@ def one_run(
     validation: dict[str, Validation],
     seed: int,
     folder: Path | None = None,
+    teacher: Path | None = None,
 ) -> dict:
-    """Fine-tune `trunk` in place with one seed: {scores, cost, predictions}; checkpoints go to
-    `folder`."""
+    """Fine-tune `trunk` in place with one seed: {scores, cost, predictions, classifier};
+    checkpoints go to `folder`. `teacher`: the folder of the fine-tuned model to learn from."""
     classifier = new_classifier(p, task, trunk, seed)
     if task.kind == "regression":
         # A bias moves by about the learning rate in a step. From 0 it would not reach the labels'
@@ -339,10 +284,12 @@ def one_run(
             classifier.scale = float(np.std(training.labels)) or 1.0
         mean = float(np.mean(training.labels))
         nn.init.constant_(classifier.linear.bias, mean / classifier.scale)
+    objective = TaskLoss(classifier, task.kind)
+    if teacher:
+        objective = task_distillation(p, classifier, task, teacher)
     scores, cost, predictions = finetune(
-        classifier,
+        objective,
         training,
-        task.kind,
         partial(
             evaluate,
             validation=validation,
@@ -357,7 +304,8 @@ def one_run(
         folder=folder,
         name=folder.name if folder else "fine-tuning",
     )
-    return {"scores": scores, "cost": cost, "predictions": predictions}
+    results = {"scores": scores, "cost": cost, "predictions": predictions}
+    return results | {"classifier": classifier}
 
 
 def new_classifier(p: Finetune, task: Task, trunk: nn.Module, seed: int) -> Classifier:
@@ -367,6 +315,68 @@ def new_classifier(p: Finetune, task: Task, trunk: nn.Module, seed: int) -> Clas
     outputs = {"regression": 1, "span": 2}.get(task.kind, len(task.labels))
     pooling = "every" if task.kind == "span" or task.tags else p.pooling
     return Classifier(quicken(trunk), outputs, p.dropout, pooling, seed)
+
+
+# --------------------------------------------------------------------------- what a teacher teaches
+
+
+def kept_teacher(p: Finetune, names: list[str], seed: int) -> Path:
+    """The folder of the teacher's model of the tasks `names`, which share their training: the one
+    with this seed, or else with its first. Raises InputError if there is none."""
+    place = ModelRef(p.teacher).folder / MODELS
+    for name in dict.fromkeys([*names, training_task(names[0], TaskSource.of(p))]):
+        kept = {int(path.name.rpartition("-")[2]): path for path in place.glob(f"{name}-[0-9]*")}
+        if kept:
+            return kept.get(seed, kept[min(kept)])
+    known = sorted(path.name for path in place.iterdir()) if place.is_dir() else []
+    raise InputError(
+        f"teacher = {p.teacher!r} has no fine-tuned model of {names[0]}; it has "
+        f"{', '.join(known) or 'none'} (a fine-tuning with keep_models: true keeps its models)"
+    )
+
+
+def check_teacher(p: Finetune, task: Task, teacher: Path, trunk: nn.Module, tokenizer) -> None:
+    """Raise InputError unless a student can learn a task from the fine-tuned model in the folder
+    `teacher`: the same classes and tokenizer, and where layers are matched, a shape that fits."""
+    where, about = f"teacher = {p.teacher!r}: {teacher.name}", classifiers.describe(teacher)
+    asked = {"kind": task.kind, "labels": list(task.labels)}
+    for key, own in asked.items():
+        if about[key] != own:
+            raise InputError(f"{where} was fine-tuned with the {key} {about[key]}, not {own}")
+    try:
+        require_same(load_tokenizer(teacher), tokenizer, "teacher", "student")
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    theirs, ours = sizes(ModelRef.of(teacher).config()), sizes(trunk.config.to_dict())
+    for weight, size in (("weight_hidden", "hidden"), ("weight_attention", "heads")):
+        if getattr(p, weight) and theirs[size] != ours[size]:
+            raise InputError(
+                f"{where} has {size} {theirs[size]}, the student {ours[size]}; {weight} compares "
+                f"layers of one shape: allowed is 0"
+            )
+    if (p.weight_hidden or p.weight_attention) and not ours["layers"] < theirs["layers"]:
+        raise InputError(
+            f"{where} has {theirs['layers']} layers, the student {ours['layers']}; it has to have "
+            f"fewer where layers are matched"
+        )
+
+
+def task_distillation(
+    p: Finetune, classifier: Classifier, task: Task, teacher: Path
+) -> TaskDistillation:
+    """What a student minimises that learns a task from the fine-tuned model in `teacher`."""
+    objective = TaskDistillation(
+        classifier,
+        task.kind,
+        classifiers.load(teacher),
+        gold=p.weight_gold,
+        soft=p.weight_soft,
+        hidden=p.weight_hidden,
+        attention=p.weight_attention,
+        temperature=p.temperature,
+        mapping=p.mapping,
+    )
+    return quicken(objective)
 
 
 def _outcome(rows: list[dict]) -> str:

@@ -179,6 +179,17 @@ class Finetune(Optimised):
     freeze_embeddings: bool = False
     dropout: Share = 0.1
     pooling: Pooling = "first"
+    keep_models: bool = False  # keep every fine-tuned model, as a teacher for others
+    # The folder of a fine-tuning that kept its models; empty: no teacher. What follows is for
+    # learning from it: DistilBERT's weights and temperature at fine-tuning
+    teacher: str = ""
+    weight_gold: NonNegativeFloat = 0.5  # the task's own loss, on the gold labels
+    weight_soft: NonNegativeFloat = 0.5  # the teacher's outputs: classes, numbers, answers, tags
+    weight_hidden: NonNegativeFloat = 0.0
+    weight_attention: NonNegativeFloat = 0.0
+    temperature: PositiveFloat = 2.0  # of the soft targets; a number has none
+    # which of the teacher's layers each layer learns to match: lib.training.mappings
+    mapping: Literal["adjacent", "uniform", "top", "skip"] = "uniform"
 
     @field_validator("own_tasks")
     @classmethod
@@ -209,6 +220,15 @@ class Finetune(Optimised):
             values = getattr(self, key)
             if len(set(values)) < len(values):
                 raise ValueError(f"{key} {values} repeat one")
+        return self
+
+    @model_validator(mode="after")
+    def _teaches(self):
+        weights = self.weight_soft, self.weight_hidden, self.weight_attention
+        if self.teacher and not any(weights):
+            raise ValueError(
+                "a teacher needs weight_soft, weight_hidden or weight_attention above 0"
+            )
         return self
 
     @model_validator(mode="after")

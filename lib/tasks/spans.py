@@ -13,8 +13,10 @@ import torch
 
 from lib.tasks.encoding import Encoded, by_length
 from lib.tasks.examples import Examples
+from lib.training.losses import soft_target_loss
 
 N_BEST = 20  # starts and ends of a window that are considered, as in BERT's code
+NEVER = -1e4  # the logit of what is no candidate; with -inf the divergence would be 0 · inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +133,19 @@ def span_loss(logits: torch.Tensor, batch) -> torch.Tensor:
     candidates = logits.masked_fill(~batch.kept[..., None], float("-inf"))
     both = candidates.transpose(1, 2).flatten(0, 1)
     return torch.nn.functional.cross_entropy(both, batch.labels.flatten(), reduction="sum") / 2
+
+
+def soft_span_loss(
+    student: torch.Tensor, teacher: torch.Tensor, batch, temperature: float
+) -> torch.Tensor:
+    """Mean of T² · KL(teacher ‖ student) of the start's and of the end's distribution over the
+    tokens of a window, summed over windows. Logits are [windows, length, 2]; padding is not a
+    candidate."""
+    rows = [
+        logits.masked_fill(~batch.kept[..., None], NEVER).transpose(1, 2).flatten(0, 1)
+        for logits in (student, teacher)
+    ]
+    return soft_target_loss(*rows, temperature) / 2
 
 
 def best_spans(

@@ -15,6 +15,7 @@ from lib.tasks.encoding import Encoded, by_length
 from lib.tasks.examples import Examples
 from lib.tasks.spans import token_span
 from lib.training.batches import IGNORE, Batch
+from lib.training.losses import soft_target_loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,12 +91,21 @@ def word_loss(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     )
 
 
+def soft_word_loss(
+    student: torch.Tensor, teacher: torch.Tensor, batch: Batch, temperature: float
+) -> torch.Tensor:
+    """T² · Σ KL(teacher ‖ student) over the words of a micro-batch, at their first tokens. Logits
+    are [rows, length, classes]."""
+    words = batch.labels != IGNORE
+    return soft_target_loss(student[words], teacher[words], temperature)
+
+
 @torch.inference_mode()
 def classes(
     model: torch.nn.Module, data: Words, device: torch.device, blank: int, precision: str = "no"
 ) -> list[np.ndarray]:
     """The predicted class of every word, [words] for each sentence; `blank` for a word without
-    tokens. `precision` as in lib.tasks.finetune.predict. Leaves the model in training mode."""
+    tokens. `precision` as in lib.tasks.finetune.outputs. Leaves the model in training mode."""
     predicted = np.zeros(data.labels.shape, np.int64)
     model.eval()
     for indices in by_length(data.rows, 256):

@@ -300,6 +300,7 @@ def states(
     library returns without an error, would be a loss of 0.
     """
     attention, last = attention_of(model), []
+    segments = {} if batch.segments is None else {"token_type_ids": batch.segments}
     # The library's last hidden output of a ModernBERT is that after its final LayerNorm.
     hook = layers_of(model)[-1].register_forward_hook(lambda *parts: last.append(parts[-1]))
     with hook, handed_out_attention(model, maps) if maps else nullcontext():
@@ -308,6 +309,7 @@ def states(
             attention_mask=batch.kept.long(),
             output_hidden_states=True,
             output_attentions=bool(maps),
+            **segments,
         )
         eager = [
             number

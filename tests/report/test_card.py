@@ -321,6 +321,9 @@ def test_hostile_text_is_shown_as_text(project):
     )
     finetuned = {"task_source": "files", "epochs": 8, "per_task": {}, "validation_examples": 0}
     text = written(project, found, scores=scores, finetuned=finetuned)
+    assert "teacher took part" not in text
+    taught = written(project, found, scores=scores, finetuned=finetuned | {"teacher": "a/b"})
+    assert "epochs of fine-tuning, in which its fine-tuned teacher took part: mean" in taught
     data = ModelCard(text).data
     assert (data.license, data.license_name, data.language) == (
         "other",

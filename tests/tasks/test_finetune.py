@@ -13,12 +13,13 @@ from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import validate
 from lib.tasks import examples
 from lib.tasks import finetune as ft
+from lib.tasks.classifier import Classifier, TaskLoss, class_loss, squared_error
 from lib.tasks.encoding import Encoded
 from lib.tasks.examples import TaskSource
-from lib.tasks.finetune import Classifier
 from lib.tasks.registry import TASKS, Task
 from lib.training import models
 from lib.training.architectures import ARCHITECTURES
+from lib.training.batches import Batch
 from lib.training.loop import Recipe
 from tests.helpers import small
 
@@ -68,7 +69,8 @@ def test_an_encoder_of_every_kind_is_fine_tuned(kind, frozen):
     embeddings = [weight.clone() for weight in models.embeddings_of(trunk).parameters()]
     recipe = Recipe(5e-3, "linear", 0.1, seed=1)
     measure = accuracies({"a": data(8)})
-    ft.finetune(classifier, data(8), "classification", measure, epochs=1, batch=8, recipe=recipe)
+    loss = TaskLoss(classifier, "classification")
+    ft.finetune(loss, data(8), measure, epochs=1, batch=8, recipe=recipe)
     after = list(models.embeddings_of(trunk).parameters())
     assert embeddings and frozen == all(map(torch.equal, embeddings, after))
 
@@ -79,7 +81,7 @@ def accuracies(validation):
     def evaluate(classifier):
         rows, frames = [], []
         for task, encoded in validation.items():
-            predicted = ft.predict(classifier, encoded, torch.device("cpu"))
+            predicted = ft.outputs(classifier, encoded, torch.device("cpu")).argmax(-1)
             scores = 100 * (predicted == encoded.labels)
             rows.append({"task": task, "value": scores.mean()})
             frames.append(pd.DataFrame({"task": task, "prediction": predicted, "score": scores}))
@@ -90,9 +92,8 @@ def accuracies(validation):
 
 def run(trunk, validation, pooling="mean", seed=1, **more):
     rows, cost, predictions = ft.finetune(
-        Classifier(trunk, 2, 0.1, pooling, seed),
+        TaskLoss(Classifier(trunk, 2, 0.1, pooling, seed), "classification"),
         data(),
-        "classification",
         accuracies(validation),
         epochs=6,
         batch=16,
@@ -153,9 +154,8 @@ def test_a_killed_run_goes_on_within_itself(tmp_path):
 
         trunk, recipe = fresh_trunk(), Recipe(5e-3, "linear", 0.1, seed=1, checkpoint_seconds=1e-9)
         return ft.finetune(
-            Classifier(trunk, 2, 0.1, "mean", 1),
+            TaskLoss(Classifier(trunk, 2, 0.1, "mean", 1), "classification"),
             data(),
-            "classification",
             evaluate,
             epochs=6,
             batch=16,
@@ -180,10 +180,11 @@ def test_predictions_come_back_in_the_order_of_the_examples(trunk):
     classifier = Classifier(trunk, 2, 0.1)
     encoded = data(examples=40)
     one_by_one = [
-        int(ft.predict(classifier, Encoded([row], np.zeros(1, int), 1), torch.device("cpu"))[0])
+        ft.outputs(classifier, Encoded([row], np.zeros(1, int), 1), torch.device("cpu"))[0]
         for row in encoded.rows
     ]
-    assert ft.predict(classifier, encoded, torch.device("cpu"), size=7).tolist() == one_by_one
+    together = ft.outputs(classifier, encoded, torch.device("cpu"), size=7)
+    assert np.allclose(together, one_by_one, atol=1e-6)
 
 
 def test_mean_pooling_ignores_padding(trunk):
@@ -232,18 +233,18 @@ def test_tasks_that_share_training_data_are_one_group():
 
 def test_losses_by_hand():
     logits, labels = torch.tensor([[1.5], [-1.0]]), torch.tensor([1.0, 2.0])
-    batch = ft.Batch(torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool), labels)
-    assert ft.squared_error(logits, batch).item() == pytest.approx(0.25 + 9)
+    batch = Batch(torch.zeros(2, 1), torch.ones(2, 1, dtype=torch.bool), labels)
+    assert squared_error(logits, batch).item() == pytest.approx(0.25 + 9)
     logits = torch.tensor([[0.0, np.log(3)], [0.0, 0.0]])
     batch.labels = torch.tensor([1, 0])
-    assert ft.class_loss(logits, batch).item() == pytest.approx(-np.log(0.75) - np.log(0.5))
+    assert class_loss(logits, batch).item() == pytest.approx(-np.log(0.75) - np.log(0.5))
 
 
 def test_a_regression_starts_at_the_mean_label(trunk, monkeypatch):
     started = {}
 
-    def finetune(classifier, training, kind, *args, **kwargs):
-        started[kind] = classifier.linear.bias.tolist()
+    def finetune(objective, *args, **kwargs):
+        started[objective.kind] = objective.classifier.linear.bias.tolist()
         return [], {}, None
 
     monkeypatch.setattr(ft, "finetune", finetune)
@@ -423,7 +424,7 @@ def test_a_new_task_is_one_entry(model, tmp_path, monkeypatch):
 
 def test_automatic_precision_is_measured_once_for_a_stage(folder, model, tmp_path, monkeypatch):
     measured, precisions = [], []
-    none = {"scores": [], "cost": {}, "predictions": pd.DataFrame()}
+    none = {"scores": [], "cost": {}, "predictions": pd.DataFrame(), "classifier": None}
     monkeypatch.setattr(ft, "fastest", lambda loss, batches: measured.append(batches) or "bf16")
     monkeypatch.setattr(
         ft, "one_run", lambda p, *args: precisions.append(p.precision) or dict(none)

@@ -25,6 +25,7 @@ from lib.tasks.metrics import METRICS, contributions, score
 from lib.tasks.parameters import OwnTask
 from lib.tasks.records import read_records
 from lib.tasks.registry import METRICS_OF
+from lib.training.batches import Batch
 from tests.helpers import small
 
 NAMES, PLACES = ["ana", "bela", "cyril"], ["rome", "oslo", "new york"]
@@ -470,7 +471,7 @@ def test_every_word_is_labelled_and_predicted_once(model, length):
 
 def test_the_loss_of_words_is_their_mean():
     logits = torch.tensor([[[0.0, np.log(3)], [0.0, 0.0], [9.0, 0.0]]])
-    batch = ft.Batch(
+    batch = Batch(
         torch.zeros(1, 3), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[1, 0, -100]])
     )
     loss = ft.TaskLoss(lambda batch: logits, "token_classification")

@@ -16,6 +16,7 @@ from lib.tasks import examples, registry
 from lib.tasks import finetune as ft
 from lib.tasks.examples import TaskSource
 from lib.training import models
+from lib.training.batches import Batch
 from tests.helpers import small
 
 DATA = ROOT.parent / "shared" / "data"
@@ -114,7 +115,7 @@ def test_a_row_for_every_language_and_seed(folder, model, tmp_path):
 def test_one_fine_tuning_a_seed_and_every_text_encoded_once(folder, model, tmp_path, monkeypatch):
     tuned, coded = [], []
     one_run, encode = ft.one_run, ft.encode
-    monkeypatch.setattr(ft, "one_run", lambda *args: (tuned.append(args[-2]), one_run(*args))[1])
+    monkeypatch.setattr(ft, "one_run", lambda *args: (tuned.append(args[5]), one_run(*args))[1])
     monkeypatch.setattr(
         ft, "encode", lambda *args: (coded.append(len(args[0].texts)), encode(*args))[1]
     )
@@ -131,9 +132,9 @@ def test_the_same_model_is_measured_on_each_language(folder, model, tmp_path, mo
     monkeypatch.setattr(
         ft,
         "finetune",
-        lambda classifier, *args, **more: (
-            kept.append(classifier),
-            finetune(classifier, *args, **more),
+        lambda objective, *args, **more: (
+            kept.append(objective.classifier),
+            finetune(objective, *args, **more),
         )[1],
     )
     p = parameters(
@@ -155,7 +156,7 @@ def test_the_same_model_is_measured_on_each_language(folder, model, tmp_path, mo
             json.loads, (folder / f"xnli/{row['language']}/test.jsonl").open(encoding="utf-8")
         ):
             tokens = tokenizer(record["premise"], record["hypothesis"], return_tensors="pt")
-            batch = ft.Batch(
+            batch = Batch(
                 tokens["input_ids"],
                 tokens["attention_mask"].bool(),
                 None,
@@ -210,12 +211,13 @@ def test_frozen_embeddings_do_not_move_and_everything_else_does(
     record = {}
     finetune = ft.finetune
 
-    def watched(classifier, training, *args, **more):
+    def watched(objective, training, *args, **more):
+        classifier = objective.classifier
         record["before"] = {
             name: value.detach().clone() for name, value in classifier.named_parameters()
         }
         record["recipe"], record["classifier"] = more["recipe"], classifier
-        return finetune(classifier, training, *args, **more)
+        return finetune(objective, training, *args, **more)
 
     monkeypatch.setattr(ft, "finetune", watched)
     p = parameters(
