@@ -8,7 +8,7 @@ from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.data.tokenizer import load_tokenizer
 from lib.plan.hub_facts import known_config
-from lib.plan.stages import Stage, StagePath
+from lib.plan.stages import Stage, StagePath, validate
 from lib.plan.study import Study
 from lib.training.architectures import (
     longest_sequence,
@@ -24,8 +24,8 @@ of one that has some if it keeps them."""
 
 def check_configs(study: Study, online: bool) -> None:
     """Raise InputError for a checkpoint that by its config.json is not supported, or has other
-    layers or fewer positions than the study uses. Known are the models of
-    params/hub.yaml, those in folders and, if `online`, those of the hub."""
+    layers or fewer positions than the study uses, and for a student that its teacher cannot have.
+    Known are the models of params/hub.yaml, those in folders and, if `online`, those of the hub."""
     for where, model, used_by in _checkpoints(study):
         try:
             config = known_config(model) or (model.config() if online else None)
@@ -35,6 +35,26 @@ def check_configs(study: Study, online: bool) -> None:
                 _check_positions(study, config, model)
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+    for stage in study.stages.values():
+        if stage.kind == "distillation" and (config := _teacher_config(study, stage, online)):
+            p = validate(stage.kind, stage.parameters)
+            try:
+                p.require_fit(config, p.teacher)
+            except InputError as error:
+                raise InputError(f"scenarios.{stage.scenario}: {error}") from None
+
+
+def _teacher_config(study: Study, stage: Stage, online: bool) -> dict[str, Any] | None:
+    """What is known of the config.json of a stage's teacher, which a stage before may train."""
+    p = stage.parameters
+    while path := StagePath.parse(p["teacher"]):
+        p = study.stages[str(path)].parameters
+        if not p["teacher"]:
+            shape = {"num_hidden_layers": "layers", "hidden_size": "hidden"}
+            shape |= {"num_attention_heads": "heads"}
+            return {key: p[name] for key, name in shape.items()}
+    model = ModelRef(p["teacher"], p["teacher_revision"])
+    return known_config(model) or (model.config() if online else None)
 
 
 def check_files(study: Study) -> None:
@@ -72,10 +92,11 @@ def _checkpoints(study: Study) -> Iterator[tuple[str, ModelRef, list[Stage]]]:
 
 
 def _uses_head(stage: Stage) -> bool:
-    """Whether a stage uses its teacher's MLM head: a fine-tuning and a hop without soft targets do
-    not."""
-    p = stage.parameters
-    return stage.kind != "finetune" and (stage.kind != "cascade_ta" or p["weight_soft"] > 0)
+    """Whether a stage uses its teacher's MLM head: a fine-tuning does not, nor do losses that
+    compare no logits."""
+    if stage.kind == "finetune":
+        return False
+    return getattr(validate(stage.kind, stage.parameters), "uses_head", True)
 
 
 def _tokenizers(study: Study) -> Iterator[ModelRef]:

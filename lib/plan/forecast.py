@@ -16,7 +16,7 @@ from lib.plan.hub_facts import downloads, hub_yaml
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.tasks.registry import TASKS
 from lib.training.architectures import sizes
-from lib.training.parameters import loss_weights, needs_teacher
+from lib.training.parameters import loss_weights
 
 GIB = 2**30
 SPECIALS = 2
@@ -74,10 +74,13 @@ class Shape:
         return self.parameters + wide * narrow + vectors * narrow + self.vocabulary
 
 
-def student_shape(teacher: Shape, layers: list[int] | str) -> Shape:
-    """A student of some of its teacher's layers; by a rule, of half of them."""
+def student_shape(teacher: Shape, layers: list[int] | str, hidden: int = 0) -> Shape:
+    """A student of some of its teacher's layers, by a rule of half of them, and of another width if
+    `hidden` is not 0."""
     count = max(1, teacher.layers // 2) if isinstance(layers, str) else len(layers)
-    return replace(teacher, layers=count)
+    wide = hidden or teacher.hidden
+    inner = teacher.intermediate * wide // teacher.hidden
+    return replace(teacher, layers=count, hidden=wide, intermediate=inner)
 
 
 def trunk_flops(
@@ -91,6 +94,21 @@ def trunk_flops(
     """
     products = 4 * hidden**2 + 2 * hidden * intermediate
     return 2 * layers * tokens * (products + 2 * length * hidden)
+
+
+def relation_flops(positions: float, length: float, student: Shape, teacher: Shape) -> float:
+    """Operations of the loss on relations: the products of all queries, keys and values with their
+    own kind in a sequence, of the student forward and twice backward, of the teacher forward."""
+    return 2 * 3 * positions * length * (3 * student.hidden + teacher.hidden)
+
+
+def read_layers(teacher: Shape, p: dict) -> int:
+    """How many of a teacher's layers the losses in `p` read: none, those up to the one whose
+    relations alone are matched, or all."""
+    weights = loss_weights(p)
+    if any(weights[name] for name in weights if name not in ("mlm", "relations")):
+        return teacher.layers
+    return (p["teacher_layer"] or teacher.layers) if weights["relations"] else 0
 
 
 def head_flops(rows: float, hidden: int, vocab: int) -> float:
@@ -346,6 +364,11 @@ class Estimates:
         """Positions of the largest micro-batch."""
         return min(p["micro_batch_size"], p["batch_size"]) * self.lengths[p["corpus"]]
 
+    def _maps_memory(self, p: dict, layers: int, teacher: Shape) -> float:
+        """GiB of the attention maps of a teacher and of a student with so many layers."""
+        maps = self._micro_batch(p) * self.lengths[p["corpus"]] * teacher.heads
+        return 16 * maps * (layers + teacher.layers / 4) / GIB
+
     def _layer_passes(self, p: dict, sequences: float, trained: int, read: int = 0) -> float:
         """Passes of micro-batches through layers that are trained, and that only read."""
         return sequences / min(p["micro_batch_size"], p["batch_size"]) * (trained + read / 3)
@@ -392,15 +415,17 @@ class Estimates:
             self.shapes[stage.path.model] = None
             return estimate
         students = [{**p, **own} for own in ({}, *p["beside"].values())]
-        shapes = [student_shape(teacher, own["student_layers"]) for own in students]
+        shapes = [
+            student_shape(teacher, own["student_layers"], own["hidden_size"]) for own in students
+        ]
         self.shapes[stage.path.model] = shapes[0]
         if p["trained_in"] or not any(loss_weights(p).values()):
             return Estimate((teacher, shapes[0]), tokens=0.0, flops=0.0)
         estimate = replace(estimate, shapes=(teacher, shapes[0]))
         if not positions:
             return estimate
-        taught = any(needs_teacher(loss_weights(own)) for own in students)
-        flops = forward(teacher, positions, length) if taught else 0.0
+        read = max(read_layers(teacher, own) for own in students)
+        flops = forward(replace(teacher, layers=read), positions, length)
         for own, shape in zip(students, shapes):
             cosine = own["weight_cosine"] and own["cosine_of"] == "logits"
             everywhere = (own["weight_soft"] or cosine) and own["positions"] == "all"
@@ -410,20 +435,23 @@ class Estimates:
             heads += 4 * bool(cosine)  # these logits are computed apart
             flops += 3 * forward(shape, positions, length)
             flops += heads * head_flops(rows, shape.hidden, shape.vocabulary)
+            if own["weight_relations"]:
+                flops += relation_flops(positions, length, shape, teacher)
         trained_layers = sum(shape.layers for shape in shapes)
+        memory = training_memory(
+            sum(shape.with_head for shape in shapes),
+            max(shapes, key=lambda shape: shape.layers),
+            teacher if read else None,
+            self._micro_batch(p),
+            p["precision"],
+        )
+        if any(own["weight_attention"] for own in students):
+            memory += self._maps_memory(p, max(shape.layers for shape in shapes), teacher)
         return replace(
             estimate,
             flops=flops,
-            layer_passes=self._layer_passes(
-                p, estimate.sequences, trained_layers, teacher.layers * taught
-            ),
-            gpu_gib=training_memory(
-                sum(shape.with_head for shape in shapes),
-                max(shapes, key=lambda shape: shape.layers),
-                teacher if taught else None,
-                self._micro_batch(p),
-                p["precision"],
-            ),
+            layer_passes=self._layer_passes(p, estimate.sequences, trained_layers, read),
+            gpu_gib=memory,
         )
 
     def _cascade_ta(self, stage: Stage, p: dict) -> Estimate:
@@ -445,9 +473,8 @@ class Estimates:
         frozen = shape.vocabulary * shape.hidden * p["freeze_embeddings"]
         micro, trunk = self._micro_batch(p), replace(shape, vocabulary=0)  # no logits
         memory = training_memory(shape.with_head - frozen, trunk, teacher, micro, p["precision"])
-        if p["weight_attention"]:  # the maps of both networks
-            maps = micro * self.lengths[p["corpus"]] * shape.heads
-            memory += 16 * maps * (shape.layers + teacher.layers / 4) / GIB
+        if p["weight_attention"]:
+            memory += self._maps_memory(p, shape.layers, teacher)
         return replace(
             estimate,
             flops=flops,
@@ -654,7 +681,8 @@ def describe(stage: Stage) -> str:
         if p["trained_in"]:
             trained = f"{losses}, trained in {StagePath.parse(p['trained_in']).scenario}"
         beside = f", and {len(p['beside'])} more beside it" if p["beside"] else ""
-        return f"{p['init']}, layers {p['student_layers']}; {trained}{beside}"
+        wide = f", {p['hidden_size']} wide" if p["hidden_size"] else ""
+        return f"{p['init']}, layers {p['student_layers']}{wide}; {trained}{beside}"
     section = f", section {p['section']}" if p["section"] else ""
     mapping = f"{p['mapping']} layers, " if losses else ""
     return f"the lowest {p['layers']} layers; {mapping}{trained}{section}"

@@ -35,6 +35,8 @@ def known_config(model: ModelRef) -> dict | None:
             "model_type": facts["kind"],
             "num_hidden_layers": facts["layers"],
             "max_position_embeddings": facts["positions"],
+            "hidden_size": facts["hidden"],
+            "num_attention_heads": facts["heads"],
         }
     return model.config() if model.is_folder else None
 

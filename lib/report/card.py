@@ -46,6 +46,8 @@ TASK_SOURCES = {
 LAYERS = {
     "alternate": "every second layer of its teacher, from layer 0",
     "to_top": "every second layer of its teacher, in the upper half one higher",
+    "lowest": "the lower half of its teacher's layers",
+    "highest": "the upper half of its teacher's layers",
 }
 PRECISIONS = {"no": "fp32", "auto": "the fastest on that machine, measured"}
 MAPPINGS = {
@@ -399,11 +401,16 @@ def describe_start(result: dict, config: dict) -> str:
         return "random weights" + grown * bool(p["grow_from_layers"])
     if p["init"] == "random":
         layers = number_of(sizes(config)["layers"], "layer")
-        return f"random weights; {layers} of its teacher's shape"
+        shape = f"{p['hidden_size']} dimensions" if p.get("hidden_size") else "its teacher's shape"
+        return f"random weights; {layers} of {shape}"
     layers = p["student_layers"]
     if not isinstance(layers, str):
         layers = f"its teacher's layers {', '.join(map(str, layers))} (counted from 0)"
-    return f"{LAYERS.get(layers, layers)}; the teacher's embeddings and head"
+    start = f"{LAYERS.get(layers, layers)}; the teacher's embeddings"
+    start += " and head" * bool(result["after"])
+    return start + f"; of all that the leading {p['hidden_size']} dimensions" * bool(
+        p.get("hidden_size")
+    )
 
 
 def describe_losses(result: dict) -> str:
@@ -420,8 +427,13 @@ def describe_losses(result: dict) -> str:
     weights = loss_weights(p)
     terms = [f"{weight:g} × {meanings[name]}" for name, weight in weights.items() if weight]
     more = ""
-    if "mapping" in p:
-        more = f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"
+    if weights.get("relations"):
+        layer = p["teacher_layer"]
+        which = f"layer {layer} (from 1)" if layer else "last layer"
+        heads = f"{p['relation_heads']} heads" if p["relation_heads"] else "16 dimensions a head"
+        more += f"; relations of the teacher's {which} and the student's last, {heads}"
+    if weights.get("hidden") or weights.get("attention"):
+        more += f"; layers matched by {code(p['mapping'])}: {MAPPINGS[p['mapping']]}"
     if not p.get("mlm_head", True):
         more = "; logits are hidden states times embeddings, and the MLM head is not trained"
     return " + ".join(terms) + more

@@ -7,7 +7,13 @@ from typing import Sequence
 
 import torch
 from torch import nn
-from transformers import AutoModelForMaskedLM, BertConfig, BertForMaskedLM, PreTrainedModel
+from transformers import (
+    AutoModelForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.utils import logging
 
 from lib.common import hub
@@ -144,7 +150,15 @@ def mimic(model: BertForMaskedLM, match: float = 0.1, copy: float = 0.8) -> None
 def random_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """An encoder of a model's shape with random weights (scenarios S0 and S1 of 000)."""
     torch.manual_seed(seed)
-    return type(model)(copy.deepcopy(model.config))  # the library writes onto the configuration
+    return _with_config(model, copy.deepcopy(model.config))
+
+
+def _with_config(model: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
+    """A new model of a model's kind, with or without a head as that; the library writes onto the
+    configuration."""
+    if has_head(model):
+        return type(model)(config)
+    return AutoModelForMaskedLM.from_config(config).base_model  # by itself it would have a pooler
 
 
 def load(
@@ -214,7 +228,8 @@ def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
     """The teacher's layers from which a student of half its depth starts.
 
     `alternate`: every second from 0, as in the sources. `to_top`: the same in the lower half, and
-    one higher in the upper, as DistilBERT's authors chose them. A list stays as it is.
+    one higher in the upper, as DistilBERT's authors chose them. `lowest` and `highest`: those of
+    the lower and of the upper half. A list stays as it is.
 
     >>> layer_choice("alternate", 12), layer_choice("to_top", 12)
     ([0, 2, 4, 6, 8, 10], [0, 2, 4, 7, 9, 11])
@@ -222,6 +237,9 @@ def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
     if not isinstance(layers, str):
         return list(layers)
     half = max(1, teacher_layers // 2)
+    if layers in ("lowest", "highest"):
+        first = 0 if layers == "lowest" else teacher_layers - half
+        return list(range(first, first + half))
     up = {"alternate": half, "to_top": half / 2}[layers]
     return [2 * index + (index >= up) for index in range(half)]
 
@@ -243,6 +261,38 @@ def truncate(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel
     if kinds := getattr(student.config, "layer_types", None):  # local or global attention
         student.config.layer_types = [kinds[index] for index in layers]
     return student
+
+
+def narrow(model: PreTrainedModel, hidden: int) -> PreTrainedModel:
+    """A model of fewer dimensions, `hidden`, and as many heads, whose weights are those of a
+    model's leading dimensions: of every head, of the feed-forward parts, which shrink in
+    proportion, and of both halves of a gated one. Embeddings that have a width of their own
+    (ELECTRA's) keep it."""
+    config, wide = copy.deepcopy(model.config), model.config.hidden_size
+    for name in ("hidden_size", "intermediate_size", "hidden_dim", "embedding_size"):
+        size = getattr(config, name, None)
+        if size is not None and (name != "embedding_size" or size == wide):
+            setattr(config, name, size * hidden // wide)
+    student, weights = _with_config(model, config), dict(model.named_parameters())
+    with torch.no_grad():
+        for name, weight in student.named_parameters():
+            part, kept = name.rpartition(".")[0], weights[name]
+            for dim, size in enumerate(weight.shape):
+                pieces = torch.arange(kept.shape[dim]).view(_pieces(model, part, dim), -1)
+                indices = pieces[:, : size // len(pieces)].flatten()
+                kept = kept.index_select(dim, indices.to(kept.device))
+            weight.copy_(kept)
+    return student.train(model.training)
+
+
+def _pieces(model: PreTrainedModel, part: str, dim: int) -> int:
+    """Of how many equal pieces a dimension of the weights of a part of a model consists."""
+    own, heads = architecture_of(model), model.config.num_attention_heads
+    if dim == 0 and part.endswith(own.projections):
+        return heads * 3 // len(own.projections)
+    if dim == 1 and part.endswith(own.mixing):
+        return heads
+    return 2 if own.gated and dim == 0 and part.endswith(own.gated) else 1
 
 
 def grow(model: PreTrainedModel, layers: int, by: str = "stacking") -> PreTrainedModel:

@@ -31,11 +31,7 @@ from lib.training.models import (
     last_states,
     layers_of,
 )
-from lib.training.parameters import needs_teacher
-
-RELATION_WIDTH = 16
-"""Dimensions of the teacher for one relation head, if not said otherwise: 48 heads for 768, 64 for
-1,024, as in MiniLMv2."""
+from lib.training.parameters import RELATION_WIDTH, needs_teacher
 
 
 def hidden_states(model: nn.Module, batch: Batch) -> torch.Tensor:

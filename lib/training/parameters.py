@@ -15,7 +15,17 @@ from pydantic import (
     model_validator,
 )
 
+from lib.common.errors import InputError
 from lib.common.parameters import NAME, Optimised, Share
+from lib.training.architectures import sizes
+
+LAYER_RULES = ("alternate", "to_top", "lowest", "highest")
+"""Names for half of a teacher's layers; which, says lib.training.models.layer_choice."""
+RELATION_WIDTH = 16
+"""Dimensions of the teacher for one relation head, if not said otherwise: 48 heads for 768, 64 for
+1,024, as in MiniLMv2."""
+Mappings = Literal["adjacent", "uniform", "top", "skip"]
+"""Of lib.training.mappings."""
 
 
 class Loss(NamedTuple):
@@ -127,11 +137,19 @@ class StudentParameters(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
     init: Literal["random", "truncated"] = "truncated"
     student_layers: (
-        Annotated[list[NonNegativeInt], Field(min_length=1)] | Literal["alternate", "to_top"]
+        Annotated[list[NonNegativeInt], Field(min_length=1)]
+        | Literal["alternate", "to_top", "lowest", "highest"]
     )
+    hidden_size: NonNegativeInt = 0  # of a student of another width than its teacher; 0: the same
     weight_mlm: NonNegativeFloat = 0.0
     weight_soft: NonNegativeFloat = 0.0
     weight_cosine: NonNegativeFloat = 0.0
+    weight_hidden: NonNegativeFloat = 0.0
+    weight_attention: NonNegativeFloat = 0.0
+    weight_relations: NonNegativeFloat = 0.0
+    mapping: Mappings = "uniform"  # of layers, whose hidden outputs and attention maps are matched
+    relation_heads: NonNegativeInt = 0  # 0: one for every 16 dimensions of the teacher
+    teacher_layer: NonNegativeInt = 0  # whose relations are matched, from 1; 0: the last
     temperature: PositiveFloat = 2.0
     positions: Literal["all", "masked"] = "all"
     cosine_of: Literal["hidden", "logits"] = "hidden"  # logits: at `positions`
@@ -140,9 +158,81 @@ class StudentParameters(BaseModel):
     @field_validator("student_layers", mode="before")
     @classmethod
     def _layer_rule(cls, value):
-        if isinstance(value, str) and value not in ("alternate", "to_top"):
-            raise ValueError("give a list of the teacher's layers, or alternate, or to_top")
+        if isinstance(value, str) and value not in LAYER_RULES:
+            raise ValueError(
+                f"give a list of the teacher's layers, or one of {', '.join(LAYER_RULES)}"
+            )
         return value
+
+    @model_validator(mode="after")
+    def _last_layer_learns(self):
+        others = (self.weight_mlm, self.weight_soft, self.weight_cosine, self.weight_relations)
+        if self.mapping == "skip" and self.trains and not any(others):
+            raise ValueError(
+                "mapping skip gives the last layer no target and needs another loss than hidden "
+                "outputs and attention maps; without one allowed are adjacent, uniform and top"
+            )
+        return self
+
+    @property
+    def uses_head(self) -> bool:
+        """Whether a loss needs the MLM heads of student and teacher."""
+        on_logits = self.weight_cosine and self.cosine_of == "logits"
+        return bool(self.weight_mlm or self.weight_soft or on_logits)
+
+    def heads_of_relations(self, teacher_width: int) -> int:
+        """The number of relation heads, for a teacher of so many dimensions."""
+        return self.relation_heads or teacher_width // RELATION_WIDTH
+
+    def require_fit(self, config: dict[str, Any], teacher: str) -> None:
+        """Raise InputError if a teacher with this config.json cannot have such a student, or a loss
+        cannot compare the two. What the config does not say is not checked."""
+        known = sizes(config)
+        theirs, heads, depth = known["hidden"], known["heads"], known["layers"]
+        if depth and self.weight_relations and self.teacher_layer > depth:
+            raise InputError(
+                f"teacher_layer = {self.teacher_layer}: the teacher {teacher} has layers 1 … "
+                f"{depth}; 0 is the last"
+            )
+        if depth and isinstance(self.student_layers, list) and len(self.student_layers) > depth:
+            if matched := [name for name in ("hidden", "attention") if self._weight(name)]:
+                raise InputError(
+                    f"weight_{matched[0]} = {self._weight(matched[0]):g}: the layers of a student "
+                    f"of {len(self.student_layers)} cannot be matched with the {depth} of the "
+                    f"teacher {teacher}; allowed is 0"
+                )
+        if not (theirs and heads):
+            return
+        own = self.hidden_size or theirs
+        if own % heads:
+            raise InputError(
+                f"hidden_size = {own}: allowed are multiples of the teacher's {heads} attention "
+                f"heads, of which its student has as many"
+            )
+        if own > theirs and self.init == "truncated":
+            raise InputError(
+                f"hidden_size = {own}: with init truncated allowed are at most the {theirs} "
+                f"dimensions of the teacher {teacher}; with init random any"
+            )
+        of_hidden = [name for name in ("cosine", "hidden") if self._weight(name)]
+        if self.cosine_of == "logits":
+            of_hidden = [name for name in of_hidden if name != "cosine"]
+        if own != theirs and of_hidden:
+            raise InputError(
+                f"weight_{of_hidden[0]} = {self._weight(of_hidden[0]):g}: hidden states of {own} "
+                f"dimensions (hidden_size) cannot be compared with the {theirs} of the teacher "
+                f"{teacher}; allowed is 0, and losses on logits, attention maps and relations"
+            )
+        relation_heads = self.heads_of_relations(theirs)
+        widths = {theirs, own}
+        if self.weight_relations and any(n % max(1, relation_heads) for n in widths):
+            raise InputError(
+                f"relation_heads = {relation_heads}: allowed are numbers that divide the "
+                f"{theirs} dimensions of the teacher {teacher} and the {own} of its student"
+            )
+
+    def _weight(self, loss: str) -> float:
+        return getattr(self, f"weight_{loss}")
 
     @property
     def trains(self) -> bool:
@@ -161,6 +251,11 @@ class DistillationParameters(Taught, StudentParameters):
     beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentParameters] = {}
     # A folder beside/<name> of the stage that trains this student; empty: this one does.
     trained_in: str = ""
+
+    @property
+    def uses_head(self) -> bool:
+        """Whether a loss of any student of the stage needs the MLM heads of it and its teacher."""
+        return super().uses_head or any(own.uses_head for own in self.beside.values())
 
     @model_validator(mode="after")
     def _one_place_of_training(self):
@@ -191,7 +286,7 @@ class CascadeTA(Taught):
     first_teacher: str = ""
     first_teacher_revision: str | None = None
     layers: PositiveInt
-    mapping: Literal["adjacent", "uniform", "top", "skip"] = "adjacent"
+    mapping: Mappings = "adjacent"
     weight_hidden: NonNegativeFloat = 1.0
     weight_attention: NonNegativeFloat = 1.0
     weight_soft: NonNegativeFloat = 0.0
@@ -205,6 +300,11 @@ class CascadeTA(Taught):
     weight_decay: NonNegativeFloat = 0.0
     adam_epsilon: PositiveFloat = 1e-9
     clip_norm: NonNegativeFloat = 0.0
+
+    @property
+    def uses_head(self) -> bool:
+        """Whether a loss needs the MLM heads of assistant and teacher."""
+        return self.weight_soft > 0
 
     @model_validator(mode="after")
     def _last_layer(self):

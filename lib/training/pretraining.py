@@ -57,12 +57,12 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> PreTrainedModel:
 def load_teacher(
     p: TeacherContinuation | DistillationParameters | CascadeTA, corpus: Corpus
 ) -> PreTrainedModel:
-    """The teacher; its tokenizer must be that of the corpus, whose token ids it reads. For a hop
-    without soft targets it needs no MLM head."""
+    """The teacher; its tokenizer must be that of the corpus, whose token ids it reads. It needs an
+    MLM head only where a loss compares logits, or MLM trains one."""
     teacher = ModelRef(p.teacher, p.teacher_revision).require()
     names = f"teacher {p.teacher}", f"corpus {p.corpus}"
     require_same(load_tokenizer(teacher), corpus.tokenizer(), *names)
-    return models.load(teacher, head=not isinstance(p, CascadeTA) or p.weight_soft > 0)
+    return models.load(teacher, head=getattr(p, "uses_head", True))
 
 
 def train_teacher(
@@ -115,8 +115,10 @@ def joined(before: list[dict], after: list[dict]) -> list[dict]:
 
 
 def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> PreTrainedModel:
-    """The student before training: the teacher's layers `student_layers`, or as many random ones
-    (000 section 3.2). Raises InputError if it cannot do without its MLM head, and is to."""
+    """The student before training: the teacher's layers `student_layers`, or their leading
+    dimensions, or as many random ones (000 section 3.2). Raises InputError if the teacher cannot
+    have such a student, as if it cannot do without its MLM head, and is to."""
+    p.require_fit(teacher.config.to_dict(), p.teacher)
     hidden, words = teacher.config.hidden_size, teacher.get_input_embeddings().embedding_dim
     if not p.mlm_head and hidden != words:
         raise InputError(
@@ -125,6 +127,8 @@ def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> Pre
         )
     layers = models.layer_choice(p.student_layers, teacher.config.num_hidden_layers)
     student = models.truncate(teacher, layers)
+    if p.hidden_size not in (0, hidden):
+        student = models.narrow(student, p.hidden_size)
     if p.init == "truncated":
         return student
     return models.random_like(student, p.seed)
@@ -140,6 +144,9 @@ def objective(p: StudentParameters, student, teacher) -> Distillation:
         positions=p.positions,
         cosine_of=p.cosine_of,
         mlm_head=p.mlm_head,
+        mapping=p.mapping,
+        relation_heads=p.relation_heads,
+        teacher_layer=p.teacher_layer,
     )
     return quicken(objective)
 

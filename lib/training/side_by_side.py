@@ -94,7 +94,8 @@ def load_trained(p: DistillationParameters, student: PreTrainedModel) -> list[di
                 f"trained_in = {p.trained_in!r}: the student there was trained with {key} = "
                 f"{value!r}, this stage has {getattr(p, key)!r}"
             )
-    student.load_state_dict(models.load(folder).state_dict())
+    trained = models.load(folder, head=models.has_head(student))
+    student.load_state_dict(trained.state_dict())
     return training["history"]
 
 

@@ -111,6 +111,8 @@ def require_all_weights(
         raise InputError(
             f"{name}: the checkpoint lacks {_first(lacking)}; it needs {needed}"
             + "".join(f"; it has {key}, which is named otherwise" for key in renamed[:1])
+            + "; without the head, hidden states, attention maps and relations can be matched"
+            * (not in_encoder)
         )
     parts = tuple(f"{part}." for part, _ in model.base_model.named_children())
     dropped = [

@@ -53,7 +53,9 @@ def checkpoint(own_params, tmp_path, whole):
     """A study with a checkpoint that a test may spoil: its folder."""
     shutil.copytree(whole, tmp_path / "checkpoint")
     (own_params / "mine").mkdir()
-    (own_params / "mine/scenarios.yaml").write_text("scenarios: {a: {teacher: bert}}")
+    (own_params / "mine/scenarios.yaml").write_text(
+        "scenarios: {a: {teacher: bert, weight_mlm: 1}}"
+    )
     write_study(tmp_path / "checkpoint")
     return tmp_path / "checkpoint"
 
@@ -207,3 +209,29 @@ def test_a_tokenizer_whose_lowercasing_contradicts_its_vocabulary():
     assert "lowercases" in checkpoints.casing_problem(tokenizer(many + capitals, lowercase=True))
     assert not checkpoints.casing_problem(tokenizer(many + capitals[:5], lowercase=True))
     assert not checkpoints.casing_problem(tokenizer(many + capitals[:1]))
+
+
+def test_an_encoder_alone_teaches_by_relations_and_not_by_logits(checkpoint):
+    """A sentence encoder, as one finds it, has no MLM head."""
+    shutil.rmtree(checkpoint)
+    small.of_kind("bert", vocab_size=20, pad_id=0).base_model.save_pretrained(checkpoint)
+    tokenizer().save_pretrained(checkpoint)
+    scenarios = checkpoint.parent / "params/mine/scenarios.yaml"
+    for losses in ("weight_relations: 1", "weight_hidden: 1, weight_attention: 1"):
+        scenarios.write_text(f"scenarios: {{a: {{teacher: bert, {losses}}}}}")
+        assert plan.resolve("own", ["mine"], thorough=True)
+    scenarios.write_text("scenarios: {a: {teacher: bert, weight_relations: 1, weight_soft: 1}}")
+    message = "teachers.bert: .* lacks cls.* needs .*a masked-language-model head; without the head"
+    with pytest.raises(InputError, match=message) as error:
+        plan.resolve("own", ["mine"], thorough=True)
+    assert "\n" not in str(error.value)
+
+
+def test_a_student_that_its_teacher_cannot_have_is_refused_in_one_line(checkpoint):
+    scenarios = checkpoint.parent / "params/mine/scenarios.yaml"
+    scenarios.write_text("scenarios: {a: {teacher: bert, weight_relations: 1, relation_heads: 3}}")
+    with pytest.raises(InputError, match=r"own.yaml: scenarios.a: relation_heads = 3: allowed are"):
+        plan.resolve("own", ["mine"])
+    scenarios.write_text("scenarios: {a: {teacher: bert, weight_cosine: 1, hidden_size: 8}}")
+    with pytest.raises(InputError, match="scenarios.a: weight_cosine = 1: .* allowed is 0"):
+        plan.resolve("own", ["mine"])

@@ -7,6 +7,7 @@ import yaml
 from lib.common.errors import InputError
 from lib.plan import plan, study
 from lib.plan.study import scales, studies_with
+from lib.training.parameters import StudentParameters
 
 TWELVE = [
     "without_soft",
@@ -88,17 +89,7 @@ def test_the_ablation_is_one_group(params):
         assert set(stage.needs) == set(before[name].needs) | ({leader.folder} - {stage.folder})
     for name, own in leader.parameters["beside"].items():
         assert after[name].parameters["trained_in"] == f"{leader.folder}/beside/{name}"
-        assert set(own) == {
-            "init",
-            "student_layers",
-            "weight_mlm",
-            "weight_soft",
-            "weight_cosine",
-            "temperature",
-            "positions",
-            "cosine_of",
-            "mlm_head",
-        }
+        assert set(own) == set(StudentParameters.model_fields)
         assert own == {key: before[name].parameters[key] for key in own}
     assert leader.parameters["beside"]["random_init"]["init"] == "random"
     assert leader.parameters["beside"]["layers_to_top"]["student_layers"] == "to_top"

@@ -12,9 +12,10 @@ import torch
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
+from lib.data.tokenizer import load_tokenizer
 from lib.plan.stages import Stage, StagePath, validate
 from lib.runner import processes, stage
-from lib.training import checkpoints
+from lib.training import checkpoints, models
 from tests.helpers import together
 
 SAME = [
@@ -156,6 +157,31 @@ def notebook(name, folder, values):
     for cell in cells[1:]:
         exec(cell.source, namespace)
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
+
+
+def test_an_encoder_alone_teaches_a_narrow_student_by_relations(prepared, tmp_path):
+    """A sentence encoder as one finds it has no MLM head. Beside the student of half its width, one
+    matches its hidden outputs and attention maps."""
+    encoder = tmp_path / "encoder"
+    models.load_trunk(prepared["teacher"]).save_pretrained(encoder)
+    load_tokenizer(prepared["teacher"]).save_pretrained(encoder)
+    beside = {"layers": {"student_layers": [0, 2], "weight_hidden": 1.0, "weight_attention": 9.0}}
+    own = {"student_layers": [0, 2], "hidden_size": 8, "weight_relations": 1.0, "relation_heads": 4}
+    own |= dict.fromkeys(("weight_soft", "weight_mlm", "weight_cosine"), 0.0)
+    values = prepared | SMALL | own | {"teacher": str(encoder), "beside": beside, "steps": 12}
+    result = notebook("3_distillation", tmp_path / "out", values)
+    first, *_, last = result["history"]
+    assert last["loss"] == pytest.approx(last["relations"]) and last["loss"] < first["loss"]
+    when = {"first step", "last step"}
+    assert {(row["component"], row["when"]) for row in result["components"]} == {
+        ("relations", each) for each in when
+    }
+    assert all(row["gradient_norm"] > 0 for row in result["components"])
+    assert result["before"] == result["after"] == {}
+    assert models.load_trunk(tmp_path / "out/model").config.hidden_size == 8
+    other = json.loads((tmp_path / "out/beside/layers/training.json").read_text())["history"]
+    assert other[-1]["hidden"] < other[0]["hidden"]
+    assert other[-1]["attention"] < other[0]["attention"]
 
 
 def test_a_notebook_trains_in_two_processes_and_loads_what_came_of_it(prepared, tmp_path, capfd):

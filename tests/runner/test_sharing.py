@@ -148,7 +148,7 @@ def test_a_scale_may_give_what_it_does_not_share(params):
         (
             "transfer_set/scenarios.yaml",
             {"scenarios": {"a": {"corpus": "corpus10pct", "student_layers": "top"}}},
-            "student_layers = 'top': give a list of the teacher's layers, or alternate, or to_top",
+            "student_layers = 'top': give a list of the teacher's layers, or one of alternate, to_top",
         ),
     ],
 )

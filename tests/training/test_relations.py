@@ -10,7 +10,8 @@ from lib.fast import relations
 from lib.fast.quicken import quicken
 from lib.training import losses, models
 from lib.training.batches import Batch
-from lib.training.objectives import RELATION_WIDTH, Distillation, Wanted, read
+from lib.training.objectives import Distillation, Wanted, read
+from lib.training.parameters import RELATION_WIDTH
 from tests.helpers import small
 
 LENGTHS, HEADS = [9, 4, 12, 1], 4
