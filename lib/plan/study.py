@@ -423,7 +423,8 @@ class Study:
                 (f"{self.scale_file}: cascade", shared),
             )
             values |= {"corpus": corpus}
-            assistant, needs = f"{name}-{values['layers']}", [*teacher.needs, corpus]
+            assistant = f"{name}-{values['layers']}"
+            needs = [*teacher.needs, *first.needs, corpus]
             folder = self._add("cascade_ta", assistant, values, needs, origin, repeat)
             assistants[assistant] = Model(f"{folder}/model", None, [folder])
             if entries.is_trained(values):  # else all are cut from the chain's teacher

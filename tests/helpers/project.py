@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -61,6 +64,28 @@ def make(project: Path, *arguments: str) -> str:
     done = run_make(project, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
+
+
+def dry_run(project: Path, *words: str, config: Collection[str] = (), **variables: str) -> str:
+    """What Snakemake would do in a copy of the project, as it prints it; variables: those of make,
+    herbert at smoke if nothing else is said; config: key=value for the Snakefile."""
+    command = [sys.executable, "-m", "snakemake", "-n", *words, *["--config"][: len(config)]]
+    done = subprocess.run(
+        [*command, *config],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        env=environment(project, **{"SCALE": "smoke", "STUDIES": "herbert"} | variables),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def stages_to_run(project: Path, **variables: str) -> set[str]:
+    """What make report would make, in outputs/<scale>: the folders of stages, and report.html."""
+    rerun = ("--cores", "2", "--rerun-triggers", "mtime", "input")
+    made = re.findall(r"output: outputs/\w+/(\S+)", dry_run(project, *rerun, **variables))
+    return {path.removesuffix("/result.json") for path in made}
 
 
 def result_files(outputs: Path) -> dict[str, Path]:

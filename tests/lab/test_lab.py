@@ -122,6 +122,7 @@ def test_where_nothing_has_run_every_widget_says_what_to_run(tmp_path, monkeypat
     monkeypatch.setattr(places, "ROOT", tmp_path)
     shown += [module.widget(tmp_path) for module in (fill, attention, loss, browser)]
     shown.append(form.widget())
+    assert "Nothing has run yet" in shown[0].data
     assert all("`make report" in part.data and "\n" not in part.data for part in shown)
 
 

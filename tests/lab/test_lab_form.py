@@ -158,50 +158,37 @@ def until(true, seconds=300):
     return done.stdout
 
 
-def test_a_run_ends_with_a_model_and_scores_beside_the_studys(project):
+def test_a_run_can_be_stopped_goes_on_and_ends_with_scores_beside_the_studys(project):
     printed = lab(
         project,
         """
-folder = begin("mine")
-assert background.is_running(folder)
-until(lambda: not background.is_running(folder))
-state = background.read(folder)
-print(state.line, state.done, len(state.history))
-print("".join(part.data for part in form.run_view(folder)))
-print(background.new_name())
-try:
-    begin("mine")
-except ValueError as error:
-    print(error)
-""",
-    )
-    assert "Done: the model and its scores are in outputs/lab/smoke/herbert/mine. True 4" in printed
-    assert "mine (lab)" in printed and printed.count("<svg") == 1 and "mine-2" in printed
-    assert (
-        "name: 'mine' is taken by another run in outputs/lab/smoke/herbert/mine; choose another "
-        "name" in printed
-    )
-    assert (
-        project / "outputs/lab/smoke/herbert/mine/distillation/model/model.safetensors"
-    ).is_file()
-
-
-def test_a_run_that_is_stopped_has_a_checkpoint_and_can_go_on(project):
-    printed = lab(
-        project,
-        """
-folder = begin("long", "steps: 20000")
+long = "steps: 1000"
+folder = begin("mine", long)
 until(lambda: len(background.read(folder).history) > 1)
 print(background.read(folder).line)
 end(folder)
 print(background.read(folder).line)
-begin("long", "steps: 20000")
-print(background.is_running(folder))
-end(folder)
-print(background.read(folder).line)
+begin("mine", long)
+assert background.is_running(folder)
+until(lambda: not background.is_running(folder))
+state = background.read(folder)
+print(state.line, state.done, state.history[-1]["step"])
+print("".join(part.data for part in form.run_view(folder)))
+print(background.new_name())
+try:
+    begin("mine", long)
+except ValueError as error:
+    print(error)
 """,
     )
-    running, stopped, again, twice = printed.splitlines()
+    running, stopped, ended, *rest = printed.splitlines()
     assert running.startswith("Running: stage 1 of 2, distillation: ")
     assert "a checkpoint of step" in stopped and "the same entry goes on from there" in stopped
-    assert again == "True" and twice.startswith("Stopped: ")
+    folder = "outputs/lab/smoke/herbert/mine"
+    assert ended == f"Done: the model and its scores are in {folder}. True 1000"
+    log = (project / folder / "distillation/log.txt").read_text(encoding="utf-8")
+    assert "resumed after step" in log
+    view = "\n".join(rest)
+    assert "mine (lab)" in view and view.count("<svg") == 1 and "mine-2" in view
+    assert f"name: 'mine' is taken by another run in {folder}; choose another name" in view
+    assert (project / folder / "distillation/model/model.safetensors").is_file()

@@ -1,9 +1,7 @@
-"""The lab's notebook: committed clean, run by papermill with results and without, and as a page
-that runs nothing."""
+"""The lab's notebook: committed clean, run by papermill, and as a page that runs nothing."""
 
 import nbformat
 import papermill
-import pytest
 
 from lib.common.places import ROOT
 from lib.report.page import render
@@ -39,33 +37,20 @@ def test_its_parameters_are_in_one_cell_and_each_is_used():
     assert all(f"{name}={name}" in later for name in names)
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """The executed notebook as a page, of a project with results and of one without."""
-    html = {}
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("results", "none"):
-            project = copy_project(tmp_path_factory.mktemp(name))
-            (project / "outputs").mkdir()
-            if name == "results":
-                lab_outputs.make(project / "outputs")
-            patch.setenv("PYTHONPATH", str(project))
-            done = tmp_path_factory.mktemp(name) / "lab.ipynb"
-            papermill.execute_notebook(
-                str(project / "notebooks/lab.ipynb"),
-                str(done),
-                cwd=str(project / "notebooks"),
-                parameters={"scale": "smoke", "guesses": 3},
-                kernel_name="python3",
-                progress_bar=False,
-            )
-            render.render(done, done.with_suffix(".html"), "The lab")
-            html[name] = done.with_suffix(".html").read_text(encoding="utf-8")
-    return html
-
-
-def test_a_page_shows_the_static_view_of_each_widget_once(pages):
-    page = pages["results"]
+def test_a_page_shows_the_static_view_of_each_widget_once(tmp_path, monkeypatch):
+    project, done = copy_project(tmp_path / "project"), tmp_path / "lab.ipynb"
+    lab_outputs.make(project / "outputs")
+    monkeypatch.setenv("PYTHONPATH", str(project))
+    papermill.execute_notebook(
+        str(project / "notebooks/lab.ipynb"),
+        str(done),
+        cwd=str(project / "notebooks"),
+        parameters={"scale": "smoke", "guesses": 3},
+        kernel_name="python3",
+        progress_bar=False,
+    )
+    render.render(done, done.with_suffix(".html"), "The lab")
+    page = done.with_suffix(".html").read_text(encoding="utf-8")
     assert external_references(page) == [] and "<script" not in page
     once = (
         "What has run.",
@@ -85,11 +70,3 @@ def test_a_page_shows_the_static_view_of_each_widget_once(pages):
         == 1
     )
     assert 'role="alert"' not in page
-
-
-def test_where_nothing_has_run_the_page_says_so(pages):
-    page = pages["none"]
-    assert "Nothing has run yet" in page and 'class="error"' not in page
-    assert (
-        page.count("first, or <code>make report STUDIES=herbert</code>") == 5 and "<svg" not in page
-    )

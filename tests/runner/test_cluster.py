@@ -2,15 +2,13 @@
 what was copied to a store."""
 
 import importlib.util
-import os
 import subprocess
-import sys
 
 import pytest
 import yaml
 
 from lib.common.places import ROOT
-from tests.helpers.project import copy_project
+from tests.helpers.project import copy_project, dry_run
 
 PROFILES = ROOT / "params" / "profiles"
 THERE = {
@@ -25,22 +23,6 @@ STAGES = {
     "analysis": 1,
     "report": 1,
 }
-
-
-def dry_run(folder, *words, **config):
-    """What Snakemake would do in a copy of the project."""
-    config = [f"{key}={value}" for key, value in config.items()]
-    command = [sys.executable, "-m", "snakemake", "-n", *words, *["--config"] * bool(config)]
-    environment = {"PYTHONPATH": str(folder), "SCALE": "smoke", "STUDIES": "herbert"}
-    done = subprocess.run(
-        [*command, *config],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def jobs(printed):
@@ -65,7 +47,7 @@ def test_a_profile_submits_every_stage(name, tmp_path):
         "--quiet",
         "host",
     ]  # its own is too quiet to look at
-    printed = dry_run(project, *profile, *here, gpus=2, cores=3)
+    printed = dry_run(project, *profile, *here, config=["gpus=2", "cores=3"])
     assert jobs(printed) == STAGES
     assert "mem_mb=16000" in printed and "gpu=1" in printed
     assert not any((project / "outputs").glob("**/result.json"))
@@ -83,7 +65,9 @@ def test_a_stage_books_its_processes(tmp_path):
     smoke["distillation"] |= {"processes": 2, "threads": 3}
     path.write_text(yaml.safe_dump(smoke), encoding="utf-8")
     printed = (
-        dry_run(project, "--cores", "8", gpus=4).split("rule distillation:")[1].split("rule ")[0]
+        dry_run(project, "--cores", "8", config=["gpus=4"])
+        .split("rule distillation:")[1]
+        .split("rule ")[0]
     )
     assert "threads: 6" in printed and "gpu=2" in printed
 

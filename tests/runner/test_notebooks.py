@@ -10,7 +10,7 @@ import yaml
 from lib.plan import plan
 from lib.report import claims
 from lib.report.page.render import external_references
-from tests.helpers.project import copy_project, make, read_results, result_files
+from tests.helpers.project import copy_project, make, read_results, result_files, stages_to_run
 
 # Contract files: other tools read these columns.
 RESULTS = "study scenario layers repeat seed task language metric protocol epoch value".split()
@@ -190,8 +190,7 @@ def test_a_second_run_runs_nothing_and_a_change_reruns_what_depends_on_it(output
 
     project, before = outputs.parent.parent, dates()
     (project / "notebooks/3_distillation.ipynb").touch()  # touched is not changed
-    make(project, "report", "SCALE=smoke", "STUDIES=herbert")
-    assert dates() == before
+    assert stages_to_run(project) == set()
     scenarios = project / "params/herbert/scenarios.yaml"
     changed = yaml.safe_load(scenarios.read_text(encoding="utf-8"))
     changed["scenarios"]["S3"]["temperature"] = 4
