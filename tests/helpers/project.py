@@ -6,7 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Collection
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -86,6 +89,22 @@ def stages_to_run(project: Path, **variables: str) -> set[str]:
     rerun = ("--cores", "2", "--rerun-triggers", "mtime", "input")
     made = re.findall(r"output: outputs/\w+/(\S+)", dry_run(project, *rerun, **variables))
     return {path.removesuffix("/result.json") for path in made}
+
+
+@contextmanager
+def warm_process(project: Path) -> Iterator[str]:
+    """The socket of a process with the libraries loaded, from which kernels are forked."""
+    with tempfile.TemporaryDirectory() as folder:
+        socket = f"{folder}/socket"  # its path has to be short
+        command = [sys.executable, "-m", "lib.runner.warm", "--serve", socket]
+        server = subprocess.Popen(command, cwd=project, env=environment(project))
+        try:
+            while not os.path.exists(socket) and server.poll() is None:
+                time.sleep(0.1)
+            yield socket
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def result_files(outputs: Path) -> dict[str, Path]:

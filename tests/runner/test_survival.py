@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 
@@ -17,13 +16,19 @@ import pytest
 
 from lib.common import locks
 from tests.helpers import survival
-from tests.helpers.project import copy_project, environment
+from tests.helpers.project import copy_project, environment, warm_process
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 THOROUGH = os.environ.get("SURVIVAL", "")  # also the seed of the random moments
 thoroughly = pytest.mark.skipif(not THOROUGH, reason="make test-survival runs it")
 
 TRAINING_STAGES = [folder for folder in survival.STAGES if not folder.endswith("data_prep")]
+INTERRUPTED = {
+    "outputs/kill/student/distillation": signal.SIGINT,
+    "outputs/kill/student/finetune": signal.SIGTERM,
+}
+"""Stage -> the signal that interrupts it. Unless `make test-survival` runs, only the others are
+killed."""
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +42,9 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def warm_socket(project):
     """The socket of a warm process, which has prepared the corpus."""
-    socket = str(project / "socket")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "lib.runner.warm", "--serve", socket],
-        cwd=project,
-        env=environment(project),
-    )
-    while not os.path.exists(socket):
-        time.sleep(0.1)
-    survival.wait_for_success(survival.start_stage(project, survival.CORPUS, socket))
-    yield socket
-    server.terminate()
-    server.wait()
+    with warm_process(project) as socket:
+        survival.wait_for_success(survival.start_stage(project, survival.CORPUS, socket))
+        yield socket
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +54,21 @@ def undisturbed(project, warm_socket):
 
 
 def test_a_killed_stage_resumes_and_publishes_the_same_files(project, warm_socket, undisturbed):
-    """One SIGKILL in each of stages 2 to 5; twenty in all in `make test-survival`."""
-    kills = 20 if THOROUGH else 4
-    table = survival.kill_all(project, warm_socket, undisturbed, kills, seed=int(THOROUGH or 7))
+    """One SIGKILL in each stage; twenty in all in `make test-survival`."""
+    stages = [name for name in undisturbed if THOROUGH or name not in INTERRUPTED]
+    kills = 20 if THOROUGH else len(stages)
+    victims = {name: undisturbed[name] for name in stages}
+    table = survival.kill_all(project, warm_socket, victims, kills, seed=int(THOROUGH or 7))
     print(table.to_string())
     assert table["same"].sum() == kills, table.to_string()
 
 
-@pytest.mark.parametrize(
-    "folder, signal_number",
-    [("student/distillation", signal.SIGINT), ("student/finetune", signal.SIGTERM)],
-)
+@pytest.mark.parametrize("folder, signal_number", INTERRUPTED.items())
 def test_an_interrupted_stage_keeps_a_checkpoint_and_reports_its_step(
     project, warm_socket, undisturbed, folder, signal_number
 ):
     """Ctrl-C in the terminal, or a cluster's cancel: one line of output, no published result, and
     the stage resumes from the step it had reached."""
-    folder = f"outputs/kill/{folder}"
     stage_folder = project / folder
     survival.clear_stage(stage_folder)
     process = survival.start_stage(project, folder, warm_socket)

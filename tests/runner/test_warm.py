@@ -11,6 +11,7 @@ import time
 import pytest
 
 from lib.common.places import ROOT
+from tests.helpers.project import environment, warm_process
 
 # Runs a notebook of one cell through papermill and prints what the cell saw.
 ASK = """
@@ -49,25 +50,26 @@ kernel.session.send = interrupted
 pytestmark = pytest.mark.skipif(not os.path.isdir("/proc"), reason="looks into /proc")
 
 
-def ask(folder, cell, warm=True, **environment):
-    code = ASK.format(cell=cell, folder=folder)
-    command = ([sys.executable, "-m", "lib.runner.warm"] if warm else []) + [
-        sys.executable,
-        "-c",
-        code,
-    ]
+@pytest.fixture(scope="module")
+def socket():
+    with warm_process(ROOT) as address:
+        yield address
+
+
+def ask(folder, cell, socket="", **variables):
+    """Start papermill with this cell; socket: that of the warm process, if it has one."""
     return subprocess.Popen(
-        command,
+        [sys.executable, "-c", ASK.format(cell=cell, folder=folder)],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=environment(ROOT, WARM_KERNELS=socket, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def test_a_warm_kernel_has_its_libraries_and_nothing_of_the_project(tmp_path):
-    done = ask(tmp_path, SEE, MARK="here")
+def test_a_warm_kernel_has_its_libraries_and_nothing_of_the_project(socket, tmp_path):
+    done = ask(tmp_path, SEE, socket, MARK="here")
     out = done.communicate()
     assert done.returncode == 0, out
     seen = json.loads((tmp_path / "seen.json").read_text())
@@ -79,59 +81,50 @@ def test_a_warm_kernel_has_its_libraries_and_nothing_of_the_project(tmp_path):
 def test_nothing_runs_where_the_warm_process_does_not_start(tmp_path):
     folder = tmp_path / ("x" * 100)  # a socket in it has a longer path than any may have
     folder.mkdir()
-    done = ask(tmp_path, SEE, TMPDIR=str(folder))
-    out, err = done.communicate()
-    assert done.returncode == 1 and not (tmp_path / "seen.json").exists()
-    assert err.endswith("error: the process that stages are forked from has failed\n"), out + err
+    command = [sys.executable, "-m", "lib.runner.warm", "touch", str(tmp_path / "run")]
+    variables = environment(ROOT, TMPDIR=str(folder))
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True)
+    assert done.returncode == 1 and not (tmp_path / "run").exists()
+    assert done.stderr.endswith("error: the process that stages are forked from has failed\n")
 
 
 def test_without_the_warm_process_a_kernel_starts_in_the_ordinary_way(tmp_path):
-    gone = {"WARM_KERNELS": str(tmp_path / "nobody")}
-    done = ask(tmp_path, SEE, warm=False, **gone)
+    done = ask(tmp_path, SEE, str(tmp_path / "nobody"))
     out = done.communicate()
     assert done.returncode == 0, out
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert not seen["loaded"] and "--serve" not in seen["parent"]
 
 
-def test_a_kernel_ends_with_who_asked_for_it(tmp_path):
+def test_a_kernel_ends_with_who_asked_for_it(socket, tmp_path):
     """A killed papermill must not leave a training behind."""
-    asked = ask(
-        tmp_path, "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
-    )
+    cell = "import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
+    asked = ask(tmp_path, cell, socket)
     pid = wait_for(lambda: (tmp_path / "pid").is_file() and (tmp_path / "pid").read_text())
-    client = subprocess.run(
-        ["pgrep", "-P", str(asked.pid), "-f", "papermill"], capture_output=True, text=True
-    ).stdout.split()[0]
-    os.kill(int(client), 9)
+    asked.kill()
     asked.communicate()
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def test_a_kernel_that_has_lost_its_answer_is_not_waited_for(tmp_path):
-    done = ask(tmp_path, LOSE_THE_ANSWER, warm=False)
+    done = ask(tmp_path, LOSE_THE_ANSWER)
     _, errors = done.communicate(timeout=120)
     assert "KeyboardInterrupt caught in kernel" in errors  # by ipykernel, which goes on
     assert done.returncode != 0 and errors.strip().endswith("KeyboardInterrupt")
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_stage_says_what_is_wrong_where_it_was_started_and_fails(tmp_path, warm):
+def test_a_stage_says_what_is_wrong_where_it_was_started_and_fails(socket, tmp_path, warm):
     """Its standard error and exit status come through, forked or not."""
     folder = ROOT / "outputs" / "lab" / "not-a-stage" / tmp_path.name / "data_prep"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "parameters.yaml").write_text("nonsense: 1\n")
     try:
-        stage = [
-            sys.executable,
-            "-m",
-            "lib.runner.warm",
-            "--stage",
-            str(folder / "parameters.yaml"),
-        ]
-        command = [sys.executable, "-m", "lib.runner.warm", *stage] if warm else stage
-        environment = {name: value for name, value in os.environ.items() if name != "WARM_KERNELS"}
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        stage = ["-m", "lib.runner.warm", "--stage", str(folder / "parameters.yaml")]
+        variables = environment(ROOT, WARM_KERNELS=socket if warm else "")
+        done = subprocess.run(
+            [sys.executable, *stage], cwd=ROOT, env=variables, capture_output=True, text=True
+        )
     finally:
         shutil.rmtree(ROOT / "outputs" / "lab" / "not-a-stage")
     assert done.returncode == 1 and "unknown key 'nonsense'" in done.stderr, done.stderr
