@@ -195,12 +195,16 @@ class Study:
                     raise InputError(f"{self.scale_file}: {key}: {error}") from None
 
     def _finetune_teacher(self, name: str, repeat: int) -> str:
-        """Fine-tune a teacher, in the study that it belongs to, or here if students learn from it
-        at fine-tuning: its models are then kept. Returns the stage's folder."""
+        """Fine-tune a teacher, in the study that it belongs to; or here if all of this study's
+        scenarios are fine-tuned in another way, or if students learn from it at fine-tuning: its
+        models are then kept. Returns the stage's folder."""
         model = self.teacher(name, repeat)
-        own = map(self._own_finetuning, self.about.scenarios)
-        if name in [values.get("teacher") for values in own]:
-            return self.finetune(name, model, repeat, {"keep_models": True})
+        own = {key: value for key, value in self.about.common.finetune.items() if key != "teacher"}
+        taught = map(self._own_finetuning, self.about.scenarios)
+        if name in [values.get("teacher") for values in taught]:
+            own["keep_models"] = True
+        if own:
+            return self.finetune(name, model, repeat, own)
         if self._is_used("teachers", name):
             folder = self.used._finetune_teacher(name, repeat)
             return self._share(name, "finetune", folder, repeat)
@@ -352,10 +356,11 @@ class Study:
 
     def _same_student(self, name: str, repeat: int) -> Model:
         """The student of another scenario, the same stages under another name. One of this study
-        has to stand before, and its fine-tuning to differ."""
+        has to stand before, and its fine-tuning to differ, as from a teacher's."""
         entry = self.about.scenarios[name]
         names = list(self.about.scenarios)
         before = [other for other in names[: names.index(name)] if self._entry(other).hop is None]
+        before += self.teachers()
         known = list(self.used.about.scenarios) if self.used else []
         said = entry.parameters | self._at_this_scale(name).parameters
         own = entry.same_as in before and self._own_finetuning(name)
@@ -363,9 +368,11 @@ class Study:
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: same_as stands alone, or with finetune, "
                 f"and names a scenario of the study that {self.scale_file} uses: "
-                f"{', '.join(known) or 'it uses none'}; with finetune also one before it: "
-                f"{', '.join(before) or 'there is none'}"
+                f"{', '.join(known) or 'it uses none'}; with finetune also one before it or a "
+                f"teacher: {', '.join(before)}"
             )
+        if entry.same_as in self.teachers():
+            return self.teacher(entry.same_as, repeat)
         model = (self if own else self.used).student(entry.same_as, repeat)
         folder = model.needs[0]
         self._share(name, "distillation", folder, StagePath.parse(folder).repeat)
@@ -444,13 +451,17 @@ class Study:
         `scenario`."""
         tasks, shared, own = self.parameters("tasks"), self.parameters("finetune"), own or {}
         values = {"tasks": list(tasks), **shared, **own}
+        if "tasks" in own:  # what the scale says of other tasks is not for this one
+            for key in {"per_task", "train_examples"} - set(own):
+                if isinstance(of_task := values.get(key), dict):
+                    values[key] = {task: of_task[task] for task in of_task if task in own["tasks"]}
         values |= {"model": model.name, "model_revision": model.revision}
         if isinstance(values["tasks"], list):
             used = [task for task in values["tasks"] if task in tasks]
             values["own_tasks"] = {
                 task: tasks[task].model_dump(exclude_unset=True) for task in used
             }
-        of_scenario = f"scenarios.{scenario}.finetune"
+        of_scenario = f"scenarios.{scenario}.finetune" if scenario else "common.finetune"
         where = _origin(
             (f"{self.scale_file}: {of_scenario}", self._at_this_scale(scenario).finetune),
             (f"{self.scenario_file}: {of_scenario}", own),

@@ -137,23 +137,26 @@ def sources_table(studies: Sequence[str]) -> list:
 
 def training_details(results: Results, efficiency: pd.DataFrame, study: Declaration) -> list:
     """For the appendix: tables and figures of a study's corpora, of what its trainings took, and of
-    their curves."""
-    curves = results.curves(study.name)
+    their curves; a study of other studies' students has neither corpora nor curves."""
+    curves, corpora = results.curves(study.name), results.corpora(study.name)
     return [
-        corpora_table(results, study.name),
+        *([corpora_table(corpora)] if len(corpora) else []),
         cost_table(efficiency, study.name),
-        show.figure(
-            figures.figure_curves(curves, study.colours, study.teachers),
-            "Every training: each loss against the step.",
-            figures.describe_curves(curves),
-        ),
+        *([curves_figure(curves, study)] if len(curves) else []),
         *components_table(results, study.name),
     ]
 
 
-def corpora_table(results: Results, study: str):
+def curves_figure(curves: pd.DataFrame, study: Declaration):
+    return show.figure(
+        figures.figure_curves(curves, study.colours, study.teachers),
+        "Every training: each loss against the step.",
+        figures.describe_curves(curves),
+    )
+
+
+def corpora_table(table: pd.DataFrame):
     """The prepared corpora of a study, with the reasons for which any line was dropped."""
-    table = results.corpora(study)
     unused = table.index.str.startswith("dropped:") & table.isin(["0", "–"]).all(axis=1)
     return show.table(table[~unused].rename_axis("statistic"), "The prepared corpora.")
 

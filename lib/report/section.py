@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lib.plan.study import Study
-from lib.report import claims, claims_view, figures, findings, floors, overview, tables
+from lib.report import claims, claims_view, figures, findings, floors, labels, overview, tables
 from lib.report.declaration import Declaration, with_every_task
 from lib.report.latency import latency
 from lib.report.outcomes import TASK
@@ -181,6 +181,7 @@ def section(analysis: Analysis, name: str) -> list:
             + ("; hollow diamonds: the paper." if _is_printed(study, final) else "."),
             describe(study, final),
         ),
+        *_label_curves(analysis, study),
         *(study.section(analysis) if study.section else []),
         show.prose(f"### {study.short}: what it says"),
     ]
@@ -207,6 +208,19 @@ def section(analysis: Analysis, name: str) -> list:
         caption = "What each student knows of held-out text."
         shown.append(show.table(known, caption, note=tables.OUTCOMES_NOTE))
     return shown
+
+
+def _label_curves(analysis: Analysis, study: Declaration) -> list:
+    curves = labels.curves(study, analysis.results, analysis.final)
+    if curves.empty:
+        return []
+    return [
+        show.figure(
+            labels.figure(curves, study.labels, study.colours),
+            "Scores by the number of labelled examples. Bars: 95 % intervals.",
+            labels.describe(curves),
+        )
+    ]
 
 
 def _unknown_columns(study: Declaration, results: pd.DataFrame) -> list:

@@ -142,7 +142,7 @@ def test_repeats_count_among_the_models_and_the_fine_tunings():
 
 
 def test_a_reason_that_dropped_no_line_is_not_listed():
-    html = overview.corpora_table(Found(), "herbert").data
+    html = overview.corpora_table(Found().corpora("herbert")).data
     assert "lines read" in html and "duplicate" in html and "blank" not in html
 
 
