@@ -376,6 +376,8 @@ class Study:
         model = (self if own else self.used).student(entry.same_as, repeat)
         folder = model.needs[0]
         self._share(name, "distillation", folder, StagePath.parse(folder).repeat)
+        corpus = self.stages[folder].parameters["corpus"]
+        self._share(StagePath.parse(corpus).scenario, "data_prep", corpus)
         return model
 
     def _side_by_side(self, name: str, repeat: int) -> tuple[dict[str, Any], list[str]]:

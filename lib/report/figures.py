@@ -66,13 +66,14 @@ def rows_of_runs(
     printed: pd.DataFrame | None = None,
     control: str = "",
     *,
+    printed_label: str = "the paper",
     xlabel: str,
 ):
     """Every run's score: a row per scenario and a panel per column of a table of scores.
 
     Dots are runs; the bar below them is the mean and its 95 % interval; hollow grey diamonds are a
-    paper's own numbers; a dotted line through all rows is the mean of the untrained control. The
-    same in numbers stands at the right of each row.
+    paper's own numbers, or what `printed_label` says; a dotted line through all rows is the mean of
+    the untrained control. The same in numbers stands at the right of each row.
 
     scores: columns scenario, column, run, value, low, high (the ends of the scenario's interval);
         panels follow the order of `column`.
@@ -123,7 +124,7 @@ def rows_of_runs(
     figure.supxlabel(xlabel, fontsize=9)
     line = (Line2D([], [], **CONTROL_LINE), "mean of the untrained control")
     lines = [line] if control in position else []
-    legend(figure, "the paper" if printed is not None else "", *lines)
+    legend(figure, printed_label if printed is not None else "", *lines)
     return figure
 
 

@@ -7,7 +7,17 @@ import numpy as np
 import pandas as pd
 
 from lib.plan.study import Study
-from lib.report import claims, claims_view, figures, findings, floors, labels, overview, tables
+from lib.report import (
+    claims,
+    claims_view,
+    figures,
+    findings,
+    floors,
+    labels,
+    likeness,
+    overview,
+    tables,
+)
 from lib.report.declaration import Declaration, with_every_task
 from lib.report.latency import latency
 from lib.report.outcomes import TASK
@@ -307,5 +317,6 @@ def details(analysis: Analysis, name: str) -> list:
         *(study.details(analysis) if study.details else []),
         show.prose(findings.optimism_paragraph(study, analysis.scores)),
         *curves,
+        *likeness.shown(study, analysis.results),
         *overview.training_details(analysis.results, analysis.efficiency, study),
     ]

@@ -274,7 +274,7 @@ def outcomes_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
         for outcome in BY_NAME.values() if control not in ("", name) else ():
             change = difference(study, results, name, control, outcome.name)
             of_teacher = outcome.name != "held-out loss"
-            if of_teacher and _teacher(study, name) != _teacher(study, control):
+            if of_teacher and teacher_of(study, name) != teacher_of(study, control):
                 change = NONE
             if len(change):
                 cell = with_interval(interval(change), outcome.digits)
@@ -283,7 +283,7 @@ def outcomes_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").fillna("–").rename_axis("scenario")
 
 
-def _teacher(study: Declaration, scenario: str) -> str:
+def teacher_of(study: Declaration, scenario: str) -> str:
     """The teacher of a student, by its name in the study."""
     entry = study.scenarios.get(study.chain_of(scenario)[0], {})
     return entry.get("teacher", study.teacher)

@@ -34,7 +34,8 @@ class Found:
     """Gathered results, made up: `scores` by study."""
 
     def __init__(self, scores: dict):
-        self.folder, self.made_up, self.stages = ROOT / "outputs" / "none", scores, {}
+        self.folder, self.made_up = ROOT / "outputs" / "none", scores
+        self.stages, self.repeats = {}, {}
         self.studies = list(scores)
 
     def scores(self):
