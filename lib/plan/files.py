@@ -119,6 +119,24 @@ class Question(Section):
     worse: Name
 
 
+class Grid(Section):
+    """A table of scenarios by two things in which they differ: of every row, by its title, the
+    scenarios under the titles `columns`; null where there is none."""
+
+    columns: list[str]
+    rows: Annotated[dict[str, list[Name | None]], Mapping]
+
+    @model_validator(mode="after")
+    def _as_many_as_columns(self):
+        for title, names in self.rows.items():
+            if len(names) != len(self.columns):
+                raise ValueError(
+                    f"the row {title!r} has {len(names)} scenarios, and there are "
+                    f"{len(self.columns)} columns; write null where there is no scenario"
+                )
+        return self
+
+
 class ScenariosFile(Section):
     """params/<study>/scenarios.yaml. All keys but `common` and `scenarios` describe: no stage
     depends on them."""
@@ -131,7 +149,9 @@ class ScenariosFile(Section):
     teacher: Name = "teacher"  # the scenario that students are compared with
     control: Name | None = None  # the untrained student; `truncated` if there is one
     on_request: StrictBool = False  # runs only where STUDIES names it
+    tasks: list[str] = []  # those that count, where its models are fine-tuned on more; all if empty
     columns: list[str] = []  # scores shown besides the main one ("mean"); all if empty
+    grid: Grid | None = None
     questions: list[Question] = []
     models: Annotated[dict[Name, Description], Mapping] = {}  # those of the scale file
     common: Entry = Entry()
@@ -143,6 +163,16 @@ class ScenariosFile(Section):
         if not scenarios:
             raise ValueError("name at least one")
         return scenarios
+
+    @model_validator(mode="after")
+    def _grid_of_scenarios(self):
+        for names in self.grid.rows.values() if self.grid else ():
+            if unknown := [name for name in names if name and name not in self.scenarios]:
+                raise ValueError(
+                    f"grid: there is no scenario {unknown[0]!r}; there are "
+                    f"{', '.join(self.scenarios)}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _defaults(self):

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import cycle
 from typing import Any
 
 import pandas as pd
 
-from lib.plan.files import read_scenarios
+from lib.plan.files import Grid, read_scenarios
 from lib.report.outcomes import TASK
 from lib.report.page.show import PALETTE
 from lib.report.scores import (
@@ -73,8 +74,12 @@ class Declaration:
     colours: Mapping[str, str]
     main: str
     scored: Columns
+    tasks: Collection[str] = ()
+    """The tasks whose scores count; all if empty."""
     questions: Sequence[Question] = ()
     columns: Sequence[str] = ()
+    grid: Grid | None = None
+    """Scenarios by two things in which they differ, for a table of their main score."""
     titles: Mapping[str, str] = field(default_factory=dict)
     """Readable names of scores; one that is missing stands for itself."""
     printed: Callable[[str], pd.DataFrame] = nothing_printed
@@ -138,6 +143,8 @@ def with_every_task(study: Declaration, results: pd.DataFrame) -> Declaration:
     the tasks there are stands in its place, for which no paper prints anything, and what the study
     says of its own tasks alone is left out."""
     rows = results[(results["study"] == study.name) & (results["task"] != TASK)]
+    if study.tasks:
+        rows = rows[rows["task"].isin(study.tasks)]
     measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
     scores = {name: weights for name, weights in study.scored(measured).items() if weights}
     of_study = {task for weights in scores.values() for task, *_ in weights}
@@ -189,8 +196,10 @@ def from_files(name: str) -> Declaration:
         labels={key: entry.label for key, entry in described.items()},
         colours=colours,
         main=MEAN,
-        scored=by_task,
+        tasks=file.tasks,
+        scored=partial(by_task, only=file.tasks),
         questions=[Question(q.title, q.better, q.worse) for q in file.questions],
         columns=file.columns,
+        grid=file.grid,
         titles=TITLES,
     )

@@ -192,6 +192,7 @@ def section(analysis: Analysis, name: str) -> list:
             describe(study, final),
         ),
         *_label_curves(analysis, study),
+        *_grid(study, final),
         *(study.section(analysis) if study.section else []),
         show.prose(f"### {study.short}: what it says"),
     ]
@@ -231,6 +232,14 @@ def _label_curves(analysis: Analysis, study: Declaration) -> list:
             labels.describe(curves),
         )
     ]
+
+
+def _grid(study: Declaration, results: pd.DataFrame) -> list:
+    if study.grid is None:
+        return []
+    title = tables.columns_of(study, results)[study.main]
+    caption = f"{title[0].upper()}{title[1:]}, in percent: what differs by row and by column."
+    return [show.table(tables.grid_table(study, results), caption, note=tables.SCORES_NOTE)]
 
 
 def _unknown_columns(study: Declaration, results: pd.DataFrame) -> list:

@@ -226,6 +226,18 @@ def _main_cell(differences: pd.Series) -> str:
     return with_interval(interval(differences)) if len(differences) else "–"
 
 
+def grid_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
+    """The main score of the scenarios in the study's grid: mean ± half of the 95 % interval over
+    runs."""
+    rows = {
+        title: [
+            pm(study.scores(results, name).get(study.main, NONE)) if name else "–" for name in names
+        ]
+        for title, names in study.grid.rows.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=study.grid.columns)
+
+
 def kept_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
     """A row per student: the share of the teacher's score that it keeps, in percent, on every
     score; and on the main one its differences to the teacher and to the untrained control."""
