@@ -28,8 +28,9 @@ NOTE = (
     "over its time and the rate of matrix products in its format, measured in the same rounds. "
     "small: BERT of width 256, 4 → 2 layers, vocabulary 30,522, 8 sequences of 128 tokens; real: "
     "lengths of 37 tokens on average; vocab50k, vocab120k: larger vocabularies; base: BERT-base, "
-    "12 → 6 layers; hop: one hop of a cascade, 12 → 11; kept: with an allocator that keeps freed "
-    "memory, as our training sets it, for all of them; all or masked: where soft targets are "
+    "12 → 6 layers; hidden, attention, relations: that loss alone, plain by its equation and the "
+    "library's layers; hop: one hop of a cascade, 12 → 11; kept: with an allocator that keeps "
+    "freed memory, as our training sets it, for all of them; all or masked: where soft targets are "
     "compared."
 )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lib.common.errors import InputError
+from lib.training.parameters import LOSSES
 
 POOL = 16
 """Batches of a case with real lengths: sequences are grouped by length within so many, as
@@ -13,16 +14,19 @@ POOL = 16
 TEMPERATURE, SOFT, MLM, COSINE = 2.0, 5.0, 2.0, 1.0
 """The objective of DistilBERT's authors (002): T, and the weights of the three losses."""
 MASKED = 0.15
+MATCHED = ("hidden", "attention", "relations")
+"""The losses that are measured alone: hidden outputs and attention maps of evenly spaced layers,
+relations of the last."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison. `name` is `<group>-<positions>`, or `<group>` for a hop.
+    """One comparison. `name` is `<group>-<positions>`, or `<group>` where no logits are compared.
 
     Attributes:
         layers: of the teacher and of the student.
         lengths: `full`, all sequences as long as `length`; `real`, some 37 of 128 tokens on
-        average. kind: `distillation`, or `hop`, one hop of a cascade. target: the largest time as a
+        average. kind: `distillation`; `hop`, one hop of a cascade; or one of MATCHED. target: the largest time as a
         share of plain's (fp32 whatever `precision` is) that is aimed at; rate: the smallest
             share of the machine's matrix-product rate. None: no aim.
         keep: with an allocator that keeps freed memory, as training sets it, for all
@@ -55,6 +59,8 @@ class Case:
         apart."""
         if self.kind == "hop":
             return f"hop {self.layers[0]} to {self.layers[1]}"
+        if self.kind in MATCHED:
+            return LOSSES[self.kind].title
         real = ", real lengths" if self.lengths == "real" else ""
         kept = ", memory kept" if self.keep else ""
         return f"soft + mlm + cosine, {self.positions} positions{real}{kept}"
@@ -82,6 +88,8 @@ CASES = [
     *_both(replace(SMALL, name="vocab120k", vocab=119_547)),
     *_both(Case("base", **BASE), 0.65, 0.47, rate=0.75),
     *_both(Case("base_bf16", precision="bf16", **BASE), 0.27, 0.20, rate=0.35),
+    *(replace(SMALL, name=loss, kind=loss) for loss in MATCHED),
+    *(Case(f"base_{loss}", kind=loss, **BASE) for loss in MATCHED),
     Case("hop", kind="hop", target=0.6, **BASE | {"layers": (12, 11)}),
     Case("hop_bf16", kind="hop", precision="bf16", target=0.6, **BASE | {"layers": (12, 11)}),
     *_both(replace(SMALL, name="kept", keep=True)),
@@ -94,6 +102,7 @@ QUICK = [
     Case("real-masked", positions="masked", lengths="real", pool=3, **_TINY),
     Case("vocab-all", precision="bf16", **_TINY | {"vocab": 997}),
     Case("hop", kind="hop", target=0.6, **_TINY),
+    Case("hidden", kind="hidden", **_TINY),
 ]
 
 
@@ -106,7 +115,7 @@ def chosen(words: str, cases: list[Case]) -> list[Case]:
             groups = " ".join(dict.fromkeys(name.split("-")[0] for name in names))
             raise InputError(
                 f"CASES: there is no case {word!r}; allowed are {groups}, and -all or -masked "
-                f"behind all but hop"
+                f"behind those that compare logits"
             )
     wanted = words.split() or names
     return [case for case in cases if case.name in wanted or case.name.split("-")[0] in wanted]

@@ -18,7 +18,16 @@ from lib.fast.quicken import quicken
 from lib.training import models
 from lib.training.batches import IGNORE, Batch, Schedule, pad, padded_width, whole_word_mask
 from lib.training.objectives import Distillation, Hop, hand_out_attention, hidden_states
-from tests.benchmarks.cases import COSINE, MASKED, MLM, SOFT, TEMPERATURE, Case, sequence_lengths
+from tests.benchmarks.cases import (
+    COSINE,
+    MASKED,
+    MATCHED,
+    MLM,
+    SOFT,
+    TEMPERATURE,
+    Case,
+    sequence_lengths,
+)
 
 TOLERANCE = {"fp32": 1e-4, "bf16": 1e-2}
 """Relative difference of two implementations' losses that rounding explains."""
@@ -55,7 +64,7 @@ def implementations(case: Case) -> list[str]:
     return [
         "plain",
         *same,
-        *(["textbrewer"] if textbrewer_is_there() else []),
+        *(["textbrewer"] if textbrewer_is_there() and case.kind not in MATCHED else []),
         "ours",
         *(["trunks"] if case.kind == "distillation" else []),
     ]
@@ -139,7 +148,19 @@ def build(case: Case, implementation: str) -> Step:
     """An implementation with models and batches of its own, equal to those of the others."""
     teacher, student = networks(case)
     wide, grouped = batches(case)
-    every = (lambda batch: 0) if case.kind == "hop" else (lambda batch: batch.inputs.numel())
+    every = (
+        (lambda batch: 0) if case.kind != "distillation" else (lambda batch: batch.inputs.numel())
+    )
+    if case.kind in MATCHED:
+        objective = Distillation(student, teacher, mlm=0.0, **{case.kind: 1.0})
+        ours = implementation == "ours"
+        return Step(
+            student,
+            grouped if ours else wide,
+            one_step(quicken(objective) if ours else objective),
+            every,
+            "fp32" if implementation == "plain" else case.precision,
+        )
     if implementation == "ours":
         if case.kind == "hop":
             objective = Hop(student, teacher)
@@ -157,7 +178,7 @@ def build(case: Case, implementation: str) -> Step:
         return Step(
             student,
             grouped,
-            lambda batch: objective(batch, objective.counts(batch))["loss"],
+            one_step(objective),
             lambda batch: 0 if case.kind == "hop" else int(compared(batch, case.positions).sum()),
             case.precision,
         )
@@ -181,6 +202,11 @@ def build(case: Case, implementation: str) -> Step:
     return Step(
         student, wide, lambda batch: step(student, teacher, batch, case.positions), every, precision
     )
+
+
+def one_step(objective: nn.Module) -> Callable[[Batch], torch.Tensor]:
+    """The loss of a batch that is a whole step."""
+    return lambda batch: objective(batch, objective.counts(batch))["loss"]
 
 
 def compared(batch: Batch, positions: str) -> torch.Tensor:
