@@ -78,9 +78,9 @@ def figure(texts: list[str], target: np.ndarray, student: np.ndarray) -> Figure:
     blue, orange = show.PALETTE[:2]
     more = (student > target)[..., None]
     maps = {
-        "target: the teacher's": _tint(target / top, blue),
-        "student's": _tint(student / top, blue),
-        "student − target": np.where(more, _tint(gap, orange), _tint(gap, blue)),
+        "target: the teacher's": tint(target / top, blue),
+        "student's": tint(student / top, blue),
+        "student − target": np.where(more, tint(gap, orange), tint(gap, blue)),
     }
     for axes, (title, colours) in zip(drawing.subplots(1, 3, sharey=True), maps.items()):
         axes.imshow(colours, interpolation="none")
@@ -93,7 +93,7 @@ def figure(texts: list[str], target: np.ndarray, student: np.ndarray) -> Figure:
     return drawing
 
 
-def _tint(share: np.ndarray, colour: str) -> np.ndarray:
+def tint(share: np.ndarray, colour: str) -> np.ndarray:
     """A colour as opaque as each share, 0 … 1: RGBA, [..., 4]."""
     rgb = np.broadcast_to(to_rgb(colour), (*share.shape, 3))
     return np.concatenate([rgb, share[..., None]], axis=-1)

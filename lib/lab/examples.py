@@ -4,7 +4,7 @@ from pathlib import Path
 
 from IPython.display import HTML, Markdown
 
-from lib.lab import attention, fill, loss
+from lib.lab import attention, fill, loss, similarity
 from lib.lab.models import Pair, get_example, pairs, short_names
 from lib.report.page import show
 from lib.report.results import Results
@@ -16,24 +16,32 @@ them. Here each is shown once, on a sentence that no model was trained on."""
 
 
 def examples(results: Results) -> list[Markdown | HTML]:
-    """A section for the appendix: guesses for a blank, attention maps, a loss over the temperature;
-    nothing if no student has been distilled."""
+    """A section for the appendix: guesses for a blank, attention maps, a loss over the temperature,
+    and the layers of one student a study; nothing if no student has been distilled."""
     students = distilled(results)
     if not students:
         return []
     parts = [fill_mask(students), attention_maps(students), loss_over_temperature(students[0])]
+    parts += [similarity.view(pair) for pair in one_a_study(students, results)]
     return [show.prose(INTRODUCTION), *sum(parts, [])]
 
 
 def distilled(results: Results) -> list[Pair]:
     """The students of these studies; first those with the largest weight on soft targets."""
-    studies = {study for study, _, _ in results.stages}
-    students = [
-        pair
-        for pair in pairs(results.folder)
-        if Path(pair.student.name).relative_to(results.folder).parts[0] in studies
-    ]
+    folders = [stage["parameters"]["output_dir"] for stage in results.stages.values()]
+    studies = {Path(folder).parts[2] for folder in folders}  # some may be of a study that is used
+    students = [pair for pair in pairs(results.folder) if study_of(pair, results) in studies]
     return sorted(students, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
+
+
+def study_of(pair: Pair, results: Results) -> str:
+    """The study whose stage made a student."""
+    return Path(pair.student.name).relative_to(results.folder).parts[0]
+
+
+def one_a_study(students: list[Pair], results: Results) -> list[Pair]:
+    """The first student of each study."""
+    return list({study_of(pair, results): pair for pair in reversed(students)}.values())[::-1]
 
 
 def fill_mask(students: list[Pair], most: int = 4) -> list[HTML]:

@@ -19,7 +19,7 @@ from lib.common.hub import ModelRef
 from lib.data.prepared import open_corpus
 from lib.data.tokenizer import load_tokenizer, spell_tokens
 from lib.plan.stages import KINDS
-from lib.training.batches import Batch
+from lib.training.batches import Batch, pad
 from lib.training.losses import logits_of
 from lib.training.models import last_states, load, parameter_count
 from lib.training.objectives import hand_out_attention, states
@@ -148,6 +148,20 @@ def _outputs(ref: ModelRef, written: int, ids: tuple[int, ...]) -> Outputs:
     hidden, maps = states(model, batch, range(1, model.config.num_hidden_layers + 1))
     last = last_states(model, hidden[-1])
     return Outputs(logits_of(model, last)[0], last[0], maps)
+
+
+@torch.inference_mode()
+def hidden_outputs(ref: ModelRef, rows: list[np.ndarray]) -> list[np.ndarray]:
+    """The model's hidden outputs 0 … n for rows of token ids, without dropout: of each layer those
+    of all tokens, one row after the other, [tokens, hidden]."""
+    model, pieces = _model(ref, _written(ref)), []
+    for start in range(0, len(rows), 16):
+        some = [np.asarray(row, np.int64) for row in rows[start : start + 16]]
+        inputs = pad(some, model.config.pad_token_id or 0)
+        kept = torch.arange(inputs.shape[1]) < torch.tensor([len(row) for row in some])[:, None]
+        hidden, _ = states(model, Batch(inputs, kept, inputs))
+        pieces.append([layer[kept].double().numpy() for layer in hidden])
+    return [np.concatenate(layer) for layer in zip(*pieces)]
 
 
 # ---------------------------------------------------------------------------------------- sentences

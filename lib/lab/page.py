@@ -9,6 +9,7 @@ from IPython.display import HTML, Markdown
 from lib.common import places
 from lib.common.errors import InputError
 from lib.lab import background, fill
+from lib.plan.stages import StagePath
 from lib.plan.study import CAPTIONS, Study, scales, studies
 from lib.report.page import show
 
@@ -46,24 +47,23 @@ def start(
 
 
 def finished(outputs: Path) -> pd.DataFrame:
-    """A row for each scale and study with a finished stage: how many stages are finished, when the
-    last one ended, and the `headline` of its scores."""
+    """A row for each scale and study with a finished stage of its own: how many stages are
+    finished, those of a study that it uses included, when the last one ended, and the `headline` of
+    its scores."""
     rows = {}
     for scale, study in sorted((scale, study) for study in studies() for scale in scales(study)):
         plan = Study(study, scale, data_dir=None)
         plan.resolve()
-        folders = [
-            outputs / Path(folder).relative_to("outputs") for folder in plan.folders.values()
-        ]
-        times = [
-            (folder / "result.json").stat().st_mtime
-            for folder in folders
-            if (folder / "result.json").is_file()
-        ]
-        if times:
+        times = {}
+        for folder in plan.folders.values():
+            path = outputs / Path(folder).relative_to("outputs") / "result.json"
+            if path.is_file():
+                times[folder] = path.stat().st_mtime
+        if any(StagePath.parse(folder).study == study for folder in times):
+            last = datetime.fromtimestamp(max(times.values()))
             rows[scale, study] = {
-                "stages": f"{len(times)} of {len(folders)}",
-                "last": datetime.fromtimestamp(max(times)).strftime("%Y-%m-%d %H:%M"),
+                "stages": f"{len(times)} of {len(set(plan.folders.values()))}",
+                "last": last.strftime("%Y-%m-%d %H:%M"),
                 **headline(outputs / scale / "results.csv", study),
             }
     index = pd.MultiIndex.from_tuples(rows, names=["scale", "study"])

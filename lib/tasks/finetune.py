@@ -354,10 +354,10 @@ def check_teacher(p: Finetune, task: Task, teacher: Path, trunk: nn.Module, toke
                 f"{where} has {size} {theirs[size]}, the student {ours[size]}; {weight} compares "
                 f"layers of one shape: allowed is 0"
             )
-    if (p.weight_hidden or p.weight_attention) and not ours["layers"] < theirs["layers"]:
+    if (p.weight_hidden or p.weight_attention) and ours["layers"] > theirs["layers"]:
         raise InputError(
-            f"{where} has {theirs['layers']} layers, the student {ours['layers']}; it has to have "
-            f"fewer where layers are matched"
+            f"{where} has {theirs['layers']} layers, the student {ours['layers']}; it can have no "
+            f"more where layers are matched"
         )
 
 

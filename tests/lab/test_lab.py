@@ -12,7 +12,7 @@ from IPython.display import HTML
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
-from lib.lab import attention, browser, examples, fill, form, loss, models, page
+from lib.lab import attention, browser, examples, fill, form, loss, models, page, similarity
 from lib.lab.view import View, live, message, offer
 from lib.report import results
 
@@ -209,6 +209,7 @@ def test_controls_move_the_views_of_real_models(outputs):
     for module, name, value in (
         (fill, "Sentence", "a _"),
         (attention, "Mapping", "top"),
+        (similarity, "Student", -1),
         (loss, "Temperature", 4.0),
     ):
         made = module.widget(outputs)
@@ -220,7 +221,7 @@ def test_controls_move_the_views_of_real_models(outputs):
         ]
         area = made.widget.children[-1]
         before = area.value
-        control.value = value
+        control.value = control.options[value][1] if name == "Student" else value
         assert area.value != before and "alert" not in area.value, module.__name__
 
 
@@ -230,10 +231,11 @@ def test_controls_move_the_views_of_real_models(outputs):
 def test_the_examples_of_the_report(outputs):
     gathered = results.Results.__new__(results.Results)
     gathered.folder = outputs / "smoke"
-    gathered.repeats = {("herbert", "S3", "distillation"): {1: {}}}
+    stage = {"parameters": {"output_dir": "outputs/smoke/herbert/S3/distillation"}}
+    gathered.repeats = {("herbert", "S3", "distillation"): {1: stage}}
     shown = examples.examples(gathered)
     whole = html(shown[1:])
-    assert shown[0].data.startswith("### In the lab") and whole.count("<svg") == 3
+    assert shown[0].data.startswith("### In the lab") and whole.count("<svg") == 4
     assert "What each model would put into the blank" in whole and "The losses at T = 2" in whole
     gathered.repeats = {}
     assert examples.examples(gathered) == []

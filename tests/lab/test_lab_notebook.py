@@ -57,12 +57,13 @@ def test_a_page_shows_the_static_view_of_each_widget_once(tmp_path, monkeypatch)
         "What each model would put into the blank",
         "Distance of each student",
         "Head 1 of layer 1",
+        "Linear CKA of the hidden outputs",
         "The losses at T = 2",
         "Scores in percent by scenario",
         "An entry of your own for herbert",
     )
     assert {text: page.count(text) for text in once} == dict.fromkeys(once, 1)
-    assert page.count("<svg") == 4 and 'class="plain"' not in page and 'class="error"' not in page
+    assert page.count("<svg") == 5 and 'class="plain"' not in page and 'class="error"' not in page
     assert (
         page.count(
             "Will run distillation: truncated, layers alternate; 5 soft + 2 mlm + 1 cosine; 4 steps"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lib.common.errors import InputError
-from lib.lab import attention, browser, fill, loss, models
+from lib.lab import attention, browser, fill, loss, models, similarity
 from lib.report import results
 from lib.training import losses
 from tests.helpers import lab_outputs
@@ -95,8 +95,8 @@ def test_the_view_shows_maps_and_errors_or_says_why_not(pair):
     assert "no target under the mapping skip" in html(attention.view("a b c", pair, 1, 1, "skip"))
     with pytest.raises(InputError, match="the student has 1 layers of 2 heads"):
         attention.view("a b c", pair, 2, 1, "adjacent")
-    with pytest.raises(InputError, match="^mapping: a student of 2 layers for a teacher of 2"):
-        attention.target_layers("uniform", 2, 2)
+    with pytest.raises(InputError, match="^mapping: a student of 3 layers for a teacher of 2"):
+        attention.target_layers("uniform", 3, 2)
 
 
 # ------------------------------------------------------------------------------------------- losses
@@ -229,3 +229,33 @@ def test_a_fine_tuning_of_ones_own_has_the_rows_that_results_csv_would_have(outp
         "S3",
         "mine (lab)",
     ]
+
+
+# ------------------------------------------------------------------------------------------- layers
+
+
+def test_linear_cka_is_that_of_its_definition():
+    """By centred Gram matrices, as Kornblith et al. define it; 1 under rotation and scale."""
+    x, y = RANDOM.normal(size=(60, 5)), RANDOM.normal(size=(60, 8))
+    y[:, :3] += 2 * x[:, :3]
+    centre = np.eye(60) - 1 / 60
+    k, m = (centre @ part @ part.T @ centre for part in (x, y))
+    expected = np.sum(k * m) / np.sqrt(np.sum(k * k) * np.sum(m * m))
+    assert similarity.linear_cka(x, y) == pytest.approx(expected)
+    rotation, _ = np.linalg.qr(RANDOM.normal(size=(5, 5)))
+    assert similarity.linear_cka(x, 3 * x @ rotation + 7) == pytest.approx(1)
+    assert similarity.linear_cka(x, np.ones((60, 2))) == 0
+
+
+def test_layers_of_a_student_and_its_teacher_are_compared(pair):
+    """S3 has its teacher's embeddings and its first layer: these are alike, the last is not."""
+    found = similarity.similarities(pair)
+    assert found.shape == (2, 3) and found[0, 0] == pytest.approx(1) == found[1, 1]
+    assert found[1, 2] < 0.999
+    (drawn,) = similarity.view(pair)
+    assert "0 is most like the teacher" in drawn.data and "S3 and its teacher" in drawn.data
+    rows = [np.arange(5, 5 + n) for n in (9, 4)]
+    alone = [models.hidden_outputs(pair.student, [row]) for row in rows]
+    for layer, together in enumerate(models.hidden_outputs(pair.student, rows)):
+        apart = np.concatenate([outputs[layer] for outputs in alone])
+        assert together == pytest.approx(apart, abs=1e-5)

@@ -140,11 +140,7 @@ def test_the_gradient_of_the_soft_loss_is_the_distance_of_the_distributions(kind
 @pytest.mark.parametrize("kind", OUTPUTS)
 def test_a_student_that_equals_its_teacher_has_nothing_to_learn_from_it(kind):
     teacher, batch = classifier(kind, 2, 1), batch_of(kind)
-    deeper = classifier(kind, 4, 1)  # of which a mapping can be made, which is then replaced
-    objective = objective_of(kind, copy.deepcopy(teacher), deeper, gold=0.0)
-    objective._teacher = [quicken(teacher.eval())]
-    objective.hidden_layers = {k: [k] for k in (0, 1, 2)}
-    objective.attention_layers = {j: [j] for j in (1, 2)}
+    objective = objective_of(kind, copy.deepcopy(teacher), teacher, gold=0.0)
     parts = objective(batch, objective.counts(batch))
     assert {name: parts[name].item() for name in ("soft", "hidden", "attention", "loss")} == (
         pytest.approx(dict.fromkeys(("soft", "hidden", "attention", "loss"), 0.0), abs=1e-9)
@@ -209,7 +205,12 @@ def stage(tmp_path_factory):
     for name, record in records.items():
         write(place, name, train=map(record, range(48)), validation=map(record, range(20)))
     tokenizer = train_tokenizer([" ".join(WORDS) + " good bad"] * 3, "wordpiece", 400)
-    for name, layers, hidden in (("student", 1, 32), ("deep", 2, 32), ("wide", 1, 48)):
+    for name, layers, hidden in (
+        ("student", 1, 32),
+        ("deep", 2, 32),
+        ("deeper", 3, 32),
+        ("wide", 1, 48),
+    ):
         shape = {"layers": layers, "hidden": hidden, "max_length": 64}
         small.save_trunk("bert", tokenizer, place / name, **shape)
     values = {"tasks": list(TASKS), "seeds": [1, 2], "learning_rate": 2e-3, "epochs": 1}
@@ -252,7 +253,7 @@ def test_a_kept_model_predicts_what_it_did(stage):
         ),
         ({"labels": ["1", "0"]}, r"mood-1 was fine-tuned with the labels \['0', '1'\], not \['1',"),
         ({"weight_hidden": 1, "model": "wide"}, "has hidden 32, the student 48; weight_hidden"),
-        ({"weight_attention": 1, "model": "deep"}, "has 2 layers, the student 2; it has to have f"),
+        ({"weight_attention": 1, "model": "deeper"}, "has 2 layers, the student 3; it can have no"),
         ({"model": "other"}, "mood-1: tokenizers of teacher and student differ: "),
     ],
 )
