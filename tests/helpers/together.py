@@ -56,8 +56,20 @@ def outcome(history, *students, **more):
     return {"history": rows, "weights": torch.cat(weights), **more}
 
 
-def distil(folder, *, dropout=0.0, stop=0, recipe=RECIPE, mlm=2.0, soft=5.0, fast=True, **sizes):
-    """Three losses together; `stop`: give up after so many steps, with a checkpoint in `folder`."""
+def distil(
+    folder,
+    *,
+    dropout=0.0,
+    stop=0,
+    recipe=RECIPE,
+    mlm=2.0,
+    soft=5.0,
+    cosine=1.0,
+    relations=0.0,
+    fast=True,
+    **sizes,
+):
+    """Several losses together; `stop`: give up after so many steps, with a checkpoint in `folder`."""
     taught = teacher(dropout)
     student, data = models.truncate(taught, [0, 2]), batches(**sizes)
 
@@ -67,7 +79,8 @@ def distil(folder, *, dropout=0.0, stop=0, recipe=RECIPE, mlm=2.0, soft=5.0, fas
 
     history = []
     with suppress(Stopped):
-        objective = Distillation(student, taught, mlm=mlm, soft=soft, cosine=1.0)
+        losses = {"mlm": mlm, "soft": soft, "cosine": cosine, "relations": relations}
+        objective = Distillation(student, taught, relation_heads=4, **losses)
         objective = quicken(objective) if fast else objective
         history = train(
             objective,
@@ -153,6 +166,8 @@ TRAININGS = {
     "hop_soft": lambda folder: hop(folder, soft=1.0),
     "plain_objective": lambda folder: distil(folder, fast=False),
     "cosine_alone": lambda folder: distil(folder, mlm=0.0, soft=0.0),
+    "relations": lambda folder: distil(folder, mlm=0.0, soft=0.0, cosine=0.0, relations=1.0),
+    "relations_too": lambda folder: distil(folder, relations=1.0),
     "exploding": exploding,
     "asked": asked,
     "asked_beside": lambda folder: asked(folder, beside=True),

@@ -2,6 +2,7 @@
 counts, and what is printed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,22 @@ def test_operations_of_a_distillation_are_the_sum_of_its_passes():
     assert mlm.flops == pytest.approx(
         3 * forward(student, positions, length) + 3 * head_flops(0.15 * positions, 768, 50000)
     )
+
+
+def test_relations_alone_stop_the_teacher_and_need_no_head(own_params):
+    """Of a student half as wide, which learns from the teacher's tenth layer."""
+    losses = {"weight_relations": 1, "teacher_layer": 10, "hidden_size": 384}
+    losses |= {"weight_soft": 0, "weight_mlm": 0, "weight_cosine": 0}
+    write(own_params, "paper", "scenarios.S3", losses)
+    estimate = estimates()["S3/distillation"]
+    teacher, student = estimate.shapes
+    assert (student.hidden, student.intermediate, student.layers) == (384, 1536, 6)
+    length = 218e6 / 4.9e6 + 2
+    positions = 2 * (218e6 + 2 * 4.9e6)
+    read = forward(replace(teacher, layers=10), positions, length)
+    products = 6 * positions * length * (768 + 3 * 384)
+    expected = read + 3 * forward(student, positions, length) + products
+    assert estimate.flops == pytest.approx(expected)
 
 
 def test_volumes_may_be_given_as_numbers_and_are_checked(own_params):

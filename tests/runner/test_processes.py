@@ -16,6 +16,7 @@ from lib.data.tokenizer import load_tokenizer
 from lib.plan.stages import Stage, StagePath, validate
 from lib.runner import processes, stage
 from lib.training import checkpoints, models
+from lib.training.parameters import LOSSES
 from tests.helpers import together
 
 SAME = [
@@ -50,7 +51,7 @@ def twice(tmp_path_factory):
 
 
 def losses(history):
-    parts = ("loss", "mlm", "soft", "cosine", "hidden", "attention")
+    parts = ("loss", *LOSSES)
     return torch.tensor(
         [[row[part] for part in parts if part in row] for row in history], dtype=torch.double
     )
