@@ -49,10 +49,11 @@ def shrink(project):
     )
     cut = {"max_length": 48, "vocab_size": 600, "held_out_lines": 50, "processes": 1}
     corpora = own["corpora"] | {"corpus": own["corpora"]["corpus"] | cut}
-    files = {key: own["finetune"][key] for key in ("task_source", "task_folder")}
+    changes = {key: own["finetune"][key] for key in ("task_source", "task_folder")}
+    changes |= {"seeds": [1]}
     sizes |= {
         "corpora": corpora,
-        "finetune": {k: v for k, v in sizes["finetune"].items() if k != "task_language"} | files,
+        "finetune": {k: v for k, v in sizes["finetune"].items() if k != "task_language"} | changes,
     }
     (path / "local.yaml").write_text(yaml.safe_dump(sizes))
     # The ablation's students but triple are trained side by side, as at the papers' scale.
@@ -125,7 +126,7 @@ def test_results_have_ten_tasks_for_every_model_of_both_studies(outputs):
     } == wanted
     assert (
         results["task"].nunique() == 10
-        and set(results["seed"]) == {1, 2}
+        and set(results["seed"]) == {1}
         and set(results["language"]) == {"en"}
     )
     metrics = results.groupby("task")["metric"].unique().map(sorted).to_dict()

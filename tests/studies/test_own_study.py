@@ -17,24 +17,23 @@ pytestmark = needs_environment
 SCENARIOS = {
     "name": "Mine",
     "title": "My encoder, smaller",
-    "question": "What do my teacher's weights and its soft targets buy?",
+    "question": "What do training and soft targets buy?",
     "questions": [
-        {"title": "What the teacher's weights buy", "better": "S2", "worse": "S1"},
+        {"title": "What training buys", "better": "S2", "worse": "truncated"},
         {"title": "What imitation buys", "better": "S3", "worse": "S2"},
     ],
     "common": {"teacher": "teacher"},
     "scenarios": {
-        "S1": {"init": "random", "weight_mlm": 1, "label": "random, MLM"},
-        "S2": {"init": "truncated", "weight_mlm": 1, "colour": "#0072b2"},
+        "S2": {"init": "truncated", "weight_mlm": 1, "colour": "#0072b2", "label": "cut, MLM"},
         "S3": {"init": "truncated", "weight_soft": 5, "weight_mlm": 2, "weight_cosine": 1},
         "truncated": {"init": "truncated", "label": "control"},
     },
 }
 CLAIMS = {
-    "weights-help": {
+    "training-helps": {
         "place": "my notebook",
-        "claim": "The teacher's weights help on entails.",
-        "gain": {"better": "S2", "worse": "S1", "scores": "entails"},
+        "claim": "Training helps on entails.",
+        "gain": {"better": "S2", "worse": "truncated", "scores": "entails"},
     },
     "half-kept": {
         "place": "my notebook",
@@ -135,12 +134,12 @@ def section(page: str, heading: str) -> str:
 
 def test_every_score_is_in_the_tables(project, page):
     results = pd.read_csv(project / "outputs/local/results.csv")
-    assert set(results["scenario"]) == {"teacher", "S1", "S2", "S3", "truncated"}
+    assert set(results["scenario"]) == {"teacher", "S2", "S3", "truncated"}
     shown = section(page, "My encoder, smaller")
     final = results[results["protocol"] == "final"]
     for (scenario, _), rows in final.groupby(["scenario", "task"]):
         assert f"{rows.groupby('repeat')['value'].mean().mean():.1f} ± " in shown, scenario
-    for title in ("mean of tasks", "entails", "mood", "random, MLM", "% kept", "less the control"):
+    for title in ("mean of tasks", "entails", "mood", "cut, MLM", "% kept", "less the control"):
         assert title in shown
     assert "What imitation buys (S3 against S2)" in shown and "Not measured" not in shown
 
@@ -157,13 +156,13 @@ def test_every_section_is_filled(page):
 
 def test_its_own_claims_are_judged(project, page):
     claims = pd.read_csv(project / "outputs/local/claims.csv").set_index("id")
-    assert list(claims.index) == ["mine-weights-help", "mine-half-kept", "mine-fewer-layers"]
+    assert list(claims.index) == ["mine-training-helps", "mine-half-kept", "mine-fewer-layers"]
     assert claims.loc["mine-fewer-layers", "verdict"] == "holds"
     assert "half of its teacher" in section(page, "Claims at a glance")
     baseline = re.search(r"bag of words</t.>(.*?)</tr>", page, re.DOTALL).group(1)
     assert baseline.count("100.0") == 2
     # No teacher is above a bag of words that is always right, so nothing is said of its students.
-    for name, score in (("weights-help", "entails"), ("half-kept", "mean of tasks")):
+    for name, score in (("training-helps", "entails"), ("half-kept", "mean of tasks")):
         claim = claims.loc[f"mine-{name}"]
         assert claim["n"] == 0 and f"above a bag of words on {score}" in claim["needs"]
 
