@@ -10,6 +10,7 @@ import torch
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.training import models
 from lib.training.architectures import longest_sequence
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -61,6 +62,7 @@ def load(folder: Path) -> tuple[torch.nn.Module, tuple[str, ...]]:
         raise InputError(
             f"MODEL={folder}: cannot be loaded as a masked language model: {reason}"
         ) from None
+    models.load(folder, device="meta")  # raises for a head that is missing and was made up
     if sum(weights.numel() for weights in model.parameters()) * 4 > TWO_GB:
         raise InputError(
             f"MODEL={folder}: its weights need more than the 2 GB that one ONNX file holds"

@@ -16,6 +16,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertConfig, BertFo
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
+from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import KINDS
 from lib.runner import export
 from tests.helpers import small
@@ -273,3 +274,13 @@ def test_a_model_of_another_kind_gets_one_line(tmp_path, capsys):
     assert export.main([str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "cannot be loaded as a masked language model" in said
+
+
+def test_a_fine_tuned_model_without_an_mlm_head_gets_one_line(tmp_path, capsys):
+    """The library would make up a head; encoders alone are what fine-tunings keep."""
+    tokenizer = train_tokenizer(["some words"] * 3, "wordpiece", 100)
+    small.save_trunk("distilbert", tokenizer, tmp_path, layers=1, hidden=16, max_length=32)
+    assert export.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("error: model ") and "lacks" in said
+    assert not (tmp_path / "onnx").exists()
