@@ -18,6 +18,7 @@ from lib.report.tables import (
     scenarios_of,
     share_kept,
     students_of,
+    teacher_guesses,
 )
 from lib.report.wording import (
     by_side,
@@ -105,6 +106,13 @@ def question_paragraph(study: Declaration, results: pd.DataFrame, question: Ques
 def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> str:
     """The share of the teacher's main score that each student keeps, and of its parameters."""
     head = "**How much of the teacher is kept.**"
+    title = plain(columns_of(study, results)[study.main])
+    if teacher_guesses(study, results):
+        return (
+            f"{head} No share is given: {study.teacher} itself "
+            f"({pm(study.scores(results, study.teacher)[study.main])}, {title}) cannot be told "
+            f"from guessing, which scores {study.guessing[study.main]:.1f}."
+        )
     kept = {name: share_kept(study, results, name) for name in students_of(study, results)}
     kept = {name: share for name, share in kept.items() if len(share)}
     if not kept:
@@ -114,7 +122,6 @@ def kept_paragraph(study: Declaration, results: pd.DataFrame, efficiency: pd.Dat
     count = number_of(len(most), most.index.name)
     count = count if len(fewest) == len(most) else f"{len(fewest)} to {count}"
     parts = ", ".join(f"{name} {pm(share)} %" for name, share in kept.items())
-    title = plain(columns_of(study, results)[study.main])
     text = (
         f"{head} Each student's share of the teacher's score ({title}), run by run ({count}): "
         f"{parts}."

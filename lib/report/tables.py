@@ -27,7 +27,8 @@ DIFFERENCES_NOTE = (
 )
 KEPT_NOTE = (
     "Share of the teacher's score, run by run, both above what guessing scores where that is "
-    "known: a student that guesses keeps 0 %."
+    "known: a student that guesses keeps 0 %. Where the teacher itself cannot be told from "
+    "guessing, there is no share."
 )
 OUTCOMES_NOTE = (
     "15 % of the words of held-out text are masked, the same ones for every model. Loss: "
@@ -261,13 +262,23 @@ def kept_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:
 
 def share_kept(study: Declaration, results: pd.DataFrame, name: str, column: str = "") -> Sample:
     """What the student keeps of its teacher's score above guessing, in percent; empty where no run
-    has both: 100 * (student - guessing) / (teacher - guessing)."""
+    has both, or the teacher guesses: 100 * (student - guessing) / (teacher - guessing)."""
     column = column or study.main
+    if teacher_guesses(study, results, column):
+        return NONE
     floor = study.guessing.get(column, 0.0)
     student, teacher = (
         study.scores(results, each).get(column, NONE) for each in (name, study.teacher)
     )
     return study.shared(100 * ((student - floor) / (teacher - floor)), "% of teacher")
+
+
+def teacher_guesses(study: Declaration, results: pd.DataFrame, column: str = "") -> bool:
+    """Whether the teacher cannot be told from guessing on a score: its 95 % interval, or its one
+    run, reaches down to what guessing scores. False where either is not known."""
+    column = column or study.main
+    mean, low, _ = interval(study.scores(results, study.teacher).get(column, NONE))
+    return bool((mean if np.isnan(low) else low) <= study.guessing.get(column, -np.inf))
 
 
 def outcomes_table(study: Declaration, results: pd.DataFrame) -> pd.DataFrame:

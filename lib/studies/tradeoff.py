@@ -19,8 +19,8 @@ from lib.report.results import LATENCY
 from lib.report.scores import NONE
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
-from lib.report.tables import difference, share_kept, students_of
-from lib.report.wording import decided, number_of, plain, with_interval
+from lib.report.tables import difference, share_kept, students_of, teacher_guesses
+from lib.report.wording import decided, listed, number_of, plain, with_interval
 from lib.studies.cascade import along_the_chain
 
 COSTS = {
@@ -61,7 +61,8 @@ def students(analysis: Analysis) -> pd.DataFrame:
     """A row per student of every study, columns as COLUMNS.
 
     `kept` is the mean over runs of 100 * student / teacher, in percent, `low` and `high` the ends
-    of its 95 % interval (NaN with one run). A model taken from a hub has seen an unknown number of
+    of its 95 % interval (NaN with one run). All three are NaN, and `n` is 0, where the teacher
+    cannot be told from guessing. A model taken from a hub has seen an unknown number of
     tokens (NaN).
     """
     final, efficiency, rows = analysis.final, analysis.efficiency, []
@@ -72,7 +73,7 @@ def students(analysis: Analysis) -> pd.DataFrame:
         teacher = _costs(own, study.teacher, {})
         for name in students_of(study, final):
             share = share_kept(study, final, name)
-            if len(share):
+            if len(share) or teacher_guesses(study, final):
                 costs = _costs(own, name, tokens)
                 rows.append(
                     {"study": study.name, "scenario": name, "n": len(share)}
@@ -130,7 +131,7 @@ def printed_students() -> pd.DataFrame:
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
     """The student of each study that keeps most by its mean, controls apart: a row per study."""
-    trained = table[~table["control"]]
+    trained = table[~table["control"]].dropna(subset="kept")
     return trained.loc[trained.groupby("study", sort=False)["kept"].idxmax()]
 
 
@@ -170,7 +171,7 @@ def students_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
     rows = {
         (analysis.studies[row.study].short, row.scenario): {
             "score kept, %": _kept(row),
-            "runs": row.n,
+            "runs": row.n or "–",
             "parameters": _number(row.parameters, 0),
             "of the teacher's, %": _number(row.parameters_share),
             "latency, ms": in_words(row.latency_s, row.latency_low, row.latency_high),
@@ -190,7 +191,7 @@ def students_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
 
 def _kept(row) -> str:
     if np.isnan(row.high):
-        return f"{row.kept:.1f}"
+        return _number(row.kept)
     return f"{row.kept:.1f} ± {(row.high - row.low) / 2:.1f}"
 
 
@@ -212,15 +213,24 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
     the untrained controls."""
     if table.empty:
         return "Not measured: no student has a run in common with its teacher."
-    top = table.loc[table["kept"].idxmax()]
-    below, above = int((table["high"] < 100).sum()), int((table["low"] > 100).sum())
+    kept = table.dropna(subset="kept")
+    guessing = table.loc[table["kept"].isna(), "study"].unique()
+    without = (
+        f"No share is given for {listed([analysis.studies[name].short for name in guessing])}, "
+        "where the teacher cannot be told from guessing."
+    )
+    if kept.empty:
+        return without
+    top = kept.loc[kept["kept"].idxmax()]
+    below, above = int((kept["high"] < 100).sum()), int((kept["low"] > 100).sum())
     text = (
-        f"{below} of {number_of(len(table), 'student')} keep less than their teacher's score (the "
+        f"{below} of {number_of(len(kept), 'student')} keep less than their teacher's score (the "
         f"whole 95 % interval lies below 100 %), {above} keep more; the others cannot be told from "
         f"their teacher. The highest mean, {_kept(top)} %, is that of {plain(top['scenario'])} "
         f"({analysis.studies[top['study']].short}), with {_number(top['parameters_share'], 0)} % "
         "of the parameters."
     )
+    text += f" {without}" if len(guessing) else ""
     parts = []
     for row in best(table).itertuples():
         study = analysis.studies[row.study]

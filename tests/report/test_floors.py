@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from lib.report import floors
+from lib.report.findings import kept_paragraph
 from lib.report.floors import Baselines
 from lib.report.scores import MEAN, samples, tasks
-from lib.report.tables import share_kept
-from tests.helpers.made_up import RESULTS
+from lib.report.tables import kept_table, share_kept
+from tests.helpers.made_up import NO_EFFICIENCY, RESULTS
 from tests.report.test_tables import STUDY
 
 FINETUNING = {
@@ -160,3 +161,17 @@ def test_a_study_is_judged_by_score():
     kept = share_kept(study, pd.concat([teacher, student]), "S3", "cola")
     assert list(kept) == pytest.approx([50, 50, 50])
     assert floors.judged(STUDY, teacher, Baselines()).failed == []
+
+
+@pytest.mark.parametrize("scores", [[50.2, 50.1, 50.6], [50]])
+def test_a_teacher_that_guesses_has_no_share_to_keep(scores):
+    """Of a hundredth of a point above guessing a student would keep 400 %."""
+    teacher, student = results(rte=scores), results("S3", rte=[score + 0.8 for score in scores])
+    rows = pd.concat([teacher, student])
+    study = floors.judged(STUDY, teacher, baselines(rte=(50, 45)))
+    assert len(share_kept(study, rows, "S3")) == 0 < len(share_kept(STUDY, rows, "S3"))
+    assert kept_table(study, rows).loc["S3", "RTE, % kept"] == "–"
+    text = kept_paragraph(study, rows, NO_EFFICIENCY)
+    assert (
+        "teacher itself (50." in text and "cannot be told from guessing, which scores 50.0" in text
+    )

@@ -1,5 +1,6 @@
 """The trade-off over all studies, on made-up results."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -203,6 +204,22 @@ def test_without_sizes_the_shares_stay():
     tradeoff.figure(students, unsized)
     text = tradeoff.paragraph(students, unsized) + tradeoff.describe(students, unsized)
     assert "nan" not in text + tradeoff.students_table(students, unsized).to_string()
+
+
+def test_a_study_whose_teacher_guesses_has_costs_and_no_share():
+    made = analysis()
+    for name in made.studies:
+        study = made.studies[name]
+        made.studies[name] = replace(study, guessing={study.main: 100})
+        students = tradeoff.students(made)
+        text = tradeoff.paragraph(students, made)
+        assert f"No share is given for {made.studies['herbert'].short}" in text, text
+        whole = tradeoff.students_table(students, made)
+        row = whole.loc[study.short].iloc[0]
+        assert (row["score kept, %"], row["runs"]) == ("–", "–") and row["parameters"] != "–"
+        shown = text + tradeoff.describe(students, made) + whole.to_string()
+        assert "nan" not in shown + tradeoff.best_table(students, made).to_string()
+        tradeoff.figure(students, made)
 
 
 def test_the_figure_shows_each_student_in_three_panels_and_the_papers(students):
