@@ -14,6 +14,7 @@ from lib.report.results import Results
 from lib.report.scores import NONE, TITLES, Columns, samples, tasks
 from lib.report.statistics import interval, pm
 from lib.report.wording import listed, plain
+from lib.tasks import examples
 from lib.tasks.baselines import BAG_OF_WORDS, CHANCE, MOST_EXAMPLES, baselines
 from lib.tasks.finetune import shared_training
 
@@ -37,10 +38,12 @@ NOTE = (
 @dataclass(frozen=True)
 class Baselines:
     """The baselines of a study: `rows` have COLUMNS, scenario is "chance" or "bag of words", value
-    is in percent. `missing`: why a task has none, in a few words, by its name."""
+    is in percent. `missing`: why a task has none, in a few words, by its name. `repeated`: how many
+    validation texts of an own task are among its training texts."""
 
     rows: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=COLUMNS))
     missing: dict[str, str] = field(default_factory=dict)
+    repeated: dict[str, int] = field(default_factory=dict)
 
 
 def measure(results: Results, studies: Iterable[Declaration]) -> dict[str, Baselines]:
@@ -64,13 +67,16 @@ def of_finetuning(parameters: dict) -> Baselines:
     """The baselines on the data that a fine-tuning stage reads. A task whose data cannot be had,
     as on a machine without network, is among the missing."""
     p = validate("finetune", parameters)
-    rows, missing = [], {}
+    rows, missing, repeated = [], {}, {}
     for names in shared_training(p).values():
         try:
             rows += baselines(p, names)
+            for name in p.own_tasks.keys() & names:
+                source = examples.TaskSource.of(examples.settled(p))
+                repeated[name] = examples.repeated(name, source)
         except InputError as error:
             missing |= dict.fromkeys(names, str(error))
-    return Baselines(pd.DataFrame(rows, columns=COLUMNS), missing)
+    return Baselines(pd.DataFrame(rows, columns=COLUMNS), missing, repeated)
 
 
 def by_score(measured: Baselines, columns: Columns = tasks) -> pd.DataFrame:
@@ -150,13 +156,17 @@ def sentence(study: Declaration, results: pd.DataFrame, measured: Baselines) -> 
 
 
 def shown(study: Declaration, results: pd.DataFrame, measured: Baselines) -> list:
-    """The table and what follows from it, and a line where data cannot be had."""
+    """The table and what follows from it, a line where texts are both learnt and tested on, and one
+    where data cannot be had."""
     items = []
     if len(measured.rows):
         items = [
             show.table(table(study, results, measured), CAPTION, note=NOTE),
             show.prose(sentence(study, results, measured)),
         ]
+    if again := {task: number for task, number in measured.repeated.items() if number}:
+        parts = listed([f"{number:,} of {title(study, task)}" for task, number in again.items()])
+        items.append(show.prose(f"Validation texts that are among the training texts: {parts}."))
     if measured.missing:
         tasks = listed([title(study, task) for task in measured.missing])
         reason = plain(next(iter(measured.missing.values())))

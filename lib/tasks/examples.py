@@ -181,6 +181,12 @@ def check(name: str, source: TaskSource, languages: Sequence[str] = ()) -> str:
     return ""
 
 
+def repeated(name: str, source: TaskSource) -> int:
+    """How many validation texts of an own task are among its training texts. Raises InputError."""
+    known = set(load(name, "train", source).texts)
+    return sum(text in known for text in load(name, "validation", source).texts)
+
+
 def files(name: str, source: TaskSource, languages: Sequence[str] = ()) -> list[Path]:
     """The files that a fine-tuning reads for a task; none where its records are toy ones, or on the
     hub. Raises InputError for one that is not there."""
@@ -532,7 +538,6 @@ def _check_own(name: str, own: OwnTask) -> str:
     found += f"training and {len(validation.labels):,} validation records"
     if share := _cut_off(own):
         found += f", for which {share:.0%} of {_own_file(own, 'train').name} is cut off"
-    known = set(training.texts)
-    if again := sum(text in known for text in validation.texts):
+    if again := repeated(name, source):
         found += f"; {again:,} validation texts are among the training texts"
     return found

@@ -151,6 +151,16 @@ def test_data_that_are_not_there_are_said_in_one_line(tmp_path, there):
     assert f"not measured for {tasks}: " in shown[-1].data and "\n" not in shown[-1].data
 
 
+def test_texts_that_are_both_learnt_and_tested_on_are_counted(tmp_path):
+    for split, numbers in ("train", range(9)), ("validation", range(6, 12)):
+        rows = "\n".join(f"text {number},{number % 2}" for number in numbers)
+        (tmp_path / f"{split}.csv").write_text(f"text,label\n{rows}\n")
+    own = {"tasks": ["mood"], "own_tasks": {"mood": {"files": str(tmp_path)}}}
+    measured = floors.of_finetuning(FINETUNING | own)
+    shown = floors.shown(STUDY, results(mood=[60, 61]), measured)
+    assert shown[-1].data == "Validation texts that are among the training texts: 3 of mood."
+
+
 def test_a_study_is_judged_by_score():
     """Guessing and failures go by the study's own scores, a mean of tasks among them."""
     measured = baselines(cola=(0, 20), rte=(50, 45))

@@ -4,9 +4,11 @@
 import json
 
 import pandas as pd
+import papermill
 import pytest
 import yaml
 
+from lib.common.places import ROOT
 from lib.plan import plan
 from lib.report import claims
 from lib.report.page.render import external_references
@@ -33,6 +35,13 @@ def outputs(tmp_path_factory):
 @pytest.fixture(scope="module")
 def smoke(outputs):
     return read_results(outputs)
+
+
+def test_papermill_reads_every_parameter(caplog):
+    """It warns of a line that it cannot parse, such as one with an equals sign in its comment."""
+    for path in sorted((ROOT / "notebooks").glob("[1-6]_*.ipynb")):
+        assert papermill.inspect_notebook(str(path))
+    assert caplog.messages == []
 
 
 def test_every_stage_left_a_result(smoke):
