@@ -24,17 +24,25 @@ from lib.report.page import show
 from lib.report.results import Results
 from lib.report.wording import plain, quoted
 
+OPENING = (
+    "Four documents each studied one side of this for BERT; this report runs their experiments "
+    "again with one code base, and puts each of their claims to the test."
+)
 CONFIDENCE = (
     "**How sure it is.** What is measured here stands with a 95 % interval. Where a student was "
     "trained several times (*repeats*), it covers another distillation with other initial weights, "
     "masks and order of the text, fine-tuned anew, and other test examples; where it was trained "
     "once, only another fine-tuning and other test examples. Three runs say little of how much "
     "runs vary, so the differences of a study share what they say of it (empirical Bayes, Smyth "
-    "2004). An interval does not cover another teacher, nor other text. The verdicts on claims are "
-    "corrected for the number of claims; other intervals are not, so a claim may stay unresolved "
-    "where a difference in the text leaves out zero. Sizes are counted. What the sources print is "
-    f"{quoted('set like this')} in sentences, in grey columns headed *paper* in tables, and as "
-    "hollow grey diamonds in figures."
+    "2004). An interval does not cover another teacher, nor other text. Sizes are counted."
+)
+CORRECTED = (
+    "The verdicts on claims are corrected for the number of claims; other intervals are not, so a "
+    "claim may stay unresolved where a difference in the text leaves out zero."
+)
+PRINTED = (
+    f"What the sources print is {quoted('set like this')} in sentences, in grey columns headed "
+    "*paper* in tables, and as hollow grey diamonds in figures."
 )
 TOY = (
     "**What toy languages can show.** Text and tasks are those of toy languages made for this "
@@ -64,8 +72,8 @@ def descriptions(studies: Sequence[str]) -> dict[str, ScenariosFile]:
 
 def questions(studies: Sequence[str], answers: Mapping[str, str]) -> str:
     """What each study asks, and what it answers (study -> a sentence): a Markdown list whose
-    entries link to the sections."""
-    lines = []
+    entries link to the sections; before it, what this report is, if any study is of a paper."""
+    lines = [f"{OPENING}\n"] if sources_table(studies) else []
     for study, about in descriptions(studies).items():
         title = about.title or study
         source = papers.sources().get(about.source)
@@ -114,10 +122,17 @@ def facts(results: Results, scores: pd.DataFrame) -> dict[str, str]:
 
 
 def opening(results: Results, verdicts: pd.DataFrame) -> str:
-    """How the claims came out, how sure that is, and what toy languages can show, as Markdown.
-    verdicts: rows of claims.csv."""
-    toy = f"\n\n{TOY}" if results.folder.name in ("smoke", "tiny") else ""
-    return f"**How the claims came out.** {claims_view.summary(verdicts)}\n\n{CONFIDENCE}{toy}"
+    """How the claims came out, how sure that is, and what toy languages can show, as Markdown; of
+    claims and sources only where there are some. verdicts: rows of claims.csv."""
+    claims, confidence, toy = "", CONFIDENCE, ""
+    if len(verdicts):
+        claims = f"**How the claims came out.** {claims_view.summary(verdicts)}\n\n"
+        confidence += f" {CORRECTED}"
+    if sources_table(results.studies):
+        confidence += f" {PRINTED}"
+    if results.folder.name in ("smoke", "tiny"):
+        toy = f"\n\n{TOY}"
+    return claims + confidence + toy
 
 
 def sources_table(studies: Sequence[str]) -> list:

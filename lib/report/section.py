@@ -142,11 +142,12 @@ def claims_at_a_glance(analysis: Analysis) -> list:
 
 
 def claims_in_detail(analysis: Analysis) -> list:
-    """The rule behind the verdicts, how many came out how, and what could not be measured."""
+    """The rule behind the verdicts, how many came out how, and what could not be measured; nothing
+    where there are no claims."""
     by_study = {study.short: analysis.claims[name] for name, study in analysis.studies.items()}
     every = [claim for entries in by_study.values() for claim in entries]
     if not every:
-        return [show.prose("The studies of this report have no claims.")]
+        return []
     unmeasured = claims_view.not_measured(analysis.verdicts, every)
     caption = "Claims that this run has nothing to measure by, and what they need."
     return [
@@ -197,12 +198,14 @@ def section(analysis: Analysis, name: str) -> list:
         show.prose(f"### {study.short}: what it says"),
     ]
     if study.questions:
+        corrected = tables.CORRECTED_NOTE if analysis.claims[name] else ""
+        note = _note(study, "differences_table", tables.DIFFERENCES_NOTE)
         shown.append(
             show.table(
                 tables.differences_table(study, final),
                 "Each question's answer: paired differences in points.",
                 theirs=[tables.PAPER],
-                note=_note(study, "differences_table", tables.DIFFERENCES_NOTE),
+                note=f"{note} {corrected}".strip(),
             )
         )
     shown += [

@@ -22,8 +22,11 @@ SCORES_NOTE = "Mean over runs ± half of the 95 % interval."
 DIFFERENCES_NOTE = (
     "First less second, paired by run: the first column with the ends of its 95 % "
     "interval, the others ± half of it. An interval that holds zero decides nothing. Neither these "
-    "intervals nor the p values below are corrected for their number; the verdicts on claims are, "
-    "so a claim may stay unresolved although an interval here leaves out zero."
+    "intervals nor the p values below are corrected for their number."
+)
+CORRECTED_NOTE = (
+    "The verdicts on claims are, so a claim may stay unresolved although an interval here leaves "
+    "out zero."
 )
 KEPT_NOTE = (
     "Share of the teacher's score, run by run, both above what guessing scores where that is "

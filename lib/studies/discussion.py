@@ -12,8 +12,7 @@ OPENING = (
     "Differences are in points, paired by run, with 95 % intervals in brackets. A "
     "difference is *level* if its whole interval is within one point of zero, too little to choose "
     "by. Otherwise it is *decided* if the interval lies on one side of zero, and *undecided* if "
-    "not. Unlike the verdicts on claims, these are not corrected for their number: the end says "
-    "how many chance would decide."
+    "not. They are not corrected for their number: the end says how many chance would decide."
 )
 ONE_PRETRAINING = (
     "Every student was trained once: the intervals say how far another fine-tuning of the same "

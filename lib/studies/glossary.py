@@ -39,8 +39,9 @@ TERMS = {
     "points": "Differences between scores in percent.",
     "paired difference": "The difference between two models in the same run and on the same test "
     "examples, averaged over runs.",
-    "p": "How often a difference as large would occur by chance if there were none. That of a "
-    "claim is corrected for the number of claims of its study (Holm); other p values are not.",
+    "p": "How often a difference as large would occur by chance if there were none.",
+    "p of a claim": "The same, corrected for the number of claims of its study (Holm); other p "
+    "values are not.",
     "cannot be told apart": "The interval of the difference includes zero: there is no difference, "
     "or it is too small for so few runs and examples.",
     "takes 20 repeats": "This run is too small for a claim: it would miss a difference as large as "
@@ -69,9 +70,19 @@ TERMS = {
 }
 
 
-def terms() -> pd.DataFrame:
-    """Every term and its meaning."""
-    return pd.DataFrame({"meaning": list(TERMS.values())}, index=pd.Index(list(TERMS), name="term"))
+OF_CLAIMS = ("p of a claim", "takes 20 repeats", "takes more examples", "by less than matters")
+OF_PAPERS = ("KLEJ", "GLUE, macro score", "SQuAD, EM, F1", "XNLI, zero-shot transfer")
+OF_PAPERS += ("toy language",)
+"""The terms that only claims, and only the papers' studies, use."""
+
+
+def terms(analysis: Analysis) -> pd.DataFrame:
+    """Every term that the report uses, and its meaning."""
+    unused = () if any(analysis.claims.values()) else OF_CLAIMS
+    if not any(study.source for study in analysis.studies.values()):
+        unused += OF_PAPERS
+    meanings = {term: meaning for term, meaning in TERMS.items() if term not in unused}
+    return pd.DataFrame({"meaning": meanings}).rename_axis("term")
 
 
 def scenarios(analysis: Analysis) -> pd.DataFrame:

@@ -36,10 +36,10 @@ COLUMNS = [
 ]
 CAPTION = (
     "Score kept against three costs. Marks: students, mean over runs; bars: 95 % "
-    "interval; line: the front; hollow: untrained controls; hollow grey diamonds: what the papers "
-    "print. Named are the students on a front and each study's best. Students of one size are set "
-    "a little apart."
+    "interval; line: the front; hollow: untrained controls. Named are the students on a front and "
+    "each study's best. Students of one size are set a little apart."
 )
+PRINTED_CAPTION = "Hollow grey diamonds: what the papers print."
 BEST_CAPTION = (
     "The student of each study with the highest mean, and what training gave it over an untrained "
     "one of its size, in points of its score."
@@ -246,6 +246,16 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
     return text
 
 
+def _has_paper(analysis: Analysis) -> bool:
+    """Whether the papers' own students are drawn: where one of their studies ran."""
+    return any(study.source for study in analysis.studies.values())
+
+
+def caption(analysis: Analysis) -> str:
+    """That of the figure."""
+    return f"{CAPTION} {PRINTED_CAPTION}" if _has_paper(analysis) else CAPTION
+
+
 def describe(table: pd.DataFrame, analysis: Analysis) -> str:
     """The figure in words, for readers who do not see it."""
     parts = [
@@ -287,7 +297,7 @@ def figure(table: pd.DataFrame, analysis: Analysis):
         name: (PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)])
         for i, name in enumerate(analysis.studies)
     }
-    has_paper = any(study.source for study in analysis.studies.values())
+    has_paper = _has_paper(analysis)
     drawing, axes = plt.subplots(1, len(COSTS), figsize=SIZE, sharey=True, layout="constrained")
     plt.close(drawing)  # the caller shows it
     for ax, (cost, label) in zip(axes, COSTS.items()):

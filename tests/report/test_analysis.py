@@ -8,6 +8,7 @@ import re
 import nbformat
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from nbformat.v4 import new_output
 
 from lib.common.places import ROOT
@@ -18,6 +19,7 @@ from lib.runner import stage
 from lib.studies import registry
 from tests.helpers import made_up
 from tests.helpers.papers_claims import BY_STUDY
+from tests.report.test_tables import results as results_of_mine
 from tests.studies.test_herbert import efficiency as herbert_efficiency
 from tests.studies.test_herbert import made_up as herbert_results
 
@@ -180,6 +182,24 @@ def test_a_study_with_few_of_its_scenarios_still_gives_a_page(monkeypatch, tmp_p
 def test_a_study_that_was_asked_for_and_has_nothing_still_gives_a_page(monkeypatch, tmp_path):
     page = run(monkeypatch, tmp_path, {"herbert": SCORES["herbert"]}, list(SECTIONS))
     assert page.count("Not measured") >= 10
+
+
+def test_a_page_of_an_own_study_speaks_of_no_claims_and_no_papers(
+    monkeypatch, tmp_path, own_params
+):
+    (own_params / "mine").mkdir()
+    scenarios = "{S3: {weight_soft: 1}, S2: {weight_mlm: 1}, truncated: {label: control}}"
+    questions = "[{title: What imitation buys, better: S3, worse: S2}]"
+    text = f"title: Mine\nscenarios: {scenarios}\nquestions: {questions}\n"
+    (own_params / "mine/scenarios.yaml").write_text(text)
+    (own_params / "mine/tiny.yaml").write_text("teachers: {teacher: {hub: a/b}}")
+    page = run(monkeypatch, tmp_path, {"mine": results_of_mine()}, ["mine"])
+    soup = BeautifulSoup(page, "html.parser")
+    for other in soup(["style", "svg", "pre"]):
+        other.decompose()
+    text = soup.get_text(" ")
+    assert "What imitation buys (S3 against S2)" in text
+    assert not re.findall("(?i).*(?:claim|paper|source|diamond).*", text)
 
 
 CELLS = json.loads((ROOT / "notebooks" / "6_analysis.ipynb").read_text(encoding="utf-8"))["cells"]

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from lib.plan.study import Study, studies_with
+from lib.report.section import Analysis
 from lib.studies import glossary, registry
 
 
@@ -33,5 +34,7 @@ def test_undeclared_scenarios_have_a_dash():
 
 
 def test_terms():
-    meanings = glossary.terms()["meaning"]
+    studies = registry.declared(["herbert"])
+    analysis = Analysis(None, studies, {"herbert": [None]}, None, None, None, None)
+    meanings = glossary.terms(analysis)["meaning"]
     assert len(meanings) > 20 and meanings.str.endswith(".").all()

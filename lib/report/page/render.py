@@ -46,7 +46,7 @@ def render(notebook: Path, page: Path, title: str) -> None:
         "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True
     )
     nb = nbformat.read(notebook, as_version=4)
-    nb.cells = _without_studies_that_did_not_run(nb.cells)
+    nb.cells = _without_empty_parts(nb.cells)
     nb.cells.sort(key=_is_silent)  # parameters, imports and the like come last
     titled = any(
         cell.cell_type == "markdown" and re.search(r"^# ", cell.source, re.MULTILINE)
@@ -81,16 +81,16 @@ def _parse(text: str | BeautifulSoup) -> BeautifulSoup:
     return BeautifulSoup(text, "html.parser", **options)
 
 
-def _without_studies_that_did_not_run(cells: list) -> list:
-    """Without the cells tagged `study:<name>` if no code cell of that study has any output, so that
-    no section is empty."""
+def _without_empty_parts(cells: list) -> list:
+    """Without the cells tagged `study:<name>` or `part:<name>` if no code cell with that tag has
+    output, so that no section is empty."""
 
-    def studies(cell) -> set[str]:
-        return {tag for tag in cell.metadata.get("tags", []) if tag.startswith("study:")}
+    def parts(cell) -> set[str]:
+        return {tag for tag in cell.metadata.get("tags", []) if tag.startswith(("study:", "part:"))}
 
     shown = [cell for cell in cells if cell.cell_type == "code" and cell.outputs]
-    ran = {study for cell in shown for study in studies(cell)}
-    return [cell for cell in cells if studies(cell) <= ran]
+    filled = {part for cell in shown for part in parts(cell)}
+    return [cell for cell in cells if parts(cell) <= filled]
 
 
 def _is_silent(cell) -> bool:
