@@ -180,10 +180,6 @@ class StudentParameters(BaseModel):
         on_logits = self.weight_cosine and self.cosine_of == "logits"
         return bool(self.weight_mlm or self.weight_soft or on_logits)
 
-    def heads_of_relations(self, teacher_width: int) -> int:
-        """The number of relation heads, for a teacher of so many dimensions."""
-        return self.relation_heads or teacher_width // RELATION_WIDTH
-
     def require_fit(self, config: dict[str, Any], teacher: str) -> None:
         """Raise InputError if a teacher with this config.json cannot have such a student, or a loss
         cannot compare the two. What the config does not say is not checked."""
@@ -223,7 +219,7 @@ class StudentParameters(BaseModel):
                 f"dimensions (hidden_size) cannot be compared with the {theirs} of the teacher "
                 f"{teacher}; allowed is 0, and losses on logits, attention maps and relations"
             )
-        relation_heads = self.heads_of_relations(theirs)
+        relation_heads = self.relation_heads or theirs // RELATION_WIDTH
         widths = {theirs, own}
         if self.weight_relations and any(n % max(1, relation_heads) for n in widths):
             raise InputError(
