@@ -28,14 +28,15 @@ MEASURES = {
 AGAIN = "the teacher again"
 CAPTION = "What each student shares with its teacher after fine-tuning."
 NOTE = (
-    "On the test examples of tasks with classes, each student beside its teacher of the same "
-    "repeat. Agreement: both give the same class. KL: KL(teacher ‖ student) of the classes' "
-    "probabilities. Copied: of the teacher's errors, those on which the student gives the same "
-    "wrong class; by chance: as many as if it gave that class as often there as on any other "
-    "example of the right one. Calibration error: the mean distance of a model's confidence from "
-    "its accuracy, in 15 bins of confidence (Guo et al. 2017). The teacher again: the same "
-    "teacher, fine-tuned with another seed and sample of labels, beside itself. Means over tasks, "
-    "copied errors over all tasks' errors; ± half of the 95 % interval over runs."
+    "On the test examples of tasks with classes on which the teacher is above guessing and a bag "
+    "of words; each student beside its teacher of the same repeat. Agreement: both give the same "
+    "class. KL: KL(teacher ‖ student) of the classes' probabilities. Copied: of the teacher's "
+    "errors, those on which the student gives the same wrong class; by chance: as many as if it "
+    "gave that class as often there as on any other example of the right one. Calibration error: "
+    "the mean distance of a model's confidence from its accuracy, in 15 bins of confidence (Guo "
+    "et al. 2017). The teacher again: the same teacher, fine-tuned with another seed and sample of "
+    "labels, beside itself. Means over tasks, copied errors over all tasks' errors; ± half of the "
+    "95 % interval over runs."
 )
 
 
@@ -131,7 +132,9 @@ def by_run(study: Declaration, results: Results) -> Iterator[tuple[str, int, dic
     def read(result: dict) -> pd.DataFrame:
         folder = result["parameters"]["output_dir"]
         if folder not in kept:
-            kept[folder] = kept_predictions(result)
+            found = kept_predictions(result)
+            # Answers of a teacher that guesses are nothing to share.
+            kept[folder] = found[~found["task"].isin(study.failed)]
         return kept[folder]
 
     tuned = {

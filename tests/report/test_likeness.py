@@ -1,6 +1,8 @@
 """What students share with their teachers: each measure against a plain version, and a study's
 table from predictions on disk."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -92,3 +94,4 @@ def test_a_study_s_table_from_predictions_on_disk(tmp_path, monkeypatch):
     table, figure = likeness.shown(study, Results(repeats))
     assert "distilled on text and on tasks" in figure.data and "100.0 ± 0.0" in table.data
     assert likeness.shown(study, Results({})) == []
+    assert likeness.shown(replace(study, failed=["mrpc"]), Results(repeats)) == []  # it guesses
