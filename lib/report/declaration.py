@@ -1,5 +1,6 @@
 """What a study declares of itself; the report computes everything it shows of a study from this."""
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -103,12 +104,23 @@ class Declaration:
     section: Callable[[Any], list] | None = None
     findings: Callable[["Declaration", pd.DataFrame], list[str]] | None = None
     details: Callable[[Any], list] | None = None
+    # The last results that scores were asked of, and these by scenario: a report asks for the same
+    # ones hundreds of times, which took half of its time.
+    _known: deque[tuple[pd.DataFrame, dict[str, dict[str, Sample]]]] = field(
+        default_factory=lambda: deque(maxlen=4), init=False, repr=False, compare=False
+    )
 
     def scores(self, results: pd.DataFrame, scenario: str) -> dict[str, Sample]:
         """A scenario's scores by name, in percent, and what it knows of held-out text, by the names
         and in the units of lib.report.outcomes; `results` are rows of one protocol."""
-        scores = samples(self.name, results, scenario, self.scored)
-        return scores | outcomes(self.name, results, scenario)
+        known = next((own for rows, own in self._known if rows is results), None)
+        if known is None:
+            known = {}
+            self._known.append((results, known))
+        if scenario not in known:
+            scores = samples(self.name, results, scenario, self.scored)
+            known[scenario] = scores | outcomes(self.name, results, scenario)
+        return known[scenario]
 
     def shared(self, comparison: Sample, unit: str = "points") -> Sample:
         """A comparison that shares its variance between runs with others of the study."""
