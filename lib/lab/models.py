@@ -44,7 +44,8 @@ class Pair:
 
 def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
     """Every student under `outputs` whose teacher exists: those of `scale` first, the lab's own
-    last. Without an MLM head, which nothing was measured of, there is nothing to show."""
+    last. Without an MLM head, which nothing was measured of, there is nothing to show; one whose
+    vocabulary was cut reads other token ids than its teacher."""
     outputs = outputs or places.ROOT / "outputs"
     by_student: dict[ModelRef, Pair] = {}
 
@@ -57,6 +58,8 @@ def pairs(outputs: Path | None = None, scale: str = "") -> list[Pair]:
         if stage["stage"] not in ("distillation", "cascade_ta") or stage.get("after") == {}:
             continue
         student, parameters = ModelRef(str(path.parent / "model")), stage["parameters"]
+        if parameters.get("vocabulary"):
+            continue
         teacher = ModelRef(parameters.get("teacher") or "", parameters.get("teacher_revision"))
         if not (student.exists and teacher.exists):
             continue

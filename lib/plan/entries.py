@@ -81,7 +81,13 @@ def hop_parameters(
                 f"{where}: hops.{number}: a chain is trained as a whole or not at all; its weights "
                 f"are all 0, or none is"
             )
-    return [{**of_chain, **chain.hops.get(number, {})} for number in range(1, hops + 1)]
+    values = [{**of_chain, **chain.hops.get(number, {})} for number in range(1, hops + 1)]
+    if any(own.get("vocabulary") for own in values[:-1]) and is_trained(of_chain):
+        raise InputError(
+            f"{where}: vocabulary: an assistant that teaches the next one needs its teacher's; "
+            f"allowed is that of the last hop: hops: {{{hops}: {{vocabulary: corpus}}}}"
+        )
+    return values
 
 
 def share_out(

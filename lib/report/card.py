@@ -291,6 +291,7 @@ def details(
         **{"teachers": teachers, "role": role, "text": text},
         "trained": trained,
         "start": describe_start(result, config),
+        "cut_to": describe_cut(result["parameters"].get("vocabulary")),
         "losses": describe_losses(result),
         "precision": PRECISIONS.get(p["precision"], p["precision"]),
         "languages": list(dict.fromkeys(name for one in texts for name in one["languages"])),
@@ -411,6 +412,14 @@ def describe_start(result: dict, config: dict) -> str:
     return start + f"; of all that the leading {p['hidden_size']} dimensions" * bool(
         p.get("hidden_size")
     )
+
+
+def describe_cut(vocabulary: str | int | None) -> str:
+    """What the vocabulary was cut to after training; empty if it was not."""
+    if not vocabulary:
+        return ""
+    which = "" if vocabulary == "corpus" else f"{vocabulary:,} most frequent "
+    return f" (after training, cut to the {which}tokens of its text, and what spells them)"
 
 
 def describe_losses(result: dict) -> str:

@@ -471,7 +471,13 @@ def encode_examples(
 def load_encoder(p: Finetune) -> tuple:
     """The encoder to fine-tune, and its tokenizer, or the one that the parameters name instead."""
     model = ModelRef(p.model, p.model_revision).require()
-    return models.load_trunk(model), load_tokenizer(p.tokenizer or model)
+    trunk, tokenizer = models.load_trunk(model), load_tokenizer(p.tokenizer or model)
+    if len(tokenizer) > trunk.config.vocab_size:
+        raise InputError(
+            f"tokenizer = {p.tokenizer!r}: it has {len(tokenizer):,} tokens, and the model "
+            f"{p.model} {trunk.config.vocab_size:,}; allowed is empty, the model's own"
+        )
+    return trunk, tokenizer
 
 
 def settle_precision(p: Finetune, folder: Path) -> str:

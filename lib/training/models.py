@@ -295,6 +295,23 @@ def _pieces(model: PreTrainedModel, part: str, dim: int) -> int:
     return 2 if own.gated and dim == 0 and part.endswith(own.gated) else 1
 
 
+def cut_vocabulary(model: PreTrainedModel, ids: Sequence[int]) -> PreTrainedModel:
+    """A model whose embeddings and head have the tokens `ids` alone, rising, which become 0, 1, …
+    Its logits for them are those of the model."""
+    config = copy.deepcopy(model.config)
+    config.vocab_size = len(ids)
+    for name, token in config.to_dict().items():
+        if name.endswith("_token_id") and isinstance(token, int):
+            setattr(config, name, ids.index(token) if token in ids else None)
+    student, weights = _with_config(model, config), dict(model.named_parameters())
+    with torch.no_grad():
+        for name, weight in student.named_parameters():
+            whole = weights[name]
+            is_cut = weight.shape != whole.shape  # embeddings, and the head's decoder and its bias
+            weight.copy_(whole[torch.tensor(ids, device=whole.device)] if is_cut else whole)
+    return student.train(model.training)
+
+
 def grow(model: PreTrainedModel, layers: int, by: str = "stacking") -> PreTrainedModel:
     """A deeper model from copies of its layers: a, b becomes a, b, a, b by `stacking` (Gong et al.
     2019), or a, a, b, b by `interpolation` (Chang et al. 2018), whose every second layer gives the

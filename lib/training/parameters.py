@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -26,6 +27,19 @@ RELATION_WIDTH = 16
 1,024, as in MiniLMv2."""
 Mappings = Literal["adjacent", "uniform", "top", "skip"]
 """Of lib.training.mappings."""
+
+
+def _vocabulary(value: Any) -> Any:
+    if value in ("", "corpus") or isinstance(value, int) and value > 0:
+        return value
+    raise ValueError(
+        "allowed are corpus (the tokens that occur in the stage's corpus), a whole number above 0 "
+        "(so many of them, the most frequent) and empty (all)"
+    )
+
+
+Vocabulary = Annotated[str | int, BeforeValidator(_vocabulary)]
+"""What a student's vocabulary is cut to once it is trained (lib.data.vocabulary)."""
 
 
 class Loss(NamedTuple):
@@ -141,6 +155,7 @@ class StudentParameters(BaseModel):
         | Literal["alternate", "to_top", "lowest", "highest"]
     )
     hidden_size: NonNegativeInt = 0  # of a student of another width than its teacher; 0: the same
+    vocabulary: Vocabulary = ""
     weight_mlm: NonNegativeFloat = 0.0
     weight_soft: NonNegativeFloat = 0.0
     weight_cosine: NonNegativeFloat = 0.0
@@ -290,6 +305,7 @@ class CascadeTA(Taught):
     freeze_embeddings: bool = True
     dropout: Literal["both", "student", "none"] = "both"
     section: NonNegativeInt = 0  # which of the corpus's sections to read, from 1; 0: all of it
+    vocabulary: Vocabulary = ""  # an assistant that teaches the next hop needs all of it
     mask_probability: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0: plain text, as in 004
     schedule: Literal["cosine", "linear", "constant"] = "linear"
     warmup: Share = 0.1

@@ -15,6 +15,7 @@ from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.data.prepared import Corpus
 from lib.data.tokenizer import load_tokenizer, require_same, spell_tokens
+from lib.data.vocabulary import cut_vocabulary, tokens_to_keep
 from lib.fast.quicken import quicken
 from lib.training import checkpoints, models, ranks
 from lib.training.architectures import longest_sequence
@@ -152,6 +153,22 @@ def objective(p: StudentParameters, student, teacher) -> Distillation:
 
 
 # ----------------------------------------------------------------------------------- trained models
+
+
+def cut_to_text(
+    p: DistillationParameters | CascadeTA, model: PreTrainedModel, tokenizer, corpus: Corpus
+) -> tuple:
+    """A trained model and its tokenizer with the `vocabulary` that the parameters say: all of it,
+    or the tokens that the corpus needs, or its most frequent ones. Until then a student has its
+    teacher's, since a soft loss compares the two token by token."""
+    if not p.vocabulary:
+        return model, tokenizer
+    first = 0
+    if models.architecture_of(model).offset:  # positions are counted from the padding token's id
+        first = model.config.pad_token_id + 1
+    most = 0 if p.vocabulary == "corpus" else p.vocabulary
+    ids = tokens_to_keep(tokenizer, corpus.token_counts(len(tokenizer)), most, first)
+    return models.cut_vocabulary(model, ids), cut_vocabulary(tokenizer, ids)
 
 
 def save(model: PreTrainedModel, tokenizer, folder: Path) -> None:

@@ -68,6 +68,7 @@ def test_whether_a_chain_is_trained(weights, trained):
             {"hops": {1: {"weight_hidden": 0, "weight_attention": 0}}},
             "as a whole or not at all",
         ),
+        ({"vocabulary": "corpus"}, "vocabulary: .* allowed is that of the last hop: hops: {3: "),
         ({"layers": 5}, "layers cannot be given here"),
         ({"section": 1}, "section cannot be given here"),
         ({"longer": 2}, "longer cannot be given here: total_steps says how long"),

@@ -6,11 +6,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForMaskedLM
 
 from lib.common.errors import InputError
 from lib.data.prepared import open_corpus
+from lib.data.tokenizer import load_tokenizer
 from lib.plan.stages import validate
 from lib.training import batches, models, pretraining, probes, side_by_side
+from lib.training.architectures import ARCHITECTURES
 from lib.training.loop import Recipe, train
 from tests.helpers import small
 
@@ -243,3 +246,41 @@ def test_one_kernel_may_use_several_precisions(teacher, bpe):
             Recipe(1e-3, precision=precision),
             quiet=True,
         )
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES)
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_a_cut_vocabulary_changes_no_logit(kind, tied, bpe, tmp_path):
+    """Of a model whose vocabulary is padded to a round size, as plain transformers loads it."""
+    tokenizer = bpe.tokenizer()
+    size = len(tokenizer) + 4
+    whole = small.of_kind(kind, vocab_size=size, tie_word_embeddings=tied)
+    p = distillation("", bpe, vocabulary=60)
+    model, cut = pretraining.cut_to_text(p, whole, tokenizer, bpe)
+    pretraining.save(model, cut, tmp_path)
+    plain, words = AutoModelForMaskedLM.from_pretrained(tmp_path), load_tokenizer(tmp_path)
+    assert plain.config.vocab_size == len(words) == len(cut) < 0.8 * size
+    decoder, embeddings = plain.get_output_embeddings(), plain.get_input_embeddings()
+    assert (decoder.weight is embeddings.weight) is tied and len(decoder.bias) == len(cut)
+    assert models.parameter_count(plain) < models.parameter_count(whole)
+    kept = tokenizer.convert_tokens_to_ids(words.convert_ids_to_tokens(range(len(words))))
+    ids = torch.randint(len(words), (2, 12), generator=torch.Generator().manual_seed(1))
+    ids[0, 9:] = words.pad_token_id
+    mask = (ids != words.pad_token_id).long()
+    with torch.inference_mode():
+        ours = plain.eval()(input_ids=ids, attention_mask=mask).logits
+        theirs = whole(input_ids=torch.tensor(kept)[ids], attention_mask=mask).logits
+    assert torch.allclose(ours[mask.bool()], theirs[..., kept][mask.bool()], rtol=0, atol=1e-6)
+
+
+def test_a_vocabulary_is_cut_to_the_corpus_count_or_not_at_all(teacher, bpe):
+    model, tokenizer = models.load(teacher), bpe.tokenizer()
+    assert pretraining.cut_to_text(distillation("", bpe), model, tokenizer, bpe)[0] is model
+    sizes = [
+        len(pretraining.cut_to_text(distillation("", bpe, vocabulary=v), model, tokenizer, bpe)[1])
+        for v in (20, 100, "corpus")
+    ]
+    assert sizes == sorted(set(sizes)) and sizes[-1] <= len(tokenizer)
+    for wrong in ("text", 0, -3, 1.5):
+        with pytest.raises(InputError, match="vocabulary.* allowed are corpus .*, a whole number"):
+            distillation("", bpe, vocabulary=wrong)
