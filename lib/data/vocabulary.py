@@ -33,8 +33,6 @@ def tokens_to_keep(tokenizer, counts: np.ndarray, most: int = 0, first: int = 0)
     kept = {tokens[index] for index in by_count[: most or None]}
     kept |= {token["content"] for token in content["added_tokens"]}
     kept |= {tokens[index] for index in range(first)}
-    if model["type"] == "Unigram":
-        kept.add(model["vocab"][model["unk_id"]][0])
     prefix = model.get("continuing_subword_prefix") or ""
     suffix = model.get("end_of_word_suffix") or ""
     characters = {
@@ -106,7 +104,7 @@ def _cut_model(model: dict, place: dict[int, int]) -> None:
     """Leave in a model of WordPiece, BPE or Unigram the tokens whose ids have a new `place`."""
     if model["type"] == "Unigram":
         model["vocab"] = [model["vocab"][old] for old in place if old < len(model["vocab"])]
-        model["unk_id"] = place[model["unk_id"]]
+        model["unk_id"] = place.get(model["unk_id"])
         return
     model["vocab"] = {token: place[old] for token, old in model["vocab"].items() if old in place}
     if model["type"] == "BPE":

@@ -4,10 +4,11 @@ import random
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
 from lib.data import tokenizer
-from lib.data.vocabulary import cut_vocabulary, tokens_to_keep
+from lib.data.vocabulary import BYTES, cut_vocabulary, tokens_to_keep
 
 WORDS = {
     "Latin": "żółw pełznie śpi mówi księżna lodówka naïve café straße über",
@@ -87,6 +88,52 @@ def test_with_the_most_frequent_tokens_alone_nothing_known_becomes_unknown(whole
         assert "".join(cut.decode(cut(line)["input_ids"]).split()) == "".join(
             whole.decode(whole(line)["input_ids"]).split()
         )
+
+
+def test_all_bytes_of_a_bytelevel_vocabulary_stay():
+    whole = tokenizer.train_tokenizer(["żółw śpi", "żółw je"] * 2, "bytelevel_bpe", 300)
+    cut = cut_vocabulary(whole, tokens_to_keep(whole, counts_of(whole, ["żółw"])))
+    assert len(cut) < len(whole)
+    assert cut.decode(cut("🐢 爬")["input_ids"], skip_special_tokens=True) == "🐢 爬"
+
+
+def test_special_tokens_and_bytes_may_stand_anywhere():
+    """A vocabulary of SentencePiece with tokens for bytes and its special tokens at the end."""
+    pieces = ["▁", *"abcdef", "▁ab", "cd", "▁bad", *sorted(BYTES)]
+    specials = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    vocabulary = [(piece, -10.0 + len(piece)) for piece in pieces]
+    ids = {token: len(pieces) + place for place, token in enumerate(specials)}
+    backend = Tokenizer(
+        models.Unigram(
+            [*vocabulary, *((token, 0.0) for token in specials)], ids["<unk>"], byte_fallback=True
+        )
+    )
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    ends = [(token, ids[token]) for token in ("<s>", "</s>")]
+    backend.post_processor = processors.TemplateProcessing(
+        "<s> $A </s>", "<s> $A </s> $B </s>", ends
+    )
+    names = {"cls": "<s>", "pad": "<pad>", "sep": "</s>", "unk": "<unk>", "mask": "<mask>"}
+    whole = PreTrainedTokenizerFast(
+        tokenizer_object=backend, **{f"{name}_token": token for name, token in names.items()}
+    )
+    kept = tokens_to_keep(whole, counts_of(whole, ["ab cd"]))
+    cut = cut_vocabulary(whole, kept)
+    assert set(cut.get_vocab()) == {"▁", *"abcd", "▁ab", "cd", *BYTES, *specials}
+    for text in ("ab cd", "abcd é🐢", "fed"):
+        assert tokens(cut, text)[:1] + tokens(cut, text)[-1:] == ["<s>", "</s>"]
+        decoded = cut.decode(cut(text)["input_ids"], skip_special_tokens=True)
+        assert decoded == whole.decode(whole(text)["input_ids"], skip_special_tokens=True)
+    assert tokens(cut, "ab cd é") == tokens(whole, "ab cd é")
+
+
+def test_a_token_stays_that_nothing_else_spells():
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "turtle", "t", "##o", "to", "tot"]
+    whole = BertTokenizer(vocab={token: place for place, token in enumerate(names)})
+    counts = counts_of(whole, ["tot tot to turtle"])
+    cut = cut_vocabulary(whole, tokens_to_keep(whole, counts, most=1))
+    assert set(cut.get_vocab()) == {*names} - {"to"}
 
 
 def test_the_lowest_ids_stay_where_they_are_asked_to(whole):
