@@ -3,7 +3,7 @@
 # make report PROFILE=slurm (or kubernetes, or a folder): every stage a job of a cluster; PUBLISH_TO=s3://…: a copy of the results
 # make teachers: train the toy teachers of params/ again, which takes half an hour
 # make clean [SCALE=tiny] [STUDIES="herbert"]: remove outputs, all of them if neither is given
-# make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation
+# make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation [INT8=yes] [TASK=…] [TEXT=…] [KEEP="embeddings head"]
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
 CLEANED := $(if $(SCALE)$(STUDIES),outputs/$(or $(SCALE),tiny),outputs/* .snakemake)
@@ -18,6 +18,10 @@ HOURS ?= 1
 CASES ?=
 FORMAT = html
 MODEL ?=
+INT8 ?=
+TASK ?=
+KEEP ?=
+MAX_LOSS ?=
 PROFILE ?=
 PUBLISH_TO ?=
 GPU ?=
@@ -50,6 +54,10 @@ override export STUDY := $(value STUDY)
 override export TEACHER := $(value TEACHER)
 override export TEXT := $(value TEXT)
 override export TASKS := $(value TASKS)
+override export TASK := $(value TASK)
+override export KEEP := $(value KEEP)
+override export MAX_LOSS := $(value MAX_LOSS)
+override export INT8 := $(value INT8)
 override export HOURS := $(value HOURS)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := true
@@ -88,7 +96,7 @@ bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"
 
 export: $(READY)
-	@python -W ignore -m lib.runner.export "$(MODEL)"
+	@python -W ignore -m lib.runner.export "$(MODEL)" --int8="$$INT8" --task="$$TASK" --text="$$TEXT" --keep="$$KEEP" --max-loss="$$MAX_LOSS"
 
 lab: $(READY)
 	@python -m jupyterlab notebooks/lab.ipynb

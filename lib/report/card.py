@@ -20,6 +20,7 @@ from lib.common.progress import clock
 from lib.plan.stages import KINDS, TRAINED, StagePath
 from lib.plan.study import CAPTIONS, Study
 from lib.report import papers
+from lib.report.latency import BUSY, in_words
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.outcomes import TASK
 from lib.report.results import Results
@@ -56,6 +57,15 @@ MAPPINGS = {
     "top": "a layer's target is the teacher's layer as far from the top",
     "skip": "a layer's target is one of the teacher's, evenly spaced, and the last has none",
 }
+LOAD_INT8 = """\
+from onnxruntime import InferenceSession
+from transformers import AutoTokenizer
+
+session = InferenceSession("path/of/this/folder/onnx/model_int8.onnx")
+tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
+(logits,) = session.run(None, dict(tokenizer(["…"], return_tensors="np")))
+"""
+"""How to use the int8 file."""
 HUB_TASKS = {
     "classification": "text-classification",
     "regression": "text-classification",
@@ -143,6 +153,56 @@ def _measured(results, result, finetunings, final, efficiency) -> dict:
     }
 
 
+def set_int8(folder: Path, figures: dict | None) -> None:
+    """Replace the section on the int8 file in the card of the model in `folder`, or remove it
+    (figures None). A folder without a card, as of a fine-tuned model, gets one of this section."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8") if path.is_file() else f"# {plain(folder.name)}\n\n"
+    text = re.sub(r"^## In int8\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    if figures:
+        before, heading, after = text.partition("## Limits\n")
+        text = f"{before.rstrip()}\n\n{int8_section(figures)}{heading}{after}"
+    elif not path.is_file():
+        return
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+def int8_section(figures: dict) -> str:
+    """The section on onnx/model_int8.onnx, from what lib.runner.int8 has measured."""
+    parts = figures["fp32_parts"]
+    stays = f", with {listed(parts)} in fp32" if parts else ""
+    lines = [
+        "## In int8\n",
+        f"`onnx/model_int8.onnx` has its weights in int8, quantised dynamically{stays}. It was "
+        f"measured beside `onnx/model.onnx`; over a loss of {figures['max_loss']:g} points there "
+        f"would be no such file.\n",
+        "|  | fp32 | int8 |\n| --- | ---: | ---: |",
+    ]
+    for row in figures["scores"]:
+        what = f"{plain(row['score'])}, % ({row['examples']:,} examples)"
+        lines.append(f"| {what} | {row['fp32']:.1f} | {row['int8']:.1f} |")
+    if "agreement" in figures:
+        lines.append(f"| the same first guess as fp32, % | 100.0 | {figures['agreement']:.1f} |")
+    fp32, int8 = (figures["costs"][key] for key in ("fp32", "int8"))
+    lines.append(f"| MiB | {fp32['mib']:.2f} | {int8['mib']:.2f} |")
+    latencies = " | ".join(map(latency_in_words, (fp32, int8)))
+    lines.append(f"| latency, ms | {latencies} |\n")
+    lines.append(
+        f"Latency: of the whole model on one CPU thread, for one sequence of {figures['tokens']} "
+        f"tokens, with its 95 % interval; both files in turn.\n"
+    )
+    lines.append(block(LOAD_INT8, "python") + "\n\n")
+    return "\n".join(lines)
+
+
+def latency_in_words(cost: dict) -> str:
+    """Milliseconds with their interval, of an entry of `costs` in model_int8.json."""
+    if cost["latency_s"] is None:
+        return BUSY
+    return in_words(cost["latency_s"], cost["latency_low_s"], cost["latency_high_s"])
+
+
 def card(folder: Path, result: dict, **measured) -> str:
     """The card as text: the hub's YAML front matter, then the sections of the template."""
     from huggingface_hub import ModelCard
@@ -155,6 +215,7 @@ def card(folder: Path, result: dict, **measured) -> str:
         "clock": clock,
         "counted": number_of,
         "describe_source": describe_source,
+        "int8_section": int8_section,
         "missing": lambda value: value is None or pd.isna(value),
     }
     front = front_matter(values, measured.get("scores"))
@@ -263,6 +324,7 @@ def details(
     except InputError:
         pass  # changed while the stage ran: a card without them is better than no model
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    int8 = folder / "onnx" / "model_int8.json"
     teachers, text, trained = teachers_of(result), text_of(p["corpus"]), bool(result["history"])
     texts = [text] * trained + [teacher["text"] for teacher in teachers if "text" in teacher]
     sources = [source for one in texts for source in one["sources"]]
@@ -316,6 +378,7 @@ def details(
         "knowledge": _knowledge(result, trained),
         "costs": costs,
         "latency_note": LATENCY_NOTE,
+        "int8": json.loads(int8.read_text(encoding="utf-8")) if int8.is_file() else None,
     }
 
 

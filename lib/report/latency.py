@@ -2,6 +2,8 @@
 was busy."""
 
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import nan
 from typing import NamedTuple
 
@@ -111,17 +113,23 @@ def _take_turns(models: list[ModelRef], batch: int, length: int) -> np.ndarray:
     vocabulary = min(encoder.config.vocab_size for encoder in encoders)
     longest = (longest_sequence(encoder.config.to_dict()) for encoder in encoders)
     ids = torch.randint(5, vocabulary, (batch, min(length, *longest)))
+    with torch.inference_mode():
+        seconds = take_turns([partial(encoder, input_ids=ids) for encoder in encoders])
+    torch.set_num_threads(threads)
+    return seconds
+
+
+def take_turns(passes: Sequence[Callable]) -> np.ndarray:
+    """Seconds that this thread spends on every pass, [turns, passes]; who goes first changes."""
     turns: list[list[float]] = []
     begun = time.perf_counter()
-    with torch.inference_mode():
-        while len(turns) < WARM_UP + FEWEST or (
-            len(turns) < WARM_UP + TURNS and time.perf_counter() - begun < SECONDS
-        ):
-            row = [0.0] * len(encoders)
-            for place in np.roll(range(len(encoders)), len(turns)):
-                start = time.thread_time()
-                encoders[place](input_ids=ids)
-                row[place] = time.thread_time() - start
-            turns.append(row)
-    torch.set_num_threads(threads)
+    while len(turns) < WARM_UP + FEWEST or (
+        len(turns) < WARM_UP + TURNS and time.perf_counter() - begun < SECONDS
+    ):
+        row = [0.0] * len(passes)
+        for place in np.roll(range(len(passes)), len(turns)):
+            start = time.thread_time()
+            passes[place]()
+            row[place] = time.thread_time() - start
+        turns.append(row)
     return np.array(turns[WARM_UP:])

@@ -1,5 +1,6 @@
-"""A published model as ONNX, compared with PyTorch when it is made:
-`make export MODEL=outputs/tiny/herbert/S3/distillation`."""
+"""A published or fine-tuned model as ONNX, compared with PyTorch when it is made:
+`make export MODEL=outputs/tiny/herbert/S3/distillation`; with INT8=yes also in int8, see
+lib.runner.int8."""
 
 import argparse
 import logging
@@ -10,8 +11,14 @@ import torch
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.data.tokenizer import load_tokenizer
+from lib.runner import int8
+from lib.tasks import classifier as classifiers
+from lib.tasks.classifier import Classifier
+from lib.tasks.finetune import MODELS
 from lib.training import models
 from lib.training.architectures import longest_sequence
+from lib.training.batches import Batch
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SHAPES = ((1, 1), (1, 9), (2, 16), (5, 33), (16, 64), (2, 0))
@@ -23,22 +30,38 @@ TWO_GB = 2**31
 
 
 class PositionalModel(torch.nn.Module):
-    """A masked language model that takes the inputs `names` by position and returns the logits
-    [sequences, tokens, vocabulary]."""
+    """A masked language model, or a classifier, that takes the inputs `names` by position and
+    returns the logits: [sequences, tokens, vocabulary], or those of `Classifier`."""
 
     def __init__(self, model: torch.nn.Module, names: tuple[str, ...]):
         super().__init__()
         self.model, self.names = model, names
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        return self.model(**dict(zip(self.names, inputs, strict=True))).logits
+        values = dict(zip(self.names, inputs, strict=True))
+        if not isinstance(self.model, Classifier):
+            return self.model(**values).logits
+        ids, segments = values["input_ids"], values.get("token_type_ids")
+        return self.model(Batch(ids, values["attention_mask"].bool(), ids, segments))
 
 
-def model_folder(name: str) -> Path:
-    """A model's folder, by its name or by that of its stage. Raises InputError if there is none."""
+def model_folder(name: str, task: str = "") -> Path:
+    """A model's folder, by its name or by that of its stage; of a fine-tuning that kept its models,
+    that of the first seed of `task`. Raises InputError if there is none."""
     path = places.ROOT / Path(name).expanduser()
+    kept = sorted(path.glob(f"{MODELS}/*/{classifiers.HEAD}.json")) if name else []
+    if kept:
+        by_task: dict[str, list[Path]] = {}
+        for folder in (one.parent for one in kept):
+            by_task.setdefault(folder.name.rpartition("-")[0], []).append(folder)
+        if task not in by_task and (task or len(by_task) > 1):
+            raise InputError(f"TASK={task}: allowed for {name} are {', '.join(by_task)}")
+        folders = by_task[task or min(by_task)]
+        return min(folders, key=lambda folder: int(folder.name.rpartition("-")[2]))
     for folder in (path, path / "model") if name else ():
         if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+            if task and not int8.is_finetuned(folder):
+                raise InputError(f"TASK={task}: {folder} is fine-tuned on no task; leave TASK out")
             return folder
     raise InputError(
         f"MODEL={name}: no model there; give the folder of a stage that made one, or the model "
@@ -47,10 +70,16 @@ def model_folder(name: str) -> Path:
 
 
 def load(folder: Path) -> tuple[torch.nn.Module, tuple[str, ...]]:
-    """The masked language model in a folder, in fp32, and the names of the inputs that its
-    tokenizer gives, which ONNX will take. Raises InputError."""
+    """The masked language model or the classifier in a folder, in fp32, and the names of the inputs
+    that its tokenizer gives, which ONNX will take. Raises InputError."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+    if int8.is_finetuned(folder):
+        model = classifiers.load(folder, quick=False)
+        model.trunk.set_attn_implementation("eager")
+        given = set(load_tokenizer(str(folder)).model_input_names)
+        given -= {"token_type_ids"} if not model.tells_segments else set()
+        return _checked(model, folder, tuple(name for name in INPUTS if name in given))
     try:
         # eager: attention as products and a softmax, which every runtime has
         model = AutoModelForMaskedLM.from_pretrained(
@@ -63,11 +92,21 @@ def load(folder: Path) -> tuple[torch.nn.Module, tuple[str, ...]]:
             f"MODEL={folder}: cannot be loaded as a masked language model: {reason}"
         ) from None
     models.load(folder, device="meta")  # raises for a head that is missing and was made up
+    return _checked(model, folder, tuple(name for name in INPUTS if name in names))
+
+
+def _checked(model: torch.nn.Module, folder: Path, names: tuple[str, ...]) -> tuple:
+    """A model, ready to use, and its inputs. Raises InputError if it is too large."""
     if sum(weights.numel() for weights in model.parameters()) * 4 > TWO_GB:
         raise InputError(
             f"MODEL={folder}: its weights need more than the 2 GB that one ONNX file holds"
         )
-    return model.eval(), tuple(name for name in INPUTS if name in names)
+    return model.eval(), names
+
+
+def config_of(model: torch.nn.Module):
+    """The configuration of a masked language model, or of a classifier's encoder."""
+    return model.trunk.config if isinstance(model, Classifier) else model.config
 
 
 def batch(
@@ -76,11 +115,12 @@ def batch(
     """Random inputs, each [sequences, tokens]. The first sequence has all tokens, the others are
     padded to different lengths."""
     random = torch.Generator().manual_seed(seed)
-    types = getattr(model.config, "type_vocab_size", 1)
-    ids = torch.randint(0, model.config.vocab_size, (sequences, tokens), generator=random)
+    config = config_of(model)
+    types = getattr(config, "type_vocab_size", 1)
+    ids = torch.randint(0, config.vocab_size, (sequences, tokens), generator=random)
     lengths = torch.linspace(tokens, 1, sequences).long()
     mask = torch.arange(tokens)[None] < lengths[:, None]
-    ids[~mask] = model.config.pad_token_id or 0
+    ids[~mask] = config.pad_token_id or 0
     token_types = torch.randint(0, types, ids.shape, generator=random)
     inputs = dict(zip(INPUTS, (ids, mask.long(), token_types)))
     return {name: inputs[name] for name in names}
@@ -91,7 +131,7 @@ def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
     of sequences and tokens."""
     dynamic = {
         0: torch.export.Dim("batch", min=1),
-        1: torch.export.Dim("length", min=1, max=longest_sequence(model.config.to_dict())),
+        1: torch.export.Dim("length", min=1, max=longest_sequence(config_of(model).to_dict())),
     }
     torch.onnx.export(
         PositionalModel(model, names).eval(),
@@ -117,9 +157,9 @@ def largest_differences(
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     differences = {}
     for sequences, tokens in SHAPES:
-        tokens = tokens or longest_sequence(model.config.to_dict())
+        tokens = tokens or longest_sequence(config_of(model).to_dict())
         inputs = batch(model, names, sequences, tokens, seed=sequences + tokens)
-        expected = model(**inputs).logits
+        expected = PositionalModel(model, names)(*inputs.values())
         (logits,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         difference = float("inf")
         if logits.shape == expected.shape:
@@ -162,28 +202,66 @@ def export(folder: Path) -> tuple[Path, dict[tuple[int, int], float]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Export one model and print its differences from PyTorch, or one line that says what is
-    wrong."""
+    """Export one model and print its differences from PyTorch and what int8 costs, or one line that
+    says what is wrong. Returns 1 where int8 lost too much, 2 for an error."""
     from transformers.utils import logging as transformers_logging
 
     parser = argparse.ArgumentParser(prog="python -m lib.runner.export", description=__doc__)
     parser.add_argument("model", help="the folder of a stage, or of its model")
-    name = parser.parse_args(arguments).model
+    parser.add_argument("--int8", default="", help="yes: also in int8")
+    parser.add_argument("--task", default="", help="of a fine-tuning that kept its models")
+    parser.add_argument("--text", default="", help="to compare the guesses of int8 and fp32 on")
+    parser.add_argument("--keep", default="", help="what stays fp32: embeddings, head, or both")
+    parser.add_argument("--max-loss", default="", help="points that int8 may lose, 1 by default")
+    options = parser.parse_args(arguments)
     transformers_logging.disable_progress_bar()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
     try:
-        path, differences = export(model_folder(name))
+        in_int8 = int8_options(options)
+        folder = model_folder(options.model, options.task)
+        if in_int8:
+            int8.require_data(folder, options.task, options.text)
+        path, differences = export(folder)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for (sequences, tokens), difference in differences.items():
         print(f"{sequences:3} × {tokens:3} tokens: largest difference of a logit {difference:.1e}")
-    shown = path.relative_to(places.ROOT) if path.is_relative_to(places.ROOT) else path
     print(
-        f"{shown}: {path.stat().st_size / 2**20:.1f} MiB, within {max(differences.values()):.1e} "
-        f"of PyTorch (allowed: {TOLERANCE:g})"
+        f"{_shown(path)}: {path.stat().st_size / 2**20:.1f} MiB, within "
+        f"{max(differences.values()):.1e} of PyTorch (allowed: {TOLERANCE:g})"
     )
+    if in_int8 is None:
+        return 0
+    try:
+        path, figures = int8.export(folder, path, **in_int8)
+    except (InputError, int8.TooLossy) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, int8.TooLossy) else 2
+    print(f"{_shown(path)}: {int8.summary(figures)}")
     return 0
+
+
+def int8_options(options: argparse.Namespace) -> dict | None:
+    """The arguments of lib.runner.int8.export, None if it is not asked for. Raises InputError."""
+    if options.int8 not in ("", "no", "yes"):
+        raise InputError(f"INT8={options.int8}: allowed are yes and no")
+    keep = options.keep.split()
+    for part in keep:
+        if part not in int8.PARTS:
+            raise InputError(f"KEEP={options.keep}: allowed are {' and '.join(int8.PARTS)}")
+    try:
+        max_loss = float(options.max_loss or int8.MAX_LOSS)
+        if not 0 <= max_loss <= 100:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"MAX_LOSS={options.max_loss}: allowed are 0 to 100 points") from None
+    given = {"task": options.task, "text": options.text, "keep": keep, "max_loss": max_loss}
+    return given if options.int8 == "yes" else None
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(places.ROOT) if path.is_relative_to(places.ROOT) else path
 
 
 if __name__ == "__main__":

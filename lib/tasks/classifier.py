@@ -270,10 +270,12 @@ def describe(folder: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def load(folder: Path) -> Classifier:
-    """A classifier that `save` has kept, quickened and without dropout."""
+def load(folder: Path, quick: bool = True) -> Classifier:
+    """A classifier that `save` has kept, without dropout, and quickened if `quick`."""
     about = describe(folder)
-    trunk = quicken(models.load_trunk(folder), frozen=True)
+    trunk = models.load_trunk(folder)
+    if quick:
+        quicken(trunk, frozen=True)
     classifier = Classifier(trunk, about["outputs"], 0.0, about["pooling"])
     classifier.scale = about["scale"]
     missing, unknown = classifier.load_state_dict(load_file(folder / f"{HEAD}.safetensors"), False)

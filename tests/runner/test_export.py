@@ -255,7 +255,9 @@ def test_a_model_that_does_not_agree_is_not_written(published, monkeypatch):
 
 def test_make_passes_the_model_on():
     recipe = run_make(ROOT, "-n", "export", "MODEL=a folder/model").stdout.strip().splitlines()[-1]
-    assert recipe == 'python -W ignore -m lib.runner.export "a folder/model"'
+    assert recipe.startswith(
+        'python -W ignore -m lib.runner.export "a folder/model" --int8="$INT8"'
+    )
 
 
 @pytest.mark.parametrize("given", ["", "params", "outputs/none/at/all", "lib/runner/export.py"])
