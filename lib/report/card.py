@@ -170,13 +170,14 @@ def set_int8(folder: Path, figures: dict | None) -> None:
 
 def int8_section(figures: dict) -> str:
     """The section on onnx/model_int8.onnx, from what lib.runner.int8 has measured."""
-    parts = figures["fp32_parts"]
+    parts = [f"the {part}" for part in figures["fp32_parts"]]
     stays = f", with {listed(parts)} in fp32" if parts else ""
     lines = [
         "## In int8\n",
         f"`onnx/model_int8.onnx` has its weights in int8, quantised dynamically{stays}. It was "
         f"measured beside `onnx/model.onnx`; over a loss of {figures['max_loss']:g} points there "
-        f"would be no such file.\n",
+        f"would be no such file. What it computes for a text depends a little on the other texts of "
+        f"the batch, which share their scales.\n",
         "|  | fp32 | int8 |\n| --- | ---: | ---: |",
     ]
     for row in figures["scores"]:

@@ -112,7 +112,7 @@ def test_a_model_built_to_lose_is_refused(pretrained, tmp_path, capsys):
     assert [path.name for path in (folder / "onnx").iterdir()] == ["model.onnx"]
     path, figures = int8.export(folder, folder / "onnx/model.onnx", keep=["embeddings"])
     assert path.is_file() and figures["agreement"] >= 90
-    assert "with embeddings in fp32" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "with the embeddings in fp32" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
