@@ -176,8 +176,8 @@ def int8_section(figures: dict) -> str:
         "## In int8\n",
         f"`onnx/model_int8.onnx` has its weights in int8, quantised dynamically{stays}. It was "
         f"measured beside `onnx/model.onnx`; over a loss of {figures['max_loss']:g} points there "
-        f"would be no such file. What it computes for a text depends a little on the other texts of "
-        f"the batch, which share their scales.\n",
+        f"would be no such file. What it computes for a text depends a little on the other texts "
+        f"of the batch, which share their scales.\n",
         "|  | fp32 | int8 |\n| --- | ---: | ---: |",
     ]
     for row in figures["scores"]:
