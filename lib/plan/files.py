@@ -149,7 +149,6 @@ class ScenariosFile(Section):
     teacher: Name = "teacher"  # the scenario that students are compared with
     control: Name | None = None  # the untrained student; `truncated` if there is one
     on_request: StrictBool = False  # runs only where STUDIES names it
-    tasks: list[str] = []  # those that count, where its models are fine-tuned on more; all if empty
     columns: list[str] = []  # scores shown besides the main one ("mean"); all if empty
     grid: Grid | None = None
     questions: list[Question] = []

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -75,8 +74,6 @@ class Declaration:
     colours: Mapping[str, str]
     main: str
     scored: Columns
-    tasks: Collection[str] = ()
-    """The tasks whose scores count; all if empty."""
     questions: Sequence[Question] = ()
     columns: Sequence[str] = ()
     grid: Grid | None = None
@@ -155,8 +152,6 @@ def with_every_task(study: Declaration, results: pd.DataFrame) -> Declaration:
     the tasks there are stands in its place, for which no paper prints anything, and what the study
     says of its own tasks alone is left out."""
     rows = results[(results["study"] == study.name) & (results["task"] != TASK)]
-    if study.tasks:
-        rows = rows[rows["task"].isin(study.tasks)]
     measured = list(dict.fromkeys(zip(rows["task"], rows["language"], rows["metric"])))
     scores = {name: weights for name, weights in study.scored(measured).items() if weights}
     of_study = {task for weights in scores.values() for task, *_ in weights}
@@ -208,8 +203,7 @@ def from_files(name: str) -> Declaration:
         labels={key: entry.label for key, entry in described.items()},
         colours=colours,
         main=MEAN,
-        tasks=file.tasks,
-        scored=partial(by_task, only=file.tasks),
+        scored=by_task,
         questions=[Question(q.title, q.better, q.worse) for q in file.questions],
         columns=file.columns,
         grid=file.grid,

@@ -12,7 +12,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import atomic
 from lib.common.hub import ModelRef
-from lib.plan.stages import TRAINED
+from lib.plan.stages import TRAINED, StagePath
 from lib.plan.study import Study
 from lib.report.latency import Latency
 from lib.report.outcomes import OUTCOMES, TASK, contributions
@@ -104,12 +104,24 @@ class Results:
             for repeat, result in stages.items() if kind == "finetune" else ():
                 yield {"study": study, "scenario": scenario, "repeat": repeat}, result
 
+    def _own_tasks(self) -> dict[str, set[str]]:
+        """Study -> the tasks that it fine-tunes models on; models that it shares with another study
+        may have been fine-tuned on more."""
+        tasks: dict[str, set[str]] = {}
+        for columns, result in self.finetunings():
+            path = StagePath.parse(result["parameters"]["output_dir"])
+            if path and path.study == columns["study"]:
+                tasks.setdefault(path.study, set()).update(result["parameters"]["tasks"])
+        return tasks
+
     def scores(self) -> pd.DataFrame:
         """results.csv, a row per repeat, seed, task, language, metric and protocol (see
-        lib.tasks.metrics.by_protocol), and the column EXAMPLES."""
-        frames = []
+        lib.tasks.metrics.by_protocol), and the column EXAMPLES. Of models that a study shares with
+        another one, only the tasks are taken that it fine-tunes its own models on."""
+        frames, own_tasks = [], self._own_tasks()
         for columns, result in self.finetunings():
             frame = by_protocol(pd.DataFrame(result["scores"]))
+            frame = frame[frame["task"].isin(own_tasks.get(columns["study"], frame["task"]))]
             frame = frame.assign(layers=result["model"]["layers"], **columns)
             key = ["seed", "task", "language", "metric"]
             examples = pd.Series(dtype=object)

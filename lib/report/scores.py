@@ -6,7 +6,7 @@ among them: the nine numbers of DistilBERT in 002's Table 1 average to the 77.0 
 does not say which tasks its score averages.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,9 +53,9 @@ def tasks(measured: Sequence[Measure]) -> dict[str, Weights]:
     return {name: mean_of(m for m in measured if m[0] == name) for name in names}
 
 
-def by_task(measured: Sequence[Measure], only: Collection[str] = ()) -> dict[str, Weights]:
-    """The score of every task, or of those in `only` if it names any, and their mean, MEAN."""
-    scores = tasks([m for m in measured if not only or m[0] in only])
+def by_task(measured: Sequence[Measure]) -> dict[str, Weights]:
+    """The score of every task, and their mean, MEAN."""
+    scores = tasks(measured)
     return {**scores, MEAN: average(scores.values())}
 
 

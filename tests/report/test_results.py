@@ -55,6 +55,18 @@ def test_protocols_choose_one_epoch_for_all_metrics_of_a_task(gathered):
     }
 
 
+def test_a_shared_model_counts_with_the_tasks_of_the_study_alone(gathered):
+    """`S` belongs to another study, which fine-tuned it on MRPC too."""
+    own = {"output_dir": "outputs/tiny/glue/mine/finetune", "tasks": ["cola"]}
+    rows = [row for row in ROWS if row["task"] == "cola"]
+    stage = {"scores": rows, "model": {"layers": 6}, "parameters": own}
+    shared = gathered.scores()
+    assert set(shared["task"]) == {"mrpc", "cola"}
+    gathered.repeats["glue", "mine", "finetune"] = {1: stage}
+    results = gathered.scores()
+    assert set(results["task"]) == {"cola"} and set(results["scenario"]) == {"S", "mine"}
+
+
 def test_with_the_last_epoch_alone_the_protocols_agree(gathered):
     gathered.repeats["glue", "S", "finetune"][1]["scores"] = [
         found for found in ROWS if found["epoch"] == 3
