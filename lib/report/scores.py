@@ -151,7 +151,7 @@ def samples(
         if examples:
             own = {measure: examples[measure][complete] for measure in weights}
             of_examples = _by_test_set(own, weights, runs[complete])
-        scores[name] = Sample(totals.groupby(level=0).mean(), of_examples)
+        scores[name] = Sample(totals.groupby(level=0).mean(), of_examples).adding_up()
     return scores
 
 
@@ -167,7 +167,8 @@ def outcomes(study: str, results: pd.DataFrame, scenario: str) -> dict[str, Samp
         if len(own):
             examples = np.stack(list(own[EXAMPLES]))
             test_set = f"{TASK}, {examples.shape[1]}"
-            found[outcome.name] = Sample(own["value"].astype(float), {test_set: examples})
+            sample = Sample(own["value"].astype(float), {test_set: examples})
+            found[outcome.name] = sample.adding_up()
     return found
 
 

@@ -25,7 +25,7 @@ MATTERS = 1.0
 """The smallest difference that matters, in points or percent of the teacher, where a claim names
 none. The sources call as much "marginal" or "hardly any"."""
 NO_SPREAD = 1e-9
-"""A standard error below this is none: the values are the same, but for rounding."""
+"""A standard error, or a divisor, below this is none: 0, but for rounding."""
 FEWEST = 6
 """From fewer variances than this nothing is learnt of others."""
 CAUTION = 1.645
@@ -173,12 +173,15 @@ class Sample:
             raise ValueError("runs have to ascend")
         if any(len(array) != len(runs) for array in self.examples.values()):
             raise ValueError("examples have to have a row per run")
-        if self.examples:
-            sums = sum(array.mean(axis=1) for array in self.examples.values())
-            # rounding is as large as the terms: those of a share of almost nothing are huge
-            largest = max(np.abs(array).max(initial=1) for array in self.examples.values())
-            if not np.allclose(sums, self.values, rtol=1e-6, atol=1e-6 * largest):
-                raise ValueError("the examples' means have to add up to the values")
+
+    def adding_up(self) -> "Sample":
+        """Itself, of which the examples' means add up to the values, as arithmetic leaves them but
+        for rounding. Raises ValueError if they do not."""
+        sums = sum(array.mean(axis=1) for array in self.examples.values())
+        largest = max((np.abs(a).max(initial=1) for a in self.examples.values()), default=1)
+        if self.examples and not np.allclose(sums, self.values, rtol=1e-6, atol=1e-6 * largest):
+            raise ValueError("the examples' means have to add up to the values")
+        return self
 
     def __len__(self) -> int:
         return len(self.values)
@@ -233,14 +236,14 @@ class Sample:
         return replace(self._scaled(-1), spread=self.spread)
 
     def __truediv__(self, other: "Sample | float") -> "Sample":
-        """The quotient run by run; runs in which the divisor is 0 are left out.
+        """The quotient run by run; runs in which the divisor is 0, but for rounding, are left out.
 
         What examples contribute to the quotient of A and B follows from its linear expansion (the
         delta method): with contributions a and b, a / B - A (b - B) / B², whose mean is A / B.
         """
         if not isinstance(other, Sample):
             return self._scaled(1 / other)
-        a, b = self._shared(other._on(other.index[other.values != 0]))
+        a, b = self._shared(other._on(other.index[other.values.abs() > NO_SPREAD]))
         quotient = a.values / b.values
         return a._scaled(1 / b.values) - b._shifted(-b.values)._scaled(quotient / b.values)
 

@@ -60,7 +60,7 @@ def shrink(project, endpoint: str):
             inner = found
             for key in place.split("."):
                 inner = inner[key]
-            assert set(values) - {"steps"} <= set(inner) | {"epochs"}, (
+            assert set(values) - {"steps", "max_unknown_share"} <= set(inner) | {"epochs"}, (
                 f"{study}: {place} has lost a key"
             )
             inner |= values

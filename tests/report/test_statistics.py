@@ -214,7 +214,11 @@ def test_the_error_of_a_share_is_that_of_simulated_shares():
         (lambda: Sample(pd.Series([1.0, 2.0], index=[1, 1])), InputError, "run 1 occurs twice"),
         (lambda: Sample(pd.Series([1.0, 2.0], index=[2, 1])), ValueError, "ascend"),
         (lambda: Sample(pd.Series([1.0]), {"t": np.ones((2, 3))}), ValueError, "row per run"),
-        (lambda: Sample(pd.Series([1.5]), {"t": np.ones((1, 3))}), ValueError, "add up"),
+        (
+            lambda: Sample(pd.Series([1.5]), {"t": np.ones((1, 3))}).adding_up(),
+            ValueError,
+            "add up",
+        ),
         (
             lambda: sample_of(t=made_up(2, 3)) - sample_of(t=made_up(2, 4)),
             InputError,
@@ -451,3 +455,11 @@ def test_the_error_is_that_of_the_multi_bootstrap(metric, noise):
     assert estimate.mean == pytest.approx(difference)
     bootstrap = multi_bootstrap(metric, a, b, labels, random)
     assert estimate.standard_error == pytest.approx(bootstrap, rel=0.1)
+
+
+def test_shares_of_almost_nothing_are_no_error():
+    """Nor are those of what is 0 but for rounding, as all examples right less all right."""
+    score = Sample(pd.Series([30.0, 40.0]), {"task": np.array([[0.0, 60], [20, 60]])})
+    nothing = Sample(pd.Series([1e-14, 1e-6]), {"task": np.full((2, 2), 1e-6)})
+    share = score / nothing
+    assert list(share.index) == [1] and share.mean() == pytest.approx(4e7)
