@@ -6,6 +6,7 @@ from IPython.display import HTML, Markdown
 
 from lib.lab import attention, fill, loss, similarity
 from lib.lab.models import Pair, get_example, pairs, short_names
+from lib.plan.stages import StagePath
 from lib.report.page import show
 from lib.report.results import Results
 
@@ -29,7 +30,8 @@ def examples(results: Results) -> list[Markdown | HTML]:
 def distilled(results: Results) -> list[Pair]:
     """The students of these studies; first those with the largest weight on soft targets."""
     folders = [stage["parameters"]["output_dir"] for stage in results.stages.values()]
-    studies = {Path(folder).parts[2] for folder in folders}  # some may be of a study that is used
+    places = filter(None, map(StagePath.parse, folders))  # some may be of a study that is used
+    studies = {place.study for place in places}
     students = [pair for pair in pairs(results.folder) if study_of(pair, results) in studies]
     return sorted(students, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
 

@@ -41,6 +41,10 @@ RUN_BY = {
     "notebooks/3_distillation.ipynb "
     "outputs/hot.ipynb -p temperature 4": "test_a_report_then_a_notebook_by_hand",
     "make export MODEL=outputs/tiny/herbert/S3/distillation": "see tests/runner/test_export.py",
+    "make export MODEL=outputs/tiny/herbert/S3/distillation INT8=yes": "see "
+    "tests/runner/test_int8.py",
+    "make export MODEL=outputs/local/mine/S3/finetune TASK=mood INT8=yes": "see "
+    "tests/runner/test_int8.py",
     "make plan SCALE=mini": "see tests/plan/test_forecast.py",
     "make report SCALE=mini STUDIES=herbert": "see tests/paper",
     "make plan SCALE=paper": "test_the_plan",

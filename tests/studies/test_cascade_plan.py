@@ -101,11 +101,12 @@ def test_every_hop_and_both_controls_are_measured_in_every_language(project):
         "cascade-3": [3],
         "cascade-2": [2],
         "direct-2": [2],
+        "direct_cut-2": [2],
         "truncated-3": [3],
         "truncated-2": [2],
     }
     assert set(final["language"]) == set(PAIRS) and set(final["task"]) == {"xnli"}
-    assert len(final) == 6 * len(PAIRS) * 2  # models, languages, seeds
+    assert len(final) == 7 * len(PAIRS) * 2  # models, languages, seeds
     assert final["value"].between(0, 100).all()
 
 
