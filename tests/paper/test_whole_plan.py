@@ -98,7 +98,7 @@ def found(project):
 def test_every_stage_of_the_plan_ran(found):
     steps = plan.resolve("paper", [])
     assert {step.path.name for step in steps} | {"analysis"} == set(found)
-    assert len(steps) == 94
+    assert len(steps) == 96
 
 
 def test_the_pinned_revisions_were_asked_for(project):
