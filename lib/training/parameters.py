@@ -246,6 +246,13 @@ class StudentParameters(BaseModel):
         return getattr(self, f"weight_{loss}")
 
     @property
+    def losses(self) -> dict[str, Any]:
+        """The weights of the losses and what goes with them, as Distillation takes them by name."""
+        names = ("temperature", "positions", "cosine_of", "mlm_head")
+        names += ("mapping", "relation_heads", "teacher_layer")
+        return loss_weights(dict(self)) | {name: getattr(self, name) for name in names}
+
+    @property
     def trains(self) -> bool:
         """Whether the student is trained at all."""
         return any(loss_weights(dict(self)).values())

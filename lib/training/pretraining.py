@@ -28,7 +28,6 @@ from lib.training.parameters import (
     DistillationParameters,
     StudentParameters,
     TeacherContinuation,
-    loss_weights,
 )
 
 # ----------------------------------------------------------------------------------------- teachers
@@ -137,19 +136,7 @@ def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> Pre
 
 def objective(p: StudentParameters, student, teacher) -> Distillation:
     """What a student minimises, as notebook 3 makes it, ready to train."""
-    objective = Distillation(
-        student,
-        teacher,
-        **loss_weights(dict(p)),
-        temperature=p.temperature,
-        positions=p.positions,
-        cosine_of=p.cosine_of,
-        mlm_head=p.mlm_head,
-        mapping=p.mapping,
-        relation_heads=p.relation_heads,
-        teacher_layer=p.teacher_layer,
-    )
-    return quicken(objective)
+    return quicken(Distillation(student, teacher, **p.losses))
 
 
 # ----------------------------------------------------------------------------------- trained models
