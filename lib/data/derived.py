@@ -39,8 +39,8 @@ def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
     Returns: the statistics of prepare.prepare, except those of reading text, and `composition`,
         `share`, `nested` and `parent`, the parent's statistics. A line is a sequence; `words` are
         tokens that start a word; `bytes` are those of the text that the tokens spell, with a space
-        for each of their marks. Where a source of the parent is masked token by token, so is all
-        that is made up from it.
+        for each of their marks. Where a source of the parent is masked token by token, so is
+        everything generated from it.
     Raises: InputError.
     """
     from datasets import Dataset
@@ -110,7 +110,8 @@ def sample_tables(params, say: Callable[[str], None] = lambda line: None) -> Ite
         for batch in batches(params.sample_of):
             stop = start + batch.num_rows
             yield batch.filter(pa.array(mask(start, stop)))
-            report(start := stop, stop / total)
+            report(stop, stop / total)
+            start = stop
 
     yield from prepared.merge_batches(sampled(), transfer_sets.ROWS, lambda batch: batch.num_rows)
 

@@ -21,7 +21,7 @@ TARGET = re.compile(rf"(?P<one>{CODE})\s*=\s*(?P<factor>\d+(\.\d+)?)\s+(?P<other
 
 
 def expand_languages(entries) -> list:
-    """Source entries, with each one that has `languages: [en, is]` replaced by a source a language.
+    """Source entries; one that has `languages: [en, is]` becomes one source per language.
 
     `{language}` in any string of the entry becomes the language. So does the key `language`, unless
     the entry has a pattern for it ("toy-{language}"). `lines` may map languages to numbers. Other

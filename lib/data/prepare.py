@@ -124,8 +124,8 @@ def _make_tokenizer(params, text, say: Callable[[str], None]):
 def check_words(
     text, folder: Path, params, unknown: int | None, say: Callable[[str], None]
 ) -> list[int]:
-    """The indices of the sources to be masked token by token, which is said in one line: of those
-    whose words are not marked, or have more than MOST_TOKENS tokens on average.
+    """Indices of the sources to mask token by token: those whose words are not marked, or have more
+    than MOST_TOKENS tokens on average. Prints one line that names them.
 
     Scripts without spaces between words are always masked token by token (lib.data.words).
     Raises: InputError if more of a source than `max_unknown_share` is unknown to the tokenizer.

@@ -29,7 +29,7 @@ class Tally:
     """Counts of the sequences and lines written so far; its size does not grow with them.
 
     `lengths[n]`: sequences of n tokens, special tokens included; `words[n]`: lines of n words;
-    `tokens`, without special ones; `bytes` (UTF-8) with one line end a line; `unknown` tokens.
+    `tokens`, without special ones; `bytes` (UTF-8) with one line end per line; `unknown` tokens.
     """
 
     lengths: Counter = field(default_factory=Counter)

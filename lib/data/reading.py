@@ -75,17 +75,15 @@ def _expected_totals(sources: Sequence[Source]) -> list[tuple[str, int]]:
     return [(f"{sizes[0][0]}_in", max(1, sum(total for _, total in sizes)))]
 
 
-def progress_reporter(
-    name: str, say: Callable[[str], None], every: float = 5.0
-) -> Callable[[int, float], None]:
+def progress_reporter(name: str, say: Callable[[str], None]) -> Callable[[int, float], None]:
     """A function of (lines done, share done) that reports lines/s and the time left, at most once
-    in `every` seconds and at the end."""
+    in five seconds and at the end."""
     began = last = time.perf_counter()
 
     def report(lines: int, share: float) -> None:
         nonlocal last
         now = time.perf_counter()
-        if share < 1 and now - last < every:
+        if share < 1 and now - last < 5:
             return
         last = now
         seconds = max(now - began, 1e-6)

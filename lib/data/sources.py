@@ -144,7 +144,7 @@ def _text_names(source: FileSource | WikiSource | BookSource) -> tuple[Callable,
 
 
 def reading_notes(sources: Sequence[Source]) -> list[str]:
-    """What of a corpus's folders is not read, or is read twice, a line each. Raises InputError."""
+    """One line for each file that is skipped or read twice. Raises InputError."""
     notes, readings = [], defaultdict(list)
     for source in sources:
         if source.kind not in FILES:

@@ -46,7 +46,9 @@ def train_tokenizer(lines: Iterable[str], kind: str, vocab_size: int):
         return _train_unigram(lines, vocab_size)
     if kind == "bytelevel_bpe":
         return _train_bytelevel_bpe(lines, vocab_size)
-    return _train_characters(lines, kind, vocab_size)
+    if kind in ("wordpiece", "herbert_bpe"):
+        return _train_characters(lines, kind, vocab_size)
+    raise ValueError(f"kind {kind!r}: allowed are {', '.join(SPECIAL_TOKENS)}")
 
 
 def _train_characters(lines: Iterable[str], kind: str, vocab_size: int):

@@ -150,7 +150,8 @@ def dealer(counts: np.ndarray, rng: np.random.Generator) -> Callable[[int], np.n
         dealt = [np.empty(0, np.int64)]
         while number:
             if not left.any():
-                left, done = counts * (done + 1) // shares - counts * done // shares, done + 1
+                left = counts * (done + 1) // shares - counts * done // shares
+                done += 1
             size = min(number, int(left.sum()))
             drawn = rng.multivariate_hypergeometric(left, size, method="marginals")
             left -= drawn

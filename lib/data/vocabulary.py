@@ -14,8 +14,9 @@ BYTES = {f"<0x{byte:02X}>" for byte in range(256)}
 
 
 def tokens_to_keep(tokenizer, counts: np.ndarray, most: int = 0, first: int = 0) -> list[int]:
-    """The ids of the tokens that a text needs, rising: those that occur in it, or the `most`
-    frequent of them; special and other added tokens; what its tokens are spelled and merged from.
+    """The ids of the tokens that a text needs, in ascending order: those that occur in it, or the
+    `most` frequent of them; special and other added tokens; what its tokens are spelled and merged
+    from.
 
     Text whose tokens are all kept is then cut into the same tokens as before, and no character of
     the text becomes unknown elsewhere. Of byte-level vocabularies and those with tokens for bytes
@@ -79,8 +80,8 @@ def _with_parts(kept: set[str], model: dict) -> set[str]:
 
 
 def cut_vocabulary(tokenizer, ids: list[int]):
-    """A tokenizer with the tokens `ids` alone, rising and such as `tokens_to_keep` gives them. They
-    get the ids 0, 1, … in this order."""
+    """A tokenizer with only the tokens `ids`, as `tokens_to_keep` gives them: in ascending order.
+    They get the ids 0, 1, … in this order."""
     place = {old: new for new, old in enumerate(ids)}
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)

@@ -32,7 +32,7 @@ def quicken(model: nn.Module, frozen: bool = False) -> nn.Module:
             module.frozen, module._cast = frozen, None
     if getattr(model, "teacher", None) is not None:
         quicken(model.teacher, frozen=True)
-    if getattr(model, "uses_logits", False):
+    if getattr(model, "uses_head_losses", False):
         head = FusedHead(model.decoder_input)
         model.hidden_states, model.head_losses = head.hidden_states, head.losses
     if hasattr(model, "states"):

@@ -228,8 +228,8 @@ def curves(history: list[dict]):
 
 
 def components(rows: list[dict]) -> pd.DataFrame:
-    """A row per loss, from those of lib.training.components.loss_components: its weight, and its
-    size and the norm of its gradient at the first and the last step."""
+    """A row per loss, from those of lib.training.loss_components: its weight, and its size and the
+    norm of its gradient at the first and the last step."""
     table: dict[str, dict[str, str]] = {}
     for row in rows:
         cells = table.setdefault(LOSSES[row["component"]].title, {"weight": f"{row['weight']:g}"})

@@ -67,6 +67,6 @@ def fitting(folder: Path) -> Iterator[None]:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(
-            f"{folder}: the checkpoint there is of another training ({reason}); remove the folder "
-            f"to start again"
+            f"{folder}: the checkpoint there belongs to another training ({reason}); remove the "
+            f"folder to start again"
         ) from error

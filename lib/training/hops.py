@@ -68,15 +68,13 @@ def hop(p: CascadeTA, objective: Hop, corpus: Corpus, folder: Path) -> list[dict
 
 
 @torch.inference_mode()
-def distances(
-    p: CascadeTA, assistant, teacher, held_out: Corpus, limit: int = 256
-) -> dict[str, float]:
-    """How far every hidden output and attention map is from its target on held-out text, without
-    dropout or masks: `hidden_k` and `attention_j`, and 1/n times their sums as `hidden` and
+def distances(p: CascadeTA, assistant, teacher, held_out: Corpus) -> dict[str, float]:
+    """How far every hidden output and attention map is from its target on 256 held-out sequences,
+    without dropout or masks: `hidden_k` and `attention_j`, and 1/n times their sums as `hidden` and
     `attention`; 004 eq. (3) to (5)."""
     objective = quicken(Hop(assistant, teacher, p.mapping)).eval()
     size = min(32, len(held_out))
-    steps = max(1, min(limit, len(held_out)) // size)
+    steps = max(1, min(256, len(held_out)) // size)
     changes = {"batch_size": size, "micro_batch_size": size, "mask_probability": 0.0}
     changes |= {"mask_smoothing": 0.0}
     # a fixed seed: the same sequences for every assistant

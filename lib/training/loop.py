@@ -27,8 +27,8 @@ COST = ("tokens", "positions", "seconds", "waited")
 """The columns of a history that count from the first step on: tokens without padding, positions
 computed (padding included), seconds, and the seconds spent waiting for batches."""
 DROPOUT = 0x5BD1E995
-"""Makes another random seed of the one that a micro-batch has for its masks: that of its dropout.
-It has 32 bits, since a processor's generator looks at no more."""
+"""XORed with the seed of a micro-batch's masks, it gives the seed of its dropout. It has 32
+bits, since a processor's generator looks at no more."""
 EXPLODED = 1e4
 """Training has diverged when the loss exceeds its initial value by this factor (initial values
 below 1 count as 1)."""
@@ -266,7 +266,7 @@ def training_steps(
             after_step(done)
         start += time.perf_counter() - paused
         due = time.perf_counter() - saved > recipe.checkpoint_seconds
-        due = due or done == steps and keep_last
+        due = due or (keep_last and done == steps)
         if due:
             save_checkpoint(done)
             saved = time.perf_counter()

@@ -25,7 +25,7 @@ def layer_mapping(name: str, layers: int, teacher_layers: int) -> tuple[Targets,
         PKD-skip of Sun et al. 2019.
     In all but `adjacent` the target of hidden output 0 is the teacher's.
 
-    Raises ValueError if the student is deeper than its teacher.
+    Raises ValueError if the student is deeper than its teacher, or for another name.
 
     >>> layer_mapping("adjacent", 2, 3)
     ({0: [0, 1], 1: [1, 2], 2: [2, 3]}, {1: [1, 2], 2: [2, 3]})
@@ -38,8 +38,10 @@ def layer_mapping(name: str, layers: int, teacher_layers: int) -> tuple[Targets,
     if name == "adjacent":
         hidden = {layer: list(range(layer, layer + removed + 1)) for layer in range(layers + 1)}
         return hidden, {layer: hidden[layer] for layer in range(1, layers + 1)}
+    if name not in ("uniform", "top", "skip"):
+        raise ValueError(f"mapping {name!r}: allowed are adjacent, uniform, top and skip")
     attention = {}
-    for layer in range(1, layers + (name != "skip")):
+    for layer in range(1, layers if name == "skip" else layers + 1):
         # floor(j · N/n + 1/2) in integers: Python's own round takes a half to the even neighbour
         uniform = (2 * layer * teacher_layers + layers) // (2 * layers)
         attention[layer] = [layer + removed if name == "top" else uniform]

@@ -25,7 +25,7 @@ from lib.training.architectures import (
     require_first_layer,
     require_supported,
 )
-from lib.training.weights import require_all_weights, require_files
+from lib.training.pretrained_weights import require_all_weights, require_files
 
 # Published checkpoints hold more heads than are used; missing weights are checked here instead.
 logging.set_verbosity_error()
@@ -45,7 +45,7 @@ def layers_of(model: PreTrainedModel) -> nn.ModuleList:
 
 
 def attention_of(model: PreTrainedModel) -> list[nn.Module]:
-    """Of each layer the module that computes the attention maps."""
+    """For each layer, the module that computes its attention maps."""
     name = architecture_of(model).attention
     return [layer.get_submodule(name) for layer in layers_of(model)]
 
@@ -154,8 +154,8 @@ def random_like(model: PreTrainedModel, seed: int) -> PreTrainedModel:
 
 
 def _with_config(model: PreTrainedModel, config: PretrainedConfig) -> PreTrainedModel:
-    """A new model of a model's kind, with or without a head as that; the library writes onto the
-    configuration."""
+    """A new model of the same class with this configuration, with an MLM head if `model` has one.
+    The library writes onto the configuration."""
     if has_head(model):
         return type(model)(config)
     return AutoModelForMaskedLM.from_config(config).base_model  # by itself it would have a pooler
@@ -166,7 +166,7 @@ def load(
 ) -> PreTrainedModel:
     """A masked language model in fp32 from a folder or the hub, without remote code. Without `head`
     the MLM head is not needed: a checkpoint that lacks it gives its encoder alone. On the device
-    `meta` its weights are not read, but by their names and shapes all is checked that is below.
+    `meta` no weights are read; their names and shapes are still checked, as below.
 
     Raises InputError if there is no such model, it is of a kind that is not supported, a weight is
     not finite, or weights are missing, which would be random, or left over.
@@ -241,7 +241,7 @@ def layer_choice(layers: Sequence[int] | str, teacher_layers: int) -> list[int]:
         first = 0 if layers == "lowest" else teacher_layers - half
         return list(range(first, first + half))
     up = {"alternate": half, "to_top": half / 2}[layers]
-    return [2 * index + (index >= up) for index in range(half)]
+    return [2 * index if index < up else 2 * index + 1 for index in range(half)]
 
 
 def truncate(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel:
@@ -263,17 +263,25 @@ def truncate(teacher: PreTrainedModel, layers: Sequence[int]) -> PreTrainedModel
     return student
 
 
+def of_width(model: PreTrainedModel, hidden: int) -> PreTrainedModel:
+    """A model with new random weights, of another width than `model`, and otherwise its shape:
+    feed-forward parts change in proportion, and embeddings that have a width of their own
+    (ELECTRA's) keep it."""
+    config, width = copy.deepcopy(model.config), model.config.hidden_size
+    for name in ("hidden_size", "intermediate_size", "hidden_dim", "embedding_size"):
+        size = getattr(config, name, None)
+        if size is not None and (name != "embedding_size" or size == width):
+            setattr(config, name, size * hidden // width)
+    return _with_config(model, config)
+
+
 def narrow(model: PreTrainedModel, hidden: int) -> PreTrainedModel:
     """A model of fewer dimensions, `hidden`, and as many heads, whose weights are those of a
     model's leading dimensions: of every head, of the feed-forward parts, which shrink in
-    proportion, and of both halves of a gated one. Embeddings that have a width of their own
-    (ELECTRA's) keep it."""
-    config, wide = copy.deepcopy(model.config), model.config.hidden_size
-    for name in ("hidden_size", "intermediate_size", "hidden_dim", "embedding_size"):
-        size = getattr(config, name, None)
-        if size is not None and (name != "embedding_size" or size == wide):
-            setattr(config, name, size * hidden // wide)
-    student, weights = _with_config(model, config), dict(model.named_parameters())
+    proportion, and of both halves of a gated one (`of_width`). Raises ValueError for more."""
+    if hidden > model.config.hidden_size:
+        raise ValueError(f"a model of {model.config.hidden_size} dimensions has no {hidden}")
+    student, weights = of_width(model, hidden), dict(model.named_parameters())
     with torch.no_grad():
         for name, weight in student.named_parameters():
             part, kept = name.rpartition(".")[0], weights[name]
@@ -286,7 +294,7 @@ def narrow(model: PreTrainedModel, hidden: int) -> PreTrainedModel:
 
 
 def _pieces(model: PreTrainedModel, part: str, dim: int) -> int:
-    """Of how many equal pieces a dimension of the weights of a part of a model consists."""
+    """Number of equal blocks along the dimension `dim` of the weight of the module `part`."""
     own, heads = architecture_of(model), model.config.num_attention_heads
     if dim == 0 and part.endswith(own.projections):
         return heads * 3 // len(own.projections)
@@ -296,8 +304,8 @@ def _pieces(model: PreTrainedModel, part: str, dim: int) -> int:
 
 
 def cut_vocabulary(model: PreTrainedModel, ids: Sequence[int]) -> PreTrainedModel:
-    """A model whose embeddings and head have the tokens `ids` alone, rising, which become 0, 1, …
-    Its logits for them are those of the model."""
+    """A model whose embeddings and head have only the tokens `ids`, in ascending order. They become
+    0, 1, …; the logits for them are those of the model."""
     config = copy.deepcopy(model.config)
     config.vocab_size = len(ids)
     for name, token in config.to_dict().items():

@@ -6,9 +6,11 @@ and their weighted sum as `loss`. `lib.fast.quicken` makes an objective fast: it
 functions in the place of `hidden_states`, `head_losses`, `states` and `relation_loss`.
 
 To add a loss to `Distillation`: its equation in lib.training.losses; here its weight, what it
-reads of both networks, and its term in `forward`; in lib.training.parameters its entry in LOSSES,
-from which tables, figures, cards and the plan take its name, and its weight in StudentParameters;
-and the weight in notebook 3.
+reads of both networks (`Wanted`, `Reading`), and its term in `forward`, which asks `self.weights`
+at every call; in lib.training.parameters its entry in LOSSES, from which tables, figures, cards and
+the plan take its name, its weight in StudentParameters, and there `losses` if it has options,
+`uses_head` and `require_fit`; lib.plan.forecast says what it costs, lib.report.card describes it;
+the weight stands in notebook 3 and in the README.
 """
 
 import copy
@@ -48,6 +50,7 @@ class Objective(nn.Module):
     def __init__(self, student: nn.Module, teacher: nn.Module | None, weights: dict[str, float]):
         super().__init__()
         self.student, self._teacher, self.weights = student, [teacher], weights
+        # quicken puts faster functions in the place of these two.
         self.hidden_states, self.head_losses = hidden_states, losses.head_losses
         self.decoder_input = decoder_input  # for lib.fast, which knows no architectures
         self.mlm_head = True
@@ -57,15 +60,15 @@ class Objective(nn.Module):
         return self._teacher[0]
 
     @property
-    def uses_logits(self) -> bool:
-        """Whether a loss on logits has a weight."""
+    def uses_head_losses(self) -> bool:
+        """Whether the MLM or the soft-target loss has a weight, which `head_losses` computes."""
         return bool(self.weights.get("mlm") or self.weights.get("soft"))
 
     @property
     def reaches_all(self) -> bool:
         """Whether every parameter has a gradient: without losses on a head's logits the head has
         none; the library keeps the bias of an untied decoder twice, and uses one."""
-        if not (self.uses_logits and self.mlm_head):
+        if not (self.uses_head_losses and self.mlm_head):
             return False
         decoder, words = self.student.get_output_embeddings(), self.student.get_input_embeddings()
         return decoder.weight is words.weight
@@ -128,7 +131,7 @@ class Distillation(Objective):
         super().__init__(student, teacher, weights)
         self.temperature, self.positions = temperature, positions
         self.cosine_of, self.mlm_head = cosine_of, mlm_head
-        self.states, self.relation_loss = states, losses.relation_loss
+        self.states, self.relation_loss = states, losses.relation_loss  # as are these, by quicken
         # lib.training.side_by_side replaces this by a reading that several students share.
         self.read_teacher = read
         self.hidden_layers: Targets = {}

@@ -21,7 +21,7 @@ from lib.common.parameters import NAME, Optimised, Share
 from lib.training.architectures import sizes
 
 LAYER_RULES = ("alternate", "to_top", "lowest", "highest")
-"""Names for half of a teacher's layers; which, says lib.training.models.layer_choice."""
+"""Names for half of a teacher's layers; see lib.training.models.layer_choice for which."""
 RELATION_WIDTH = 16
 """Dimensions of the teacher for one relation head, if not said otherwise: 48 heads for 768, 64 for
 1,024, as in MiniLMv2."""
@@ -30,7 +30,7 @@ Mappings = Literal["adjacent", "uniform", "top", "skip"]
 
 
 def _vocabulary(value: Any) -> Any:
-    if value in ("", "corpus") or isinstance(value, int) and value > 0:
+    if value in ("", "corpus") or type(value) is int and value > 0:  # YAML's yes is no number
         return value
     raise ValueError(
         "allowed are corpus (the tokens that occur in the stage's corpus), a whole number above 0 "
@@ -84,7 +84,7 @@ class Training(Optimised):
     mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
     whole_words: bool = True
     # s > 0: tokens are masked with a probability in proportion to count^-s, rare ones more often,
-    # and exactly so many; DistilBERT's authors have 0.7. 0: all words alike
+    # and their number is exact; DistilBERT's authors have 0.7. 0: all words alike
     mask_smoothing: NonNegativeFloat = 0.0
 
     @model_validator(mode="after")
@@ -92,7 +92,7 @@ class Training(Optimised):
         if self.mask_smoothing and self.whole_words:
             raise ValueError(
                 f"mask_smoothing {self.mask_smoothing:g} chooses token by token and needs "
-                f"whole_words false; with whole words allowed is 0"
+                f"whole_words false; set whole_words: false, or mask_smoothing: 0"
             )
         return self
 

@@ -45,7 +45,7 @@ def starting_teacher(p: TeacherContinuation, corpus: Corpus) -> PreTrainedModel:
         hidden=p.hidden,
         heads=p.heads,
         intermediate=p.intermediate,
-        max_length=max(int(corpus.lengths.max()), 512),
+        max_length=512,
         pad_id=tokenizer.pad_token_id,
         initializer_range=p.initializer_range,
         dropout=p.dropout,
@@ -78,10 +78,15 @@ def train_teacher(
     if p.grow_from_layers and not p.teacher:
         history = _train_shallow(p, teacher, corpus, folder)
         teacher = models.grow(teacher, p.layers, p.grow_by)
-    objective, data = quicken(Distillation(teacher)), batches(p, corpus)
+    objective, data = quicken(mlm_objective(teacher)), batches(p, corpus)
     name = f"{teacher.config.num_hidden_layers} layers"
     more = train(objective, data, recipe(p), name=name, folder=folder / "whole")
     return teacher, joined(history, more)
+
+
+def mlm_objective(model: PreTrainedModel) -> Distillation:
+    """MLM alone: a student without a teacher."""
+    return Distillation(model, mlm=1.0)
 
 
 def _train_shallow(p: TeacherContinuation, teacher, corpus: Corpus, folder: Path) -> list[dict]:
@@ -92,7 +97,7 @@ def _train_shallow(p: TeacherContinuation, teacher, corpus: Corpus, folder: Path
         with checkpoints.fitting(folder / "grown"):
             teacher.load_state_dict(finished["model"])
             return finished["history"]
-    objective = quicken(Distillation(teacher))
+    objective = quicken(mlm_objective(teacher))
     data = batches(p, corpus, steps=p.grow_steps, seed=p.seed + 1)
     own_recipe = recipe(p.model_copy(update={"learning_rate": p.grow_learning_rate}))
     name = f"{p.grow_from_layers} layers"
@@ -117,7 +122,8 @@ def joined(before: list[dict], after: list[dict]) -> list[dict]:
 def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> PreTrainedModel:
     """The student before training: the teacher's layers `student_layers`, or their leading
     dimensions, or as many random ones (000 section 3.2). Raises InputError if the teacher cannot
-    have such a student, as if it cannot do without its MLM head, and is to."""
+    have such a student: for example if `mlm_head` is False, and its hidden states and its
+    embeddings differ in width."""
     p.require_fit(teacher.config.to_dict(), p.teacher)
     hidden, words = teacher.config.hidden_size, teacher.get_input_embeddings().embedding_dim
     if not p.mlm_head and hidden != words:
@@ -127,11 +133,11 @@ def starting_student(p: DistillationParameters, teacher: PreTrainedModel) -> Pre
         )
     layers = models.layer_choice(p.student_layers, teacher.config.num_hidden_layers)
     student = models.truncate(teacher, layers)
-    if p.hidden_size not in (0, hidden):
-        student = models.narrow(student, p.hidden_size)
+    other_width = p.hidden_size not in (0, hidden)
     if p.init == "truncated":
-        return student
-    return models.random_like(student, p.seed)
+        return models.narrow(student, p.hidden_size) if other_width else student
+    shape = models.of_width(student, p.hidden_size) if other_width else student
+    return models.random_like(shape, p.seed)
 
 
 def objective(p: StudentParameters, student, teacher) -> Distillation:
@@ -179,14 +185,12 @@ def fill_mask(
     tokenizer,
     corpus: Corpus,
     examples: int = 5,
-    top: int = 5,
-    seed: int = 0,
     mlm_head: bool = True,
 ) -> pd.DataFrame:
     """Held-out sequences, or their first 40 tokens, with one token masked: columns `text`, `hidden`
-    (the token) and `guesses` (the model's `top`, with probabilities)."""
+    (the token) and `guesses` (the model's five best, with probabilities)."""
     model.eval()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     rows = []
     for index in rng.choice(len(corpus), size=min(examples, len(corpus)), replace=False):
         ids = torch.from_numpy(corpus.rows([index])[0][0].astype(np.int64))[None, :40]
@@ -197,7 +201,7 @@ def fill_mask(
         ids[0, position] = tokenizer.mask_token_id
         hidden = model.base_model(input_ids=ids.to(model.device)).last_hidden_state
         probabilities = logits_of(model, hidden[:, position], mlm_head)[0].softmax(-1)
-        shares, guesses = (part.tolist() for part in probabilities.topk(top))
+        shares, guesses = (part.tolist() for part in probabilities.topk(5))
         shown, *guesses = spell_tokens(tokenizer, [token, *guesses])
         guesses = "  ".join(f"{guess} {share:.2f}" for guess, share in zip(guesses, shares))
         text = tokenizer.decode(ids[0, 1:-1])

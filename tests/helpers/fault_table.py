@@ -725,7 +725,7 @@ CHECKPOINTS = [
     checkpoint(
         "of another model",
         faults.rename_weights,
-        r"the checkpoint there is of another training .*; remove the folder",
+        r"the checkpoint there belongs to another training .*; remove the folder",
     ),
     checkpoint(
         "a full disk",

@@ -1,4 +1,4 @@
-"""lib.plan.checkpoints and lib.training.weights: what the files of a checkpoint say is held against
+"""lib.plan.checkpoints and lib.training.pretrained_weights: what the files of a checkpoint say is held against
 the plan, in one line, before anything is computed."""
 
 import json

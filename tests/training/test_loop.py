@@ -258,7 +258,7 @@ def test_a_checkpoint_of_another_model_is_refused_in_one_line(teacher, tmp_path)
         folder=tmp_path,
     )
     with pytest.raises(
-        InputError, match="the checkpoint there is of another training .*; remove the folder"
+        InputError, match="the checkpoint there belongs to another training .*; remove the folder"
     ) as error:
         train(
             Distillation(models.truncate(teacher, [0, 2])),

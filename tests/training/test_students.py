@@ -89,6 +89,23 @@ def test_what_a_teacher_cannot_teach_is_refused_in_one_line(values, message):
         assert "\n" not in str(error.value)
 
 
+def test_a_student_of_random_weights_may_be_wider_than_its_teacher():
+    teacher = small.of_kind("bert")
+    p = given(init="random", hidden_size=2 * teacher.config.hidden_size, weight_relations=1)
+    student = pretraining.starting_student(p, teacher)
+    assert student.config.hidden_size == p.hidden_size
+    assert student.config.intermediate_size == 2 * teacher.config.intermediate_size
+    assert student(torch.tensor([[1, 2, 3]])).logits.isfinite().all()
+    with pytest.raises(ValueError, match="has no"):
+        models.narrow(teacher, p.hidden_size)
+
+
+@pytest.mark.parametrize("vocabulary", [True, 0, -5, "all"])
+def test_a_vocabulary_that_is_no_number_of_tokens_is_refused(vocabulary):
+    with pytest.raises(InputError, match="allowed are corpus"):
+        given(vocabulary=vocabulary)
+
+
 def test_what_is_allowed_is_not_refused():
     teacher = small.of_kind("bert").config.to_dict()
     given(hidden_size=64, init="random", weight_relations=1).require_fit(teacher, "t")

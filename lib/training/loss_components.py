@@ -1,6 +1,8 @@
 """What each part of a student's loss weighs: its size, and the norm of its gradient, at the first
 and the last step of a training."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -39,7 +41,10 @@ def loss_components(
     parameters = [weight for weight in objective.parameters() if weight.requires_grad]
     rows = []
     objective.train()
-    with torch.random.fork_rng([batch.inputs.device] if batch.inputs.is_cuda else []):
+    with (
+        torch.random.fork_rng([batch.inputs.device] if batch.inputs.is_cuda else []),
+        _own_weights(objective),
+    ):
         for name in (name for name in LOSSES if weights.get(name)):
             torch.manual_seed(seed_at(p.seed, step, batch.place) ^ DROPOUT)
             # With all other weights at 0, since the losses on logits have one gradient together.
@@ -49,9 +54,18 @@ def loss_components(
             norm = torch.nn.utils.get_total_norm([part for part in gradient if part is not None])
             row = {"when": when, "component": name, "weight": weights[name]}
             rows.append(row | {"value": float(parts[name].detach()), "gradient_norm": float(norm)})
-    objective.weights = weights
     objective.eval()
     return rows
+
+
+@contextmanager
+def _own_weights(objective: Objective) -> Iterator[None]:
+    """Gives an objective its weights back. `forward` reads them at every call."""
+    weights = objective.weights
+    try:
+        yield
+    finally:
+        objective.weights = weights
 
 
 def _some(batch: Batch) -> Batch:

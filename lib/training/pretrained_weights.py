@@ -104,7 +104,7 @@ def require_all_weights(
         )
     missing, unexpected = sorted(report["missing_keys"]), sorted(report["unexpected_keys"])
     in_encoder = [key for key in missing if key.startswith(prefix)]
-    if in_encoder or head and missing:
+    if in_encoder or (head and missing):
         lacking = in_encoder + [key for key in missing if key not in in_encoder]
         needed = "an encoder" + " and a masked-language-model head" * head
         renamed = [key for key in unexpected if key.endswith(f".{lacking[0]}")]

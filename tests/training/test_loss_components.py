@@ -8,7 +8,7 @@ from lib.fast.quicken import quicken
 from lib.plan.stages import validate
 from lib.report import stages
 from lib.training import batches, hops, loop, pretraining, side_by_side
-from lib.training.components import SEQUENCES, _some, loss_components
+from lib.training.loss_components import SEQUENCES, _some, loss_components
 from lib.training.losses import cosine_loss, mlm_loss, soft_target_loss
 from lib.training.objectives import hidden_states
 
