@@ -11,6 +11,7 @@ import numpy as np
 from lib.common import places
 from lib.common.errors import InputError
 from lib.data import prepared, transfer_sets
+from lib.data.parameters import DataPrep
 from lib.data.reading import progress_reporter
 from lib.data.tokenizer import load_tokenizer
 from lib.data.transfer_sets import Block
@@ -28,7 +29,7 @@ OF_PARENT = (
 )
 
 
-def derive(params, folder: Path, say: Callable[[str], None] = print) -> dict:
+def derive(params: DataPrep, folder: Path, say: Callable[[str], None] = print) -> dict:
     """Make a transfer set from `params.sample_of` and return its statistics.
 
     Sampled are round(share · sequences) of the parent's sequences. `composition` is `natural`, the
@@ -91,7 +92,7 @@ def _parent_statistics(sample_of: str) -> dict:
 # --------------------------------------------------------------------------------------- sequences
 
 
-def sample_tables(params, say: Callable[[str], None] = lambda line: None) -> Iterator:
+def sample_tables(params: DataPrep, say: Callable[[str], None] = lambda line: None) -> Iterator:
     """The sampled sequences as Arrow tables of about transfer_sets.ROWS rows, in order. Raises
     InputError if there are none."""
     import pyarrow as pa

@@ -16,6 +16,7 @@ from typing import Callable, Iterable, Iterator
 import numpy as np
 
 from lib.data import languages
+from lib.data.parameters import DataPrep
 from lib.data.prepared import arrow_batches, arrow_writer, merge_batches
 from lib.data.reading import progress_reporter
 from lib.data.sources import stable_hash
@@ -45,7 +46,7 @@ class Mix:
     lines_drawn: np.ndarray
     bytes_drawn: np.ndarray
 
-    def describe(self, params, source_tokens: np.ndarray) -> dict:
+    def describe(self, params: DataPrep, source_tokens: np.ndarray) -> dict:
         """The statistics `languages` (see languages.language_table), if sources name theirs, and
         `sampling`, if there was any. `source_tokens`: the tokens of each source."""
         statistics = {}
@@ -72,13 +73,13 @@ def _sums(groups: np.ndarray, values: np.ndarray, names: list[str]) -> np.ndarra
     return np.bincount(groups, values, len(names)).astype(np.int64)
 
 
-def needs_mixing(params) -> bool:
+def needs_mixing(params: DataPrep) -> bool:
     """Whether lines are put in random order."""
     sampling = params.sampling_exponent is not None or params.sampling_target
     return bool(params.shuffle or params.sections > 1 or sampling)
 
 
-def plan_mix(params, path: Path, held_out: np.ndarray, say: Callable[[str], None]) -> Mix:
+def plan_mix(params: DataPrep, path: Path, held_out: np.ndarray, say: Callable[[str], None]) -> Mix:
     """Count the lines in a file of lib.data.reading, without those whose hash is in `held_out`, and
     decide how many to draw of each language. Raises InputError."""
     names, group = languages.group_by_language(params.sources)
@@ -96,7 +97,9 @@ def plan_mix(params, path: Path, held_out: np.ndarray, say: Callable[[str], None
     return Mix(names, group, lines, sizes, exponent, probabilities, drawn, sizes.copy())
 
 
-def mix_lines(mix: Mix, folder: Path, held_out: np.ndarray, params, say: Callable[[str], None]):
+def mix_lines(
+    mix: Mix, folder: Path, held_out: np.ndarray, params: DataPrep, say: Callable[[str], None]
+):
     """The lines of `folder`/text.arrow that `mix` asks for, as a Dataset, in random order within
     each section.
 

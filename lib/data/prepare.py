@@ -17,6 +17,7 @@ from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.common.progress import clock
 from lib.data import derived, mixing, prepared, reading
+from lib.data.parameters import DataPrep
 from lib.data.sources import source_name
 from lib.data.tokenizer import fingerprint, load_tokenizer, train_tokenizer
 from lib.data.transfer_sets import first_and_last
@@ -28,7 +29,7 @@ LOOK = 1000  # lines of a source, evenly spaced, that show how its words are cut
 MOST_TOKENS = 4  # a word, on average; with more, a mask of whole words hides most of a line
 
 
-def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> dict:
+def prepare(params: DataPrep, folder: str | Path, say: Callable[[str], None] = print) -> dict:
     """Prepare a corpus in `folder` and return its statistics; equal parameters give equal data.
 
     Args:
@@ -43,17 +44,17 @@ def prepare(params, folder: str | Path, say: Callable[[str], None] = print) -> d
         return _prepare_text(params, folder, say)
 
 
-def _prepare_text(params, folder: Path, say: Callable[[str], None]) -> dict:
+def _prepare_text(params: DataPrep, folder: Path, say: Callable[[str], None]) -> dict:
     began = time.perf_counter()
     with prepared.scratch_folder(folder) as scratch:
         text, counts, tallies = reading.gather(params, scratch / "text.arrow", say)
         hashes = [chunk.to_numpy() for chunk in text.data.column("hash").chunks]
-        secret = reading.choose_held_out(hashes, params.held_out_lines)
-        first, repeats = reading.first_and_repeats(hashes, secret)
+        held_out_hashes = reading.choose_held_out(hashes, params.held_out_lines)
+        first, repeats = reading.first_and_repeats(hashes, held_out_hashes)
         held_out_text = text.select(first)
-        mix = mixing.plan_mix(params, scratch / "text.arrow", secret, say)
+        mix = mixing.plan_mix(params, scratch / "text.arrow", held_out_hashes, say)
         if mixing.needs_mixing(params):
-            text = mixing.mix_lines(mix, scratch, secret, params, say)
+            text = mixing.mix_lines(mix, scratch, held_out_hashes, params, say)
         elif len(first):
             left = np.ones(len(text), bool)
             left[first] = left[repeats] = False
@@ -110,7 +111,7 @@ class Texts:
             yield from block["text"]
 
 
-def _make_tokenizer(params, text, say: Callable[[str], None]):
+def _make_tokenizer(params: DataPrep, text, say: Callable[[str], None]):
     action, _, kind = params.tokenizer.partition(":")
     if action != "train":
         return load_tokenizer(ModelRef(params.tokenizer, params.tokenizer_revision))
@@ -122,7 +123,7 @@ def _make_tokenizer(params, text, say: Callable[[str], None]):
 
 
 def check_words(
-    text, folder: Path, params, unknown: int | None, say: Callable[[str], None]
+    text, folder: Path, params: DataPrep, unknown: int | None, say: Callable[[str], None]
 ) -> list[int]:
     """Indices of the sources to mask token by token: those whose words are not marked, or have more
     than MOST_TOKENS tokens on average. Prints one line that names them.
@@ -189,7 +190,7 @@ def tokenise(
     text,
     folder: Path,
     part: str,
-    params,
+    params: DataPrep,
     budget: int | None,
     by_token: list[int],
     unknown: int | None,
@@ -205,7 +206,7 @@ def tokenise(
 
     path = folder / "scratch" / f"{part}.arrow"
     report = reading.progress_reporter("tokenising", say)
-    cut = partial(
+    cut_texts = partial(
         cut_lines,
         file=str(folder / "tokenizer" / "tokenizer.json"),
         unknown=unknown,
@@ -215,32 +216,32 @@ def tokenise(
     )
     tally, dropped, done = TextTally(), Counter(), 0
     with prepared.arrow_writer(path, schema := prepared.features().arrow_schema) as writer:
-        for block, lines in _cut_blocks(text, cut, by_token, params.processes):
+        for block, cut in _cut_blocks(text, cut_texts, by_token, params.processes):
             within = np.ones(len(block), bool)
             if budget is not None:  # a prefix of the lines
-                within = tally.tokens + np.cumsum(lines.tokens) <= budget
-            dropped["too_few_tokens"] += int((within & lines.too_few).sum())
-            kept = within & ~lines.too_few
-            kept_rows = kept[lines.line]
-            columns = prepared.sequence_columns(lines.lengths, lines.ids, lines.starts)
+                within = tally.tokens + np.cumsum(cut.tokens) <= budget
+            dropped["too_few_tokens"] += int((within & cut.too_few).sum())
+            kept = within & ~cut.too_few
+            kept_rows = kept[cut.line]
+            columns = prepared.sequence_columns(cut.lengths, cut.ids, cut.starts)
             rows = pa.table(columns).filter(pa.array(kept_rows))
             writer.write_table(rows.cast(schema), max_chunksize=BLOCK)
 
             words, sizes, source, section = (
                 block[name].to_numpy() for name in ("words", "bytes", "source", "section")
             )
-            prepared.count_values(tally.lengths, lines.lengths[kept_rows])
+            prepared.count_values(tally.lengths, cut.lengths[kept_rows])
             prepared.count_values(tally.words, words[kept])
-            tokens, lost = lines.tokens[kept], lines.lost[kept]
+            tokens, lost = cut.tokens[kept], cut.lost[kept]
             tally.tokens += int(tokens.sum())
             tally.bytes += int(sizes[kept].sum())
-            tally.unknown += int(lines.unknown[kept].sum())
+            tally.unknown += int(cut.unknown[kept].sum())
             tally.lost += int(lost.sum())
-            pieces = np.bincount(lines.line, minlength=len(block))[kept]
+            pieces = np.bincount(cut.line, minlength=len(block))[kept]
             tally.cut += int(((pieces > 1) | (lost > 0)).sum())
             of_source = np.bincount(source[kept], tokens, len(params.sources))
             tally.by_source += of_source.astype(np.int64)
-            tally.sections += np.bincount(section[lines.line[kept_rows]], minlength=params.sections)
+            tally.sections += np.bincount(section[cut.line[kept_rows]], minlength=params.sections)
             done += int(within.sum())
             if not within.all():
                 break

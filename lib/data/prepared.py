@@ -2,7 +2,17 @@
 
 A prepared folder holds `data/` and optionally `held_out/` (data sets with `input_ids`, special
 tokens included, and `word_start`, True where a token starts a word), `tokenizer/` and
-`statistics.json`.
+`statistics.json`, whose keys are
+
+- what was read: `lines_in`, `bytes_in`, lines `dropped` by reason, `held_out` lines and tokens,
+  `sources` and `text` (reading.text_statistics), languages drawn (mixing.Mix.describe);
+- what was kept: `lines`, `bytes`, `words`, `tokens`, `tokens_with_specials`, `sequences`, those of
+  each of the `sections`, `lines_cut` and `tokens_lost` to the largest length, `unknown_share`,
+  `tokens_per_word`, `words_per_line`, `tokens_per_sequence`, `length_histogram`;
+- `vocabulary` (its size), `tokenizer_fingerprint`, `masked_by_token` (names of sources), `seconds`
+  and `tokens_per_second`.
+
+Of a transfer set, derived.derive says what differs.
 """
 
 import json
@@ -39,7 +49,7 @@ class Tally:
     unknown: int = 0
 
     def describe(self, **more) -> dict:
-        """The statistics of a corpus; `more` is inserted after the counts."""
+        """The statistics of what was kept; `more` is inserted after the counts."""
         lengths, sequences = sorted_counts(self.lengths)
         lines = self.words.total()
         values, counts = sorted_counts(self.words)

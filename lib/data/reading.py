@@ -11,6 +11,7 @@ import numpy as np
 
 from lib.common.errors import InputError
 from lib.common.progress import clock
+from lib.data.parameters import DataPrep
 from lib.data.prepared import arrow_writer, mean_and_median, sorted_counts
 from lib.data.sources import Source, expected_size, kept_lines, source_name, stable_hash
 
@@ -19,7 +20,7 @@ BLOCK = 1000  # lines written at a time
 READ_AHEAD = 2
 
 
-def gather(params, path: Path, say: Callable[[str], None]) -> tuple:
+def gather(params: DataPrep, path: Path, say: Callable[[str], None]) -> tuple:
     """Write the kept lines of all sources to an Arrow file.
 
     Returns: the lines as a Dataset, and the counts and tallies of sources.kept_lines. The columns
