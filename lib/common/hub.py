@@ -59,6 +59,16 @@ class ModelRef:
         return is_id and not self.is_folder and not begins_with_folder
 
     @property
+    def is_downloaded(self) -> bool:
+        """Whether the hub library's cache holds the config.json of this id."""
+        if not self.on_hub:
+            return False
+        from huggingface_hub import try_to_load_from_cache
+
+        path = try_to_load_from_cache(self.name, "config.json", revision=self.revision)
+        return isinstance(path, str)
+
+    @property
     def path(self) -> str:
         """What `from_pretrained` takes, for the model and for its tokenizer: the absolute folder,
         or the hub id."""
@@ -109,7 +119,12 @@ class ModelRef:
             if not self.is_folder:
                 from huggingface_hub import hf_hub_download
 
-                path = Path(hf_hub_download(self.name, path.name, revision=self.revision))
+                stored = self.is_downloaded
+                path = Path(
+                    hf_hub_download(
+                        self.name, path.name, revision=self.revision, local_files_only=stored
+                    )
+                )
             if is_lfs_pointer(path):
                 raise ValueError("config.json is a pointer of Git LFS; git lfs pull fetches it")
             return dict(json.loads(path.read_text(encoding="utf-8")))

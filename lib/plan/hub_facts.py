@@ -28,8 +28,8 @@ def hub_yaml() -> dict:
 
 
 def known_config(model: ModelRef) -> dict | None:
-    """What is known of a model's config.json without asking the hub: that of a folder, or what
-    params/hub.yaml says; None for another id. Raises InputError."""
+    """What is known of a model's config.json without asking the hub: that of a folder or of a
+    downloaded model, or what params/hub.yaml says; None for another id. Raises InputError."""
     if facts := hub_yaml()["models"].get(model.name):
         return {
             "model_type": facts["kind"],
@@ -38,7 +38,7 @@ def known_config(model: ModelRef) -> dict | None:
             "hidden_size": facts["hidden"],
             "num_attention_heads": facts["heads"],
         }
-    return model.config() if model.is_folder else None
+    return model.config() if model.is_folder or model.is_downloaded else None
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -585,19 +586,37 @@ class Study:
         entry = self.teachers()[name]
         if entry.start:
             return self._checkpoint_layers(entry.start)
-        checkpoint = entry.hub or (entry.model_extra or {}).get("teacher")
-        config = known_config(ModelRef(checkpoint)) if checkpoint else None
+        trained = entry.model_extra or {}
+        checkpoint = entry.hub or trained.get("teacher")
+        revision = entry.revision or trained.get("teacher_revision")
+        config = known_config(ModelRef(checkpoint, revision)) if checkpoint else None
         return sizes(config or {})["layers"]
 
+    def _measured_layers(self, teacher: str) -> int | None:
+        """The number of layers that a teacher had when it was fine-tuned; None before that. What
+        has run is read without its checkpoint, which may be in a {data_dir} that is not known or
+        in the cache of another machine."""
+        own = StagePath(self.scale, self.name, teacher, "finetune")
+        path = places.ROOT / self.folders.get((teacher, "finetune", 1), str(own)) / "result.json"
+        if self.is_to_run or not path.is_file():
+            return None
+        return json.loads(path.read_text(encoding="utf-8"))["model"]["layers"]
+
     def _layers_for_chain(self, teacher: str) -> int:
+        where = f"{self.scale_file}: teachers.{teacher}"
+        sources = (self._teacher_layers, self._measured_layers, self._checkpoint_layers)
         try:
-            layers = self._teacher_layers(teacher) or self._checkpoint_layers(teacher)
+            layers = next(filter(None, (layers(teacher) for layers in sources)), None)
         except InputError as error:
-            raise InputError(f"{self.scale_file}: teachers.{teacher}: {error}") from None
-        if not isinstance(layers, int) or layers < 2:
+            raise InputError(f"{where}: {error}") from None
+        if layers is None:
             raise InputError(
-                f"{self.scale_file}: teachers.{teacher}.layers = {layers!r}; a chain of teacher "
-                f"assistants needs a whole number, 2 or more"
+                f"{where}: a chain of teacher assistants needs its number of layers, which is in "
+                f"no config.json on this machine; give it as layers, a whole number, 2 or more"
+            )
+        if layers < 2:
+            raise InputError(
+                f"{where}: layers = {layers}; a chain of teacher assistants needs 2 or more"
             )
         return layers
 

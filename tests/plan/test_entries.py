@@ -1,12 +1,15 @@
 """lib.plan.entries: how one entry of the cascade study becomes stages, and which of them a change
 touches."""
 
+import shutil
+
 import pytest
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.plan import entries, files, plan
 from lib.plan.files import Entry
+from lib.plan.study import Study
 
 WHERE = "file"
 
@@ -130,7 +133,9 @@ def test_the_chain_is_a_chain_of_stages():
     assert steps["direct-3/cascade_ta"].parameters["mapping"] == "uniform"
 
 
-def test_the_layers_of_a_checkpoint_are_read_where_the_file_does_not_say_them(monkeypatch):
+def test_the_layers_of_a_checkpoint_are_read_where_the_file_does_not_say_them(
+    monkeypatch, tmp_path
+):
     def unsaid(file):
         file["teachers"]["teacher"].pop("layers")
 
@@ -142,8 +147,36 @@ def test_the_layers_of_a_checkpoint_are_read_where_the_file_does_not_say_them(mo
         expected = list(cascade(scale=scale))
         with monkeypatch.context() as patch:
             assert list(cascade(patch, unsaid, scale, scale)) == expected
-    with pytest.raises(InputError, match="teachers.teacher.layers = None; a chain of teacher"):
-        cascade(monkeypatch, unknown, "tiny", "tiny")
+    with monkeypatch.context() as patch:
+        line = "tiny.yaml: teachers.teacher: .* number of layers, .* give it as layers"
+        with pytest.raises(InputError, match=line):
+            cascade(patch, unknown, "tiny", "tiny")
+    # by the config.json of an id that was downloaded; the hub is not asked
+    commit = tmp_path / "models--a--b/snapshots" / ("c" * 40)
+    commit.mkdir(parents=True)
+    shutil.copy(ROOT / TEACHER / "config.json", commit)
+    (tmp_path / "models--a--b/refs").mkdir()
+    (tmp_path / "models--a--b/refs/main").write_text("c" * 40)
+    expected = list(cascade())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert list(cascade(monkeypatch, unknown, "tiny", "tiny")) == expected
+
+
+def test_a_report_needs_no_checkpoint_to_know_the_layers_of_a_teacher(own_params, tmp_path):
+    """One in a {data_dir}, which the report does not know, was fine-tuned before."""
+    scale_file = own_params / "cascade/tiny.yaml"
+    text = scale_file.read_text().replace("layers: 6", "")
+    scale_file.write_text(text.replace("params/cascade/teacher", '"{data_dir}/teacher"'))
+    (tmp_path / "data").mkdir()
+    (own_params / "cascade/teacher").rename(tmp_path / "data/teacher")
+    planned = Study("cascade", "tiny", str(tmp_path / "data"))
+    planned.resolve()
+    finetuned = tmp_path / planned.folders["teacher", "finetune", 1]
+    finetuned.mkdir(parents=True)
+    (finetuned / "result.json").write_text('{"model": {"layers": 6}}')
+    known = Study("cascade", "tiny", data_dir=None)
+    known.resolve()
+    assert list(known.stages) == list(planned.stages)
 
 
 def test_cascade_and_direct_have_the_same_number_of_steps():
