@@ -40,7 +40,7 @@ CLUSTER := .venv/cluster
 # Snakemake looks at all waiting jobs again after each timespan, once for every job that has begun or ended so far. With its own
 # 1 s it takes a fifth of a core at the end of a run of 200 stages.
 HERE := python -m lib.runner.warm python -m snakemake --cores $(CORES) --scheduler greedy --max-jobs-per-timespan 1000/5s --quiet all
-JOBS := python -m snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
+JOBS := python -m lib.common.interrupts python -m snakemake --profile $(firstword $(wildcard params/profiles/$(PROFILE)) $(PROFILE))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/.venv
 # Of a checkout that was moved, the commands in .venv/bin, and the place where it finds lib, are the old ones. python itself is not.

@@ -1,13 +1,18 @@
 """Ctrl-C and a cluster's cancel: a stage forwards them to its kernel, and a training finishes its
-step and writes a checkpoint."""
+step and writes a checkpoint.
+
+`python -m lib.common.interrupts <command>` runs a command for which every signal is one Ctrl-C.
+"""
 
 import ctypes
+import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AGAIN = 2.0
@@ -91,9 +96,43 @@ def _handler(handler: Callable) -> Iterator[None]:
             signal.signal(number, previous)
 
 
+def as_ctrl_c(command: list[str]) -> int:
+    """Run a command in a session of its own. Whichever signal this process gets, the session gets
+    SIGINT, and once where several come together. Returns the exit status.
+
+    Snakemake may hang for ever in its handler of SIGTERM, which waits for a lock that the same
+    thread may hold, as it does where a second SIGTERM meets the first: one to the process group,
+    and one at the end of make. After SIGINT it cancels the jobs that it has sent to a cluster.
+    """
+    received: list[float] = []
+
+    def pass_on(*_) -> None:
+        received.append(time.monotonic())
+        if len(received) == 1 or received[-1] - received[-2] > AGAIN:
+            with suppress(ProcessLookupError):  # it has ended
+                os.killpg(running.pid, signal.SIGINT)
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored in the background of a script
+        end_with_parent(signal.SIGKILL)
+
+    running = subprocess.Popen(
+        command,
+        start_new_session=True,
+        preexec_fn=begin,
+        close_fds=False,  # it also holds a lock that this process was started with
+    )
+    with _handler(pass_on):
+        return running.wait()
+
+
 def end_with_parent(number: int = signal.SIGTERM) -> None:
     """Let this process get a signal when its parent ends, even if the parent was killed. Linux
     only; elsewhere it does nothing."""
     if sys.platform == "linux":
         PR_SET_PDEATHSIG = 1  # sys/prctl.h
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+
+
+if __name__ == "__main__":
+    sys.exit(as_ctrl_c(sys.argv[1:]))

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -71,3 +73,29 @@ def test_a_kernel_that_has_lost_its_answer_is_not_waited_for(monkeypatch):
         ask()
         with pytest.raises(KeyboardInterrupt):
             time.sleep(60)
+
+
+def test_whatever_signals_come_a_command_gets_one_ctrl_c():
+    """Snakemake can hang in its handler of SIGTERM; a shell's background ignores SIGINT."""
+    command = """if True:
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: time.sleep(600))
+        print("ready", flush=True)
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            time.sleep(0.2)  # another would end this
+            print("jobs are cancelled")
+            sys.exit(3)
+    """
+    running = subprocess.Popen(
+        [sys.executable, "-m", "lib.common.interrupts", sys.executable, "-c", command],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert running.stdout.readline() == "ready\n"
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
+        os.killpg(running.pid, number)
+    assert running.communicate(timeout=60)[0] == "jobs are cancelled\n" and running.returncode == 3
