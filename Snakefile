@@ -24,12 +24,12 @@ SCALE, DATA_DIR = os.environ["SCALE"], os.environ["DATA_DIR"]
 STUDIES = os.environ["STUDIES"].split()
 GPUS = int(config.get("gpus", 0))
 CORES = int(config.get("cores", 0)) or os.cpu_count()  # for a job that takes all there are
-TITLE = "Distilling BERT: a reproducible report"
 
 try:
     os.environ.update(plan.hub_variables(SCALE, STUDIES))  # the section `hub` of the scale files
     STAGES = {stage.result: stage for stage in plan.resolve(SCALE, STUDIES, DATA_DIR)}
     ANALYSIS = plan.analysis(SCALE, STUDIES)
+    TITLE = plan.title(ANALYSIS.parameters["studies"])
     if not workflow.remote_exec:  # a job of a cluster runs what was planned when it was sent
         plan.write_parameters([*STAGES.values(), ANALYSIS])
 except InputError as error:  # Snakemake, told to be quiet, would not show it
@@ -121,4 +121,4 @@ rule analysis:
     threads: 2
     shell:
         "python -m lib.runner.warm --stage outputs/{SCALE}/analysis/parameters.yaml"
-        " && python -m lib.report.page.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} '{TITLE}'"
+        " && python -m lib.report.page.render outputs/{SCALE}/analysis/notebook.ipynb {output:q} {TITLE:q}"

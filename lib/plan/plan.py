@@ -18,6 +18,7 @@ from lib.common import files, hub, places
 from lib.common.errors import InputError
 from lib.data.sources import check_source, reading_notes
 from lib.plan import checkpoints
+from lib.plan.files import read_scenarios
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch
 from lib.plan.reads import has_result, header, reads
@@ -57,6 +58,15 @@ def analysis(scale: str, names: list[str]) -> Stage:
     path = StagePath(scale, study="", scenario="", kind="analysis")
     values = {"scale": scale, "studies": names or studies_with(scale), "output_dir": str(path)}
     return Stage(path, validate("analysis", values).model_dump(mode="json"))
+
+
+def title(names: list[str]) -> str:
+    """What a report of these studies is called: by their titles, unless one reruns a source
+    document's."""
+    described = [read_scenarios(name) for name in names]
+    if any(study.source for study in described):
+        return "Distilling BERT: a reproducible report"
+    return f"{', '.join(study.title or study.name for study in described)}: a distillation report"
 
 
 def write_parameters(stages: list[Stage]) -> None:

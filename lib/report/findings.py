@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.report.declaration import Declaration, Question
+from lib.report.results import efficiency_value
 from lib.report.scores import NONE
 from lib.report.statistics import interval, pm
 from lib.report.tables import (
@@ -66,6 +67,31 @@ def answer(study: Declaration, results: pd.DataFrame) -> str:
         parts = undecided if told else [f"{title} {gain}" for title, gain in undecided.items()]
         text += f" Not decided ({main}): {'; '.join(parts)}."
     return text.strip()
+
+
+def most_kept(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> str:
+    """Which student keeps most of the teacher's main score, how much, and how small and fast it is,
+    as Markdown; "" where none has a share."""
+    kept = {name: share_kept(study, results, name) for name in students_of(study, results)}
+    kept = {
+        name: share for name, share in kept.items() if len(share) and study.control_of(name) != name
+    }
+    if not kept:
+        return ""
+    best = max(kept, key=lambda name: kept[name].mean())
+    scores = [study.scores(results, name)[study.main] for name in (best, study.teacher)]
+    costs = []
+    for column, title in ("parameters", "parameters"), ("latency_s", "latency"):
+        student, teacher = (
+            efficiency_value(efficiency, study.name, name, column) for name in (best, study.teacher)
+        )
+        if student > 0 and teacher > 0:
+            costs.append(f"{100 * student / teacher:.0f} % of its {title}")
+    return (
+        f"**{plain(best)} keeps most of its teacher's score: {pm(kept[best])} %** "
+        f"({plain(columns_of(study, results)[study.main])}: {pm(scores[0])} against "
+        f"{pm(scores[1])}){', with ' if costs else ''}{' and '.join(costs)}."
+    )
 
 
 def question_paragraph(study: Declaration, results: pd.DataFrame, question: Question) -> str:

@@ -25,8 +25,9 @@ from lib.report.results import Results
 from lib.report.wording import plain, quoted
 
 OPENING = (
-    "Four documents each studied one side of this for BERT; this report runs their experiments "
-    "again with one code base, and puts each of their claims to the test."
+    "How small may the student be, on how much text must it learn, with which losses, and what "
+    "does it lose? Four documents each studied one side of this for BERT; this report runs their "
+    "experiments again with one code base, and puts each of their claims to the test."
 )
 CONFIDENCE = (
     "**How sure it is.** What is measured here stands with a 95 % interval. Where a student was "
@@ -70,10 +71,15 @@ def descriptions(studies: Sequence[str]) -> dict[str, ScenariosFile]:
 # --------------------------------------------------------------------------------- the opening
 
 
+def about_sources(studies: Sequence[str]) -> list:
+    """What this report is, if any study is of a source document."""
+    return [show.prose(OPENING)] if sources_table(studies) else []
+
+
 def questions(studies: Sequence[str], answers: Mapping[str, str]) -> str:
-    """What each study asks, and what it answers (study -> a sentence): a Markdown list whose
-    entries link to the sections; before it, what this report is, if any study is of a paper."""
-    lines = [f"{OPENING}\n"] if sources_table(studies) else []
+    """What each study asks, and what it answers (study -> sentences): a Markdown list whose entries
+    link to the sections."""
+    lines = []
     for study, about in descriptions(studies).items():
         title = about.title or study
         source = papers.sources().get(about.source)

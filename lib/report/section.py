@@ -111,10 +111,13 @@ def claims_of(studies: dict[str, Declaration], scale: str) -> dict[str, list[cla
 
 
 def answers(analysis: Analysis) -> dict[str, str]:
-    """Study -> its questions answered in one sentence."""
-    return {
-        name: findings.answer(study, analysis.final) for name, study in analysis.studies.items()
-    }
+    """Study -> its questions answered; for a study without a source document, which asks how small
+    its owner's student may be, also which student keeps most."""
+    final, answered = analysis.final, {}
+    for name, study in analysis.studies.items():
+        kept = "" if study.source else findings.most_kept(study, final, analysis.efficiency)
+        answered[name] = f"{kept} {findings.answer(study, final)}".strip()
+    return answered
 
 
 def claims_at_a_glance(analysis: Analysis) -> list:

@@ -13,7 +13,7 @@ from lib.report.declaration import Declaration
 from lib.report.results import efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
-from lib.report.wording import capitalised, decided, listed
+from lib.report.wording import capitalised, decided, listed, plain
 from lib.studies import cascade, registry
 from lib.studies.ablation import LEFT_OUT, TEMPERATURES
 from lib.studies.compared import Comparison, Pair, Score, compare, number, numbers, verdict
@@ -44,10 +44,13 @@ def answers(analysis: Analysis) -> dict[str, Part]:
         question: [part(analysis) for part in functions]
         for question, functions in DECISIONS.items()
     }
-    for name in registry.own_studies(analysis.studies):
+    own_studies = registry.own_studies(analysis.studies)
+    for name in own_studies:
         study = analysis.studies[name]
-        own = parts.setdefault(study.title, [])  # two studies may have one title
-        own += [part(analysis) for part in own_questions(analysis, study)]
+        for title, part in own_questions(analysis, study):
+            title = f"{study.short}: {title}" if len(own_studies) > 1 else title
+            ending = "" if title.endswith(("?", ".", "!")) else "."
+            parts.setdefault(plain(title) + ending, []).append(part(analysis))
     joined = {question: _join([p for p in found if p]) for question, found in parts.items()}
     return {question: answer for question, answer in joined.items() if answer.comparisons}
 
@@ -298,12 +301,15 @@ def unknown_languages(analysis: Analysis) -> Part | None:
     )
 
 
-def own_questions(analysis: Analysis, study: Declaration) -> list[PartOf]:
-    """A choice for each question that the study declares, on its main score; chains are compared at
-    their shallowest common depth."""
+def own_questions(analysis: Analysis, study: Declaration) -> list[tuple[str, PartOf]]:
+    """The title of each question that the study declares, and a choice, on its main score; chains
+    are compared at their shallowest common depth."""
     score = Score(study.name, tables.columns_of(study, analysis.final)[study.main])
-    pairs = [tables.pairs_of(study, analysis.final, question)[:1] for question in study.questions]
-    return [choice(a, b, (score, a, b)) for pair in pairs for a, b in pair]
+    return [
+        (question.title, choice(a, b, (score, a, b)))
+        for question in study.questions
+        for a, b in tables.pairs_of(study, analysis.final, question)[:1]
+    ]
 
 
 # --- the decisions --------------------------------------------------------------------------------

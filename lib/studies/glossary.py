@@ -72,15 +72,19 @@ TERMS = {
 
 OF_CLAIMS = ("p of a claim", "takes 20 repeats", "takes more examples", "by less than matters")
 OF_PAPERS = ("KLEJ", "GLUE, macro score", "SQuAD, EM, F1", "XNLI, zero-shot transfer")
-OF_PAPERS += ("toy language",)
-"""The terms that only claims, and only the papers' studies, use."""
+OF_PAPERS += ("toy language", "triple loss", "cascade")
+OF_CHAINS = ("hop, teacher assistant",)
+"""The terms that only claims, the papers' studies and chains of hops use."""
 
 
 def terms(analysis: Analysis) -> pd.DataFrame:
     """Every term that the report uses, and its meaning."""
     unused = () if any(analysis.claims.values()) else OF_CLAIMS
-    if not any(study.source for study in analysis.studies.values()):
+    studies = analysis.studies.values()
+    if not any(study.source for study in studies):
         unused += OF_PAPERS
+    if not any("hop" in entry for study in studies for entry in study.scenarios.values()):
+        unused += OF_CHAINS
     meanings = {term: meaning for term, meaning in TERMS.items() if term not in unused}
     return pd.DataFrame({"meaning": meanings}).rename_axis("term")
 

@@ -14,6 +14,7 @@ from lib.report.declaration import Declaration
 from lib.report.figures import DIAMOND, PAPER, ink, literal, plain_axes, spread
 from lib.report.latency import BUSY, in_words
 from lib.report.latency import NOTE as LATENCY_NOTE
+from lib.report.page import show
 from lib.report.page.show import PALETTE
 from lib.report.results import LATENCY
 from lib.report.scores import NONE
@@ -244,6 +245,20 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
     if parts:
         text += f" Did training help? Against the same layers untrained: {'; '.join(parts)}."
     return text
+
+
+def shown(table: pd.DataFrame, analysis: Analysis) -> list:
+    """The figure, what it says, and the best students; that sentence alone where no student has a
+    share of its teacher's score."""
+    says = show.prose(paragraph(table, analysis))
+    if table["kept"].isna().all():
+        return [says]
+    words = caption(analysis), describe(table, analysis)
+    return [
+        show.figure(figure(table, analysis), *words, name="tradeoff"),
+        says,
+        show.table(best_table(table, analysis), BEST_CAPTION, note=NOTE),
+    ]
 
 
 def _has_paper(analysis: Analysis) -> bool:

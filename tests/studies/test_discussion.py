@@ -326,11 +326,13 @@ def test_a_study_of_ones_own_answers_its_questions():
         name="mine",
         short="Mine",
         title="My losses",
-        questions=[Question("One", "S3", "S2"), Question("Two", "S1", "S2")],
+        questions=[Question("One", "S3", "S2"), Question("Two?", "S1", "S2")],
         scored=declared.scored,
     )
     text = in_full(analysis(mine, mine=own))
-    assert "**My losses** Prefer S3 to S2. Prefer S2 to S1.  \n*Decided (Mine).*" in text
+    assert "**One.** Prefer S3 to S2.  \n*Decided (Mine).* S3 against S2: " in text
+    assert "**Two?** Prefer S2 to S1.  \n*Decided (Mine).* S1 against S2: " in text
+    assert "My losses" not in text, "of one study alone all is about that study"
     assert "How many layers" not in text
     assert in_brief(analysis(mine, mine=replace(own, questions=[]))) == ""
 
