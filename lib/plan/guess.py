@@ -11,6 +11,7 @@ from lib.common.errors import InputError
 from lib.common.parameters import NAME
 from lib.data.textfiles import OPENERS, text_lines
 from lib.tasks import examples
+from lib.tasks.examples import ENTITY_TAG
 from lib.tasks.parameters import Finetune
 from lib.tasks.records import TABLES, TAGGED, TAGS, WORDS, find_file, read_records
 from lib.tasks.registry import TASKS
@@ -63,9 +64,10 @@ def _listed(text) -> str:
 def look_at_tasks(path: str, tokenizer, positions: int) -> list[FoundTask]:
     """The tasks in a folder: each a subfolder with a file `train`, or a file. Raises InputError if
     there is none, or one cannot be understood."""
-    folder = places.require_folder(path, "its folder").resolve()
+    folder = places.to_path(path).resolve()
     if _training_file(folder):
         return [look_at_task(folder, tokenizer, positions)]
+    places.require_folder(path, "its folder")
     found = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
     tasks = [entry for entry in found if _training_file(entry)]
     if not tasks:
@@ -74,13 +76,26 @@ def look_at_tasks(path: str, tokenizer, positions: int) -> list[FoundTask]:
             f"{folder} has no task: each is a subfolder with a file called train, or one file; "
             f"allowed are {endings}, also as .gz"
         )
+    places_by_name: dict[str, Path] = {}
+    for task in tasks:
+        other = places_by_name.setdefault(_name(task), task)
+        if other is not task:
+            raise InputError(
+                f"{folder}: {other.name} and {task.name} are both the task {_name(task)}; rename "
+                f"one of them"
+            )
     return [look_at_task(task, tokenizer, positions) for task in tasks]
+
+
+def _name(place: Path) -> str:
+    """What a task in a folder or a file is called: as that is, without endings."""
+    name = place.name.split(".")[0] if place.is_file() else place.name
+    return f"own-{name}" if name in TASKS else name
 
 
 def look_at_task(place: Path, tokenizer, positions: int) -> FoundTask:
     """A task in a folder or in one file. Raises InputError."""
-    name = place.name.split(".")[0] if place.is_file() else place.name
-    name = f"own-{name}" if name in TASKS else name
+    name = _name(place)
     if not NAME.fullmatch(name):
         raise InputError(f"{place}: no name of a task; allowed are letters, digits, dots, dashes")
     entry = {"files": str(place)} | guess_columns(_training_file(place))
@@ -130,7 +145,8 @@ def guess_columns(path: Path) -> dict:
     InputError where that is not clear."""
     ending = _ending(path)
     if ending not in TABLES or ending == ".tsv" and _is_conll(path):
-        return {"kind": "token_classification"}
+        sentences = read_records(path, LOOKED_AT, columns=(0, -1))
+        return {"kind": "token_classification"} | _metrics(record[TAGS] for record in sentences)
     records = read_records(path, LOOKED_AT)
     if not records:
         raise InputError(f"{path} has no records")
@@ -139,8 +155,14 @@ def guess_columns(path: Path) -> dict:
         return {"kind": "span"}
     lists = [name for name, column in values.items() if isinstance(column[0], list)]
     if lists:
-        return {"kind": "token_classification"} | _words_and_tags(path, lists, values)
+        columns = _words_and_tags(path, lists, values)
+        metrics = _metrics(values[columns["label"]])
+        return {"kind": "token_classification"} | columns | metrics
     label = _label_column(path, values)
+    if label in map(str, values[label]):
+        raise InputError(
+            f"{path} begins with a record; its first line has to name the columns, as text,label"
+        )
     kind = "regression" if _is_scale(values[label]) else "classification"
     text = _text_columns(path, {key: values[key] for key in values if key != label})
     if len(text) == 2 and kind == "classification":
@@ -166,6 +188,12 @@ def _words_and_tags(path: Path, lists: Sequence[str], values: dict[str, list]) -
     different = {name: len({str(v) for row in values[name] for v in row}) for name in lists}
     words, tags = sorted(lists, key=lambda name: (name != WORDS, name == TAGS, -different[name]))
     return {"text": words, "label": tags}
+
+
+def _metrics(tags: Iterable[list]) -> dict:
+    """What tags are scored by that are none of entities: how many are right."""
+    found = {str(tag) for own in tags if isinstance(own, list) for tag in own}
+    return {} if all(map(ENTITY_TAG.fullmatch, found)) else {"metrics": ["accuracy"]}
 
 
 def _label_column(path: Path, values: dict[str, list]) -> str:

@@ -22,6 +22,7 @@ from lib.common import files, places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.common.parameters import NAME
+from lib.data.cleaning import clean
 from lib.data.parameters import DataPrep
 from lib.data.sources import FileSource, read_passages, source_files
 from lib.data.tokenizer import load_tokenizer
@@ -31,6 +32,9 @@ from lib.plan.guess import FoundTask
 from lib.training.architectures import longest_sequence, sizes
 
 SCALE = "local"
+CLEANING = "careful"
+LEAST_LINES = 40
+"""Different ones. Half of them are held out, of more a smaller share."""
 LOOKED_AT = 2**27
 """Bytes of text that are read to know how many lines and tokens there are."""
 SAMPLE, SAMPLE_CHARACTERS = 2000, 2**22
@@ -125,6 +129,7 @@ def look_at_teacher(name: str) -> tuple[Teacher, object, object]:
 
     ref = ModelRef(name)
     ref.require_place()
+    ref.config()  # else a folder without a model would be blamed on its tokenizer
     tokenizer, model = load_tokenizer(ref), models.load(ref)
     config = model.config.to_dict()
     found = sizes(config)
@@ -166,6 +171,12 @@ def look_at_text(path: str, tokenizer, positions: int) -> Text:
             break
     if not sample:
         raise InputError(f"{path} holds no text")
+    different = len({clean(passage, CLEANING) for passage in sample} - {""})
+    if different < LEAST_LINES:
+        raise InputError(
+            f"{path} has {different} different line{'s' * (different != 1)}, and a line is a "
+            f"passage, such as a paragraph; {LEAST_LINES} are needed at the least"
+        )
     while len(sample) > 20 and sum(map(len, sample)) > SAMPLE_CHARACTERS:
         sample = sample[::2]
     whole = size <= LOOKED_AT
@@ -364,7 +375,7 @@ def plan_sizes(hours: float, text: Text, tasks: Sequence[FoundTask], speed: Spee
         steps=steps,
         passes=passes,
         share=max(share, 1e-4),
-        held_out_lines=max(20, min(500, round(text.lines * share) // 20)),
+        held_out_lines=max(LEAST_LINES // 2, min(500, round(text.lines * share) // 20)),
         train_examples=examples,
         epochs={task.name: epochs(task, examples) for task in tasks},
     )
@@ -487,6 +498,7 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
         tuning_batch=TUNING_BATCH,
         test_examples=TEST_EXAMPLES,
         cores=cores,
+        cleaning=CLEANING,
         duration=format_hours(chosen.hours),
     )
     say(

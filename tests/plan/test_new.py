@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from lib.common import places
+from lib.common.places import ROOT
 from lib.data.toy.corpora import corpus_lines
 from lib.plan import guess, new, plan
 from lib.plan.study import Study
@@ -123,6 +124,7 @@ def test_repeats_and_steps_of_a_large_text():
         ({"study": "herbert"}, "STUDY: params/herbert is there already"),
         ({"teacher": ""}, "TEACHER is missing, as in make new STUDY=mine"),
         ({"teacher": "/no/such"}, "TEACHER: there is no folder /no/such"),
+        ({"teacher": ROOT / "params/herbert"}, "TEACHER: .* no config.json; there is one in .*T1"),
         ({"text": "/no/such"}, "TEXT: .*/no/such does not exist"),
         ({"tasks": "/no/such"}, "TASKS: .*there is no folder /no/such"),
         ({"hours": "long"}, "HOURS: 'long' is no number of 0.01 or more"),
@@ -136,9 +138,12 @@ def test_what_is_wrong_is_one_line(given, own_params, quick, capsys, changed, me
 
 
 def test_unknown_text_and_unclear_columns_are_refused(given, own_params, quick, tmp_path, capsys):
-    (tmp_path / "thai.txt").write_text("ภาษาไทย\n" * 20, encoding="utf-8")
+    (tmp_path / "thai.txt").write_text("\n".join("ภาษาไทย" * n for n in range(1, 50)), "utf-8")
     assert make_new(given, text=tmp_path) == 2
     assert "% of the tokens of" in capsys.readouterr().err
+    (tmp_path / "thai.txt").write_text(f"{LINES[0]}\n" * 200)  # a corpus has no line twice
+    assert make_new(given, text=tmp_path) == 2
+    assert "has 1 different line, and" in capsys.readouterr().err
     for content, message in (
         (
             "a,b\nx y z,one\n" + "\n".join(f"w {n},v{n}" for n in range(30)),
@@ -146,11 +151,16 @@ def test_unknown_text_and_unclear_columns_are_refused(given, own_params, quick, 
         ),
         ("label,id\n0,1\n1,2\n", "there is no column of text among id"),
         ("label,text\n", "has no records"),
+        ("\n".join(f"{line},{n % 2}" for n, line in enumerate(LINES)), "begins with a record"),
     ):
         (tmp_path / "task.csv").write_text(content)
         assert make_new(given, tasks=tmp_path) == 2
         assert message in capsys.readouterr().err, content
-    (tmp_path / "task.csv").unlink()
+    (tmp_path / "task.tsv").touch()
+    assert make_new(given, tasks=tmp_path) == 2
+    assert "task.csv and task.tsv are both the task task" in capsys.readouterr().err
+    for path in tmp_path.glob("task.*"):
+        path.unlink()
     (tmp_path / "thai.txt").rename(tmp_path / "thai.md")
     assert make_new(given, tasks=tmp_path) == 2
     assert "has no task: each is a subfolder with a file called train" in capsys.readouterr().err
@@ -174,6 +184,8 @@ def test_an_empty_line_makes_no_table_a_file_of_words(tmp_path):
     for between in "\t", " ":
         path.write_text(f"Anna{between}B-PER\n\nso{between}O\n")
         assert guess.guess_columns(path) == {"kind": "token_classification"}
+    path.write_text("Anna NOUN\n\nso ADV\n")  # of no entities
+    assert guess.guess_columns(path)["metrics"] == ["accuracy"]
 
 
 def test_the_teacher_predicts_while_it_is_timed_as_a_teacher(given, monkeypatch):
