@@ -2,7 +2,7 @@
 efficiency.csv."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import nan
 from pathlib import Path
 
@@ -279,6 +279,21 @@ class Results:
                 frame.to_csv(file, index=False)
         with atomic(folder / "predictions.parquet") as file:
             self.predictions().to_parquet(file)
+
+
+def along_the_chain(hops: Mapping[str, Mapping], key: str) -> dict[str, int]:
+    """Scenario -> a number of its stage's summary ("steps", "tokens_seen"), summed over its hop and
+    every hop before it; the teacher's own training is not counted. `hops`: scenario -> result of
+    its cascade_ta stage, of one study."""
+
+    def total(scenario: str) -> int:
+        hop = hops[scenario]
+        before = StagePath.parse(hop["parameters"]["teacher"])
+        is_hop = before and before.kind == "cascade_ta" and before.scenario in hops
+        earlier = total(before.scenario) if is_hop else 0
+        return int(hop["summary"].get(key, 0)) + earlier
+
+    return {scenario: total(scenario) for scenario in hops}
 
 
 def predictions(result: dict, columns: list[str]) -> pd.DataFrame | None:

@@ -26,6 +26,7 @@ from lib.report.figures import (
     thinned,
 )
 from lib.report.page import show
+from lib.report.results import along_the_chain
 from lib.report.scores import (
     NONE,
     Measure,
@@ -162,21 +163,6 @@ def hops(results: pd.DataFrame) -> list[tuple[str, str]]:
     names = [f"cascade-{layers}" for layers in chains(results).get("cascade", [])]
     names = ["teacher", *names] if teacher_layers(results) else names
     return list(zip(names, names[1:]))
-
-
-def along_the_chain(stages: Mapping[str, Mapping], key: str) -> dict[str, int]:
-    """Scenario -> a number of its stage's summary ("steps", "tokens_seen"), summed over its hop and
-    every hop before it; the teacher's own training is not counted. `stages`: scenario ->
-    result.json of its cascade_ta stage."""
-
-    def total(scenario: str) -> int:
-        stage = stages[scenario]
-        pattern = rf"/{NAME}/([^/]+)/cascade_ta/model/?$"
-        before = re.search(pattern, str(stage["parameters"]["teacher"]))
-        earlier = total(before[1]) if before and before[1] in stages else 0
-        return int(stage["summary"].get(key, 0)) + earlier
-
-    return {scenario: total(scenario) for scenario in stages}
 
 
 # --- the declaration ------------------------------------------------------------------------------

@@ -16,13 +16,12 @@ from lib.report.latency import BUSY, in_words
 from lib.report.latency import NOTE as LATENCY_NOTE
 from lib.report.page import show
 from lib.report.page.show import PALETTE
-from lib.report.results import LATENCY
+from lib.report.results import LATENCY, along_the_chain
 from lib.report.scores import NONE
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
 from lib.report.tables import difference, share_kept, students_of, teacher_guesses
 from lib.report.wording import decided, listed, number_of, plain, with_interval
-from lib.studies.cascade import along_the_chain
 
 COSTS = {
     "parameters_share": "parameters, % of the teacher's",

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from lib.report import results
 from lib.report.results import EXAMPLES, RESULTS, Results
 from lib.report.stages import finetuning, scores_by_language, scores_by_task
 
@@ -169,3 +170,23 @@ def test_tables_and_figures_of_a_task_in_several_languages():
         axis.get_title() or axis.get_title(loc="left") for axis in finetuning(ZERO_SHOT + ROWS).axes
     ]
     assert titles == ["xnli, en", "xnli, es", "xnli, ur", "mrpc", "mrpc", "cola"]
+
+
+def test_steps_add_up_along_the_chain_of_any_study():
+    def hop(before: str, steps: int) -> dict:
+        return {"parameters": {"teacher": before}, "summary": {"steps": steps}}
+
+    teacher, folder = (
+        "outputs/tiny/mine/teacher/teacher_continuation/model",
+        "outputs/tiny/mine/{}/cascade_ta/model",
+    )
+    stages = {
+        "cascade-5": hop(teacher, 400),
+        "cascade-4": hop(folder.format("cascade-5"), 300),
+        "cascade-3": hop(folder.format("cascade-4"), 200),
+        "direct-3": hop(teacher, 900),
+        "truncated-4": hop("bert-base-multilingual-cased", 0),
+        "cascade_by_2-4": hop(folder.format("not_here"), 7),
+    }
+    expected = [400, 700, 900, 900, 0, 7]
+    assert list(results.along_the_chain(stages, "steps").values()) == expected

@@ -184,26 +184,6 @@ def test_comparisons_at_equal_depth_with_their_steps():
     assert table.loc[("cascade − direct", 3), AVERAGE].startswith("−10.")
 
 
-def test_steps_add_up_along_the_chain():
-    def hop(before: str, steps: int) -> dict:
-        return {"parameters": {"teacher": before}, "summary": {"steps": steps}}
-
-    teacher, folder = (
-        "outputs/tiny/cascade/teacher/teacher_continuation/model",
-        "outputs/tiny/cascade/{}/cascade_ta/model",
-    )
-    stages = {
-        "cascade-5": hop(teacher, 400),
-        "cascade-4": hop(folder.format("cascade-5"), 300),
-        "cascade-3": hop(folder.format("cascade-4"), 200),
-        "direct-3": hop(teacher, 900),
-        "truncated-4": hop("bert-base-multilingual-cased", 0),
-        "cascade_by_2-4": hop(folder.format("not_here"), 7),
-    }
-    expected = [400, 700, 900, 900, 0, 7]
-    assert list(cascade.along_the_chain(stages, "steps").values()) == expected
-
-
 def mixture(codes, **more) -> dict:
     rows = [
         {
