@@ -66,7 +66,7 @@ export TOKENIZERS_PARALLELISM := true
 
 report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	@python -m lib.report.page.pdf "$(FORMAT)"
-	@python -m lib.plan.plan --check --scale "$$SCALE" --studies "$$STUDIES" --data-dir="$$DATA_DIR" --cores "$(CORES)" --gpus "$(GPUS)"
+	@python -m lib.plan.plan --check --online --scale "$$SCALE" --studies "$$STUDIES" --data-dir="$$DATA_DIR" --cores "$(CORES)" --gpus "$(GPUS)"
 	@exec python -m lib.common.locks "outputs/$$SCALE" $(if $(PROFILE),$(JOBS),$(HERE)) --rerun-triggers mtime input --rerun-incomplete --keep-going --nolock \
 	    --resources gpu=$(GPUS) --config gpus="$(GPUS)" cores="$(CORES)"
 	@echo "the report: outputs/$$SCALE/report.html"

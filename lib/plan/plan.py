@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import chain
 
 import yaml
@@ -31,13 +32,19 @@ DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def resolve(
-    scale: str, names: list[str], data_dir: str = "", online: bool = False, thorough: bool = False
+    scale: str,
+    names: list[str],
+    data_dir: str = "",
+    online: bool = False,
+    thorough: bool = False,
+    note: Callable[[str], None] = lambda line: None,
 ) -> list[Stage]:
     """The stages of some studies (if none is named, of all that have the scale), in an order that
     can run.
 
     Nothing is computed or written, and unless `online` no network is used. `thorough`: look into
-    the files of checkpoints too, which takes seconds. Raises InputError.
+    the files of checkpoints too, which takes seconds. `note` gets what the user's own tasks were
+    found to be, a line each. Raises InputError.
     """
     stages: dict[str, Stage] = {}  # by folder: a stage that two studies share is there once
     for name in names or studies_with(scale):
@@ -47,7 +54,7 @@ def resolve(
             checkpoints.check_configs(study, online)
             if thorough:
                 checkpoints.check_files(study)
-            check_data(list(study.stages.values()), online)
+            check_data(list(study.stages.values()), online, note)
         except InputError as error:
             raise InputError(f"{study.scale_file}: {error}") from None
     return list(stages.values())
@@ -145,10 +152,9 @@ def text_notes(stages: list[Stage]) -> list[str]:
     return list(dict.fromkeys(chain.from_iterable(notes)))  # corpora may share a folder
 
 
-def check_data(stages: list[Stage], online: bool) -> None:
+def check_data(stages: list[Stage], online: bool, note: Callable[[str], None]) -> None:
     """Raise InputError for text or task files that are missing or cannot be read; if `online`, also
-    for text on the hub that is not prepared yet, and say what the user's own tasks were found to
-    be."""
+    for text on the hub that is not prepared yet. `note`: as of `resolve`."""
     for stage in stages:
         if stage.kind == "data_prep":
             sources = validate(stage.kind, stage.parameters).sources
@@ -160,13 +166,15 @@ def check_data(stages: list[Stage], online: bool) -> None:
                 print(message, file=sys.stderr, flush=True)
             for source in sources:
                 check_source(source)
-    finetuned = [stage.parameters for stage in stages if stage.kind == "finetune"]
-    for p in finetuned[:1]:  # all models have the same tasks
+    checked = set()  # most models are fine-tuned on the same tasks
+    for p in (stage.parameters for stage in stages if stage.kind == "finetune"):
         source = examples.TaskSource.of(validate("finetune", p))
         for task in p["tasks"]:
-            found = examples.check(task, source, p["languages"])
-            if found and online:
-                print(f"note: {found}", file=sys.stderr)
+            own = str(p["own_tasks"].get(task))
+            key = (task, source.kind, source.folder, source.language, own, *p["languages"])
+            if key not in checked and (found := examples.check(task, source, p["languages"])):
+                note(found)
+            checked.add(key)
 
 
 # ------------------------------------------------------------------------------------ command line
@@ -179,31 +187,41 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--scale", default="tiny")
     parser.add_argument(
-        "--studies", default="", help="names between spaces; if empty, all that have the scale"
+        "--studies", default="", help="separated by spaces; if empty, all that have the scale"
     )
     parser.add_argument("--data-dir", default="")
     parser.add_argument("--gpu", default="", help="a name from params/estimates.yaml")
-    parser.add_argument("--check", action="store_true", help="print nothing but errors")
+    parser.add_argument(
+        "--check", action="store_true", help="print no plan: only notes, and what is wrong"
+    )
+    parser.add_argument(
+        "--online", action="store_true", help="also check models and text on the hub"
+    )
     parser.add_argument("--cores", default="1", help="those make report may use; only checked")
     parser.add_argument("--gpus", default="0", help="the same")
     parser.add_argument(
         "--download", action="store_true", help="fetch what the plan needs from the hub"
     )
     options = parser.parse_args(arguments)
+
+    def note(line: str) -> None:
+        print(f"note: {line}", file=sys.stderr)
+
     try:
         names = options.studies.split() or studies_with(options.scale)
         # before the hub library is imported
         os.environ.update(hub_variables(options.scale, names))
-        stages = resolve(options.scale, names, options.data_dir, options.check, thorough=True)
+        stages = resolve(
+            options.scale, names, options.data_dir, options.online, thorough=True, note=note
+        )
         others = [study for study in studies() if options.scale not in scales(study)]
         if others and not options.studies.split():
-            message = f"note: without the scale {options.scale}, and left out: {', '.join(others)}"
-            print(message, file=sys.stderr)
+            note(f"skipped, no scale {options.scale!r}: {', '.join(others)}")
         for name in names:
-            for line in Study(name, options.scale, options.data_dir).without_use:
-                print(f"note: {line}", file=sys.stderr)
+            for line in Study(name, options.scale, options.data_dir).ignored:
+                note(line)
         for line in text_notes(stages):
-            print(f"note: {line}", file=sys.stderr)
+            note(line)
         if options.download:
             for download in downloads(stages):
                 fetch(download)

@@ -123,31 +123,36 @@ class Study:
         return list(dict.fromkeys([*used, *self.sizes.corpora]))
 
     @property
-    def without_use(self) -> list[str]:
-        """A line for each scenario that the scale file speaks of and the study does not have, and
-        for each own task that is not fine-tuned on."""
+    def ignored(self) -> list[str]:
+        """A line for each scenario that the scale file names and the study does not have, and for
+        each own task that no model is fine-tuned on."""
         unknown = [
-            f"{self.scale_file}: scenarios.{name}: without use, as {self.scenario_file} has no "
-            f"{name!r}; it has {', '.join(self.about.scenarios)}"
+            f"{self.scale_file}: scenarios.{name}: ignored: {self.scenario_file} has no "
+            f"scenario {name!r}; it has {', '.join(self.about.scenarios)}"
             for name in self.sizes.scenarios
             if name not in self.about.scenarios
         ]
-        used = self.parameters("finetune").get("tasks", self.sizes.tasks)
+        of_all = self.parameters("finetune").get("tasks", self.sizes.tasks)
+        used = set(of_all).union(
+            *(self._own_finetuning(name).get("tasks", ()) for name in self.about.scenarios)
+        )
         return unknown + [
-            f"{self.scale_file}: tasks.{name}: without use, as finetune.tasks does not name it"
+            f"{self.scale_file}: tasks.{name}: ignored: no finetune.tasks names it"
             for name in self.sizes.tasks
             if name not in used
         ]
 
     @property
     def repeats(self) -> int:
-        """How many students of every scenario there are that says nothing else."""
+        """Repeats for scenarios that set none."""
         return self.sizes.repeats or (self.used.repeats if self.used else 1)
 
     @property
     def seed(self) -> int:
         """The number that is added to the seeds of students and fine-tunings."""
-        return self.sizes.seed or (self.used.seed if self.used else 0)
+        if self.sizes.seed is not None:
+            return self.sizes.seed
+        return self.used.seed if self.used else 0
 
     def parameters(self, section: str) -> dict[str, Any]:
         """The parameters in a section of the scale file, over those of the used study."""

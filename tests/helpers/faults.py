@@ -162,6 +162,7 @@ def check_plan(
             plan.main(
                 [
                     "--check",
+                    "--online",
                     *(f"--{key.replace('_', '-')}={value}" for key, value in arguments.items()),
                 ]
             )

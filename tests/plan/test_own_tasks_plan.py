@@ -36,18 +36,41 @@ def finetunings(data_dir):
     return study, [stage for stage in stages if stage.kind == "finetune"]
 
 
-def test_own_tasks_reach_every_fine_tuning(scale, tmp_path, capsys):
+def notes(stages) -> list[str]:
+    """What the check of a plan's data says of its own tasks."""
+    lines: list[str] = []
+    plan.check_data(stages, online=False, note=lines.append)
+    return lines
+
+
+def test_own_tasks_reach_every_fine_tuning(scale):
     data_dir = scale(tasks={"mood": MOOD, "other": MOOD}, finetune={"tasks": ["mood", "nkjp-ner"]})
     study, stages = finetunings(data_dir)
     assert len(stages) > 5
     for stage in stages:
         own = stage.parameters["own_tasks"]
         assert list(own) == ["mood"] and own["mood"]["files"] == "data/mood"
-    assert study.without_use == [
-        "params/herbert/mine.yaml: tasks.other: without use, as finetune.tasks does not name it"
+    assert study.ignored == [
+        "params/herbert/mine.yaml: tasks.other: ignored: no finetune.tasks names it"
     ]
-    plan.check_data(stages, online=True)
-    assert "note: task mood: classification with 2 classes (1, 5)" in capsys.readouterr().err
+    (note,) = notes(stages)
+    assert note.startswith("task mood: classification with 2 classes (1, 5)")
+
+
+def test_tasks_of_a_single_scenario_are_checked_too(scale, tmp_path):
+    other = MOOD | {"files": "{data_dir}/other.csv"}
+    data_dir = scale(
+        tasks={"mood": MOOD, "other": other},
+        finetune={"tasks": ["mood"]},
+        scenarios={"S2": {"finetune": {"tasks": ["other"]}}},
+    )
+    (tmp_path / "data" / "other.csv").write_text("review,stars\n" + "good,5\nbad,1\n" * 20)
+    study, stages = finetunings(data_dir)
+    assert study.ignored == []
+    assert [note.split(":")[0] for note in notes(stages)] == ["task mood", "task other"]
+    (tmp_path / "data" / "other.csv").unlink()
+    with pytest.raises(InputError, match=r"other.csv"):
+        plan.resolve("mine", ["herbert"], data_dir)
 
 
 def test_tasks_in_a_file_beside_the_data(scale, tmp_path):
@@ -55,7 +78,7 @@ def test_tasks_in_a_file_beside_the_data(scale, tmp_path):
     file = tmp_path / "data" / "tasks.yaml"
     file.write_text("mood: {files: mood, text: review, label: stars}\n")
     _, stages = finetunings(data_dir)
-    plan.check_data(stages, online=False)
+    notes(stages)
     assert stages[0].parameters["own_tasks"]["mood"]["files"] == "data/mood"
     known, there = finetunings(None), stages
     assert [stage.folder for stage in known[1]] == [stage.folder for stage in there]

@@ -118,7 +118,7 @@ def test_a_run_that_names_no_study_leaves_out_those_without_its_scale(own_params
     assert {stage.study for stage in plan.resolve("smoke", [])} == set(studies_with("smoke"))
     assert plan.analysis("smoke", []).parameters["studies"] == studies_with("smoke")
     assert plan.main(["--check", "--scale", "smoke"]) == 0
-    assert capsys.readouterr().err == "note: without the scale smoke, and left out: mine\n"
+    assert capsys.readouterr().err == "note: skipped, no scale 'smoke': mine\n"
     assert plan.main(["--check", "--scale", "smoke", "--studies", "mine"]) == 2
     assert "the study mine has no scale 'smoke'" in capsys.readouterr().err
     (own_params / "mine/smoke.yaml").write_text("uses: herbert")
@@ -135,7 +135,9 @@ def test_a_run_that_names_no_study_leaves_out_those_without_its_scale(own_params
 def test_what_a_scale_file_says_of_no_scenario_is_said(params, capsys):
     params("tiny", "scenarios", {"S9": {"learning_rate": 1e-3}})
     assert plan.main(["--studies", "herbert", "--check"]) == 0
-    note = "note: params/herbert/tiny.yaml: scenarios.S9: without use, as .* has no 'S9'; it has S0"
+    note = (
+        "note: params/herbert/tiny.yaml: scenarios.S9: ignored: .* has no scenario 'S9'; it has S0"
+    )
     assert re.match(note, capsys.readouterr().err)
 
 
@@ -456,6 +458,10 @@ def test_repeats_are_stages_of_their_own_that_share_random_numbers(own_params):
     path.write_text("repeats: 3\nseed: 100\n" + path.read_text())
     study = Study("herbert", "smoke")
     stages = {stage.folder: stage.parameters for stage in study.resolve()}
+    (own_params / "zero").mkdir()
+    (own_params / "zero/scenarios.yaml").write_text("scenarios: {a: {init: random}}")
+    (own_params / "zero/smoke.yaml").write_text("{uses: herbert, seed: 0}")
+    assert Study("zero", "smoke").seed == 0 and study.seed == 100
     root = "outputs/smoke/herbert"
     for scenario in ("S0", "S1", "S2", "S3", "S4"):
         seeds = [stages[study.folders[scenario, "distillation", n]]["seed"] for n in (1, 2, 3)]
