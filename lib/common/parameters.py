@@ -22,6 +22,13 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 NAME = re.compile(r"\w[\w.-]{0,99}")
 """Names become folders, and words of a command line."""
 
+ModelName = Annotated[str, "a model"]
+"""A parameter that names a model, by its folder or hub id; <parameter>_revision is its revision."""
+TokenizerName = Annotated[str, "a tokenizer"]
+"""A parameter that names a tokenizer, likewise, or says how one is trained."""
+StageFolder = Annotated[str, "a stage"]
+"""A parameter that is the folder of a stage, or lies in it."""
+
 
 class StageParameters(BaseModel):
     """What every stage has. `output_dir` is where it publishes; empty stands for a folder in
@@ -51,6 +58,13 @@ class Optimised(StageParameters):
     precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     checkpoint_seconds: PositiveFloat = 120.0  # between two checkpoints
     tracker: Literal["none", "tensorboard"] = "tensorboard"  # where the history is written as well
+
+
+def naming(parameters: type[BaseModel], *types: Any) -> list[str]:
+    """The parameters of these types, such as ModelName."""
+    marks = [mark for kind in types for mark in kind.__metadata__]
+    fields = parameters.model_fields.items()
+    return [name for name, field in fields if any(mark in field.metadata for mark in marks)]
 
 
 def checked(model: type[BaseModel], values: Any, where: Callable[[str], str]) -> Any:

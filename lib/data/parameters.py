@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from lib.common.parameters import Share, StageParameters
+from lib.common.parameters import Share, StageFolder, StageParameters, TokenizerName
 from lib.data import languages
 from lib.data.cleaning import Cleaning
 from lib.data.sources import Source
@@ -29,7 +29,7 @@ class DataPrep(StageParameters):
 
     # A transfer set: its parent folder, the share of the parent's sequences (without replacement),
     # whether smaller shares with one seed lie within larger ones, and what is made of the sample.
-    sample_of: str = ""
+    sample_of: StageFolder = ""
     share: Annotated[float, Field(gt=0, le=1)] = 1.0
     nested: bool = True
     composition: Literal["natural", "randomised", "generated", "bigram"] = "natural"
@@ -74,7 +74,7 @@ class DataPrep(StageParameters):
 
     # train: and a kind of tokenizer.SPECIAL_TOKENS (at most vocab_size tokens; held-out lines are
     # not used), or a folder or hub id (at tokenizer_revision).
-    tokenizer: Annotated[str, Field(validate_default=True)] = ""
+    tokenizer: Annotated[TokenizerName, Field(validate_default=True)] = ""
     tokenizer_revision: str | None = None
     vocab_size: PositiveInt = 30000
     max_length: Annotated[int, Field(ge=8, le=512)] = 128  # tokens, special tokens included

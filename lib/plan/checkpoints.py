@@ -6,9 +6,10 @@ from typing import Any
 
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
+from lib.common.parameters import ModelName, naming
 from lib.data.tokenizer import load_tokenizer
 from lib.plan.hub_facts import known_config
-from lib.plan.stages import Stage, StagePath, validate
+from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.plan.study import Study
 from lib.training.architectures import (
     longest_sequence,
@@ -80,9 +81,9 @@ def _checkpoints(study: Study) -> Iterator[tuple[str, ModelRef, list[Stage]]]:
     """The checkpoints of a study: where each is named, and the stages that read it."""
     used_by: dict[ModelRef, list[Stage]] = {}
     for stage in study.stages.values():
-        # A fine-tuning's teacher is no checkpoint but a folder of them, which it checks itself.
-        keys = ("model",) if stage.kind == "finetune" else ("teacher", "first_teacher")
-        for key in keys:
+        for key in naming(KINDS[stage.kind].parameters, ModelName):
+            if (stage.kind, key) == ("finetune", "teacher"):
+                continue  # no checkpoint but a folder of them, which a fine-tuning checks itself
             name, revision = stage.parameters.get(key), stage.parameters.get(f"{key}_revision")
             if name and not StagePath.parse(name):
                 used_by.setdefault(ModelRef(name, revision), []).append(stage)

@@ -1,13 +1,14 @@
 """What a plan downloads from the hub, and what params/hub.yaml says of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from lib.common import hub, places
 from lib.common.files import read_yaml
 from lib.common.hub import ModelRef
-from lib.plan.stages import Stage
+from lib.common.parameters import ModelName, TokenizerName, naming
+from lib.plan.stages import KINDS, Stage
 from lib.tasks.registry import TASKS
 
 MODEL_FILES = [
@@ -90,7 +91,7 @@ def downloads(stages: Sequence[Stage]) -> list[Download]:
 def _read_by(stage: Stage) -> list[tuple]:
     """What a stage reads from the hub: kind, id, revision, streamed, configuration."""
     p, read = stage.parameters, []
-    for key in ("teacher", "model", "tokenizer"):
+    for key in naming(KINDS[stage.kind].parameters, ModelName, TokenizerName):
         if p.get(key) and ModelRef(p[key]).on_hub:
             read.append(("model", p[key], p.get(f"{key}_revision"), False, ""))
     for source in p.get("sources", []):
@@ -111,11 +112,11 @@ def _read_by(stage: Stage) -> list[tuple]:
     return read
 
 
-def fetch(download: Download, report: Callable[[str], None] = print) -> None:
+def fetch(download: Download) -> None:
     """Download to the hub library's cache what stages would read. Raises InputError."""
     name = f"{download.kind}  {download.id}  {download.revision or 'main'}"
     if download.streamed:
-        report(f"{name}  is streamed while it is used; with streaming: false it is downloaded")
+        print(f"{name}  is streamed while it is used; with streaming: false it is downloaded")
         return
     if download.kind == "model":
         from huggingface_hub import snapshot_download
@@ -127,4 +128,4 @@ def fetch(download: Download, report: Callable[[str], None] = print) -> None:
     else:
         for config in download.configs:
             hub.rows(download.id, config or None, split=None, revision=download.revision)
-    report(f"{name}  is in the cache")
+    print(f"{name}  is in the cache")

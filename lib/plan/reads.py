@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lib.common import places
 from lib.common.hub import ModelRef
+from lib.common.parameters import ModelName, TokenizerName, naming
 from lib.data.sources import Source, source_files
 from lib.plan.stages import KINDS, validate
 from lib.tasks import examples
@@ -16,8 +17,6 @@ from lib.tasks import examples
 SMALL = 2**25
 """Bytes up to which files count by what they hold. More of them, or those in a store, count by size
 and date."""
-MODELS = ("teacher", "first_teacher", "model")
-"""The parameters that name a model."""
 WEIGHTS, TOKENIZER = (".safetensors",), (".json", ".txt", ".model")
 """The endings of a model's files; its configuration ends like its tokenizer."""
 
@@ -50,12 +49,12 @@ def reads(
     look(notebook, _notebook, places.ROOT / notebook)
     for room in KINDS[kind].rooms:
         look(f"lib/{room}", _code, places.ROOT / "lib" / room)
-    for name in map(parameters.get, MODELS):
+    for name in map(parameters.get, naming(KINDS[kind].parameters, ModelName)):
         if path := folder(name):
             look(name, _checkpoint, path, WEIGHTS + TOKENIZER)
-    tokenizer = parameters.get("tokenizer")
-    if path := folder(tokenizer):
-        look(f"the tokenizer in {tokenizer}", _checkpoint, path, TOKENIZER)
+    for name in map(parameters.get, naming(KINDS[kind].parameters, TokenizerName)):
+        if path := folder(name):
+            look(f"the tokenizer in {name}", _checkpoint, path, TOKENIZER)
     if kind == "data_prep":
         for source in validate(kind, parameters).sources:
             if source.kind == "hub" and (path := folder(source.dataset)):

@@ -19,6 +19,7 @@ from lib.common import files, locks, places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.common.machine import machine, peak_memory_mib, versions
+from lib.common.parameters import ModelName, StageFolder, TokenizerName, naming
 from lib.plan.reads import noted, reads
 from lib.plan.stages import KINDS, StageParameters, validate
 
@@ -119,9 +120,8 @@ def _planned_reads(target: Path, p: StageParameters) -> dict[str, str]:
 def results(p: StageParameters) -> dict[str, str]:
     """The hashes of the results of the stages that a stage reads, by the results' paths."""
     hashes = {}
-    names = ("teacher", "first_teacher", "corpus", "model", "tokenizer", "sample_of", "trained_in")
-    for name in names:
-        folder = Path(getattr(p, name, "") or "none")
+    for name in naming(type(p), ModelName, TokenizerName, StageFolder):
+        folder = Path(getattr(p, name) or "none")
         for path in (
             folder / "result.json",
             folder.parent / "result.json",

@@ -15,7 +15,7 @@ from pydantic import (
 )
 from typing_extensions import TypedDict  # pydantic refuses typing's before Python 3.12
 
-from lib.common.parameters import NAME, Beta, Optimised, Share
+from lib.common.parameters import NAME, Beta, ModelName, Optimised, Share, TokenizerName
 from lib.tasks.records import TAGS, WORDS
 from lib.tasks.registry import AVERAGED, METRICS_OF, TASKS, Task
 
@@ -145,9 +145,9 @@ class OwnTask(BaseModel):
 class Finetune(Optimised):
     """5_finetune: every task with every seed."""
 
-    model: str
+    model: ModelName
     model_revision: str | None = None
-    tokenizer: str = ""  # empty: the model's own
+    tokenizer: TokenizerName = ""  # empty: the model's own
     tasks: list[str] = Field(min_length=1)
     own_tasks: dict[str, OwnTask] = {}  # those of `tasks` that are the user's own
     # of all others
@@ -182,7 +182,7 @@ class Finetune(Optimised):
     keep_models: bool = False  # keep every fine-tuned model, as a teacher for others
     # The folder of a fine-tuning that kept its models; empty: no teacher. What follows is for
     # learning from it: DistilBERT's weights and temperature at fine-tuning
-    teacher: str = ""
+    teacher: ModelName = ""
     weight_gold: NonNegativeFloat = 0.5  # the task's own loss, on the gold labels
     weight_soft: NonNegativeFloat = 0.5  # the teacher's outputs: classes, numbers, answers, tags
     weight_hidden: NonNegativeFloat = 0.0

@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from lib.common.errors import InputError
-from lib.common.parameters import NAME, Optimised, Share
+from lib.common.parameters import NAME, ModelName, Optimised, Share, StageFolder
 from lib.training.architectures import sizes
 
 LAYER_RULES = ("alternate", "to_top", "lowest", "highest")
@@ -76,7 +76,7 @@ class Training(Optimised):
     """What every stage that pretrains has. `steps` > 0 counts optimizer steps and overrides
     `epochs`."""
 
-    corpus: str
+    corpus: StageFolder
     epochs: PositiveFloat = 2.0
     steps: NonNegativeInt = 0
     batch_size: PositiveInt = 64  # sequences of one optimizer step
@@ -111,7 +111,7 @@ class Training(Optimised):
 class Taught(Training):
     """What the stages in which a student learns from a teacher have."""
 
-    teacher: str
+    teacher: ModelName
     teacher_revision: str | None = None
 
 
@@ -119,7 +119,7 @@ class TeacherContinuation(Training):
     """2_teacher_continuation. An empty `teacher` trains one from nothing, of the shape below;
     otherwise that teacher is trained further."""
 
-    teacher: str = ""
+    teacher: ModelName = ""
     teacher_revision: str | None = None
     layers: PositiveInt = 12
     hidden: PositiveInt = 768
@@ -268,7 +268,7 @@ class DistillationParameters(Taught, StudentParameters):
 
     beside: dict[Annotated[str, Field(pattern=f"^{NAME.pattern}$")], StudentParameters] = {}
     # A folder beside/<name> of the stage that trains this student; empty: this one does.
-    trained_in: str = ""
+    trained_in: StageFolder = ""
 
     @property
     def uses_head(self) -> bool:
@@ -301,7 +301,7 @@ class CascadeTA(Taught):
 
     # Of the whole chain, which the assistant's guesses are compared with; empty: the `teacher`.
     # The plan sets both.
-    first_teacher: str = ""
+    first_teacher: ModelName = ""
     first_teacher_revision: str | None = None
     layers: PositiveInt
     mapping: Mappings = "adjacent"

@@ -4,7 +4,10 @@ import pytest
 
 from lib.common import places
 from lib.common.errors import InputError
-from lib.plan.stages import StagePath, validate
+from lib.common.parameters import ModelName, StageFolder, TokenizerName, naming
+from lib.plan import plan
+from lib.plan.stages import KINDS, StagePath, validate
+from lib.plan.study import studies
 from lib.tasks.finetune import settings
 
 GIVEN = {
@@ -157,3 +160,12 @@ def test_what_is_refused(values, message):
         caught.value
     )
     assert message in str(caught.value)
+
+
+def test_every_parameter_that_leads_to_a_stage_is_of_a_type_that_says_so():
+    """Else a stage would keep a checkpoint, or a result, that was made from other inputs."""
+    for stage in plan.resolve("tiny", studies()):
+        known = naming(KINDS[stage.kind].parameters, ModelName, TokenizerName, StageFolder)
+        strings = {k: v for k, v in stage.parameters.items() if isinstance(v, str)}
+        found = {name for name, value in strings.items() if StagePath.parse(value)}
+        assert found - {"output_dir"} <= set(known), stage.folder
