@@ -683,9 +683,11 @@ def describe(stage: Stage) -> str:
         beside = f", and {len(p['beside'])} more beside it" if p["beside"] else ""
         wide = f", {p['hidden_size']} wide" if p["hidden_size"] else ""
         return f"{p['init']}, layers {p['student_layers']}{wide}; {trained}{beside}"
-    section = f", section {p['section']}" if p["section"] else ""
-    mapping = f"{p['mapping']} layers, " if losses else ""
-    return f"the lowest {p['layers']} layers; {mapping}{trained}{section}"
+    if stage.kind == "cascade_ta":
+        section = f", section {p['section']}" if p["section"] else ""
+        mapping = f"{p['mapping']} layers, " if losses else ""
+        return f"the lowest {p['layers']} layers; {mapping}{trained}{section}"
+    raise ValueError(f"no description of {stage.kind}")
 
 
 def _length(p: dict) -> str:

@@ -32,7 +32,7 @@ class Kind:
     parameters: the model of its parameters.
     rooms: the rooms of lib that decide its result; others that its notebook uses only show it.
     publishes: what it leaves beside its result, for others to read.
-    trains: whether it trains a model from text.
+    makes: what the model is that it trains from text, for its card; empty: it trains none.
     priority: stages that others wait for go first.
     """
 
@@ -40,7 +40,7 @@ class Kind:
     parameters: type[StageParameters]
     rooms: tuple[str, ...] = ()
     publishes: str = ""
-    trains: bool = False
+    makes: str = ""
     priority: int = 0
 
 
@@ -50,19 +50,26 @@ TASKS = (*TRAINING, "tasks")
 KINDS = {
     "data_prep": Kind("1_data_prep", DataPrep, TEXT, "data", priority=4),
     "teacher_continuation": Kind(
-        "2_teacher_continuation", TeacherContinuation, TRAINING, "model", True, priority=3
+        "2_teacher_continuation", TeacherContinuation, TRAINING, "model", "a teacher", priority=3
     ),
     "distillation": Kind(
-        "3_distillation", DistillationParameters, TRAINING, "model", True, priority=2
+        "3_distillation", DistillationParameters, TRAINING, "model", "a student", priority=2
     ),
-    "cascade_ta": Kind("4_cascade_ta", CascadeTA, TRAINING, "model", True, priority=2),
+    "cascade_ta": Kind(
+        "4_cascade_ta",
+        CascadeTA,
+        TRAINING,
+        "model",
+        "a teacher assistant, one hop of a cascade",
+        priority=2,
+    ),
     "finetune": Kind("5_finetune", Finetune, TASKS, "predictions.parquet", priority=1),
     "analysis": Kind("6_analysis", Analysis),
 }
 """Every kind of stage, in the order in which they run."""
 REPEAT = r"repeat_([2-9]|[1-9]\d+)"
 """The folder of a repeat, between those of its scenario and its stage."""
-TRAINED = tuple(name for name, kind in KINDS.items() if kind.trains)
+TRAINED = tuple(name for name, kind in KINDS.items() if kind.makes)
 """The kinds that train a model from text."""
 
 

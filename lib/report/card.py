@@ -330,19 +330,17 @@ def details(
     texts = [text] * trained + [teacher["text"] for teacher in teachers if "text" in teacher]
     sources = [source for one in texts for source in one["sources"]]
     known = bool(texts) and all(one["sources"] for one in texts)
-    role = "the model it continues" if stage == "teacher_continuation" else "its teacher"
+    role, from_what = "its teacher", ""
+    if stage == "teacher_continuation":
+        role = "the model it continues"
+        from_what = ", continued" if p["teacher"] else ", trained from nothing"
     rows = score_rows(scores, teacher_scores)
     costs = {"this model": cost or result["summary"]}
     if teacher_cost:
         costs[f"{role}, {code(teachers[0]['name'])}"] = teacher_cost
     return {
         "name": f"{study}-{scenario}-{scale}" if study else Path(p["output_dir"]).name,
-        "kind": {
-            "distillation": "a student",
-            "cascade_ta": "a teacher assistant, one hop of a cascade",
-            "teacher_continuation": "a teacher, "
-            + ("continued" if p["teacher"] else "trained from nothing"),
-        }[stage],
+        "kind": KINDS[stage].makes + from_what,
         **{"p": p, "stage": stage, "scale": scale, "study": study, "scenario": scenario},
         "title": title,
         "scale_data": CAPTIONS.get(scale, "a scale of the user's own"),

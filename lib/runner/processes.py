@@ -138,8 +138,8 @@ def _first_error(notes: Path, processes: int, was_asked: bool = False) -> BaseEx
     if not failed:
         return RuntimeError(
             f"one of {processes} processes was killed, perhaps for memory, or cut off from the "
-            f"others (more in {notes / 'torchrun.log'}); started again, the training goes on from "
-            f"its last checkpoint"
+            f"others (more in {notes / 'torchrun.log'}); the same command again resumes from the "
+            f"last checkpoint"
         )
     first = min(failed, key=lambda error: error["time"])
     if first["kind"] in ERRORS:
@@ -173,8 +173,8 @@ def main(kind: str, folder: Path) -> int:
         sys.stdout = open(os.devnull, "w")  # all processes would print the same
     try:
         values = json.loads((folder / "parameters.json").read_text(encoding="utf-8"))["parameters"]
-        train = _finetune if kind == "finetune" else _pretrain
-        train(kind, validate(kind, values), folder)
+        p = validate(kind, values)
+        _finetune(p, folder) if kind == "finetune" else _pretrain(kind, p, folder)
         return 0
     except BaseException as error:
         if not _is_lost_connection(error):
@@ -212,20 +212,22 @@ def _pretrain(kind: str, p, folder: Path) -> None:
     if kind == "teacher_continuation":
         start = pretraining.starting_teacher(p, corpus)
         pretraining.train_teacher(p, start, corpus, checkpoints)
-    else:
+    elif kind == "distillation":
         teacher = pretraining.load_teacher(p, corpus)
-        if kind == "distillation":
-            student = pretraining.starting_student(p, teacher)
-            objective = pretraining.objective(p, student, teacher)
-            side_by_side.train_student(p, objective, corpus, checkpoints)
-        else:
-            assistant = hops.starting_assistant(p, teacher)
-            hops.hop(p, hops.objective(p, assistant, teacher), corpus, checkpoints)
+        student = pretraining.starting_student(p, teacher)
+        objective = pretraining.objective(p, student, teacher)
+        side_by_side.train_student(p, objective, corpus, checkpoints)
+    elif kind == "cascade_ta":
+        teacher = pretraining.load_teacher(p, corpus)
+        assistant = hops.starting_assistant(p, teacher)
+        hops.hop(p, hops.objective(p, assistant, teacher), corpus, checkpoints)
+    else:
+        raise ValueError(f"{kind} trains nothing in several processes")
     dist.barrier()  # until the first process has written the last checkpoint
     dist.destroy_process_group()
 
 
-def _finetune(kind: str, p, folder: Path) -> None:
+def _finetune(p, folder: Path) -> None:
     """This process's part of the fine-tunings of notebook 5. Each of them runs in one process, with
     one GPU."""
     rank = int(os.environ.pop("RANK"))

@@ -50,7 +50,7 @@ def run(parameters: Path) -> int:
                 PAPERMILL.removeHandler(handler)
             locks.release(lock)
     except KeyboardInterrupt:  # asked twice, or before there was a kernel
-        say("stopped: started again, it goes on from its last checkpoint")
+        say("stopped; the same command again resumes from the last checkpoint")
         return 130
     except Exception as error:  # a wrong parameter or a full disk: its message says enough
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -85,15 +85,8 @@ def _execute(folder: Path, values: dict, say) -> int:
             )
         except PapermillExecutionError as error:
             if signals:
-                stopped = error.ename == "Stopped"
-                say(
-                    "stopped: "
-                    + (
-                        error.evalue
-                        if stopped
-                        else "started again, it goes on from what it has kept"
-                    )
-                )
+                then = "the same command again resumes from what was kept"
+                say(f"stopped: {error.evalue if error.ename == 'Stopped' else then}")
                 return 130
             with (folder / "log.txt").open("a", encoding="utf-8") as log:
                 log.write("\n".join(error.traceback))

@@ -92,7 +92,7 @@ def _end_command(running: subprocess.Popen, code: int) -> None:
     """End the command after its stages have stopped; code: the exit status of the warm process."""
     if code == -signal.SIGKILL:
         killed = "error: the process that stages are forked from was killed, perhaps for memory"
-        print(f"{killed}; started again, they go on from their last checkpoints", file=sys.stderr)
+        print(f"{killed}; the same command again resumes them", file=sys.stderr)
     running.terminate()  # start no further stage
     try:
         running.wait(PATIENCE)
