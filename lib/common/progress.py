@@ -16,6 +16,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def short(number: float) -> str:
+    """A large number, rounded: 4.03 M, 312 k, 950."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= unit:
+            return f"{number / unit:.3g} {name}"
+    return f"{number:.0f}"
+
+
 class Progress:
     """Reports how far a loop is: at most one line in `every` seconds, and always one at its end.
 

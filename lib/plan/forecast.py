@@ -10,6 +10,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
 from lib.common.hub import ModelRef
+from lib.common.progress import short
 from lib.data.sources import expected_size, source_name
 from lib.plan import files
 from lib.plan.hub_facts import downloads, hub_yaml
@@ -592,8 +593,8 @@ def stage_lines(
     for stage, estimate in rows:
         shapes = [f"{shape.layers}L {shape.parameters / 1e6:,.3g}M" for shape in estimate.shapes]
         mark = {"assumed": "~ ", "at most": "≤ "}.get(estimate.volume.basis, "")
-        text = "" if estimate.volume.tokens is None else f"{mark}{count(estimate.volume.tokens)}"
-        tokens = "" if estimate.tokens is None else f"{mark}{count(estimate.tokens)}"
+        text = "" if estimate.volume.tokens is None else f"{mark}{short(estimate.volume.tokens)}"
+        tokens = "" if estimate.tokens is None else f"{mark}{short(estimate.tokens)}"
         spent, how = hours[stage.folder]
         time = how if spent is None else format_range(spent) + " measured" * (how == "measured")
         memory = "" if estimate.gpu_gib is None else f"{estimate.gpu_gib:.0f}"
@@ -702,14 +703,6 @@ def aligned(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows)]
     lines = ["  ".join(word.ljust(width) for word, width in zip(row, widths)) for row in rows]
     return [line.rstrip() for line in lines]
-
-
-def count(number: float) -> str:
-    """A number with its unit: 4.5 M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.4g} {unit}"
-    return f"{number:.0f}"
 
 
 def format_hours(hours: float) -> str:

@@ -33,7 +33,7 @@ from lib.report.calculations import calculated
 from lib.report.declaration import Declaration
 from lib.report.results import LATENCY, efficiency_value, number_of_layers
 from lib.report.scores import NONE, printed_samples
-from lib.report.statistics import MATTERS, NO_SPREAD, Sample, spread_of
+from lib.report.statistics import MATTERS, MATTERS_NATS, NO_SPREAD, Sample, spread_of
 from lib.report.verdicts import (
     MISSING,
     Evidence,
@@ -415,8 +415,8 @@ class Entry(Section):
         return choose([study.shared(part, self.unit) for part in parts])
 
 
-MATTERS_BY_UNIT = dict.fromkeys(("points", "%", "% of teacher"), MATTERS) | {"nats": 0.02}
-"""The smallest difference that matters where an entry names none: of a loss, 2 % of perplexity."""
+MATTERS_BY_UNIT = dict.fromkeys(("points", "%", "% of teacher"), MATTERS) | {"nats": MATTERS_NATS}
+"""The smallest difference that matters where an entry names none."""
 ALL_IT_COMPARES = "all that it compares"
 ALL_TASKS = "all tasks that the study's score is the mean of"
 TEACHER_TOLERANCE = 0.05

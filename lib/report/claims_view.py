@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 
 from lib.report.claims import Claim
+from lib.report.statistics import MATTERS_NATS
+from lib.report.wording import MATTERING
 
 MARKS = {
     "holds": "✓\u00a0holds",
@@ -30,7 +32,8 @@ RULE = (
     "certain of the side, but the whole interval is within the smallest difference that matters of "
     "the edge: too little to act on. Unresolved claims are of four kinds. "
     "*Level*: the edge is inside the interval, and the whole interval within the smallest "
-    "difference that matters (one point or 0.02 nats, unless the claim says otherwise) of it, "
+    f"difference that matters ({MATTERING} or {MATTERS_NATS:g} nats, unless the claim says "
+    "otherwise) of it, "
     "which is an answer. *Too small*: a "
     "difference that matters would be missed more than once in five runs; the table says how many "
     "repeats it would take. *Not after correction*: the interval does not reach the edge, but the "

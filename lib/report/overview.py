@@ -136,7 +136,7 @@ def opening(results: Results, verdicts: pd.DataFrame) -> str:
         confidence += f" {CORRECTED}"
     if sources_table(results.studies):
         confidence += f" {PRINTED}"
-    if results.folder.name in ("smoke", "tiny"):
+    if results.is_toy:
         toy = f"\n\n{TOY}"
     return claims + confidence + toy
 

@@ -86,6 +86,13 @@ class Results:
                 stages.setdefault(result["parameters"]["output_dir"], (study, result))
         return list(stages.values())
 
+    @property
+    def is_toy(self) -> bool:
+        """Whether any text or task is one of toy languages."""
+        parameters = [stage["parameters"] for _, stage in self.distinct()]
+        sources = [source["kind"] for p in parameters for source in p.get("sources", [])]
+        return "toy" in [*sources, *(p.get("task_source") for p in parameters)]
+
     def models(self) -> dict[tuple[str, str], ModelRef]:
         """(study, scenario) -> the model, for every model that was fine-tuned."""
         return {

@@ -16,6 +16,7 @@ from lib.report import (
     labels,
     likeness,
     overview,
+    papers,
     tables,
 )
 from lib.report.declaration import Declaration, with_every_task
@@ -24,7 +25,7 @@ from lib.report.outcomes import TASK
 from lib.report.page import show
 from lib.report.results import EXAMPLES, Results
 from lib.report.scores import NONE
-from lib.report.wording import code
+from lib.report.wording import code, plain
 
 
 @dataclass(frozen=True)
@@ -166,18 +167,15 @@ def claims_in_detail(analysis: Analysis) -> list:
     ]
 
 
-def introduction(study: Declaration) -> str:
-    """The heading and the question of a study that has no words of its own in the notebook."""
-    return f"## {study.title}\n\n" + (f"**Question.** {study.question}" if study.question else "")
-
-
 def section(analysis: Analysis, name: str) -> list:
     """What the report shows of a study: prose, tables and figures, in order; nothing where it did
     not run. What every study shows is added here."""
     if name not in analysis.studies:
         return []
     study, final = analysis.studies[name], analysis.final
+    source = f" (source {study.source})" if study.source in papers.sources() else ""
     shown = [
+        *([show.prose(f"**Question{source}.** {plain(study.question)}")] if study.question else []),
         show.table(tables.scenarios_table(study), "What each scenario is."),
         show.prose(f"### {study.short}: results"),
         *_unknown_columns(study, final),

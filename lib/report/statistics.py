@@ -21,9 +21,10 @@ import pandas as pd
 
 from lib.common.errors import InputError
 
-MATTERS = 1.0
-"""The smallest difference that matters, in points or percent of the teacher, where a claim names
-none. The sources call as much "marginal" or "hardly any"."""
+MATTERS, MATTERS_NATS = 1.0, 0.02
+"""The smallest difference that matters where a claim names none: in points or percent of the
+teacher, of which the sources call as much "marginal" or "hardly any"; and of a loss, 2 % of
+perplexity."""
 NO_SPREAD = 1e-9
 """A standard error, or a divisor, below this is none: 0, but for rounding."""
 FEWEST = 6

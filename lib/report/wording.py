@@ -33,6 +33,15 @@ def with_interval(i: Interval, digits: int = 1) -> str:
     return mean if np.isnan(i.low) else f"{mean} [{low}, {high}]"
 
 
+def or_dash(value: float | None, digits: int = 1) -> str:
+    """ "1,234.5"; a dash where there is none."""
+    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
+
+
+MATTERING = f"{MATTERS:g} point{'' if MATTERS == 1 else 's'}"
+"""The smallest difference that matters, as readers are told of it."""
+
+
 def number_of(number: int, thing: str) -> str:
     """ "1 seed", "5 seeds"."""
     return f"{number} {thing}{'' if number == 1 else 's'}"

@@ -85,7 +85,7 @@ def declared() -> Declaration:
 def section(analysis: Analysis) -> list:
     return [
         show.figure(
-            figure_temperature(analysis.final),
+            figure_temperature(analysis.studies[NAME], analysis.final),
             "Macro score by the temperature of the soft targets. Mean and 95 % interval over runs.",
             describe_temperature(analysis.final),
         )
@@ -192,9 +192,8 @@ def temperature_paragraph(study: Declaration, results: pd.DataFrame) -> str:
     return f"{head} {verdict} Against it, in points of the macro score: {'; '.join(parts)}."
 
 
-def figure_temperature(results: pd.DataFrame):
+def figure_temperature(study: Declaration, results: pd.DataFrame):
     """Macro score in percent against the temperature of the soft targets, on a logarithmic axis."""
-    study = declared()
     long = tables.runs_frame(study, results, TEMPERATURES, {MEAN: "macro score"})
     long = long.assign(temperature=long["scenario"].map(TEMPERATURES).astype(float))
     figure, (ax,) = panels(1, row_height=2.4)

@@ -188,7 +188,7 @@ def section(analysis: Analysis) -> list:
     final = analysis.final
     return [
         show.figure(
-            figure_chains(final),
+            figure_chains(analysis.studies[NAME], final),
             "Average accuracy of the cascade, of one hop and of no pretraining, by depth. Bars: "
             "95 % interval over runs, cut off at the panel's edge. Right, hollow and grey: the "
             "paper.",
@@ -516,11 +516,10 @@ COLOURS = dict(zip(LANGUAGES, ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69
 """Okabe and Ito's, by language; others are drawn in the ink of the page."""
 
 
-def figure_chains(results: pd.DataFrame):
+def figure_chains(study: Declaration, results: pd.DataFrame):
     """Average accuracy by depth: the cascade, one hop, no pretraining, other chains; the paper's
     own in a second panel."""
-    study, deep = from_files(NAME), teacher_layers(results)
-    lines = {}
+    deep, lines = teacher_layers(results), {}
     for chain, depths in chains(results).items():
         points = {n: average(results, f"{chain}-{n}") for n in depths}
         starts_at_teacher = deep and chain != "direct"
@@ -620,7 +619,7 @@ def describe(results: pd.DataFrame, columns: Sequence[str]) -> str:
     return f"Accuracy in percent by depth. {'; '.join(rows) or 'Nothing was measured'}."
 
 
-def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
+def figure_hops(histories: Mapping[str, Sequence[Mapping]]):
     """Loss of every hop by kind and layer, logarithmic: a column per hop, a row per kind, lighter
     lines for higher layers.
 
@@ -634,7 +633,7 @@ def figure_hops(histories: Mapping[str, Sequence[Mapping]], across: int = 4):
         for name, rows in histories.items()
         if rows and any(_matched_layers(rows[0], loss) for loss in MATCHED)
     }
-    across = min(max(len(frames), 1), across)
+    across = min(max(len(frames), 1), 4)
     blocks = max(1, -(-len(frames) // across))
     figure, axes = panels(len(MATCHED) * across * blocks, row_height=1.75, across=across)
     layers = [

@@ -1,20 +1,21 @@
 """Comparisons of two models, and how several of them are summed up in words.
 
-A comparison is a paired difference over runs, in points. It is "level" if its whole
-95 % interval is within one point of zero, too little to choose by; otherwise "better" or "worse" if
-the interval lies on one side of zero; otherwise "open".
+A comparison is a paired difference over runs, in points. It is "level" if its whole 95 % interval
+is within the smallest difference that matters of zero; otherwise "better" or "worse" if the
+interval lies on one side of zero; otherwise "open".
 """
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from lib.report import tables
+from lib.report.declaration import Declaration
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
 from lib.report.wording import capitalised, caveat, decided, level, listed, with_interval
-from lib.studies import cascade
 
 
 @dataclass(frozen=True)
@@ -51,17 +52,23 @@ class Comparison:
 
 
 Pair = tuple[Score, str, str]
-"""A score and two scenarios. "{half}" in a name stands for half of the layers of the cascade's
+"""A score and two scenarios. "{half}" in a name stands for half of the layers of the study's
 teacher."""
+
+
+def halved(name: str, study: Declaration, results: pd.DataFrame) -> str:
+    """The name of a scenario, with half of the layers of the study's teacher for "{half}"."""
+    of_teacher = (results["study"] == study.name) & (results["scenario"] == study.teacher)
+    layers = results.loc[of_teacher, "layers"]
+    return name.format(half=int(layers.max()) // 2 if len(layers) else 0)
 
 
 def compare(analysis: Analysis, pairs: Iterable[Pair]) -> list[Comparison]:
     """first - second for each pair that has a run in common."""
-    half = cascade.teacher_layers(analysis.final) // 2
     comparisons = []
     for score, *names in pairs:
-        if score.study in analysis.studies:
-            study, (a, b) = analysis.studies[score.study], [n.format(half=half) for n in names]
+        if study := analysis.studies.get(score.study):
+            a, b = (halved(name, study, analysis.final) for name in names)
             difference = tables.difference(study, analysis.final, a, b, score.column)
             comparisons.append(Comparison(score, f"{a} − {b}", difference))
     return [c for c in comparisons if len(c.difference)]

@@ -14,9 +14,9 @@ from lib.report.results import efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
 from lib.report.wording import capitalised, decided, listed, plain
-from lib.studies import cascade, registry
+from lib.studies import cascade
 from lib.studies.ablation import LEFT_OUT, TEMPERATURES
-from lib.studies.compared import Comparison, Pair, Score, compare, number, numbers, verdict
+from lib.studies.compared import Comparison, Pair, Score, compare, halved, number, numbers, verdict
 from lib.studies.transfer_set import COMPOSITIONS, SHARES
 
 HERBERT = Score("herbert", "HerBERT's tasks")
@@ -24,7 +24,9 @@ ABLATION = Score("ablation", "GLUE")
 GLUE = Score("transfer_set", "GLUE")
 SQUAD = Score("transfer_set", "SQuAD F1", column="f1")
 XNLI = Score("cascade", "XNLI")
-LARGE, MIDDLE, SMALL = SHARES
+DECIDED = {score.study for score in (HERBERT, ABLATION, GLUE, SQUAD, XNLI)}
+"""The studies behind DECISIONS; each other one answers the questions that it declares."""
+LARGE, MIDDLE, SMALL = "corpus10pct", "corpus1pct", "corpus0.1pct"
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,16 @@ class Part:
 
 
 def answers(analysis: Analysis) -> dict[str, Part]:
-    """Question -> its parts joined, for every decision that was measured, and for each study of a
-    user's own that declares questions."""
+    """Question -> its parts joined, for every decision that was measured, and for each other study
+    that declares questions."""
     parts = {
         question: [part(analysis) for part in functions]
         for question, functions in DECISIONS.items()
     }
-    own_studies = registry.own_studies(analysis.studies)
-    for name in own_studies:
-        study = analysis.studies[name]
+    others = [study for study in analysis.studies.values() if study.name not in DECIDED]
+    for study in others:
         for title, part in own_questions(analysis, study):
-            title = f"{study.short}: {title}" if len(own_studies) > 1 else title
+            title = f"{study.short}: {title}" if len(others) > 1 else title
             ending = "" if title.endswith(("?", ".", "!")) else "."
             parts.setdefault(plain(title) + ending, []).append(part(analysis))
     joined = {question: _join([p for p in found if p]) for question, found in parts.items()}
@@ -164,7 +165,7 @@ def half_the_layers(analysis: Analysis) -> Part | None:
         study = analysis.studies.get(score.study)
         if not study or score.title in changes:
             continue
-        student = student.format(half=cascade.teacher_layers(analysis.final) // 2)
+        student = halved(student, study, analysis.final)
         share = tables.share_kept(study, analysis.final, student, score.column)
         if len(share):
             loss = study.shared(share - 100, "% of teacher")
@@ -215,7 +216,9 @@ def depths_between(analysis: Analysis) -> Part | None:
             "worse": "In the cascade {} layers lose accuracy.",
         },
     )(analysis)
-    return part and Part(part.advice, part.evidence)  # the question is about half of the layers
+    if part is None:
+        return None
+    return Part(part.advice, part.evidence)  # the question is about half of the layers
 
 
 def temperature(analysis: Analysis) -> Part | None:

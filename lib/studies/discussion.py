@@ -4,15 +4,16 @@ numbers, `in_brief` without. `answers` are those of `lib.studies.decisions.answe
 from collections.abc import Collection, Mapping
 
 from lib.report.section import Analysis
-from lib.report.wording import number_of
+from lib.report.wording import MATTERING, number_of
 from lib.studies.compared import Comparison, certainty
 from lib.studies.decisions import Part
 
 OPENING = (
     "Differences are in points, paired by run, with 95 % intervals in brackets. A "
-    "difference is *level* if its whole interval is within one point of zero, too little to choose "
-    "by. Otherwise it is *decided* if the interval lies on one side of zero, and *undecided* if "
-    "not. They are not corrected for their number: the end says how many chance would decide."
+    f"difference is *level* if its whole interval is within {MATTERING} of zero, too little to "
+    "choose by. Otherwise it is *decided* if the interval lies on one side of zero, and "
+    "*undecided* if not. They are not corrected for their number: the end says how many chance "
+    "would decide."
 )
 ONE_PRETRAINING = (
     "Every student was trained once: the intervals say how far another fine-tuning of the same "
@@ -68,6 +69,6 @@ def _how_far_to_trust(analysis: Analysis, comparisons: Collection[Comparison]) -
     if holds + contradicted:
         claims = number_of(holds + contradicted, "claim")
         sentences.append(f"Of the {claims} that this run settles, {holds} hold.")
-    if analysis.results.folder.name in ("smoke", "tiny"):
+    if analysis.results.is_toy:
         sentences.append(TOY_TEXT)
     return " ".join(sentences)

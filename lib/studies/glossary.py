@@ -4,6 +4,8 @@ import pandas as pd
 
 from lib.report import tables
 from lib.report.section import Analysis
+from lib.report.statistics import MATTERS_NATS
+from lib.report.wording import MATTERING
 
 TERMS = {
     "teacher, student": "The large model, and the smaller one that is trained to imitate it.",
@@ -47,8 +49,8 @@ TERMS = {
     "takes 20 repeats": "This run is too small for a claim: it would miss a difference as large as "
     "matters more often than one time in five. With so many repeats it would not.",
     "takes more examples": "The same, where no number of repeats would do, only a larger test set.",
-    "by less than matters": "The verdict is certain, but the difference is under one point or 0.02 "
-    "nats, unless the claim names another.",
+    "by less than matters": "The verdict is certain, but the difference is under "
+    f"{MATTERING} or {MATTERS_NATS:g} nats, unless the claim names another.",
     "last epoch, best epoch": "Scores at the end of fine-tuning; scores at its best epoch, chosen "
     "on the data that is scored, which flatters.",
     "KLEJ": "Polish tasks. PolEmo2.0: sentiment of reviews, from the domains of training (IN) or "

@@ -21,7 +21,7 @@ from lib.report.scores import NONE
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
 from lib.report.tables import difference, share_kept, students_of, teacher_guesses
-from lib.report.wording import decided, listed, number_of, plain, with_interval
+from lib.report.wording import decided, listed, number_of, or_dash, plain, with_interval
 
 COSTS = {
     "parameters_share": "parameters, % of the teacher's",
@@ -157,9 +157,9 @@ def best_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
         rows[study.short] = {
             "best student": row.scenario,
             "score kept, %": _kept(row),
-            "parameters, %": _number(row.parameters_share),
+            "parameters, %": or_dash(row.parameters_share),
             "latency, %": _latency_share(row),
-            "tokens a parameter": _number(row.tokens_per_parameter, 2),
+            "tokens a parameter": or_dash(row.tokens_per_parameter, 2),
             "untrained": study.control_of(row.scenario) if len(gain) else "–",
             "gain over it [95 %]": with_interval(interval(gain)) if len(gain) else "–",
         }
@@ -172,12 +172,12 @@ def students_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
         (analysis.studies[row.study].short, row.scenario): {
             "score kept, %": _kept(row),
             "runs": row.n or "–",
-            "parameters": _number(row.parameters, 0),
-            "of the teacher's, %": _number(row.parameters_share),
+            "parameters": or_dash(row.parameters, 0),
+            "of the teacher's, %": or_dash(row.parameters_share),
             "latency, ms": in_words(row.latency_s, row.latency_low, row.latency_high),
             "of its latency, %": _latency_share(row),
-            "tokens seen": _number(row.tokens_seen, 0),
-            "a parameter": _number(row.tokens_per_parameter, 2),
+            "tokens seen": or_dash(row.tokens_seen, 0),
+            "a parameter": or_dash(row.tokens_per_parameter, 2),
             "on a front": bool(row.on_front),
         }
         for row in table.itertuples()
@@ -191,21 +191,17 @@ def students_table(table: pd.DataFrame, analysis: Analysis) -> pd.DataFrame:
 
 def _kept(row) -> str:
     if np.isnan(row.high):
-        return _number(row.kept)
+        return or_dash(row.kept)
     return f"{row.kept:.1f} ± {(row.high - row.low) / 2:.1f}"
 
 
 def _latency_share(row) -> str:
-    return BUSY if _busy(row) else _number(row.latency_share)
+    return BUSY if _busy(row) else or_dash(row.latency_share)
 
 
 def _busy(row) -> bool:
     """Whether a student was timed, and it or its teacher has no latency all the same."""
     return np.isnan(row.latency_share) and not np.isnan(row.latency_low)
-
-
-def _number(value: float, digits: int = 1) -> str:
-    return "–" if np.isnan(value) else f"{value:,.{digits}f}"
 
 
 def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
@@ -227,7 +223,7 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
         f"{below} of {number_of(len(kept), 'student')} keep less than their teacher's score (the "
         f"whole 95 % interval lies below 100 %), {above} keep more; the others cannot be told from "
         f"their teacher. The highest mean, {_kept(top)} %, is that of {plain(top['scenario'])} "
-        f"({analysis.studies[top['study']].short}), with {_number(top['parameters_share'], 0)} % "
+        f"({analysis.studies[top['study']].short}), with {or_dash(top['parameters_share'], 0)} % "
         "of the parameters."
     )
     text += f" {without}" if len(guessing) else ""
@@ -274,7 +270,7 @@ def describe(table: pd.DataFrame, analysis: Analysis) -> str:
     """The figure in words, for readers who do not see it."""
     parts = [
         f"{analysis.studies[row.study].short} {row.scenario} {row.kept:.0f} % with "
-        f"{_number(row.parameters_share, 0)} % of the parameters"
+        f"{or_dash(row.parameters_share, 0)} % of the parameters"
         for row in table[table["on_front"]].itertuples()
     ]
     return (

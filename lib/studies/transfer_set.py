@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from lib.common.progress import short
 from lib.report import papers, scores, tables
 from lib.report.declaration import Declaration, from_files
 from lib.report.figures import DIAMOND, PAPER, draw_means, ink, legend, panels, plain_axes
@@ -16,7 +17,7 @@ from lib.report.page import show
 from lib.report.results import LATENCY, efficiency_value
 from lib.report.section import Analysis
 from lib.report.statistics import Sample, interval
-from lib.report.wording import decided, quoted, signed, with_interval
+from lib.report.wording import decided, or_dash, quoted, signed, with_interval
 
 NAME = "transfer_set"
 SUITES = {"glue": "GLUE", "exact_match": "SQuAD EM", "f1": "SQuAD F1"}
@@ -72,7 +73,7 @@ def section(analysis: Analysis) -> list:
     final = analysis.final
     return [
         show.figure(
-            figure_size(final, corpora(analysis)),
+            figure_size(analysis.studies[NAME], final, corpora(analysis)),
             "Scores against the size of the transfer set. Mean and 95 % interval over runs; "
             "hollow diamonds: the slides.",
             describe_size(final),
@@ -194,7 +195,7 @@ def anomaly_paragraph(study: Declaration, results: pd.DataFrame) -> str:
 # --- the figure of sizes --------------------------------------------------------------------------
 
 
-def figure_size(results: pd.DataFrame, sets: Mapping[str, Mapping]):
+def figure_size(study: Declaration, results: pd.DataFrame, sets: Mapping[str, Mapping]):
     """001's Figure 1: score against the size of the transfer set, a panel a suite.
 
     The axis is the share of the corpus, logarithmic, so that ours and the paper's stand beside
@@ -202,16 +203,14 @@ def figure_size(results: pd.DataFrame, sets: Mapping[str, Mapping]):
     """
     from matplotlib.lines import Line2D
 
-    colour = from_files(NAME).colours["corpus10pct"]
     figure, axes = panels(len(SUITES), row_height=2.9, across=3)
-    study = declared()
     long = tables.runs_frame(study, results, SHARES, SUITES)
     long = long.assign(share=long["scenario"].map(SHARES).astype(float))
     baselines = {"teacher": ("-", ink()), "DistilBERT": ("--", "#a0845c")}
     measured = [name for name in baselines if suites(results, name)]
     for ax, (suite, title) in zip(axes, SUITES.items()):
         panel = long[long["column"] == title]
-        draw_means(ax, panel, "share", colour)
+        draw_means(ax, panel, "share", study.colours["corpus10pct"])
         for name, share in SHARES.items():
             paper = printed_suites(name)[suite]
             ax.plot([share * 1.25] * len(paper), paper, **DIAMOND)
@@ -243,14 +242,6 @@ def figure_size(results: pd.DataFrame, sets: Mapping[str, Mapping]):
 def _size_label(name: str, sets: Mapping[str, Mapping]) -> str:
     tokens = sets.get(name, {}).get("tokens")
     return f"{SHARES[name]:g} %" + ("" if tokens is None else f"\n{short(tokens)}")
-
-
-def short(number: float) -> str:
-    """A count in three letters or so: 4.03 M, 312 k, 950."""
-    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if number >= unit:
-            return f"{number / unit:.3g} {name}"
-    return f"{number:g}"
 
 
 def describe_size(results: pd.DataFrame) -> str:
@@ -386,9 +377,7 @@ def transfer_sets(sets: Mapping[str, Mapping]) -> pd.DataFrame:
 
 
 def _count(value: float | None) -> str:
-    if value is None or np.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+    return f"{value:.4g}" if value is not None and value < 1000 else or_dash(value, 0)
 
 
 def _with_headings(rows: Mapping[str, Mapping], index: str) -> pd.DataFrame:

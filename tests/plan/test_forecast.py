@@ -281,4 +281,4 @@ def test_the_forecast_says_what_comes_first():
     ):
         assert word in before, word
     assert "NVIDIA Titan V 12 GB" in text and "no bf16" in text  # which that card does not have
-    assert "436 M" in text and "402.6 M" in text and "≤ 2.15 G" in text
+    assert "436 M" in text and "403 M" in text and "≤ 2.15 B" in text

@@ -61,7 +61,7 @@ class Found:
             ),
         }
 
-    models = Results.models
+    models, is_toy = Results.models, Results.is_toy
 
     def distinct(self):
         return [(study, stage) for (study, _, _), stage in self.stages.items()]
@@ -158,6 +158,6 @@ def test_every_study_says_what_it_asks_and_after_whom(study):
 def test_toy_languages_are_said_to_be_toys():
     empty = pd.DataFrame(columns=["id", "verdict", "n"])
     toy, other = Found(), Found()
-    other.folder = Path("outputs/paper")
+    other.stages["herbert", "corpus_teacher", "data_prep"]["parameters"]["sources"] = []
     assert "toy languages" in overview.opening(toy, empty)
     assert "toy" not in overview.opening(other, empty)

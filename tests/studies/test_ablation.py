@@ -100,7 +100,7 @@ def test_findings_of_one_seed_or_none_conclude_nothing():
 @pytest.mark.parametrize("levels", [MORE, {}, {"triple": 70}, {"without_mlm": {"cola": 30.0}}])
 def test_figures(levels):
     results = made_up.ablation(levels) if levels else made_up.NO_RESULTS
-    figure = ablation.figure_temperature(results)
+    figure = ablation.figure_temperature(STUDY, results)
     assert figure.axes[0].get_xscale() == "log" and overlaps(figure) == []
     assert overlaps(section.scores_figure(STUDY, results)) == []
     assert ("at 8" in ablation.describe_temperature(results)) == (levels is MORE)

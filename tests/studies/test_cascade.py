@@ -277,7 +277,7 @@ def test_figure_of_languages_has_the_paper_in_a_panel_of_its_own():
 
 
 def test_figure_of_chains_has_every_chain_and_the_paper():
-    figure = cascade.figure_chains(toy(noise=1))
+    figure = cascade.figure_chains(STUDY, toy(noise=1))
     names = {"cascade", "direct", "truncated", "cascade_by_2", "LightMBERT"}
     assert names <= set(texts(figure)) and overlaps(figure) == []
 
@@ -288,8 +288,8 @@ def test_figure_of_chains_has_every_chain_and_the_paper():
 )
 def test_figures_and_tables_of_little_or_nothing(levels):
     results = made_up.cascade(levels, seeds=1)
-    for draw in (cascade.figure_languages, cascade.figure_chains):
-        assert overlaps(draw(results)) == []
+    assert overlaps(cascade.figure_languages(results)) == []
+    assert overlaps(cascade.figure_chains(STUDY, results)) == []
     frames = [tables.scores_table(STUDY, results), cascade.drops_table(STUDY, results)]
     frames.append(cascade.comparison_table(STUDY, results, {}))
     assert "nan" not in cascade.describe(results, [AVERAGE]) + " ".join(

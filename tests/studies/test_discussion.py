@@ -4,7 +4,6 @@ any subset of the studies."""
 import re
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -12,8 +11,9 @@ import pytest
 
 from lib.report.declaration import Question
 from lib.report.section import Analysis
-from lib.studies import decisions, discussion, registry
+from lib.studies import ablation, decisions, discussion, registry
 from lib.studies.compared import Comparison, Score, certainty, verdict
+from lib.studies.transfer_set import COMPOSITIONS, SHARES
 from tests.helpers import made_up
 from tests.helpers.made_up import (
     ABLATED,
@@ -45,10 +45,10 @@ def results(study: str, change: dict | None = None, **options) -> pd.DataFrame:
     return make(LEVELS[study] | (change or {}), **({"noise": 0.05} | options))
 
 
-def analysis(scores, efficiency=NO_EFFICIENCY, verdicts=(), scale="tiny", **studies) -> Analysis:
+def analysis(scores, efficiency=NO_EFFICIENCY, verdicts=(), is_toy=True, **studies) -> Analysis:
     """`studies`: declarations beside those of the papers."""
     return Analysis(
-        results=SimpleNamespace(folder=Path("outputs") / scale),
+        results=SimpleNamespace(is_toy=is_toy),
         studies=registry.declared(set(scores["study"]) - set(studies)) | studies,
         claims={},
         scores=scores,
@@ -337,6 +337,27 @@ def test_a_study_of_ones_own_answers_its_questions():
     assert in_brief(analysis(mine, mine=replace(own, questions=[]))) == ""
 
 
+def test_every_scenario_that_code_names_is_declared(monkeypatch):
+    """Advice on one that was renamed in its scenarios.yaml would silently be left out."""
+    named = [(score.study, student) for score, student in decisions.HALVES]
+
+    def compare(_, pairs):
+        named.extend((score.study, name) for score, *names in pairs for name in names)
+        return []
+
+    monkeypatch.setattr(decisions, "compare", compare)
+    decisions.answers(analysis(pd.concat([results(study) for study in LEVELS])))
+    assert {study for study, _ in named} == decisions.DECIDED == set(LEVELS)
+    for names in (ablation.LEFT_OUT, ablation.LEFT_OUT_AT_RANDOM, ablation.TEMPERATURES):
+        named += [("ablation", name) for name in names]
+    named += [("ablation", name) for name in ablation.PAPER_MODELS.values() if name]
+    named += [("transfer_set", name) for name in (*SHARES, *COMPOSITIONS)]
+    declared = registry.declared(LEVELS)
+    for study, name in named:
+        scenario, _ = declared[study].chain_of(name.format(half=6))
+        assert scenario in declared[study].labels, (study, name)
+
+
 def test_glue_of_two_studies_counts_once_for_the_number_of_layers():
     for scores in (
         results("transfer_set"),
@@ -366,7 +387,7 @@ def test_how_far_to_trust_the_advice():
     assert re.search(r"Of the \d+ comparisons behind this advice, [1-9]\d* are decided", text)
     assert "Of the 3 claims that this run settles, 2 hold." in text
     assert "trained once" in text and "toy languages" in text
-    text = in_full(analysis(scores, scale="paper"))
+    text = in_full(analysis(scores, is_toy=False))
     assert "toy languages" not in text and "settles" not in text
 
 

@@ -68,7 +68,7 @@ def analysis(scores=None, models=None, stages=None) -> Analysis:
     models = efficiency() if models is None else models
     own_stages = lambda kind, study: (stages or {}) if study == "cascade" else {}  # noqa: E731
     gathered = SimpleNamespace(by_scenario=own_stages)
-    studies = registry.declared(registry.OF_THE_PAPERS)
+    studies = registry.declared(registry.WITH_METHOD)
     return Analysis(gathered, studies, {}, scores, scores, models, pd.DataFrame())
 
 
@@ -87,7 +87,7 @@ def row(students, study, scenario):
 
 def test_every_student_of_every_study_and_no_teacher(students):
     assert list(students.columns) == tradeoff.COLUMNS
-    assert set(students["study"]) == set(registry.OF_THE_PAPERS)
+    assert set(students["study"]) == set(registry.WITH_METHOD)
     assert not set(students["scenario"]) & {"teacher", "T1", "T2"}
     assert set(students.loc[students["study"] == "herbert", "scenario"]) == set(LEVEL) - {
         "T1",

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from lib.common.progress import short
 from lib.report import papers, section, tables
 from lib.studies import transfer_set
 from tests.helpers import made_up
@@ -119,7 +120,7 @@ def test_findings_of_one_seed_or_none_conclude_nothing():
 
 
 def test_figure_of_sizes_has_ours_the_papers_and_the_tokens():
-    figure = transfer_set.figure_size(made_up.transfer_set(noise=2), SETS)
+    figure = transfer_set.figure_size(STUDY, made_up.transfer_set(noise=2), SETS)
     assert [ax.get_title(loc="left") for ax in figure.axes] == list(transfer_set.SUITES.values())
     for ax in figure.axes:
         diamonds = [line for line in ax.lines if line.get_marker() == "D"]
@@ -135,11 +136,11 @@ def test_figure_of_sizes_has_ours_the_papers_and_the_tokens():
 )
 def test_figures_of_little_or_nothing(levels):
     results = made_up.transfer_set(levels, seeds=1) if levels else made_up.NO_RESULTS
-    assert overlaps(transfer_set.figure_size(results, {})) == []
+    assert overlaps(transfer_set.figure_size(STUDY, results, {})) == []
     assert overlaps(section.scores_figure(STUDY, results)) == []
     assert "nan" not in transfer_set.describe_size(results)
 
 
 def test_short_counts():
-    counts = [transfer_set.short(n) for n in (950, 312_000, 4.03e6, 4e9)]
+    counts = [short(n) for n in (950.2, 312_000, 4.03e6, 4e9)]
     assert counts == ["950", "312 k", "4.03 M", "4 B"]
