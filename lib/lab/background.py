@@ -19,7 +19,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import write_json
 from lib.plan.plan import hub_variables, write_parameters
-from lib.plan.reads import has_result
+from lib.plan.reads import is_up_to_date
 from lib.plan.stages import Stage, StagePath
 from lib.training import tracking
 
@@ -93,7 +93,7 @@ def main(folder: Path) -> int:
         for stage in json.loads((folder / PLANNED).read_text(encoding="utf-8"))["stages"]:
             if (folder / STOP).exists():
                 return 130
-            again = again or not has_result(places.ROOT / stage)
+            again = again or not is_up_to_date(places.ROOT / stage)
             if again:
                 code = run(Path(stage) / "parameters.yaml")
                 if code:

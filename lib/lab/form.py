@@ -75,14 +75,14 @@ def available_studies() -> list[tuple[str, str]]:
 def first_values(scale: str, study: str) -> dict:
     """The parameters that the form shows for a scenario of this study, with first values."""
     plan = Study(study, scale, data_dir=None)
-    scenarios = plan.about.scenarios.values()
+    scenarios = plan.design.scenarios.values()
     if any(scenario.hop for scenario in scenarios):
         return dict(CHAIN)
     values = STUDENT | {"teacher": next(iter(plan.teachers()))}
     corpora = [scenario.corpus for scenario in scenarios if scenario.corpus]
     if corpora:
         values["corpus"] = corpora[0]
-    common = plan.about.common.parameters
+    common = plan.design.common.parameters
     return values | {name: value for name, value in common.items() if name in STUDENT}
 
 
@@ -122,15 +122,15 @@ def make_stages(scale: str, study: str, name: str, entry: dict, finetune: bool) 
     teacher or a corpus that has not been made.
     """
     plan = Study(study, scale, data_dir=None)
-    if name in plan.about.scenarios or name in plan.teachers():
+    if name in plan.design.scenarios or name in plan.teachers():
         raise InputError(
             f"name: {study} has a scenario or a teacher {name!r} already; choose another name"
         )
     plan.scenario_file = "the form"
     entries = {"scenarios": {name: entry}}
     form = checked(files.ScenariosFile, entries, lambda key: plan.scenario_file)
-    plan.about.scenarios[name] = form.scenarios[name]
-    plan.sizes.distillation.side_by_side = False  # it is trained alone
+    plan.design.scenarios[name] = form.scenarios[name]
+    plan.settings.distillation.side_by_side = False  # it is trained alone
     models = plan.models(name)
     if finetune:
         for scenario, model in models.items():

@@ -227,7 +227,7 @@ def _number_or_place(value: Any) -> Any:
 
 
 Terms = Annotated[str, BeforeValidator(_one_line)]
-Number = Annotated[Any, AfterValidator(_number_or_place)]
+NumberOrPlace = Annotated[Any, AfterValidator(_number_or_place)]
 
 
 class Licences(Section):
@@ -288,12 +288,12 @@ class CascadeSection(Section):
     total_steps: PositiveInt | None = None  # of every chain, shared out among its hops
 
 
-class Expected(Section):
+class ExpectedSize(Section):
     """How large a corpus will be, until it is prepared."""
 
-    sequences: Number = None
-    tokens: Number = None
-    vocabulary: Number = None
+    sequences: NumberOrPlace = None
+    tokens: NumberOrPlace = None
+    vocabulary: NumberOrPlace = None
 
 
 class ScaleFile(Section):
@@ -322,7 +322,7 @@ class ScaleFile(Section):
     scenarios: Annotated[dict[Name, Entry], Mapping] = {}
     tasks: Annotated[dict[Name, OwnTask], Mapping] = {}
     finetune: Parameters = {}
-    expected: Annotated[dict[Name, Expected], Mapping] = {}
+    expected: Annotated[dict[Name, ExpectedSize], Mapping] = {}
 
     @model_validator(mode="after")
     def _expected_corpora(self):

@@ -243,10 +243,10 @@ def _printed(path: list, where: str) -> float:
 
 def text_bytes(sources: list[dict]) -> float | None:
     """About how many bytes of text there are in plain files; None for other sources."""
-    sizes = [expected_size(source) for source in validate_sources(sources)]
-    if any(size is None or size[0] != "bytes" for size in sizes):
+    expected = [expected_size(source) for source in validate_sources(sources)]
+    if any(size is None or size[0] != "bytes" for size in expected):
         return None
-    return sum(number for _, number in sizes)
+    return sum(number for _, number in expected)
 
 
 def validate_sources(sources: list[dict]) -> list:
@@ -406,8 +406,8 @@ class Estimates:
     def _new_teacher(self, p: dict, volume: Volume) -> Shape | None:
         if not volume.vocabulary:
             return None
-        sizes = (p[key] for key in ("layers", "hidden", "heads", "intermediate"))
-        return Shape(*sizes, volume.vocabulary, max(512, self.lengths[p["corpus"]]))
+        shape = (p[key] for key in ("layers", "hidden", "heads", "intermediate"))
+        return Shape(*shape, volume.vocabulary, max(512, self.lengths[p["corpus"]]))
 
     def _distillation(self, stage: Stage, p: dict) -> Estimate:
         teacher = self.shape(p["teacher"])

@@ -22,7 +22,7 @@ from lib.plan import checkpoints
 from lib.plan.files import read_scenarios
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch
-from lib.plan.reads import has_result, header, reads
+from lib.plan.reads import header, is_up_to_date, reads
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.plan.study import Study, scales, studies, studies_with
 from lib.tasks import examples
@@ -108,7 +108,7 @@ def _settle(stage: Stage, found: dict[str, str]) -> str:
     if not (result.parent / published).exists():
         result.unlink()
         return f"{published} is gone"
-    if has_result(result.parent):
+    if is_up_to_date(result.parent):
         return ""
     done = json.loads(result.read_text(encoding="utf-8"))
     if "reads" not in done:
@@ -129,7 +129,7 @@ def hub_variables(scale: str, names: list[str]) -> dict[str, str]:
     for name in names or studies_with(scale):
         study: Study | None = Study(name, scale, data_dir=None)
         while study:
-            sections[study.scale_file] = study.sizes.hub
+            sections[study.scale_file] = study.settings.hub
             study = study.used
     return hub.environment(sections.items())
 

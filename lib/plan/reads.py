@@ -83,7 +83,7 @@ def noted(path: Path) -> dict[str, str]:
     return dict(line[2:].rsplit(" ", 1) for line in lines if line.startswith("# "))
 
 
-def has_result(folder: Path) -> bool:
+def is_up_to_date(folder: Path) -> bool:
     """Whether a stage has a result that is not older than its parameter file."""
     result = folder / "result.json"
     planned = (folder / "parameters.yaml").stat().st_mtime_ns

@@ -62,6 +62,7 @@ class Model(NamedTuple):
 class Study:
     """A study at a scale: its two files, and what `resolve` makes of them.
 
+    `design`: scenarios.yaml, what is compared. `settings`: <scale>.yaml, on what, and how much.
     `stages`: all stages, by folder, each after those it needs.
     `folders`: (scenario, kind, repeat) -> the folder of its stage, which may be another study's.
     `data_dir` None leaves {data_dir} as it stands: enough to know the folders, not to run.
@@ -79,8 +80,8 @@ class Study:
         self.name, self.scale, self.is_to_run = name, scale, data_dir is not None
         self.scenario_file = f"params/{name}/scenarios.yaml"
         self.scale_file = f"params/{name}/{scale}.yaml"
-        self.about = files.read_scenarios(name)
-        self.sizes = files.read_scale(name, scale, data_dir)
+        self.design = files.read_scenarios(name)
+        self.settings = files.read_scale(name, scale, data_dir)
         self.used = self._used_study(data_dir, used_by)
         self.stages: dict[str, Stage] = self.used.stages if self.used else {}
         self.folders: dict[tuple[str, str, int], str] = {}
@@ -88,9 +89,9 @@ class Study:
         self._alike: set[tuple[str, str]] = set()  # tokenizers that were compared
 
     def _used_study(self, data_dir: str | None, used_by: tuple[str, ...]) -> Study | None:
-        """The study whose corpora, teachers and values stand in for what this one does not give.
-        The two share one plan. `used_by` are the studies that use this one."""
-        name, where = self.sizes.uses, f"{self.scale_file}: uses"
+        """The study whose corpora, teachers and values hold where this one gives none. The two
+        share one plan. `used_by` are the studies that use this one."""
+        name, where = self.settings.uses, f"{self.scale_file}: uses"
         if name is None:
             return None
         if name == self.name:
@@ -111,16 +112,16 @@ class Study:
     def licences(self) -> dict[str, str]:
         """What the scale files state of licences, for the model cards."""
         used = self.used.licences if self.used else {}
-        return {**used, **self.sizes.licences.model_dump(exclude_none=True)}
+        return {**used, **self.settings.licences.model_dump(exclude_none=True)}
 
     def teachers(self) -> dict[str, files.Teacher]:
         """The teachers there are, those of the used study first."""
-        return {**(self.used.teachers() if self.used else {}), **self.sizes.teachers}
+        return {**(self.used.teachers() if self.used else {}), **self.settings.teachers}
 
     def corpora(self) -> list[str]:
         """The names of the corpora there are, those of the used study first."""
         used = self.used.corpora() if self.used else []
-        return list(dict.fromkeys([*used, *self.sizes.corpora]))
+        return list(dict.fromkeys([*used, *self.settings.corpora]))
 
     @property
     def ignored(self) -> list[str]:
@@ -128,35 +129,35 @@ class Study:
         each own task that no model is fine-tuned on."""
         unknown = [
             f"{self.scale_file}: scenarios.{name}: ignored: {self.scenario_file} has no "
-            f"scenario {name!r}; it has {', '.join(self.about.scenarios)}"
-            for name in self.sizes.scenarios
-            if name not in self.about.scenarios
+            f"scenario {name!r}; it has {', '.join(self.design.scenarios)}"
+            for name in self.settings.scenarios
+            if name not in self.design.scenarios
         ]
-        of_all = self.parameters("finetune").get("tasks", self.sizes.tasks)
+        of_all = self.parameters("finetune").get("tasks", self.settings.tasks)
         used = set(of_all).union(
-            *(self._own_finetuning(name).get("tasks", ()) for name in self.about.scenarios)
+            *(self._own_finetuning(name).get("tasks", ()) for name in self.design.scenarios)
         )
         return unknown + [
             f"{self.scale_file}: tasks.{name}: ignored: no finetune.tasks names it"
-            for name in self.sizes.tasks
+            for name in self.settings.tasks
             if name not in used
         ]
 
     @property
     def repeats(self) -> int:
         """Repeats for scenarios that set none."""
-        return self.sizes.repeats or (self.used.repeats if self.used else 1)
+        return self.settings.repeats or (self.used.repeats if self.used else 1)
 
     @property
     def seed(self) -> int:
         """The number that is added to the seeds of students and fine-tunings."""
-        if self.sizes.seed is not None:
-            return self.sizes.seed
+        if self.settings.seed is not None:
+            return self.settings.seed
         return self.used.seed if self.used else 0
 
     def parameters(self, section: str) -> dict[str, Any]:
         """The parameters in a section of the scale file, over those of the used study."""
-        values = getattr(self.sizes, section)
+        values = getattr(self.settings, section)
         if not isinstance(values, dict):
             values = values.model_dump(exclude_unset=True)
         return {**(self.used.parameters(section) if self.used else {}), **values}
@@ -169,7 +170,7 @@ class Study:
         for repeat in range(1, self.repeats + 1):
             for name in self.teachers():
                 self._finetune_teacher(name, repeat)
-        for name, entry in self.about.scenarios.items():
+        for name, entry in self.design.scenarios.items():
             repeats = self._at_this_scale(name).repeats or entry.repeats or self.repeats
             for repeat in range(1, repeats + 1):
                 self._finetune_scenario(name, repeat)
@@ -181,17 +182,17 @@ class Study:
             return
         if self.used:
             self.used._check_places()
-        sizes = self.sizes
-        named = {f"teachers.{name}.hub": entry.hub for name, entry in sizes.teachers.items()}
+        settings = self.settings
+        named = {f"teachers.{name}.hub": entry.hub for name, entry in settings.teachers.items()}
         named |= {
             f"teachers.{name}.teacher": (entry.model_extra or {}).get("teacher")
-            for name, entry in sizes.teachers.items()
+            for name, entry in settings.teachers.items()
         }
         named |= {
             f"corpora.{name}.tokenizer": values.get("tokenizer")
-            for name, values in sizes.corpora.items()
+            for name, values in settings.corpora.items()
         }
-        named["finetune.tokenizer"] = sizes.finetune.get("tokenizer")
+        named["finetune.tokenizer"] = settings.finetune.get("tokenizer")
         for key, place in named.items():
             made = str(place).startswith(("train:", "same-as:")) or StagePath.parse(str(place))
             if place and not made:
@@ -205,8 +206,8 @@ class Study:
         scenarios are fine-tuned in another way, or if students learn from it at fine-tuning: its
         models are then kept. Returns the stage's folder."""
         model = self.teacher(name, repeat)
-        own = {key: value for key, value in self.about.common.finetune.items() if key != "teacher"}
-        taught = map(self._own_finetuning, self.about.scenarios)
+        own = {key: value for key, value in self.design.common.finetune.items() if key != "teacher"}
+        taught = map(self._own_finetuning, self.design.scenarios)
         if name in [values.get("teacher") for values in taught]:
             own["keep_models"] = True
         if own:
@@ -221,7 +222,7 @@ class Study:
         models, folder = self.models(name, repeat), ""
         for model_name, model in models.items():
             self._check_free(name, model_name, repeat)
-            same_as, own = self.about.scenarios[name].same_as, self._own_finetuning(name)
+            same_as, own = self.design.scenarios[name].same_as, self._own_finetuning(name)
             if same_as and not own:
                 folder = self.used._finetune_scenario(same_as, repeat)
                 self._share(name, "finetune", folder, repeat)
@@ -231,7 +232,7 @@ class Study:
 
     def _own_finetuning(self, name: str) -> dict[str, Any]:
         """The parameters of a scenario's fine-tuning that are not the scale's for all."""
-        of_scenario, of_all = self.about.scenarios[name], self.about.common
+        of_scenario, of_all = self.design.scenarios[name], self.design.common
         return of_all.finetune | of_scenario.finetune | self._at_this_scale(name).finetune
 
     def _check_free(self, scenario: str, model: str, repeat: int) -> None:
@@ -247,7 +248,7 @@ class Study:
         """The models of a scenario by their names: one student, or the assistants of a chain."""
         if self._entry(name).hop is not None:
             return self._assistants(name, repeat)
-        if "cascade" in self.sizes.model_fields_set and not self.parameters("distillation"):
+        if "cascade" in self.settings.model_fields_set and not self.parameters("distillation"):
             raise InputError(
                 f"{self.scenario_file}: scenarios.{name}: hop is missing; allowed are 1, 2, 3 and "
                 f"half"
@@ -256,11 +257,11 @@ class Study:
 
     def _at_this_scale(self, name: str) -> files.Entry:
         """What the scale file says of a scenario."""
-        return self.sizes.scenarios.get(name, files.Entry())
+        return self.settings.scenarios.get(name, files.Entry())
 
     def _entry(self, name: str) -> files.Entry:
         """A scenario with what all have in common, and what the scale file says of it."""
-        return self.about.entry(name, self._at_this_scale(name).parameters)
+        return self.design.entry(name, self._at_this_scale(name).parameters)
 
     # ------------------------------------------------------------------------ stages of each kind
 
@@ -270,7 +271,7 @@ class Study:
         if self._is_used("corpora", name):
             return self._share(f"corpus_{name}", "data_prep", self.used.corpus(name))
         self._require("corpora", name)
-        values, needs = dict(self.sizes.corpora[name]), []
+        values, needs = dict(self.settings.corpora[name]), []
         tokenizer = str(values.get("tokenizer", ""))
         with self._resolving("corpora", name):
             if "sample_of" in values:
@@ -291,7 +292,7 @@ class Study:
                 self._share(name, "teacher_continuation", folder, StagePath.parse(folder).repeat)
             return model
         self._require("teachers", name)
-        entry, needs = self.sizes.teachers[name], []
+        entry, needs = self.settings.teachers[name], []
         if entry.hub is not None:
             return Model(entry.hub, entry.revision, [])
         where = f"{self.scale_file}: teachers.{name}"
@@ -315,7 +316,7 @@ class Study:
     def student(self, name: str, repeat: int = 1) -> Model:
         """A distilled student. One that is cut from its teacher and not trained is the same in
         every repeat in which its teacher is."""
-        if self.about.scenarios[name].same_as:
+        if self.design.scenarios[name].same_as:
             return self._same_student(name, repeat)
         values, where = self._student_parameters(name)
         p = validate("distillation", values, where)
@@ -335,7 +336,7 @@ class Study:
     def _student_parameters(self, name: str) -> tuple[dict[str, Any], Callable[[str], str]]:
         """The parameters of a student, with teacher and corpus by the names that its study has for
         them, and where each comes from."""
-        own, common = self.about.scenarios[name].parameters, self.about.common.parameters
+        own, common = self.design.scenarios[name].parameters, self.design.common.parameters
         sized = self._at_this_scale(name).parameters
         shared = self.parameters("distillation")
         shared.pop("side_by_side", None)
@@ -345,7 +346,7 @@ class Study:
             (f"{self.scenario_file}: common", common),
             (f"{self.scale_file}: distillation", shared),
         )
-        default = {"teacher": self.about.teacher, "corpus": "transfer"}
+        default = {"teacher": self.design.teacher, "corpus": "transfer"}
         values = {**default, **shared, **common, **own, **sized}
         if longer := values.pop("longer", None):
             p = validate("distillation", values, where)
@@ -363,11 +364,11 @@ class Study:
     def _same_student(self, name: str, repeat: int) -> Model:
         """The student of another scenario, the same stages under another name. One of this study
         has to stand before, and its fine-tuning to differ, as from a teacher's."""
-        entry = self.about.scenarios[name]
-        names = list(self.about.scenarios)
+        entry = self.design.scenarios[name]
+        names = list(self.design.scenarios)
         before = [other for other in names[: names.index(name)] if self._entry(other).hop is None]
         before += self.teachers()
-        known = list(self.used.about.scenarios) if self.used else []
+        known = list(self.used.design.scenarios) if self.used else []
         said = entry.parameters | self._at_this_scale(name).parameters
         own = entry.same_as in before and self._own_finetuning(name)
         if set(said) != {"same_as"} or not (own or entry.same_as in known):
@@ -397,7 +398,7 @@ class Study:
         if not self.parameters("distillation").get("side_by_side"):
             return {}, []
         students: dict[str, DistillationParameters] = {}
-        for other in self.about.scenarios:
+        for other in self.design.scenarios:
             entry = self._entry(other)
             if not entry.same_as and entry.hop is None:
                 values, where = self._student_parameters(other)
@@ -414,9 +415,9 @@ class Study:
     def _assistants(self, name: str, repeat: int) -> dict[str, Model]:
         """The assistants of a chain, <chain>-<layers>, one stage each. Untrained ones are the same
         in every repeat in which their teacher is."""
-        chain, own = self._entry(name), self.about.scenarios[name].parameters
+        chain, own = self._entry(name), self.design.scenarios[name].parameters
         shared, where = self.parameters("cascade"), f"{self.scenario_file}: scenarios.{name}"
-        teacher_name = chain.teacher or self.about.teacher
+        teacher_name = chain.teacher or self.design.teacher
         teacher, corpus = self.teacher(teacher_name, repeat), self.corpus(chain.corpus or "corpus")
         self._check_tokenizer(f"scenarios.{name}", teacher.name, corpus)
         layers = entries.chain_layers(self._layers_for_chain(teacher_name), chain.hop)
@@ -434,7 +435,7 @@ class Study:
             origin = _origin(
                 (f"{self.scale_file}: scenarios.{name}", self._at_this_scale(name).parameters),
                 (where, own | chain.hops.get(number, {})),
-                (f"{self.scenario_file}: common", self.about.common.parameters),
+                (f"{self.scenario_file}: common", self.design.common.parameters),
                 (f"{self.scale_file}: cascade", shared),
             )
             values |= {"corpus": corpus}
@@ -506,7 +507,7 @@ class Study:
 
     def _is_used(self, section: str, name: str) -> bool:
         """Whether a corpus or teacher is the used study's."""
-        return self.used is not None and name not in getattr(self.sizes, section)
+        return self.used is not None and name not in getattr(self.settings, section)
 
     def _seed(self, values: dict[str, Any], repeat: int) -> Any:
         """The seed of a training in a repeat: its own, plus the run's, plus one for each repeat."""
@@ -519,7 +520,7 @@ class Study:
         return folder
 
     def _require(self, section: str, name: str) -> None:
-        known = getattr(self.sizes, section)
+        known = getattr(self.settings, section)
         if name not in known:
             raise InputError(
                 f"{self.scale_file}: {section}: there is no {name!r}; there are "

@@ -321,7 +321,7 @@ def details(
     try:
         if study:
             files = Study(study, scale, data_dir=None)
-            title, source, licences = files.about.title, files.about.source, files.licences
+            title, source, licences = files.design.title, files.design.source, files.licences
     except InputError:
         pass  # changed while the stage ran: a card without them is better than no model
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -329,7 +329,7 @@ UNITS = {"gain": "points", "contrast": "points", "score": "%", "share": "% of te
 """The unit of each kind of claims on scores, where an entry names none."""
 
 
-class Entry(Section):
+class ClaimEntry(Section):
     """An entry of claims.yaml: one kind of claim, and what may stand besides."""
 
     place: str
@@ -469,7 +469,7 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
     if not NAME.fullmatch(str(name)):
         raise InputError(f"{file}: {name!r} is no name: use letters, digits, dashes, underscores")
     where = f"{file}: {name}"
-    entry: Entry = checked(Entry, values, lambda key: where)
+    entry: ClaimEntry = checked(ClaimEntry, values, lambda key: where)
     _check_names(entry, study, where)
 
     first = entry.place.split(",")[0]
@@ -497,14 +497,14 @@ def _read(study: Declaration, name: Any, values: Any, file: str, scenarios: Coll
     )
 
 
-def _matters(entry: Entry) -> float:
+def _matters(entry: ClaimEntry) -> float:
     """The smallest difference that matters for a claim."""
     if entry.matters is not None:
         return entry.matters
     return MATTERS_BY_UNIT.get(entry.unit, nan)
 
 
-def _check_names(entry: Entry, study: Declaration, where: str) -> None:
+def _check_names(entry: ClaimEntry, study: Declaration, where: str) -> None:
     """Refuse depths and functions that there are not."""
     depths = ["{first}", "{half}"] if entry.value else ["{first}", "{half}", "{each}"]
     for scenario in entry.names:
@@ -516,7 +516,7 @@ def _check_names(entry: Entry, study: Declaration, where: str) -> None:
             raise InputError(f"{where}: there is no function {function!r}; the study has {known}")
 
 
-def _missing(entry: Entry, scenarios: Collection) -> str:
+def _missing(entry: ClaimEntry, scenarios: Collection) -> str:
     """What a claim needs where it names a scenario that is not among these; "" if it names none or
     they are not known. A user may leave out scenarios of a paper's study."""
     for name in entry.names if scenarios else ():

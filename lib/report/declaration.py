@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.plan.files import Grid, read_scenarios
+from lib.plan.files import Grid, Question, read_scenarios
 from lib.report.outcomes import TASK
 from lib.report.page.show import PALETTE
 from lib.report.scores import (
@@ -25,15 +25,6 @@ from lib.report.scores import (
     tasks,
 )
 from lib.report.statistics import Sample, Spread
-
-
-@dataclass(frozen=True)
-class Question:
-    """One comparison that a study is there to make: is `better` above `worse`?"""
-
-    title: str
-    better: str
-    worse: str
 
 
 def nothing_printed(scenario: str) -> pd.DataFrame:
@@ -204,7 +195,7 @@ def from_files(name: str) -> Declaration:
         colours=colours,
         main=MEAN,
         scored=by_task,
-        questions=[Question(q.title, q.better, q.worse) for q in file.questions],
+        questions=file.questions,
         columns=file.columns,
         grid=file.grid,
         titles=TITLES,

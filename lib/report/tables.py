@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from lib.report.declaration import Declaration, Question
+from lib.plan.files import Question
+from lib.report.declaration import Declaration
 from lib.report.outcomes import BY_NAME
 from lib.report.scores import NONE
 from lib.report.statistics import Sample, interval, pm

@@ -15,7 +15,7 @@ from lib.common import interrupts, locks, places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
 from lib.common.progress import clock
-from lib.plan.reads import has_result
+from lib.plan.reads import is_up_to_date
 from lib.plan.stages import KINDS
 
 PAPERMILL = logging.getLogger("papermill")
@@ -115,7 +115,7 @@ def _stages_done(folder: Path) -> str:
     outputs = places.ROOT / "outputs"
     scale = outputs / folder.relative_to(outputs).parts[0]
     stages = [path.parent for path in scale.glob("**/parameters.yaml")]
-    done = sum(map(has_result, stages))
+    done = sum(map(is_up_to_date, stages))
     return f"{done} of {len(stages)} stages done"
 
 

@@ -71,7 +71,7 @@ def test_a_study_is_written_and_can_be_planned(given, own_params, capsys):
     assert said.rstrip().splitlines()[-1].startswith("make report STUDIES=mine SCALE=local  takes")
     study = Study("mine", "local")
     stages = {stage.path.name: stage.parameters for stage in study.resolve()}
-    assert set(study.about.scenarios) == {"S0", "S1", "S2", "S3", "truncated"}
+    assert set(study.design.scenarios) == {"S0", "S1", "S2", "S3", "truncated"}
     s3 = stages["mine/S3/distillation"]
     assert (s3["teacher"], s3["student_layers"]) == (str(given / "bert"), "alternate")
     assert (s3["weight_soft"], s3["weight_mlm"], s3["weight_cosine"]) == (5, 2, 1)
@@ -86,7 +86,7 @@ def test_a_study_is_written_and_can_be_planned(given, own_params, capsys):
     assert tuned["own_tasks"]["2020"]["text"] == ["first", "second"]
     assert tuned["own_tasks"]["mood"]["text"] == "review"
     assert stages["mine/corpus_transfer/data_prep"]["max_length"] <= 64
-    assert study.about.models["teacher"].label == "bert"
+    assert study.design.models["teacher"].label == "bert"
     assert plan.main(["--check", "--scale", "local", "--studies", "mine"]) == 0
 
 

@@ -60,7 +60,7 @@ def test_every_student_of_the_study_has_equally_many_steps():
         stages = [stage for stage in study.resolve() if stage.kind == "finetune"]
         assert {stage.study for stage in stages} == {"labels"}
         counts = {(stage.path.scenario, stage.parameters["train_examples"]) for stage in stages}
-        names = [name for name in study.about.scenarios if name.endswith("_50")]
+        names = [name for name in study.design.scenarios if name.endswith("_50")]
         assert {(name, 50) for name in names} < counts and len(names) == 3
         assert {s.parameters["train_examples"] * s.parameters["epochs"] for s in stages} == {1600}
         assert {stage.parameters["batch_size"] for stage in stages} == {8}

@@ -148,7 +148,7 @@ def test_the_table_compares_with_the_control_where_the_teacher_is_the_same(resul
 
 
 def claim(**entry):
-    return claims.Entry(place="page 1", claim="It is so.", **entry)
+    return claims.ClaimEntry(place="page 1", claim="It is so.", **entry)
 
 
 @pytest.mark.parametrize(

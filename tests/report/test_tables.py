@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.plan.files import Question
 from lib.report import findings, section, tables
-from lib.report.declaration import Declaration, Question
+from lib.report.declaration import Declaration
 from lib.report.scores import MEAN, by_task
 from lib.report.statistics import interval, pm
 from tests.helpers.drawn import overlaps, texts
@@ -31,7 +32,7 @@ STUDY = Declaration(
     colours={"S3": "#0072b2"},
     main=MEAN,
     scored=by_task,
-    questions=[Question("What the loss buys", "S3", "S2")],
+    questions=[Question(title="What the loss buys", better="S3", worse="S2")],
     titles={"cola": "CoLA", "rte": "RTE"},
 )
 WITH_PAPER = replace(
@@ -129,7 +130,7 @@ def test_chains_are_compared_at_each_depth_both_have():
     }
     made = results({name: (level, level) for name, level in chains.items()})
     study = replace(STUDY, labels={"cascade": "assistants", "direct": "one hop", "truncated": ""})
-    question = Question("Better?", "cascade", "truncated")
+    question = Question(title="Better?", better="cascade", worse="truncated")
     pairs = tables.pairs_of(study, made, question)
     assert pairs == [("cascade-4", "truncated-4"), ("cascade-5", "truncated-5")]
     assert study.control_of("cascade-5") == "truncated-5" and study.label("direct-4") == "one hop"

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from lib.report.declaration import Question
+from lib.plan.files import Question
 from lib.report.section import Analysis
 from lib.studies import ablation, decisions, discussion, registry
 from lib.studies.compared import Comparison, Score, certainty, verdict
@@ -326,7 +326,10 @@ def test_a_study_of_ones_own_answers_its_questions():
         name="mine",
         short="Mine",
         title="My losses",
-        questions=[Question("One", "S3", "S2"), Question("Two?", "S1", "S2")],
+        questions=[
+            Question(title="One", better="S3", worse="S2"),
+            Question(title="Two?", better="S1", worse="S2"),
+        ],
         scored=declared.scored,
     )
     text = in_full(analysis(mine, mine=own))
