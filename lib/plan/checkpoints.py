@@ -148,7 +148,7 @@ def _check_positions(study: Study, config: dict, model: ModelRef) -> None:
                 raise InputError(
                     f"by its config.json (max_position_embeddings = "
                     f"{config['max_position_embeddings']}) {model.name!r} reads {most} tokens; "
-                    f"{key} = {length}; allowed are {most} and less"
+                    f"{key} = {length}; allowed: at most {most}"
                 )
 
 

@@ -13,14 +13,14 @@ from lib.training.parameters import (
 )
 
 SET_BY_PLAN = {
-    "layers": "hop says how many",
-    "steps": "total_steps is shared out evenly, so that chains compare",
-    "epochs": "total_steps says how long",
-    "longer": "total_steps says how long",
-    "section": "each hop reads its own",
-    "teacher_revision": "a teacher's revision stands with the teacher",
+    "layers": "hop sets the number of layers",
+    "steps": "total_steps is split evenly among hops, so that chains compare",
+    "epochs": "total_steps sets the length",
+    "longer": "total_steps sets the length",
+    "section": "each hop reads a section of its own",
+    "teacher_revision": "a teacher's revision is set under teachers",
     "first_teacher": "it is the chain's teacher",
-    "first_teacher_revision": "a teacher's revision stands with the teacher",
+    "first_teacher_revision": "a teacher's revision is set under teachers",
     "output_dir": "the plan names the folders",
 }
 """Parameters of a hop that only the plan sets, and why."""
@@ -78,8 +78,8 @@ def hop_parameters(
         refuse(own, f"{where}: hops.{number}.", NOT_SHARED)
         if is_trained({**of_chain, **own}) != is_trained(of_chain):
             raise InputError(
-                f"{where}: hops.{number}: a chain is trained as a whole or not at all; its weights "
-                f"are all 0, or none is"
+                f"{where}: hops.{number}: a chain is trained as a whole or not at all: give every "
+                f"hop a weight above 0, or none"
             )
     values = [{**of_chain, **chain.hops.get(number, {})} for number in range(1, hops + 1)]
     if any(own.get("vocabulary") for own in values[:-1]) and is_trained(of_chain):
@@ -101,8 +101,8 @@ def share_out(
     """
     if total_steps is None or total_steps < hops:
         raise InputError(
-            f"{where}: cascade.total_steps = {total_steps!r}; allowed is a whole number, {hops} or "
-            f"more: one a hop"
+            f"{where}: cascade.total_steps = {total_steps!r}; allowed is a whole number, at "
+            f"least {hops}, one step per hop"
         )
     if hops == 1:
         return [(total_steps, 0)]

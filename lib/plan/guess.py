@@ -97,7 +97,9 @@ def look_at_task(place: Path, tokenizer, positions: int) -> FoundTask:
     """A task in a folder or in one file. Raises InputError."""
     name = _name(place)
     if not NAME.fullmatch(name):
-        raise InputError(f"{place}: no name of a task; allowed are letters, digits, dots, dashes")
+        raise InputError(
+            f"{place}: not a valid task name; allowed are letters, digits, dots, dashes"
+        )
     entry = {"files": str(place)} | guess_columns(_training_file(place))
     alone = Finetune(model="", tasks=[name], own_tasks={name: entry}, seeds=[1], learning_rate=1)
     source = examples.TaskSource.of(examples.settled(alone))
@@ -182,8 +184,8 @@ def _words_and_tags(path: Path, lists: Sequence[str], values: dict[str, list]) -
     """The columns of words and of their tags: those of few different ones are the tags."""
     if len(lists) != 2:
         raise InputError(
-            f"{path}: the lists of words and of tags are not clear among the columns "
-            f"{', '.join(values)}; call them {WORDS} and {TAGS}"
+            f"{path}: cannot tell which of the columns {', '.join(values)} are the lists of words "
+            f"and of tags; name them {WORDS} and {TAGS}"
         )
     different = {name: len({str(v) for row in values[name] for v in row}) for name in lists}
     words, tags = sorted(lists, key=lambda name: (name != WORDS, name == TAGS, -different[name]))
@@ -216,7 +218,7 @@ def _label_column(path: Path, values: dict[str, list]) -> str:
         ]
     if len(few) != 1:
         raise InputError(
-            f"{path}: which column is the label is not clear among {', '.join(values)}; call it "
+            f"{path}: cannot tell which of the columns {', '.join(values)} is the label; name it "
             f"label"
         )
     return few[0]
@@ -230,7 +232,7 @@ def _text_columns(path: Path, values: dict[str, list]) -> list[str]:
         if column.lower() not in NUMBERS and not all(_is_number(value) for value in own)
     }
     if not lengths:
-        raise InputError(f"{path}: there is no column of text among {', '.join(values)}")
+        raise InputError(f"{path}: none of the columns {', '.join(values)} holds text")
     longest = sorted(lengths, key=lambda column: -lengths[column])
     if len(longest) == 2 and 4 * lengths[longest[1]] > lengths[longest[0]]:
         return list(lengths)  # in the order of the file

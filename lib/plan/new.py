@@ -36,34 +36,38 @@ CLEANING = "careful"
 LEAST_LINES = 40
 """Different ones. Half of them are held out, of more a smaller share."""
 LOOKED_AT = 2**27
-"""Bytes of text that are read to know how many lines and tokens there are."""
+"""Bytes of text that are read, at most, to estimate its lines and tokens."""
 SAMPLE, SAMPLE_CHARACTERS = 2000, 2**22
-"""Lines of the text that are tokenised: fewer of very long ones."""
+"""Lines of the text that are tokenised; fewer if they have more characters than this."""
 MOST_UNKNOWN = DataPrep.model_fields["max_unknown_share"].default
 SPECIALS = 2
 """Special tokens of a sequence."""
 PASSES = 3
-"""Over the text, or over the examples of a task: more teach little."""
+"""Passes over the text, at most, and over the examples of a task: more teach little."""
 BATCH = 32
 TUNING_BATCH = 16
 REPEATS, LEAST_STEPS, FEWEST_STEPS = 3, 200, 50
-"""Three students of each scenario, if each can have so many steps; at the fewest, one has."""
+"""Aim for REPEATS students per scenario; if each would get fewer than LEAST_STEPS, train one, with
+FEWEST_STEPS or more."""
 LEAST_TUNING_STEPS = 100
-"""A task with few examples is read until there are so many steps."""
+"""Steps of fine-tuning: a task with few examples gets more epochs until it has as many."""
 LEAST_EXAMPLES, MOST_EXAMPLES, TEST_EXAMPLES = 200, 20_000, 1000
-"""Of a task: to train on at the least, whatever the hours; at the most; and to measure on."""
-TRAINED = 3
-"""Scenarios whose students are trained: S1, S2, S3."""
-MODELS = 6
-"""That are fine-tuned: the teacher, S0 to S3 and the control."""
+"""Training examples of a task, at least (whatever the hours) and at most; and test examples."""
+TRAINED, UNTRAINED = {"S1": "mlm", "S2": "mlm", "S3": "taught"}, ("S0", "truncated")
+"""The scenarios of new_scenarios.yaml.j2: those that are trained, with the step of `Speed` that
+each takes, and the others."""
+MODELS = 1 + len(TRAINED) + len(UNTRAINED)
+"""Models that are fine-tuned: the teacher and its students."""
+WEIGHTS = {"weight_soft": 5, "weight_mlm": 2, "weight_cosine": 1}
+"""DistilBERT's, for S3."""
 SHARE = 0.6
-"""Of the time, for distillation; the rest is for fine-tuning."""
+"""Share of the time budget spent on distillation; the rest goes to fine-tuning."""
 STAGE_SECONDS, ANALYSIS_SECONDS = 10, 120
-"""To start a stage, load its models and measure them on held-out text; and for the report."""
+"""Overhead of a stage (start, load models, measure them on held-out text) and of the report."""
 EFFICIENCY = 0.8
-"""Of stages that share a machine, and wait for each other at the end."""
+"""What stages that share a machine get of it: they wait for each other at the end."""
 ROUNDS = 3
-"""That are timed, after one that warms up; the fastest counts."""
+"""Timed steps after a warm-up; the fastest counts."""
 
 
 # ------------------------------------------------------------------------------- what there is
@@ -134,7 +138,9 @@ def look_at_teacher(name: str) -> tuple[Teacher, object, object]:
     config = model.config.to_dict()
     found = sizes(config)
     if found["layers"] < 2:
-        raise InputError(f"{name} has one layer; a student of half of them needs two")
+        raise InputError(
+            f"{name} has one layer; a student with half of its layers needs at least two"
+        )
     positions = min(longest_sequence(config) or 512, tokenizer.model_max_length, 512)
     teacher = Teacher(
         name=str(ref.folder.resolve()) if ref.is_folder else name,
@@ -189,8 +195,8 @@ def look_at_text(path: str, tokenizer, positions: int) -> Text:
     if unknown > MOST_UNKNOWN:
         raise InputError(
             f"{100 * unknown:.0f} % of the tokens of {path} are unknown to the teacher's "
-            f"tokenizer, and at most {100 * MOST_UNKNOWN:.0f} % may be: text in the teacher's "
-            f"language and script is needed"
+            f"tokenizer; allowed: at most {100 * MOST_UNKNOWN:.0f} %. Give text in the teacher's "
+            f"language and script"
         )
     lengths = (len(ids) + SPECIALS for ids in encoded)
     max_length = guess.usual_length(lengths, min(positions, 128))
@@ -286,8 +292,7 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
 
         return run
 
-    weights = {"weight_soft": 5, "weight_mlm": 2, "weight_cosine": 1}
-    taught = StudentParameters(student_layers=layers, **weights)
+    taught = StudentParameters(student_layers=layers, **WEIGHTS)
     alone = StudentParameters(student_layers=layers, weight_mlm=1)
     distillation = pretraining.objective(taught, student, teacher)
     precision = loop.fastest(distillation, [batch])
@@ -339,13 +344,14 @@ class Sizes:
 
 
 def plan_sizes(hours: float, text: Text, tasks: Sequence[FoundTask], speed: Speed) -> Sizes:
-    """What fits the hours; where the least that tells something takes longer, that."""
+    """What fits the hours; if even the smallest run that can show anything takes longer, that."""
     fixed = ANALYSIS_SECONDS + text.tokens * text.token_seconds
     available = (3600 * hours - fixed) * speed.slots * EFFICIENCY  # of all slots together
-    step = BATCH * text.length * (2 * speed.mlm + speed.taught)  # one of S1, of S2 and of S3
+    # a step of every student that is trained
+    step = BATCH * text.length * sum(getattr(speed, kind) for kind in TRAINED.values())
 
     def training(repeats: int, steps: int) -> float:
-        return repeats * (steps * step + TRAINED * STAGE_SECONDS)
+        return repeats * (steps * step + len(TRAINED) * STAGE_SECONDS)
 
     def tuning(examples: int) -> float:
         positions = sum(
@@ -450,7 +456,7 @@ def check_number(value: str, least: float) -> float:
     except ValueError:
         number = math.nan
     if not least <= number < math.inf:
-        raise InputError(f"{value!r} is no number of {least:g} or more")
+        raise InputError(f"{value!r} must be a number, at least {least:g}")
     return number
 
 
@@ -484,7 +490,9 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
     say("timing a step")
     speed = measure(model, tokenizer, text, BATCH, cores, gpus)
     chosen = plan_sizes(hours, text, tasks, speed)
-    rate = "5e-4" if teacher.hidden >= 512 else "1e-3"
+    rate, why = "5e-4", "DistilBERT's"
+    if teacher.hidden < 512:
+        rate, why = "1e-3", "narrow models want a higher one than DistilBERT's 5e-4"
     written = write(
         options.study,
         teacher=teacher,
@@ -492,7 +500,9 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
         tasks=tasks,
         speed=speed,
         sizes=chosen,
+        weights=", ".join(f"{name}: {weight}" for name, weight in WEIGHTS.items()),
         rate=rate,
+        why_rate=why,
         tuning_rate=tuning_rate(teacher.hidden),
         batch=BATCH,
         tuning_batch=TUNING_BATCH,
@@ -507,7 +517,7 @@ def make(options: argparse.Namespace, say: Callable[[str], None] = print) -> lis
         f"fine-tuned on {chosen.train_examples:,} examples of a task at most"
     )
     say(f"written  {', '.join(str(path.relative_to(places.ROOT)) for path in written)}")
-    longer = ", which is the least that tells something" * (chosen.hours > 1.1 * hours)
+    longer = ", the smallest run that can show anything" * (chosen.hours > 1.1 * hours)
     command = f"make report STUDIES={options.study} SCALE={SCALE}"
     say(f"{command}  takes about {format_hours(chosen.hours)}{longer}")
     return written

@@ -162,7 +162,7 @@ def check_data(stages: list[Stage], online: bool, note: Callable[[str], None]) -
             if not online or result_of(stage):
                 sources, on_hub = [source for source in sources if source not in on_hub], []
             if len(on_hub) > 10:
-                message = f"looking at {len(on_hub)} parts of {on_hub[0].dataset} on the hub"
+                message = f"checking {len(on_hub)} parts of {on_hub[0].dataset} on the hub"
                 print(message, file=sys.stderr, flush=True)
             for source in sources:
                 check_source(source)

@@ -99,7 +99,7 @@ class Study:
         if name in used_by:
             circle = " uses ".join((*used_by[used_by.index(name) :], self.name, name))
             raise InputError(
-                f"{where}: a study cannot use itself, also not by way of others: {circle}"
+                f"{where}: a study cannot use itself, directly or through others: {circle}"
             )
         known = [name for name in studies() if self.scale in scales(name) and name != self.name]
         if name not in known:
@@ -355,9 +355,8 @@ class Study:
         for key in ("beside", "trained_in"):
             if key in values:
                 raise InputError(
-                    f"{where(key)}: {key} cannot be given here: side_by_side, in "
-                    f"{self.scale_file} under distillation, says whether students are trained "
-                    f"together"
+                    f"{where(key)}: {key} cannot be given here: whether students are trained "
+                    f"together is set by side_by_side, in {self.scale_file} under distillation"
                 )
         return values, where
 
@@ -483,8 +482,8 @@ class Study:
         needs = list(model.needs)
         if "teacher" in shared:
             raise InputError(
-                f"{self.scale_file}: finetune.teacher cannot be given here: it stands with the "
-                f"scenarios that learn from it, under their finetune"
+                f"{self.scale_file}: finetune.teacher cannot be given here: set it per scenario in "
+                f"{self.scenario_file}, under finetune"
             )
         if teacher := own.get("teacher"):
             values["teacher"] = self._task_teacher(teacher, repeat, where("teacher"))

@@ -57,7 +57,7 @@ def stages(recipe: Path) -> tuple[Stage, Stage]:
     return made[0], made[1]
 
 
-def publish(folder: Path, stage: Stage) -> None:
+def store(folder: Path, stage: Stage) -> None:
     """Store the teacher that a stage has trained in `folder`, in half precision, with a card."""
     from lib.data.prepared import open_corpus
 
@@ -88,14 +88,14 @@ def publish(folder: Path, stage: Stage) -> None:
 
 
 def main() -> int:
-    """Train and publish every teacher; returns the exit status."""
+    """Train and store every teacher; returns the exit status."""
     for recipe in recipes():
         corpus, teacher = stages(recipe)
         for stage in (corpus, teacher):
             write_parameters([stage])
             if status := run(Path(stage.parameter_file)):
                 return status
-        publish(recipe.parent, teacher)
+        store(recipe.parent, teacher)
         print(f"the teacher: {recipe.parent.relative_to(places.ROOT)}")
     return 0
 

@@ -207,7 +207,7 @@ PARAMETERS = [
         "parameters",
         "two studies that use each other",
         partial(check_plan, write=CIRCLE, studies="a"),
-        r"params/b/smoke.yaml: uses: a study cannot use itself, also not by way of others: a uses b uses a",
+        r"params/b/smoke.yaml: uses: a study cannot use itself, directly or through others: a uses b uses a",
     ),
     Fault(
         "parameters",

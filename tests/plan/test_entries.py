@@ -74,7 +74,7 @@ def test_whether_a_chain_is_trained(weights, trained):
         ({"vocabulary": "corpus"}, "vocabulary: .* allowed is that of the last hop: hops: {3: "),
         ({"layers": 5}, "layers cannot be given here"),
         ({"section": 1}, "section cannot be given here"),
-        ({"longer": 2}, "longer cannot be given here: total_steps says how long"),
+        ({"longer": 2}, "longer cannot be given here: total_steps sets the length"),
     ],
 )
 def test_what_a_chain_may_not_say(chain, message):
@@ -86,7 +86,7 @@ def test_what_a_chain_may_not_say(chain, message):
     ("total", "sections", "message"),
     [
         (100, 2, "sections = 2 .* 3 hops needs as many"),
-        (2, 6, "total_steps = 2; .* 3 or more"),
+        (2, 6, "total_steps = 2; .* at least 3"),
         (None, 6, "total_steps = None"),
     ],
 )

@@ -10,6 +10,7 @@ from lib.common import places
 from lib.common.places import ROOT
 from lib.data.toy.corpora import corpus_lines
 from lib.plan import guess, new, plan
+from lib.plan.stages import validate
 from lib.plan.study import Study
 from tests.helpers import small
 
@@ -71,7 +72,10 @@ def test_a_study_is_written_and_can_be_planned(given, own_params, capsys):
     assert said.rstrip().splitlines()[-1].startswith("make report STUDIES=mine SCALE=local  takes")
     study = Study("mine", "local")
     stages = {stage.path.name: stage.parameters for stage in study.resolve()}
-    assert set(study.design.scenarios) == {"S0", "S1", "S2", "S3", "truncated"}
+    assert set(study.design.scenarios) == {*new.TRAINED, *new.UNTRAINED}
+    for name in study.design.scenarios:
+        p = validate("distillation", stages[f"mine/{name}/distillation"])
+        assert p.trains == (name in new.TRAINED), name
     s3 = stages["mine/S3/distillation"]
     assert (s3["teacher"], s3["student_layers"]) == (str(given / "bert"), "alternate")
     assert (s3["weight_soft"], s3["weight_mlm"], s3["weight_cosine"]) == (5, 2, 1)
@@ -113,7 +117,7 @@ def test_repeats_and_steps_of_a_large_text():
     assert (little.repeats, much.repeats) == (1, 3) and little.share < 1
     assert much.hours == pytest.approx(1, rel=0.2) or much.passes == pytest.approx(3, rel=0.05)
     assert new.plan_sizes(8, text, [task], slow).repeats == 3
-    assert new.plan_sizes(0.01, text, [task], slow).hours > 0.1  # the least that tells something
+    assert new.plan_sizes(0.01, text, [task], slow).hours > 0.1  # the smallest run
 
 
 @pytest.mark.parametrize(
@@ -127,7 +131,7 @@ def test_repeats_and_steps_of_a_large_text():
         ({"teacher": ROOT / "params/herbert"}, "TEACHER: .* no config.json; there is one in .*T1"),
         ({"text": "/no/such"}, "TEXT: .*/no/such does not exist"),
         ({"tasks": "/no/such"}, "TASKS: .*there is no folder /no/such"),
-        ({"hours": "long"}, "HOURS: 'long' is no number of 0.01 or more"),
+        ({"hours": "long"}, "HOURS: 'long' must be a number, at least 0.01"),
     ],
 )
 def test_what_is_wrong_is_one_line(given, own_params, quick, capsys, changed, message):
@@ -147,9 +151,9 @@ def test_unknown_text_and_unclear_columns_are_refused(given, own_params, quick, 
     for content, message in (
         (
             "a,b\nx y z,one\n" + "\n".join(f"w {n},v{n}" for n in range(30)),
-            "which column is the label",
+            "is the label; name it label",
         ),
-        ("label,id\n0,1\n1,2\n", "there is no column of text among id"),
+        ("label,id\n0,1\n1,2\n", "none of the columns id holds text"),
         ("label,text\n", "has no records"),
         ("\n".join(f"{line},{n % 2}" for n, line in enumerate(LINES)), "begins with a record"),
     ):

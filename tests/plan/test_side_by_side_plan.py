@@ -217,8 +217,8 @@ def test_one_of_a_group_that_another_study_names_is_the_same_stage(params):
             "distillation",
             "beside",
             {},
-            "tiny.yaml: distillation: beside cannot be given here: side_by_side, in "
-            "params/herbert/tiny.yaml under distillation, says",
+            "tiny.yaml: distillation: beside cannot be given here: whether students are "
+            "trained together is set by side_by_side, in params/herbert/tiny.yaml under distillation",
         ),
         (
             "herbert/scenarios.yaml",
