@@ -203,7 +203,7 @@ class Volume:
 
 
 def result_of(stage: Stage) -> dict | None:
-    """The result of a stage that has run with these very parameters."""
+    """The result of a stage that has run with these very parameters, whatever else it read was."""
     path = places.ROOT / stage.result
     if not path.is_file():
         return None

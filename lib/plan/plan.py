@@ -95,7 +95,7 @@ def write_parameters(stages: list[Stage]) -> None:
             again[reason].append(stage.folder.split("/", 2)[2])
     for reason, names in again.items():
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        print(f"again: {shown}: {reason}", file=sys.stderr, flush=True)
+        print(f"runs again: {shown}: {reason}", file=sys.stderr, flush=True)
 
 
 def _settle(stage: Stage, found: dict[str, str]) -> str:

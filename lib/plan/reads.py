@@ -84,7 +84,8 @@ def noted(path: Path) -> dict[str, str]:
 
 
 def is_up_to_date(folder: Path) -> bool:
-    """Whether a stage has a result that is not older than its parameter file."""
+    """Whether a stage has a result that is not older than its parameter file, which also notes what
+    it reads: Snakemake's rule."""
     result = folder / "result.json"
     planned = (folder / "parameters.yaml").stat().st_mtime_ns
     return result.is_file() and result.stat().st_mtime_ns >= planned

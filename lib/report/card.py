@@ -227,7 +227,8 @@ def card(folder: Path, result: dict, **measured) -> str:
 
 
 def read_result(folder: str | Path) -> dict | None:
-    """The result of the stage that published to `folder` (relative to the checkout), or None."""
+    """The result of the stage that published to `folder` (relative to the checkout), also if it is
+    to run again; None if there is none."""
     path = places.ROOT / folder / "result.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 

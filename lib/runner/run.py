@@ -19,7 +19,7 @@ from lib.plan.reads import is_up_to_date
 from lib.plan.stages import KINDS
 
 PAPERMILL = logging.getLogger("papermill")
-SHOWN = (" left", "done in", "resumed", "damaged", "begins anew")
+SHOWN = (" left", "done in", "resumed", "damaged", "starts over")
 """What a line of the notebook contains if it goes to the terminal: reports of progress."""
 
 
@@ -41,7 +41,7 @@ def run(parameters: Path) -> int:
         try:
             result = folder / "result.json"
             if result.is_file() and result.stat().st_mtime > began:
-                say("was finished by another run meanwhile")
+                say("is already finished, by another run")
                 return 0
             handlers = _log_handlers(name, folder / "log.txt")
             return _execute(folder, values, say)

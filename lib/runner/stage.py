@@ -101,7 +101,7 @@ def begin(kind: str, namespace: dict[str, Any]) -> Run:
     work = {"parameters": p.model_dump(mode="json"), "made from": read | results(p)}
     if changed := _changes(note, work):
         if any(folder.rglob("step-*.pt")):
-            print(f"begins anew: {', '.join(changed)} changed since it was stopped", flush=True)
+            print(f"starts over: {', '.join(changed)} changed since it was stopped", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
         with files.writing(folder):
             folder.mkdir(parents=True)

@@ -148,7 +148,7 @@ def test_what_runs_again_after_which_change(project, capsys, file, old, new, aga
     assert changed != content
     path.write_bytes(changed)
     assert stale() == again | {"analysis"}
-    assert "again: " in (said := capsys.readouterr().err) and " changed\n" in said
+    assert "runs again: " in (said := capsys.readouterr().err) and " changed\n" in said
     path.write_bytes(content) if existed else path.unlink()
     assert stale() == set() and capsys.readouterr().err == "", "all is as it was"
 
@@ -208,9 +208,9 @@ def test_a_reason_is_said_once_for_all_it_concerns(project, capsys):
     (project / "data/text/one.txt").write_text("other")
     plan.write_parameters(stages())
     lines = capsys.readouterr().err.splitlines()
-    assert "again: mine/corpus_transfer/data_prep: data/text changed" in lines
+    assert "runs again: mine/corpus_transfer/data_prep: data/text changed" in lines
     trained = "mine/teacher/finetune, mine/T2/teacher_continuation, mine/S2/distillation"
-    assert f"again: {trained} and 2 more: checkpoint changed" in lines
+    assert f"runs again: {trained} and 2 more: checkpoint changed" in lines
     plan.write_parameters(stages())  # said until it has been done
     assert capsys.readouterr().err.splitlines() == lines
 
@@ -237,7 +237,7 @@ def test_what_was_deleted_is_made_again(project, capsys):
     printed = done.stdout + done.stderr
     made = re.findall(r"output: outputs/own/(?:mine/)?(\S+)/result.json", printed)
     assert set(made) == OF_STUDENTS, printed
-    assert "again: mine/S2/distillation: model is gone" in printed
+    assert "runs again: mine/S2/distillation: model is gone" in printed
 
 
 def test_a_stage_reads_the_rooms_that_its_rooms_use():

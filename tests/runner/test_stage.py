@@ -184,7 +184,7 @@ def test_a_checkpoint_of_another_teacher_is_thrown_away_and_said(tmp_path, capsy
     (teacher / "model.safetensors").write_text("other")
     stage.begin("distillation", given)
     assert not any(run.folder.rglob("step-*"))
-    assert capsys.readouterr().out == f"begins anew: {teacher} changed since it was stopped\n"
+    assert capsys.readouterr().out == f"starts over: {teacher} changed since it was stopped\n"
 
 
 def test_a_result_says_what_was_read_as_the_plan_has_noted_it(tmp_path):
