@@ -223,6 +223,13 @@ def test_the_notebook_is_short_and_knows_no_study_in_its_code():
             assert len(source.splitlines()) <= 15 and 'if "' not in source
 
 
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("[1-5]_*.ipynb")))
+def test_the_cells_of_the_other_notebooks_are_shorter(notebook):
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", []):
+            assert len("".join(cell["source"]).splitlines()) <= 12
+
+
 def test_every_section_of_a_study_is_tagged():
     """So that the page leaves out what did not run."""
     assert list(SECTIONS) == list(registry.WITH_METHOD)
