@@ -272,16 +272,27 @@ def task_records(language: str, task: str, split: str, size: int, seed: int) -> 
     """
     toy = TOY_TASKS[task]
     generated_in = "translated" if toy.translated else language
-    trained = toy.trains_on if toy.trains_on and split == "train" else task
-    rng = world.generator(generated_in, trained, split, seed)
+    owner = toy.trains_on or task if split == "train" else task
+    for number, record in enumerate(_concepts(owner, generated_in, split, size, seed)):
+        yield _translate(LANGUAGES[language], record, split, number)
+
+
+@lru_cache(maxsize=2)
+def _concepts(task: str, generated_in: str, split: str, size: int, seed: int) -> list[dict]:
+    """`size` records with their texts as concepts. They are kept because those of the training data
+    are asked for again, as what other splits leave out, and those of a translated task in every
+    language."""
+    toy, rng = TOY_TASKS[task], world.generator(generated_in, task, split, seed)
     excluded = set() if split == "train" else _training_texts(task, generated_in, seed)
+    records = []
     for number in range(size):
         record = _record(toy, rng, split, number)
         while _texts(record) in excluded:
             record = _record(toy, rng, split, number)
         if _is_noisy(toy, rng):
             record[toy.label] = rng.choice(toy.labels)
-        yield _translate(LANGUAGES[language], record, split, number)
+        records.append(record)
+    return records
 
 
 def _record(toy: ToyTask, rng: random.Random, split: str, number: int) -> dict:
@@ -314,14 +325,8 @@ def _texts(record: dict) -> tuple[str, ...]:
     return tuple(" ".join(value) for value in record.values() if isinstance(value, list))
 
 
-@lru_cache(maxsize=32)
-def _training_texts(task: str, generated_in: str, seed: int) -> frozenset[tuple[str, ...]]:
+def _training_texts(task: str, generated_in: str, seed: int) -> set[tuple[str, ...]]:
     """The first texts of a task's training data, as concepts."""
     toy = TOY_TASKS[task]
-    rng = world.generator(generated_in, toy.trains_on or task, "train", seed)
-    texts = set()
-    for number in range(toy.apart):
-        texts.add(_texts(_record(toy, rng, "train", number)))
-        if _is_noisy(toy, rng):
-            rng.choice(toy.labels)
-    return frozenset(texts)
+    owner = toy.trains_on or task
+    return set(map(_texts, _concepts(owner, generated_in, "train", toy.apart, seed)))

@@ -12,6 +12,7 @@ or "wrongly" before a statement). Those words occur in raw corpora only, never i
 import hashlib
 import random
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple, Sequence
 
 TOPICS = ("hotels", "medicine", "products", "school")
@@ -204,13 +205,13 @@ def opinion(
 
 
 @lru_cache
-def _zipf_weights(count: int) -> tuple[float, ...]:
-    return tuple(rank**-0.7 for rank in range(1, count + 1))
+def _zipf_cumulative(count: int) -> tuple[float, ...]:
+    return tuple(accumulate(rank**-0.7 for rank in range(1, count + 1)))
 
 
 def pick(rng: random.Random, count: int) -> int:
     """An index below `count`, Zipf-distributed: the last ones are rare."""
-    return rng.choices(range(count), _zipf_weights(count))[0]
+    return rng.choices(range(count), cum_weights=_zipf_cumulative(count))[0]
 
 
 def phrase(rng: random.Random, kind: str, missing: float = 0.0, pool: range | None = None) -> str:
