@@ -44,7 +44,17 @@ from lib.report.verdicts import (
 )
 
 COLUMNS = ["id", "source", "claim", "paper_value", "measured", "ci_low", "ci_high", "n", "verdict"]
-COLUMNS += ["about", "kind", "p", "p_holm", "q", "detectable", "runs_needed", "needs"]
+COLUMNS += [
+    "about",
+    "kind",
+    "p",
+    "p_holm",
+    "q",
+    "detectable",
+    "paper_effect",
+    "runs_needed",
+    "needs",
+]
 
 
 # --- what is measured -----------------------------------------------------------------------------
@@ -450,6 +460,12 @@ class Claim:
     about: str
     evidence: Callable[[Run], Evidence]
 
+    @property
+    def paper_effect(self) -> float:
+        """How far the paper's value is from the nearest edge of the region; NaN without one."""
+        edges = [edge for edge in self.expected if isfinite(edge)]
+        return min((abs(self.paper_value - edge) for edge in edges), default=nan)
+
 
 def read(study: Declaration, scenarios: Collection[str] = ()) -> list[Claim]:
     """The claims of params/<study>/claims.yaml; none if there is no such file.
@@ -571,7 +587,7 @@ def evaluate(
             rows.append(
                 [claim.id, claim.source, claim.claim, claim.paper_value, *measured[:4]]
                 + [ruling.verdict, claim.about, ruling.kind, ruling.p, ruling.p_holm, nan]
-                + [ruling.detectable, ruling.runs_needed]
+                + [ruling.detectable, claim.paper_effect, ruling.runs_needed]
                 + [(measured.why or claim.asks or lacks) if not measured.n else ""]
             )
     table = pd.DataFrame(rows, columns=COLUMNS)

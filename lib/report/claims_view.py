@@ -57,6 +57,8 @@ def summary(verdicts: pd.DataFrame) -> str:
     """How the claims came out, in one sentence; those about our own configuration do not count."""
     verdicts = verdicts[verdicts["about"] == "results"]
     number = _counts(verdicts)
+    found = verdicts[verdicts["paper_effect"] >= verdicts["detectable"]]
+    settled = int(((found["verdict"] != "unresolved") | (found["kind"] == "level")).sum())
     small = int((verdicts["kind"] == "less than matters").sum())
     return (
         f"Of {len(verdicts)} claims about results, {_verb(number[MARKS['holds']], 'hold')}, "
@@ -64,6 +66,12 @@ def summary(verdicts: pd.DataFrame) -> str:
         f"{_verb(number['level'], 'come')} out level, "
         f"{_verb(number['undecided'], 'are')} undecided and {number['not measured']} cannot be "
         "measured here."
+        + (
+            f" This run would find a difference as large as the source's for {len(found)} of them; "
+            f"of these, {_verb(settled, 'are')} decided or level."
+            if len(found)
+            else ""
+        )
         + (f" Of those decided, {_verb(small, 'are')} so by less than matters." if small else "")
     )
 

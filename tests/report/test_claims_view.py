@@ -85,6 +85,15 @@ def test_why_a_claim_is_open(verdicts, kind, runs, why):
     assert table["verdict"].tolist() == [f"?\u00a0unresolved: {why}"]
 
 
+def test_the_summary_says_how_many_claims_the_run_had_the_power_to_decide(verdicts):
+    rows = verdicts.head(3).assign(about="results", paper_effect=2.0, kind="")
+    rows = rows.assign(detectable=[1.0, 2.0, 3.0], verdict=["holds", "unresolved", "unresolved"])
+    text = "a difference as large as the source's for 2 of them; of these, 1 is decided or level."
+    assert text in claims_view.summary(rows)
+    assert S4_BEST.paper_effect == pytest.approx(1.6)
+    assert "as the source's" not in claims_view.summary(rows.assign(paper_effect=nan))
+
+
 @pytest.mark.parametrize("verdict, mark", [("holds", "✓"), ("contradicted", "✗")])
 def test_a_decided_claim_may_be_so_by_less_than_matters(verdicts, verdict, mark):
     row = verdicts.head(1).assign(verdict=verdict, kind="less than matters")
