@@ -6,6 +6,7 @@ cluster's cancel stop it with a checkpoint.
 """
 
 import logging
+import os
 import sys
 import time
 from contextlib import suppress
@@ -114,7 +115,8 @@ def _stages_done(folder: Path) -> str:
     them."""
     outputs = places.ROOT / "outputs"
     scale = outputs / folder.relative_to(outputs).parts[0]
-    stages = [path.parent for path in scale.glob("**/parameters.yaml")]
+    # Path.glob would fail where another stage publishes, and so removes its scratch folder.
+    stages = [Path(place) for place, _, names in os.walk(scale) if "parameters.yaml" in names]
     done = sum(map(is_up_to_date, stages))
     return f"{done} of {len(stages)} stages done"
 

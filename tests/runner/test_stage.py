@@ -3,16 +3,18 @@ notebooks' defaults."""
 
 import json
 import math
+import os
 
 import nbformat
 import pytest
 import yaml
 
+from lib.common import places
 from lib.common.errors import InputError
 from lib.common.places import ROOT
 from lib.plan import plan
 from lib.plan.stages import KINDS
-from lib.runner import stage
+from lib.runner import run, stage
 
 TINY_STAGE = {
     "data_prep": "herbert/corpus_transfer/data_prep",
@@ -205,3 +207,20 @@ def test_the_last_cell_run_twice_harms_nothing(tmp_path):
     with pytest.raises(InputError, match="is published already"):
         stage.finish(run, {})
     assert path.is_file()
+
+
+def test_stages_are_counted_while_another_one_publishes(tmp_path, monkeypatch):
+    """Its scratch folder may be gone between being listed and being read."""
+    monkeypatch.setattr(places, "ROOT", tmp_path)
+    folder = tmp_path / "outputs/tiny/herbert/S3/distillation"
+    (folder / "scratch").mkdir(parents=True)
+    (folder / "parameters.yaml").touch()
+    scandir = os.scandir
+
+    def vanished(path):
+        if str(path).endswith("scratch"):
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanished)
+    assert run._stages_done(folder) == "0 of 1 stages done"
