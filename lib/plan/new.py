@@ -74,7 +74,7 @@ ROUNDS = 3
 
 
 @dataclass(frozen=True)
-class Teacher:
+class FoundTeacher:
     """A masked language model: `name` is its folder (absolute) or hub id."""
 
     name: str
@@ -126,7 +126,7 @@ class Text:
         )
 
 
-def look_at_teacher(name: str) -> tuple[Teacher, object, object]:
+def look_at_teacher(name: str) -> tuple[FoundTeacher, object, object]:
     """A teacher, its model and its tokenizer. Raises InputError if no student can be cut from
     it."""
     from lib.training import models
@@ -142,7 +142,7 @@ def look_at_teacher(name: str) -> tuple[Teacher, object, object]:
             f"{name} has one layer; a student with half of its layers needs at least two"
         )
     positions = min(longest_sequence(config) or 512, tokenizer.model_max_length, 512)
-    teacher = Teacher(
+    teacher = FoundTeacher(
         name=str(ref.folder.resolve()) if ref.is_folder else name,
         revision=None if ref.is_folder else getattr(model.config, "_commit_hash", None),
         kind=config["model_type"],

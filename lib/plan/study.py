@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 from lib.common import places
 from lib.common.errors import InputError
 from lib.common.hub import ModelRef
+from lib.common.parameters import ModelName, TokenizerName, naming
 from lib.data.tokenizer import load_tokenizer, require_same
 from lib.plan import entries, files
 from lib.plan.files import scales
 from lib.plan.hub_facts import known_config
-from lib.plan.stages import Stage, StagePath, validate
+from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.training.architectures import sizes
 from lib.training.parameters import DistillationParameters
 
@@ -182,16 +183,13 @@ class Study:
             return
         if self.used:
             self.used._check_places()
-        settings = self.settings
-        named = {f"teachers.{name}.hub": entry.hub for name, entry in settings.teachers.items()}
-        named |= {
-            f"teachers.{name}.teacher": (entry.model_extra or {}).get("teacher")
-            for name, entry in settings.teachers.items()
-        }
-        named |= {
-            f"corpora.{name}.tokenizer": values.get("tokenizer")
-            for name, values in settings.corpora.items()
-        }
+        settings, named = self.settings, {}
+        for name, values in settings.corpora.items():
+            named |= _places(f"corpora.{name}", "data_prep", values)
+        for name, entry in settings.teachers.items():
+            named[f"teachers.{name}.hub"] = entry.hub
+            trained = entry.model_extra or {}
+            named |= _places(f"teachers.{name}", "teacher_continuation", trained)
         named["finetune.tokenizer"] = settings.finetune.get("tokenizer")
         for key, place in named.items():
             made = str(place).startswith(("train:", "same-as:")) or StagePath.parse(str(place))
@@ -648,6 +646,12 @@ def _require_alike(a: ModelRef, b: ModelRef) -> None:
             require_same(load_tokenizer(a), load_tokenizer(b), "the teacher", "the text")
         except InputError as error:
             raise InputError(f" ({error})") from None
+
+
+def _places(section: str, kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The models and tokenizers that a section with a stage's parameters names, by their keys."""
+    names = naming(KINDS[kind].parameters, ModelName, TokenizerName)
+    return {f"{section}.{name}": values.get(name) for name in names}
 
 
 def _repeat_of(model: Model) -> int:
