@@ -2,8 +2,8 @@
 
 Importing PyTorch and transformers takes seconds of computing in every stage. Here one process
 imports them once, and stages and kernels are forks of it. The command and its children find it by
-an environment variable; without it, they start in the ordinary way. Only libraries are loaded
-before the fork, so that a stage runs the project's code as it is now.
+an environment variable; without it, they start in the ordinary way. A fork forgets the modules of
+the project, so that a stage runs the project's code as it is now.
 """
 
 import importlib
@@ -45,6 +45,7 @@ LIBRARIES = (
     "sklearn.metrics",
     "numba",
     "numba.np.unsafe.ndarray",
+    "lib.fast.gelu",  # with the first kernel Numba fills its registries: a third of a second
 )
 
 

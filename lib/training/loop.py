@@ -191,7 +191,8 @@ def training_steps(
         betas=recipe.betas,
         fused=True,
     )
-    clip_norm = torch.nn.utils.clip_grad_norm_
+    # Listed once: in a small step, walking through the modules takes as long as clipping.
+    parameters, clip_norm = list(objective.parameters()), torch.nn.utils.clip_grad_norm_
     if accelerator.scaler:  # without one, Accelerate's own would take a tenth of a small step
         optimizer, clip_norm = accelerator.prepare(optimizer), accelerator.clip_grad_norm_
     keep_freed_memory()
@@ -233,7 +234,7 @@ def training_steps(
             message = f"{name}: the loss is {components['loss']:g}"
             raise _diverged(message, step, where, folder)
         if recipe.clip:
-            norm = clip_norm(objective.parameters(), recipe.clip)
+            norm = clip_norm(parameters, recipe.clip)
             # A scaler skips such a step by itself, and tries a smaller scale.
             if not accelerator.scaler and not math.isfinite(norm):
                 where = batches.named(step)

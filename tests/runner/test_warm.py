@@ -31,7 +31,9 @@ seen = dict(loaded="torch" in sys.modules, ours=[n for n in sys.modules if n.sta
             parent=open(f"/proc/{os.getppid()}/cmdline").read(), value=os.environ.get("MARK"))
 import torch
 from lib.common import errors
+from lib.fast.gelu import gelu
 seen |= dict(product=float((torch.ones(300, 300) @ torch.ones(300, 300)).sum()), file=errors.__file__)
+seen |= dict(gelu=float(gelu(torch.ones(1))))
 json.dump(seen, open("seen.json", "w"))
 """
 # An interrupt in the moment of the answer, which is then never sent; papermill is asked to stop.
@@ -76,6 +78,7 @@ def test_a_warm_kernel_has_its_libraries_and_nothing_of_the_project(socket, tmp_
     assert seen["loaded"] and seen["ours"] == [] and "--serve" in seen["parent"]
     assert seen["cwd"] == str(tmp_path) and seen["value"] == "here"
     assert seen["product"] == 300.0**3 and seen["file"] == str(ROOT / "lib/common/errors.py")
+    assert seen["gelu"] == pytest.approx(0.8413447)  # by a kernel loaded before the fork and again
 
 
 def test_nothing_runs_where_the_warm_process_does_not_start(tmp_path):
