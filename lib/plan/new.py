@@ -62,8 +62,9 @@ WEIGHTS = {"weight_soft": 5, "weight_mlm": 2, "weight_cosine": 1}
 """DistilBERT's, for S3."""
 SHARE = 0.6
 """Share of the time budget spent on distillation; the rest goes to fine-tuning."""
-STAGE_SECONDS, ANALYSIS_SECONDS = 10, 120
-"""Overhead of a stage (start, load models, measure them on held-out text) and of the report."""
+STAGE_SECONDS, OTHER_SECONDS = 5, 45
+"""Overhead of a stage (start, load models, measure them on held-out text), and of all else: the
+plan, the text, the report."""
 EFFICIENCY = 0.8
 """What stages that share a machine get of it: they wait for each other at the end."""
 ROUNDS = 3
@@ -236,7 +237,7 @@ class Speed:
 
 def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int) -> Speed:
     """Time the steps of a study on sequences of its text, of which one step has those of about one
-    length."""
+    length: `batch_size` of them, or TUNING_BATCH in fine-tuning."""
     import torch
 
     from lib.training import loop, models, pretraining
@@ -264,6 +265,7 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
         generator=torch.Generator().manual_seed(0),
     )
     batch = Batch(inputs, kept, labels).to(device)
+    few = Batch(*(part[:TUNING_BATCH] for part in (batch.inputs, batch.kept, batch.labels)))
     teacher = model.to(device)
     layers = models.layer_choice("alternate", model.config.num_hidden_layers)
     student = models.truncate(teacher, layers).to(device).train()
@@ -285,7 +287,7 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
 
         def run() -> None:
             with autocast:
-                hidden = model.base_model(batch.inputs, attention_mask=batch.kept).last_hidden_state
+                hidden = model.base_model(few.inputs, attention_mask=few.kept).last_hidden_state
             hidden.square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -307,8 +309,9 @@ def measure(model, tokenizer, text: Text, batch_size: int, cores: int, gpus: int
     # last: in the steps before, the teacher has no dropout and is not trained
     seconds["teacher"] = seconds_of(tuning(teacher.train().requires_grad_()), gpus)
     gpu, slots = torch.cuda.get_device_name(0) if gpus else "", gpus or max(1, cores // threads)
-    positions = sum(map(len, chosen))
-    seconds = {name: value / positions for name, value in seconds.items()}
+    positions = {name: sum(map(len, chosen)) for name in ("mlm", "taught")}
+    positions |= {name: sum(map(len, chosen[:TUNING_BATCH])) for name in ("student", "teacher")}
+    seconds = {name: value / positions[name] for name, value in seconds.items()}
     return Speed(**seconds, threads=threads, slots=slots, gpu=gpu, precision=precision)
 
 
@@ -345,13 +348,13 @@ class Sizes:
 
 def plan_sizes(hours: float, text: Text, tasks: Sequence[FoundTask], speed: Speed) -> Sizes:
     """What fits the hours; if even the smallest run that can show anything takes longer, that."""
-    fixed = ANALYSIS_SECONDS + text.tokens * text.token_seconds
+    fixed = OTHER_SECONDS + text.tokens * text.token_seconds
     available = (3600 * hours - fixed) * speed.slots * EFFICIENCY  # of all slots together
     # a step of every student that is trained
     step = BATCH * text.length * sum(getattr(speed, kind) for kind in TRAINED.values())
 
     def training(repeats: int, steps: int) -> float:
-        return repeats * (steps * step + len(TRAINED) * STAGE_SECONDS)
+        return repeats * (steps * step + (len(TRAINED) + len(UNTRAINED)) * STAGE_SECONDS)
 
     def tuning(examples: int) -> float:
         positions = sum(
@@ -360,7 +363,7 @@ def plan_sizes(hours: float, text: Text, tasks: Sequence[FoundTask], speed: Spee
             for task in tasks
         )
         each = positions * (speed.teacher + (MODELS - 1) * speed.student)
-        return REPEATS * (each + MODELS * STAGE_SECONDS)
+        return REPEATS * each + repeats * MODELS * STAGE_SECONDS
 
     most = max(FEWEST_STEPS, round(PASSES * text.sequences / BATCH))
     for repeats in (REPEATS, 1):

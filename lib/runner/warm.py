@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -249,6 +250,8 @@ def _become(module: str, argv: list[str], env: dict[str, str], cwd: str, files: 
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))
+    except Exception:  # such as a mistake in lib, which would end the stage without a word
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
