@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib.report.claims import Claim
 from lib.report.statistics import MATTERS_NATS
-from lib.report.wording import MATTERING
+from lib.report.wording import MATTERING, number_of
 
 MARKS = {
     "holds": "✓\u00a0holds",
@@ -61,7 +61,7 @@ def summary(verdicts: pd.DataFrame) -> str:
     settled = int(((found["verdict"] != "unresolved") | (found["kind"] == "level")).sum())
     small = int((verdicts["kind"] == "less than matters").sum())
     return (
-        f"Of {len(verdicts)} claims about results, {_verb(number[MARKS['holds']], 'hold')}, "
+        f"Of {number_of(len(verdicts), 'claim')} about results, {_verb(number[MARKS['holds']], 'hold')}, "
         f"{_verb(number[MARKS['contradicted']], 'are')} contradicted, "
         f"{_verb(number['level'], 'come')} out level, "
         f"{_verb(number['undecided'], 'are')} undecided and {number['not measured']} cannot be "
