@@ -19,7 +19,7 @@ from lib.common.progress import clock
 from lib.lab import background, browser
 from lib.lab.page import own_runs
 from lib.lab.view import ROW, View, control, message, nothing_yet, offer, render
-from lib.plan import files, forecast
+from lib.plan import forecast, schema
 from lib.plan.stages import Stage, StagePath
 from lib.plan.study import Study, scales, studies
 from lib.report.page import show
@@ -128,7 +128,7 @@ def make_stages(scale: str, study: str, name: str, entry: dict, finetune: bool) 
         )
     plan.scenario_file = "the form"
     entries = {"scenarios": {name: entry}}
-    form = checked(files.ScenariosFile, entries, lambda key: plan.scenario_file)
+    form = checked(schema.ScenariosFile, entries, lambda key: plan.scenario_file)
     plan.design.scenarios[name] = form.scenarios[name]
     plan.settings.distillation.side_by_side = False  # it is trained alone
     models = plan.models(name)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lib.common.errors import InputError
-from lib.plan.files import Entry
+from lib.plan.schema import Entry
 from lib.training.parameters import (
     CascadeTA,
     DistillationParameters,

@@ -12,7 +12,7 @@ from lib.common.files import read_yaml
 from lib.common.hub import ModelRef
 from lib.common.progress import short
 from lib.data.sources import expected_size, source_name
-from lib.plan import files
+from lib.plan import schema
 from lib.plan.hub_facts import downloads, hub_yaml
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.tasks.registry import TASKS
@@ -214,7 +214,7 @@ def result_of(stage: Stage) -> dict | None:
 def expected_volume(stage: Stage) -> Volume | None:
     """What the section `expected` of the scale file says of a corpus. Raises InputError."""
     study, scale, corpus = stage.study, stage.path.scale, stage.path.corpus
-    expected = files.read_scale(study, scale).expected.get(corpus)
+    expected = schema.read_scale(study, scale).expected.get(corpus)
     if not expected:
         return None
     where = f"params/{study}/{scale}.yaml: expected.{corpus}"

@@ -19,10 +19,10 @@ from lib.common import files, hub, places
 from lib.common.errors import InputError
 from lib.data.sources import check_source, reading_notes
 from lib.plan import checkpoints
-from lib.plan.files import read_scenarios
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch
 from lib.plan.reads import header, is_up_to_date, reads
+from lib.plan.schema import read_scenarios
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.plan.study import Study, scales, studies, studies_with
 from lib.tasks import examples

@@ -12,9 +12,9 @@ from lib.common.errors import InputError
 from lib.common.hub import ModelRef
 from lib.common.parameters import ModelName, TokenizerName, naming
 from lib.data.tokenizer import load_tokenizer, require_same
-from lib.plan import entries, files
-from lib.plan.files import scales
+from lib.plan import entries, schema
 from lib.plan.hub_facts import known_config
+from lib.plan.schema import scales
 from lib.plan.stages import KINDS, Stage, StagePath, validate
 from lib.training.architectures import sizes
 from lib.training.parameters import DistillationParameters
@@ -43,7 +43,7 @@ def studies_with(scale: str) -> list[str]:
     able = [
         study
         for study in studies()
-        if scale in scales(study) and not files.read_scenarios(study).on_request
+        if scale in scales(study) and not schema.read_scenarios(study).on_request
     ]
     if not able:
         known = dict.fromkeys(name for study in studies() for name in scales(study))
@@ -81,8 +81,8 @@ class Study:
         self.name, self.scale, self.is_to_run = name, scale, data_dir is not None
         self.scenario_file = f"params/{name}/scenarios.yaml"
         self.scale_file = f"params/{name}/{scale}.yaml"
-        self.design = files.read_scenarios(name)
-        self.settings = files.read_scale(name, scale, data_dir)
+        self.design = schema.read_scenarios(name)
+        self.settings = schema.read_scale(name, scale, data_dir)
         self.used = self._used_study(data_dir, used_by)
         self.stages: dict[str, Stage] = self.used.stages if self.used else {}
         self.folders: dict[tuple[str, str, int], str] = {}
@@ -115,7 +115,7 @@ class Study:
         used = self.used.licences if self.used else {}
         return {**used, **self.settings.licences.model_dump(exclude_none=True)}
 
-    def teachers(self) -> dict[str, files.Teacher]:
+    def teachers(self) -> dict[str, schema.Teacher]:
         """The teachers there are, those of the used study first."""
         return {**(self.used.teachers() if self.used else {}), **self.settings.teachers}
 
@@ -253,11 +253,11 @@ class Study:
             )
         return {name: self.student(name, repeat)}
 
-    def _at_this_scale(self, name: str) -> files.Entry:
+    def _at_this_scale(self, name: str) -> schema.Entry:
         """What the scale file says of a scenario."""
-        return self.settings.scenarios.get(name, files.Entry())
+        return self.settings.scenarios.get(name, schema.Entry())
 
-    def _entry(self, name: str) -> files.Entry:
+    def _entry(self, name: str) -> schema.Entry:
         """A scenario with what all have in common, and what the scale file says of it."""
         return self.design.entry(name, self._at_this_scale(name).parameters)
 

@@ -27,7 +27,7 @@ from lib.common import places
 from lib.common.errors import InputError
 from lib.common.files import read_yaml
 from lib.common.parameters import NAME, checked
-from lib.plan.files import Section
+from lib.plan.schema import Section
 from lib.report import outcomes, papers
 from lib.report.calculations import calculated
 from lib.report.declaration import Declaration

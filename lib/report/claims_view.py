@@ -61,7 +61,8 @@ def summary(verdicts: pd.DataFrame) -> str:
     settled = int(((found["verdict"] != "unresolved") | (found["kind"] == "level")).sum())
     small = int((verdicts["kind"] == "less than matters").sum())
     return (
-        f"Of {number_of(len(verdicts), 'claim')} about results, {_verb(number[MARKS['holds']], 'hold')}, "
+        f"Of {number_of(len(verdicts), 'claim')} about results, "
+        f"{_verb(number[MARKS['holds']], 'hold')}, "
         f"{_verb(number[MARKS['contradicted']], 'are')} contradicted, "
         f"{_verb(number['level'], 'come')} out level, "
         f"{_verb(number['undecided'], 'are')} undecided and {number['not measured']} cannot be "

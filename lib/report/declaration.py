@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.plan.files import Grid, Question, read_scenarios
+from lib.plan.schema import Grid, Question, read_scenarios
 from lib.report.outcomes import TASK
 from lib.report.page.show import PALETTE
 from lib.report.scores import (

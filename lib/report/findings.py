@@ -7,7 +7,7 @@ An interval that holds zero is called undecided, and one run concludes nothing.
 import numpy as np
 import pandas as pd
 
-from lib.plan.files import Question
+from lib.plan.schema import Question
 from lib.report.declaration import Declaration
 from lib.report.results import efficiency_value
 from lib.report.scores import NONE

@@ -12,7 +12,7 @@ import pandas as pd
 from lib.common import places
 from lib.common.machine import machine, versions
 from lib.common.progress import clock
-from lib.plan.files import ScenariosFile, read_scenarios
+from lib.plan.schema import ScenariosFile, read_scenarios
 from lib.plan.stages import KINDS, StagePath
 from lib.plan.study import CAPTIONS
 from lib.report import claims_view, figures, papers, stages

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from lib.plan.files import Question
+from lib.plan.schema import Question
 from lib.report.declaration import Declaration
 from lib.report.outcomes import BY_NAME
 from lib.report.scores import NONE

@@ -7,8 +7,8 @@ import pytest
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.plan import entries, files, plan
-from lib.plan.files import Entry
+from lib.plan import entries, plan, schema
+from lib.plan.schema import Entry
 from lib.plan.study import Study
 
 WHERE = "file"
@@ -98,7 +98,7 @@ def test_too_few_steps_or_sections_for_the_hops(total, sections, message):
 def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> dict:
     """The plan's stages by folder; `change` edits a file of the study as it is read."""
     if change:
-        read = files.read_yaml
+        read = schema.read_yaml
 
         def changed(path):
             content = read(path)
@@ -106,7 +106,7 @@ def cascade(monkeypatch=None, change=None, scale="tiny", file="scenarios") -> di
                 change(content)
             return content
 
-        monkeypatch.setattr(files, "read_yaml", changed)
+        monkeypatch.setattr(schema, "read_yaml", changed)
     steps = plan.resolve(scale, ["cascade"])
     return {step.folder.split("/", 3)[3]: step for step in steps if step.path.repeat == 1}
 

@@ -12,7 +12,7 @@ import yaml
 
 from lib.common.errors import InputError
 from lib.common.places import ROOT
-from lib.plan import files, plan
+from lib.plan import plan, schema
 from lib.plan.stages import KINDS, StagePath, validate
 from lib.plan.study import Study, studies_with
 
@@ -364,7 +364,7 @@ def test_a_checkpoint_in_a_folder_is_its_students_teacher(
         model.endswith("checkpoint")
         and stages["mine/a/distillation"].parameters["teacher"] == model
     )
-    assert files.read_scenarios("mine").teacher == teacher
+    assert schema.read_scenarios("mine").teacher == teacher
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.common.places import ROOT
-from lib.plan.files import read_scenarios
+from lib.plan.schema import read_scenarios
 from lib.report import overview, papers
 from lib.report.results import Results
 from lib.report.wording import plain

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.plan.files import Question
+from lib.plan.schema import Question
 from lib.report import findings, section, tables
 from lib.report.declaration import Declaration
 from lib.report.scores import MEAN, by_task

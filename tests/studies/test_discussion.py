@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from lib.plan.files import Question
+from lib.plan.schema import Question
 from lib.report.section import Analysis
 from lib.studies import ablation, decisions, discussion, registry
 from lib.studies.compared import Comparison, Score, certainty, verdict

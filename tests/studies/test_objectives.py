@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from lib.common.errors import InputError
-from lib.plan import files
+from lib.plan import schema
 from lib.plan.study import Study, scales, studies_with
 from lib.report import claims, section, tables
 from lib.report.declaration import from_files, with_every_task
@@ -106,5 +106,5 @@ def test_a_grid_that_does_not_fit_is_one_line(own_params, grid, message):
     path = own_params / "herbert/scenarios.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"grid": grid}))
     with pytest.raises(InputError, match=f"params/herbert/scenarios.yaml: .*{message}") as error:
-        files.read_scenarios("herbert")
+        schema.read_scenarios("herbert")
     assert "\n" not in str(error.value)

@@ -1,16 +1,16 @@
-"""lib.plan.files: what a study's files may hold, and the one line that refuses everything else."""
+"""lib.plan.schema: what a study's files may hold, and the one line that refuses everything else."""
 
 import pytest
 import yaml
 
 from lib.common.errors import InputError
-from lib.plan import files, plan
+from lib.plan import plan, schema
 from lib.plan.study import Study, studies_with
 
 
 @pytest.mark.parametrize("study", studies_with("paper"))
 def test_every_study_is_described(study):
-    read = files.read_scenarios(study)
+    read = schema.read_scenarios(study)
     assert read.name and read.title and read.source and read.question.endswith("?")
     known = {**read.models, **read.scenarios}
     assert read.teacher in read.models and read.control in (None, "truncated")
@@ -22,7 +22,7 @@ def test_every_study_is_described(study):
 def test_defaults_of_a_file_that_says_nothing(own_params):
     (own_params / "mine").mkdir()
     (own_params / "mine/scenarios.yaml").write_text("scenarios: {a: , truncated: {init: random}}")
-    read = files.read_scenarios("mine")
+    read = schema.read_scenarios("mine")
     assert (read.name, read.teacher, read.control, read.questions) == (
         "mine",
         "teacher",
@@ -33,7 +33,7 @@ def test_defaults_of_a_file_that_says_nothing(own_params):
 
 
 def test_the_description_of_a_hop_is_its_chain_s():
-    cascade = files.read_scenarios("cascade")
+    cascade = schema.read_scenarios("cascade")
     assert cascade.description("direct-6").label == "one hop"
     assert cascade.description("teacher").label == "teacher"
     assert cascade.description("mine").label == ""
@@ -70,7 +70,7 @@ def test_a_wrong_description_is_one_line(own_params, change, message):
     path = own_params / "herbert/scenarios.yaml"
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
     with pytest.raises(InputError, match=f"params/herbert/scenarios.yaml: {message}") as error:
-        files.read_scenarios("herbert")
+        schema.read_scenarios("herbert")
     assert "\n" not in str(error.value)
 
 
@@ -79,7 +79,7 @@ def test_a_scale_that_is_like_another_says_what_differs(own_params):
     path.write_text(
         "like: smoke\nrepeats: 2\ndistillation: {steps: 2}\nteachers: {T1: {layers: 4}}"
     )
-    mine, smoke = files.read_scale("herbert", "mine"), files.read_scale("herbert", "smoke")
+    mine, smoke = schema.read_scale("herbert", "mine"), schema.read_scale("herbert", "smoke")
     assert (mine.repeats, smoke.repeats) == (2, None)
     assert mine.distillation.model_extra == smoke.distillation.model_extra | {"steps": 2}
     assert mine.teachers["T1"].layers == 4
@@ -101,7 +101,7 @@ def test_a_scale_is_like_one_that_is_there(own_params, content, message):
     (own_params / "herbert/mine.yaml").write_text(content)
     (own_params / "herbert/other.yaml").write_text("like: mine")
     with pytest.raises(InputError, match=message):
-        files.read_scale("herbert", "mine")
+        schema.read_scale("herbert", "mine")
 
 
 @pytest.mark.parametrize("study", ["herbert", "transfer_set", "cascade"])
@@ -109,7 +109,7 @@ def test_a_scale_is_like_one_that_is_there(own_params, content, message):
 def test_a_folder_stands_in_for_the_text_of_the_hub(study, scale, tmp_path):
     kinds = {}
     for data_dir in ("", str(tmp_path), None):
-        read = files.read_scale(study, scale, data_dir)
+        read = schema.read_scale(study, scale, data_dir)
         sources = [source for c in read.corpora.values() for source in c.get("sources", [])]
         kinds[data_dir] = {source["kind"] for source in sources}
     assert kinds[""] == kinds[None] == {"hub"}
