@@ -18,7 +18,7 @@ import yaml
 from lib.common import files, hub, places
 from lib.common.errors import InputError
 from lib.data.sources import check_source, reading_notes
-from lib.plan import checkpoints
+from lib.plan import pretrained
 from lib.plan.forecast import report, result_of
 from lib.plan.hub_facts import downloads, fetch
 from lib.plan.reads import header, is_up_to_date, reads
@@ -51,9 +51,9 @@ def resolve(
         study = Study(name, scale, data_dir)
         stages |= {stage.folder: stage for stage in study.resolve()}
         try:
-            checkpoints.check_configs(study, online)
+            pretrained.check_configs(study, online)
             if thorough:
-                checkpoints.check_files(study)
+                pretrained.check_files(study)
             check_data(list(study.stages.values()), online, note)
         except InputError as error:
             raise InputError(f"{study.scale_file}: {error}") from None

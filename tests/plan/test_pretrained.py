@@ -1,4 +1,4 @@
-"""lib.plan.checkpoints and lib.training.pretrained_weights: what the files of a checkpoint say is held against
+"""lib.plan.pretrained and lib.training.pretrained_weights: what the files of a checkpoint say is held against
 the plan, in one line, before anything is computed."""
 
 import json
@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertTokenizer
 
 from lib.common.errors import InputError
-from lib.plan import checkpoints, plan
+from lib.plan import plan, pretrained
 from tests.helpers import small
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -205,10 +205,10 @@ def test_an_unknown_key_of_a_teacher_is_named(checkpoint, key):
 def test_a_tokenizer_whose_lowercasing_contradicts_its_vocabulary():
     many = [f"{a}{b}{c}" for a in "abcdefghijk" for b in "abcdefghij" for c in "abcdefghij"]
     capitals = [word.capitalize() for word in many]
-    assert "keeps capitals" in checkpoints.casing_problem(tokenizer(many))
-    assert "lowercases" in checkpoints.casing_problem(tokenizer(many + capitals, lowercase=True))
-    assert not checkpoints.casing_problem(tokenizer(many + capitals[:5], lowercase=True))
-    assert not checkpoints.casing_problem(tokenizer(many + capitals[:1]))
+    assert "keeps capitals" in pretrained.casing_problem(tokenizer(many))
+    assert "lowercases" in pretrained.casing_problem(tokenizer(many + capitals, lowercase=True))
+    assert not pretrained.casing_problem(tokenizer(many + capitals[:5], lowercase=True))
+    assert not pretrained.casing_problem(tokenizer(many + capitals[:1]))
 
 
 def test_an_encoder_alone_teaches_by_relations_and_not_by_logits(checkpoint):
