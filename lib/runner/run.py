@@ -65,13 +65,13 @@ def _execute(folder: Path, values: dict, say) -> int:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    from lib.runner import kernels
+    from lib.runner import jupyter
 
-    kernels.register()
+    jupyter.register()
     result, began = folder / "result.json", time.time()
     say(f"starts, {_stages_done(folder)}")
     result.unlink(missing_ok=True)
-    with interrupts.forwarded(kernels.interrupt, kernels.is_idle) as signals:
+    with interrupts.forwarded(jupyter.interrupt, jupyter.is_idle) as signals:
         try:
             papermill.execute_notebook(
                 str(places.ROOT / "notebooks" / f"{KINDS[folder.name].notebook}.ipynb"),

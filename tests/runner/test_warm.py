@@ -17,12 +17,12 @@ from tests.helpers.project import environment, warm_process
 ASK = """
 import json, nbformat, papermill, sys
 from lib.common import interrupts
-from lib.runner import kernels
-kernels.register()
+from lib.runner import jupyter
+jupyter.register()
 cell = nbformat.v4.new_code_cell('''{cell}''')
 nbformat.write(nbformat.v4.new_notebook(cells=[cell]), '{folder}/in.ipynb')
 interrupts.UNANSWERED, interrupts.AGAIN = 1.0, 0.5
-with interrupts.forwarded(kernels.interrupt, kernels.is_idle):
+with interrupts.forwarded(jupyter.interrupt, jupyter.is_idle):
     papermill.execute_notebook('{folder}/in.ipynb', '{folder}/out.ipynb', kernel_name='python3', cwd='{folder}', progress_bar=False)
 """
 SEE = """
