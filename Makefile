@@ -71,7 +71,7 @@ report: $(READY) $(if $(PROFILE),$(CLUSTER))
 	    --resources gpu=$(GPUS) --config gpus="$(GPUS)" cores="$(CORES)"
 	@echo "the report: outputs/$$SCALE/report.html"
 	@python -m lib.report.page.pdf "$(FORMAT)" "outputs/$$SCALE/report.html"
-	$(if $(PUBLISH_TO),@python -m lib.runner.publish "outputs/$$SCALE" "$$PUBLISH_TO")
+	$(if $(PUBLISH_TO),@python -m lib.runner.upload "outputs/$$SCALE" "$$PUBLISH_TO")
 
 new: $(READY)
 	@python -W ignore -m lib.plan.new --study="$$STUDY" --teacher="$$TEACHER" --text="$$TEXT" --tasks="$$TASKS" --hours="$$HOURS" \

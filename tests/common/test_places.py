@@ -15,7 +15,7 @@ from lib.common.places import ROOT
 from lib.data import sources
 from lib.data.textfiles import find_files
 from lib.data.toy import corpora
-from lib.runner import publish
+from lib.runner import upload
 from lib.tasks import examples
 from tests.helpers import small
 
@@ -139,7 +139,7 @@ def test_outputs_are_copied_to_a_store(store, tmp_path):
     (tmp_path / "tiny/S1/result.json").write_text("result")
     memory = fsspec.filesystem("memory")
     for _ in range(2):
-        publish.publish(tmp_path / "tiny", f"{store}/runs")
+        upload.upload(tmp_path / "tiny", f"{store}/runs")
         assert memory.find("/bucket/runs") == ["/bucket/runs/tiny/S1/result.json"]
     assert memory.cat("/bucket/runs/tiny/S1/result.json") == b"result"
 
@@ -151,7 +151,7 @@ def test_a_store_that_cannot_be_written_to_is_one_line(tmp_path):
         (f"file://{tmp_path}/file/x", "Not a directory"),
     ):
         (tmp_path / "file").touch()
-        command = [sys.executable, "-m", "lib.runner.publish", "params", address]
+        command = [sys.executable, "-m", "lib.runner.upload", "params", address]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == 1 and done.stderr.count("\n") == 1
         assert done.stderr.startswith(f"error: PUBLISH_TO: {address} cannot be reached")

@@ -1,4 +1,4 @@
-"""Copy a scale's outputs to a store: `python -m lib.runner.publish outputs/tiny s3://bucket`."""
+"""Copy a scale's outputs to a store: `python -m lib.runner.upload outputs/tiny s3://bucket`."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from lib.common.errors import InputError
 from lib.common.places import store_errors
 
 
-def publish(folder: Path, address: str) -> None:
+def upload(folder: Path, address: str) -> None:
     """Copy a folder to its name below `address`. Raises InputError where that cannot be reached."""
     with store_errors(address, "PUBLISH_TO"):
         store, target = fsspec.url_to_fs(address)
@@ -18,6 +18,6 @@ def publish(folder: Path, address: str) -> None:
 
 if __name__ == "__main__":
     try:
-        publish(Path(sys.argv[1]), sys.argv[2])
+        upload(Path(sys.argv[1]), sys.argv[2])
     except InputError as error:
         sys.exit(f"error: {error}")
