@@ -71,8 +71,8 @@ def answer(study: Declaration, results: pd.DataFrame) -> str:
 
 
 def most_kept(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFrame) -> str:
-    """Which student keeps most of the teacher's main score, how much, and how small and fast it is,
-    as Markdown; "" where none has a share."""
+    """The student that keeps most of the teacher's main score, how much, and how small and fast it
+    is, as Markdown; "" where none has a share."""
     kept = {name: share_kept(study, results, name) for name in students_of(study, results)}
     kept = {
         name: share for name, share in kept.items() if len(share) and study.control_of(name) != name
@@ -80,6 +80,8 @@ def most_kept(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFram
     if not kept:
         return ""
     best = max(kept, key=lambda name: kept[name].mean())
+    rank = f", the most of {len(kept)} students" if len(kept) > 1 else ""
+    rank += ", less than guessing" if kept[best].mean() < 0 else ""
     scores = [study.scores(results, name)[study.main] for name in (best, study.teacher)]
     costs = []
     for column, title in ("parameters", "parameters"), ("latency_s", "latency"):
@@ -89,7 +91,7 @@ def most_kept(study: Declaration, results: pd.DataFrame, efficiency: pd.DataFram
         if student > 0 and teacher > 0:
             costs.append(f"{100 * student / teacher:.0f} % of its {title}")
     return (
-        f"**{plain(best)} keeps most of its teacher's score: {pm(kept[best])} %** "
+        f"**{plain(best)} keeps {pm(kept[best])} % of its teacher's score**{rank} "
         f"({plain(columns_of(study, results)[study.main])}: {pm(scores[0])} against "
         f"{pm(scores[1])}){', with ' if costs else ''}{' and '.join(costs)}."
     )

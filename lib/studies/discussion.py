@@ -3,6 +3,7 @@ numbers, `in_brief` without. `answers` are those of `lib.studies.decisions.answe
 
 from collections.abc import Collection, Mapping
 
+from lib.report.page import show
 from lib.report.section import Analysis
 from lib.report.wording import MATTERING, number_of
 from lib.studies.compared import Comparison, certainty
@@ -25,11 +26,14 @@ TOY_TEXT = (
 )
 
 
+def shown(answers: Mapping[str, Part], analysis: Analysis) -> list:
+    """What the report shows of it; nothing where nothing was measured."""
+    return [show.prose(in_full(answers, analysis))] if answers else []
+
+
 def in_full(answers: Mapping[str, Part], analysis: Analysis) -> str:
     """Markdown without a heading: how to read it, a paragraph for each decision that was measured,
     and how far to trust them."""
-    if not answers:
-        return "The studies that ran measured nothing that bears on these decisions."
     paragraphs = [OPENING]
     for question, answer in answers.items():
         names = [analysis.studies[c.score.study].short for c in answer.comparisons]

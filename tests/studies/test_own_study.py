@@ -150,6 +150,7 @@ def test_every_section_is_filled(page):
     assert details.count("<svg") >= 2 and details.count("<table") >= 3
     assert "S3" in section(page, "Every student")
     assert "Distillation of HerBERT</h2>" not in page, "only what ran"
+    assert re.search(r"<h1[^>]*>My encoder, smaller: a distillation report<", page)
     empty = [part[:80] for part in re.split(r"<table", page)[1:] if "<td" not in part]
     assert empty == [] and not re.search(r">nan\b|[\[ (]nan[\], )]|Traceback", page)
 
