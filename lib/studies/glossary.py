@@ -19,7 +19,7 @@ TERMS = {
     "teacher.",
     "triple loss": "DistilBERT's: soft targets, MLM and cosine together.",
     "transfer set": "The text on which a student is distilled.",
-    "truncated": "Made of some of the teacher's layers, unchanged. As a scenario: our control, "
+    "truncated": "Made of some of the teacher's layers, unchanged. As a scenario: a control, "
     "without further pretraining.",
     "hop, teacher assistant": "One distillation from a deeper to a shallower model; a model in "
     "between, first a student, then a teacher.",
