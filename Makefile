@@ -3,7 +3,7 @@
 # make report PROFILE=slurm (or kubernetes, or a folder): every stage a job of a cluster; PUBLISH_TO=s3://…: a copy of the results
 # make teachers: train the toy teachers of params/ again, which takes half an hour
 # make clean [SCALE=tiny] [STUDIES="herbert"]: remove outputs, all of them if neither is given
-# make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation [INT8=yes] [TASK=…] [TEXT=…] [KEEP="embeddings head"]
+# make bench [CASES="small hop"] · make export MODEL=outputs/tiny/herbert/S3/distillation [EMBEDDINGS=yes] [INT8=yes] [TASK=…] [TEXT=…] [KEEP="embeddings head"]
 # Each sets up its own environment in .venv the first time; it needs Python 3.11 and make, nothing else.
 
 CLEANED := $(if $(SCALE)$(STUDIES),outputs/$(or $(SCALE),tiny),outputs/* .snakemake)
@@ -18,6 +18,7 @@ HOURS ?= 1
 CASES ?=
 FORMAT = html
 MODEL ?=
+EMBEDDINGS ?=
 INT8 ?=
 TASK ?=
 KEEP ?=
@@ -57,6 +58,7 @@ override export TASKS := $(value TASKS)
 override export TASK := $(value TASK)
 override export KEEP := $(value KEEP)
 override export MAX_LOSS := $(value MAX_LOSS)
+override export EMBEDDINGS := $(value EMBEDDINGS)
 override export INT8 := $(value INT8)
 override export HOURS := $(value HOURS)
 export HF_HUB_DISABLE_TELEMETRY := 1
@@ -96,7 +98,8 @@ bench: $(RIVALS)
 	@python -W ignore -m tests.benchmarks --cases "$(CASES)"
 
 export: $(READY)
-	@python -W ignore -m lib.runner.export "$(MODEL)" --int8="$$INT8" --task="$$TASK" --text="$$TEXT" --keep="$$KEEP" --max-loss="$$MAX_LOSS"
+	@python -W ignore -m lib.runner.export "$(MODEL)" --embeddings="$$EMBEDDINGS" --int8="$$INT8" --task="$$TASK" --text="$$TEXT" \
+	    --keep="$$KEEP" --max-loss="$$MAX_LOSS"
 
 lab: $(READY)
 	@python -m jupyterlab notebooks/lab.ipynb

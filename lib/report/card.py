@@ -33,6 +33,8 @@ from lib.training.architectures import sizes
 from lib.training.parameters import LOSSES, loss_weights
 
 TEMPLATE = Path(__file__).with_name("card.md.j2")
+FILES = Path(__file__).with_name("files.md.j2")
+"""The template of the section on what `make export` has written."""
 NOISE = {
     "randomised": "the tokens of every sequence shuffled",
     "generated": "new sequences: its lengths, its token frequencies",
@@ -57,15 +59,6 @@ MAPPINGS = {
     "top": "a layer's target is the teacher's layer as far from the top",
     "skip": "a layer's target is one of the teacher's, evenly spaced, and the last has none",
 }
-LOAD_INT8 = """\
-from onnxruntime import InferenceSession
-from transformers import AutoTokenizer
-
-session = InferenceSession("path/of/this/folder/onnx/model_int8.onnx")
-tokenizer = AutoTokenizer.from_pretrained("path/of/this/folder")
-(logits,) = session.run(None, dict(tokenizer(["…"], return_tensors="np")))
-"""
-"""How to use the int8 file."""
 HUB_TASKS = {
     "classification": "text-classification",
     "regression": "text-classification",
@@ -153,48 +146,43 @@ def _measured(results, result, finetunings, final, efficiency) -> dict:
     }
 
 
-def set_int8(folder: Path, figures: dict | None) -> None:
-    """Replace the section on the int8 file in the card of the model in `folder`, or remove it
-    (figures None). A folder without a card, as of a fine-tuned model, gets one of this section."""
-    path = folder / "README.md"
-    text = path.read_text(encoding="utf-8") if path.is_file() else f"# {plain(folder.name)}\n\n"
-    text = re.sub(r"^## In int8\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
-    if figures:
-        before, heading, after = text.partition("## Limits\n")
-        text = f"{before.rstrip()}\n\n{int8_section(figures)}{heading}{after}"
-    elif not path.is_file():
+def write_files(folder: Path) -> None:
+    """Write the section on what `make export` has written to the model in `folder` into its card
+    anew. A folder without a card, as of a fine-tuned model, gets one of this section."""
+    path, section = folder / "README.md", files_section(folder)
+    if not path.is_file() and not section:
         return
+    text = path.read_text(encoding="utf-8") if path.is_file() else f"# {plain(folder.name)}\n\n"
+    text = re.sub(r"^## Files\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
+    before, heading, after = text.partition("## Limits\n")
     with atomic(path) as file:
-        file.write(text.encode())
+        file.write(f"{before.rstrip()}\n\n{section}{heading}{after}".encode())
 
 
-def int8_section(figures: dict) -> str:
-    """The section on onnx/model_int8.onnx, from what lib.runner.int8 has measured."""
-    parts = [f"the {part}" for part in figures["fp32_parts"]]
-    stays = f", with {listed(parts)} in fp32" if parts else ""
-    lines = [
-        "## In int8\n",
-        f"`onnx/model_int8.onnx` has its weights in int8, quantised dynamically{stays}. It was "
-        f"measured beside `onnx/model.onnx`; over a loss of {figures['max_loss']:g} points there "
-        f"would be no such file. What it computes for a text depends a little on the other texts "
-        f"of the batch, which share their scales.\n",
-        "|  | fp32 | int8 |\n| --- | ---: | ---: |",
-    ]
-    for row in figures["scores"]:
-        what = f"{plain(row['score'])}, % ({row['examples']:,} examples)"
-        lines.append(f"| {what} | {row['fp32']:.1f} | {row['int8']:.1f} |")
-    if "agreement" in figures:
-        lines.append(f"| the same first guess as fp32, % | 100.0 | {figures['agreement']:.1f} |")
-    fp32, int8 = (figures["costs"][key] for key in ("fp32", "int8"))
-    lines.append(f"| MiB | {fp32['mib']:.2f} | {int8['mib']:.2f} |")
-    latencies = " | ".join(map(latency_in_words, (fp32, int8)))
-    lines.append(f"| latency, ms | {latencies} |\n")
-    lines.append(
-        f"Latency: of the whole model on one CPU thread, for one sequence of {figures['tokens']} "
-        f"tokens, with its 95 % interval; both files in turn.\n"
-    )
-    lines.append(block(LOAD_INT8, "python") + "\n\n")
-    return "\n".join(lines)
+def files_section(folder: Path) -> str:
+    """What `make export` has written to the model in `folder`, with what was measured and how to
+    load it; empty if that is nothing."""
+    from jinja2 import Environment
+
+    places = {
+        "onnx": "onnx/model.json",
+        "int8": "onnx/model_int8.json",
+        "embeddings": "embeddings/embeddings.json",
+        "encoder": "embeddings.json",
+    }
+    measured = {
+        name: json.loads((folder / path).read_text(encoding="utf-8"))
+        for name, path in places.items()
+        if (folder / path).is_file()
+    }
+    if not measured:
+        return ""
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters["ends"] = lambda ends: f"[{ends[0]:.1f}, {ends[1]:.1f}]".replace("-", "−")
+    template = environment.from_string(FILES.read_text(encoding="utf-8"))
+    parts = [f"the {part}" for part in measured.get("int8", {}).get("fp32_parts", [])]
+    functions = {"plain": plain, "milliseconds": latency_in_words, "stays": listed(parts)}
+    return template.render(**functions, **measured)
 
 
 def latency_in_words(cost: dict) -> str:
@@ -216,7 +204,6 @@ def card(folder: Path, result: dict, **measured) -> str:
         "clock": clock,
         "counted": number_of,
         "describe_source": describe_source,
-        "int8_section": int8_section,
         "missing": lambda value: value is None or pd.isna(value),
     }
     front = front_matter(values, measured.get("scores"))
@@ -326,7 +313,6 @@ def details(
     except InputError:
         pass  # changed while the stage ran: a card without them is better than no model
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    int8 = folder / "onnx" / "model_int8.json"
     teachers, text, trained = teachers_of(result), text_of(p["corpus"]), bool(result["history"])
     texts = [text] * trained + [teacher["text"] for teacher in teachers if "text" in teacher]
     sources = [source for one in texts for source in one["sources"]]
@@ -378,7 +364,7 @@ def details(
         "knowledge": _knowledge(result, trained),
         "costs": costs,
         "latency_note": LATENCY_NOTE,
-        "int8": json.loads(int8.read_text(encoding="utf-8")) if int8.is_file() else None,
+        "files": files_section(folder),
     }
 
 

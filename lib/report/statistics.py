@@ -276,6 +276,15 @@ class Sample:
             self.values + amount, {name: column + array for name, array in self.examples.items()}
         )
 
+    def over_examples(self) -> Interval:
+        """The mean, and its 95 % interval over other test examples alone, for these very runs:
+        mean ± 1.96 √(Σ_k s²_k / m_k), of test sets k of m_k independent examples. NaN ends where
+        the examples are not known."""
+        sets = [array.mean(axis=0) for array in self.examples.values()]
+        variance = sum(one.var(ddof=1) / len(one) for one in sets) if sets else np.nan
+        half = 1.96 * np.sqrt(variance)
+        return Interval(self.mean(), float(self.mean() - half), float(self.mean() + half))
+
     def estimate(self) -> Estimate:
         """The mean over runs, and its error over both other runs and other test examples.
 

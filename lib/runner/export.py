@@ -1,18 +1,23 @@
 """A published or fine-tuned model as ONNX, compared with PyTorch when it is made:
 `make export MODEL=outputs/tiny/herbert/S3/distillation`; with INT8=yes also in int8, see
-lib.runner.int8."""
+lib.runner.int8; with EMBEDDINGS=yes its encoder alone, see lib.runner.embeddings."""
 
 import argparse
 import logging
+import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from lib.common import places
 from lib.common.errors import InputError
+from lib.common.files import write_json
 from lib.data.tokenizer import load_tokenizer
-from lib.runner import int8
+from lib.report import card
+from lib.report.statistics import interval
+from lib.runner import embeddings, evidence, int8
 from lib.tasks import classifier as classifiers
 from lib.tasks.classifier import Classifier
 from lib.tasks.finetune import MODELS
@@ -24,14 +29,15 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 SHAPES = ((1, 1), (1, 9), (2, 16), (5, 33), (16, 64), (2, 0))
 """The (sequences, tokens) of the batches on which both are compared; 0: the model's maximum."""
 TOLERANCE = 1e-4
-"""A logit has to differ by less than this."""
+"""A logit, or a number of a hidden state, has to differ by less than this."""
 TWO_GB = 2**31
 """The size limit of a single ONNX file."""
 
 
 class PositionalModel(torch.nn.Module):
-    """A masked language model, or a classifier, that takes the inputs `names` by position and
-    returns the logits: [sequences, tokens, vocabulary], or those of `Classifier`."""
+    """A model that takes the inputs `names` by position. It returns the logits of a masked language
+    model, [sequences, tokens, vocabulary], or those of `Classifier`; of an encoder the last hidden
+    states, [sequences, tokens, hidden]."""
 
     def __init__(self, model: torch.nn.Module, names: tuple[str, ...]):
         super().__init__()
@@ -40,7 +46,8 @@ class PositionalModel(torch.nn.Module):
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         values = dict(zip(self.names, inputs, strict=True))
         if not isinstance(self.model, Classifier):
-            return self.model(**values).logits
+            outputs = self.model(**values)
+            return outputs.logits if "logits" in outputs else outputs.last_hidden_state
         ids, segments = values["input_ids"], values.get("token_type_ids")
         return self.model(Batch(ids, values["attention_mask"].bool(), ids, segments))
 
@@ -60,7 +67,7 @@ def model_folder(name: str, task: str = "") -> Path:
         return min(folders, key=lambda folder: int(folder.name.rpartition("-")[2]))
     for folder in (path, path / "model") if name else ():
         if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
-            if task and not int8.is_finetuned(folder):
+            if task and not evidence.is_finetuned(folder):
                 raise InputError(f"TASK={task}: {folder} is fine-tuned on no task; leave TASK out")
             return folder
     raise InputError(
@@ -70,15 +77,20 @@ def model_folder(name: str, task: str = "") -> Path:
 
 
 def load(folder: Path) -> tuple[torch.nn.Module, tuple[str, ...]]:
-    """The masked language model or the classifier in a folder, in fp32, and the names of the inputs
-    that its tokenizer gives, which ONNX will take. Raises InputError."""
+    """The masked language model, the classifier or the encoder in a folder, in fp32, and the names
+    of the inputs that its tokenizer gives, which ONNX will take. Raises InputError."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    if int8.is_finetuned(folder):
+    if evidence.is_finetuned(folder):
         model = classifiers.load(folder, quick=False)
         model.trunk.set_attn_implementation("eager")
         given = set(load_tokenizer(str(folder)).model_input_names)
         given -= {"token_type_ids"} if not model.tells_segments else set()
+        return _checked(model, folder, tuple(name for name in INPUTS if name in given))
+    if evidence.is_encoder(folder):
+        model = models.load_trunk(folder)
+        model.set_attn_implementation("eager")
+        given = load_tokenizer(str(folder)).model_input_names
         return _checked(model, folder, tuple(name for name in INPUTS if name in given))
     try:
         # eager: attention as products and a softmax, which every runtime has
@@ -127,8 +139,9 @@ def batch(
 
 
 def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
-    """Write a model as ONNX, with the int64 inputs `names` and the output `logits`, for any number
-    of sequences and tokens."""
+    """Write a model as ONNX, with the int64 inputs `names` and the output `logits`, of an encoder
+    `last_hidden_state`, for any number of sequences and tokens."""
+    encodes = not isinstance(model, Classifier) and model.base_model is model
     dynamic = {
         0: torch.export.Dim("batch", min=1),
         1: torch.export.Dim("length", min=1, max=longest_sequence(config_of(model).to_dict())),
@@ -141,22 +154,25 @@ def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
         external_data=False,
         verbose=False,
         input_names=names,
-        output_names=["logits"],
+        output_names=["last_hidden_state" if encodes else "logits"],
         dynamic_shapes=((dict(dynamic),) * len(names),),
     )
 
 
 @torch.inference_mode()
 def largest_differences(
-    model: torch.nn.Module, names: tuple[str, ...], path: Path
+    model: torch.nn.Module,
+    names: tuple[str, ...],
+    path: Path,
+    shapes: Sequence[tuple[int, int]] = SHAPES,
 ) -> dict[tuple[int, int], float]:
-    """The largest absolute difference of a logit between PyTorch and ONNX, padding included, for
-    each shape in SHAPES."""
+    """The largest absolute difference of an output between PyTorch and ONNX, padding included, for
+    each of the shapes."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     differences = {}
-    for sequences, tokens in SHAPES:
+    for sequences, tokens in shapes:
         tokens = tokens or longest_sequence(config_of(model).to_dict())
         inputs = batch(model, names, sequences, tokens, seed=sequences + tokens)
         expected = PositionalModel(model, names)(*inputs.values())
@@ -169,10 +185,10 @@ def largest_differences(
 
 
 def export(folder: Path) -> tuple[Path, dict[tuple[int, int], float]]:
-    """Write `folder`/onnx/model.onnx, checked and complete, or nothing. Returns its path and its
-    differences from PyTorch.
+    """Write `folder`/onnx/model.onnx, checked and complete, or nothing; what was measured goes to
+    model.json beside it. Returns its path and its differences from PyTorch.
 
-    Raises InputError if ONNX's packages are missing or a logit differs by TOLERANCE or more.
+    Raises InputError if ONNX's packages are missing or an output differs by TOLERANCE or more.
     """
     model, names = load(folder)
     path = folder / "onnx" / "model.onnx"
@@ -184,10 +200,12 @@ def export(folder: Path) -> tuple[Path, dict[tuple[int, int], float]]:
         largest = max(differences.values())
         if not largest < TOLERANCE:  # also if it is not a number
             raise InputError(
-                f"MODEL={folder}: ONNX and PyTorch differ by {largest:.1e} in a logit; allowed is "
-                f"less than {TOLERANCE:g}. Nothing was written"
+                f"MODEL={folder}: ONNX and PyTorch differ by {largest:.1e} in an output; allowed "
+                f"is less than {TOLERANCE:g}. Nothing was written"
             )
         unfinished.replace(path)
+        about = {"mib": path.stat().st_size / 2**20, "difference": largest}
+        write_json(path.with_suffix(".json"), about)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed; make export installs what it needs"
@@ -201,55 +219,104 @@ def export(folder: Path) -> tuple[Path, dict[tuple[int, int], float]]:
     return path, differences
 
 
+def export_encoder(folder: Path, text: str) -> tuple[Path, dict[tuple[int, int], float], dict]:
+    """Write the encoder of the model in `folder` to `folder`/embeddings, with an ONNX file, checked
+    and complete, or nothing. Returns the path of the ONNX file, its differences from PyTorch, and
+    the figures, which go to embeddings.json and into the cards. Raises InputError."""
+    target = folder / embeddings.FOLDER
+    unfinished = folder / f"{embeddings.FOLDER}.writing"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        pairs = embeddings.pairs_for(folder, text)
+        embeddings.write(folder, unfinished)
+        path, differences = export(unfinished)
+        (model, names), tokenizer = load(unfinished), load_tokenizer(str(unfinished))
+        positional = PositionalModel(model, names)
+
+        def states(batch: Batch) -> torch.Tensor:
+            segments = torch.zeros_like(batch.inputs) if batch.segments is None else batch.segments
+            inputs = dict(zip(INPUTS, (batch.inputs, batch.kept.long(), segments)))
+            return positional(*(inputs[name] for name in names))
+
+        encoders = {"pytorch": states, "onnx": int8.OnnxModel(path)}
+        parts, cosine, difference = embeddings.compare(pairs, tokenizer, encoders)
+        score, *ends = interval(parts["pytorch"])
+        figures = {"score": pairs.score, "examples": len(pairs.first), "value": score}
+        figures |= {"ends": ends, "dimensions": model.config.hidden_size}
+        figures |= {"onnx_cosine": cosine, "onnx_difference": difference}
+        write_json(unfinished / f"{embeddings.FOLDER}.json", figures)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.rename(target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    card.write_files(target)
+    card.write_files(folder)
+    return target / path.relative_to(unfinished), differences, figures
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Export one model and print its differences from PyTorch and what int8 costs, or one line that
-    says what is wrong. Returns 1 where int8 lost too much, 2 for an error."""
+    """Export one model and print its differences from PyTorch, what its embeddings are worth and
+    what int8 costs, or one line that says what is wrong. Returns 1 where int8 lost too much, 2 for
+    an error."""
     from transformers.utils import logging as transformers_logging
 
     parser = argparse.ArgumentParser(prog="python -m lib.runner.export", description=__doc__)
     parser.add_argument("model", help="the folder of a stage, or of its model")
+    parser.add_argument("--embeddings", default="", help="yes: the encoder alone, for sentences")
     parser.add_argument("--int8", default="", help="yes: also in int8")
     parser.add_argument("--task", default="", help="of a fine-tuning that kept its models")
-    parser.add_argument("--text", default="", help="to compare the guesses of int8 and fp32 on")
+    parser.add_argument(
+        "--text", default="", help="to measure on: text that the model has not seen"
+    )
     parser.add_argument("--keep", default="", help="what stays fp32: embeddings, head, or both")
     parser.add_argument("--max-loss", default="", help="points that int8 may lose, 1 by default")
     options = parser.parse_args(arguments)
     transformers_logging.disable_progress_bar()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is missing
     try:
-        in_int8 = int8_options(options)
+        in_int8, figures = int8_options(options), {}
         folder = model_folder(options.model, options.task)
-        if in_int8:
-            int8.require_data(folder, options.task, options.text)
-        path, differences = export(folder)
+        if options.embeddings == "yes":
+            path, differences, figures = export_encoder(folder, options.text)
+            folder /= embeddings.FOLDER
+        else:
+            if in_int8:
+                evidence.require_data(folder, options.task, options.text)
+            path, differences = export(folder)
+            card.write_files(folder)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for (sequences, tokens), difference in differences.items():
-        print(f"{sequences:3} × {tokens:3} tokens: largest difference of a logit {difference:.1e}")
+        print(f"{sequences:3} × {tokens:3} tokens: largest difference {difference:.1e}")
     print(
         f"{_shown(path)}: {path.stat().st_size / 2**20:.1f} MiB, within "
         f"{max(differences.values()):.1e} of PyTorch (allowed: {TOLERANCE:g})"
     )
+    if figures:
+        print(f"{_shown(folder)}: {figures['score']} {figures['value']:.1f} %")
     if in_int8 is None:
         return 0
     try:
-        path, figures = int8.export(folder, path, **in_int8)
+        path, measured = int8.export(folder, path, **in_int8)
     except (InputError, int8.TooLossy) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, int8.TooLossy) else 2
-    print(f"{_shown(path)}: {int8.summary(figures)}")
+    print(f"{_shown(path)}: {int8.summary(measured)}")
     return 0
 
 
 def int8_options(options: argparse.Namespace) -> dict | None:
     """The arguments of lib.runner.int8.export, None if it is not asked for. Raises InputError."""
-    if options.int8 not in ("", "no", "yes"):
-        raise InputError(f"INT8={options.int8}: allowed are yes and no")
-    keep = options.keep.split()
+    for name, value in (("INT8", options.int8), ("EMBEDDINGS", options.embeddings)):
+        if value not in ("", "no", "yes"):
+            raise InputError(f"{name}={value}: allowed are yes and no")
+    keep, parts = options.keep.split(), int8.PARTS
+    if options.embeddings == "yes":  # an encoder has no head
+        parts = int8.PARTS[:1]
     for part in keep:
-        if part not in int8.PARTS:
-            raise InputError(f"KEEP={options.keep}: allowed are {' and '.join(int8.PARTS)}")
+        if part not in parts:
+            raise InputError(f"KEEP={options.keep}: allowed are {' and '.join(parts)}")
     try:
         max_loss = float(options.max_loss or int8.MAX_LOSS)
         if not 0 <= max_loss <= 100:

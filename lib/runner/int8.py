@@ -3,29 +3,27 @@
 
 import json
 import logging
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from math import isnan
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
-from lib.common import places
-from lib.common.errors import InputError
 from lib.common.files import write_json
-from lib.data import prepare
-from lib.data.prepared import Corpus, open_corpus
+from lib.data.prepared import Corpus
 from lib.data.tokenizer import load_tokenizer
 from lib.plan.stages import validate
 from lib.report import card
 from lib.report.latency import of_turns, take_turns
+from lib.report.statistics import interval
+from lib.runner import embeddings, evidence
 from lib.tasks import classifier as classifiers
 from lib.tasks import finetune
-from lib.tasks.examples import TaskSource, settled
-from lib.tasks.parameters import Finetune
+from lib.tasks.examples import TaskSource
 from lib.training import probes
 from lib.training.architectures import longest_sequence
 from lib.training.batches import IGNORE, Batch
@@ -42,6 +40,10 @@ as many words right agreed in 95 %. A model that guesses little right has little
 ruined all the same."""
 TOKENS = 64
 """Of the sequence that latency is measured with, as in lib.report.latency."""
+
+
+LEAST_COSINE = 0.9
+"""What the embeddings of a text in fp32 and in int8 have to have at least."""
 
 
 class TooLossy(Exception):
@@ -106,7 +108,7 @@ class OnnxModel(nn.Module):
         self.linear = linear
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """The logits, in the shape that the file gives them."""
+        """The output, in the shape that the file gives it: logits or, of an encoder, states."""
         segments = torch.zeros_like(batch.inputs) if batch.segments is None else batch.segments
         values = {
             "input_ids": batch.inputs,
@@ -117,112 +119,75 @@ class OnnxModel(nn.Module):
         return torch.from_numpy(self.session.run(None, inputs)[0])
 
 
-def require_data(folder: Path, task: str, text: str) -> None:
-    """Raises InputError if there is nothing to measure the model in `folder` on."""
-    if is_finetuned(folder):
-        finetuning(folder, task)
-    elif text and not Path(text).expanduser().exists():
-        raise InputError(f"TEXT={text}: there is no such file or folder")
-    elif not text and not (places.ROOT / (corpus_of(folder) or "none") / "held_out").is_dir():
-        raise InputError(
-            f"MODEL={folder}: there is no text held out of its training to measure int8 on; "
-            f"give a file or folder of text that it has not seen, as in TEXT=/path/to/text"
-        )
-
-
-def is_finetuned(folder: Path) -> bool:
-    """Whether a fine-tuning has kept the model in `folder`."""
-    return (folder / f"{classifiers.HEAD}.json").is_file()
-
-
-def corpus_of(folder: Path) -> str:
-    """The prepared corpus of the stage that made the model in `folder`; empty if there is none."""
-    stage = card.read_result(folder.parent) or {"parameters": {}}
-    return stage["parameters"].get("corpus", "")
-
-
-def finetuning(folder: Path, task: str) -> tuple[Finetune, list[str]]:
-    """The parameters of the fine-tuning that kept the model in `folder`, and the tasks to measure
-    it on: `task`, or all that share its training. Raises InputError."""
-    stage = card.read_result(folder.parent.parent)
-    if not stage or stage["stage"] != "finetune":
-        raise InputError(
-            f"MODEL={folder}: the fine-tuning that made it is needed for its validation data; "
-            f"there is no result.json of one in {folder.parent.parent}"
-        )
-    p = settled(validate("finetune", stage["parameters"]))
-    name = folder.name.rpartition("-")[0]
-    names = finetune.shared_training(p)[name]
-    if task and task not in names:
-        raise InputError(f"TASK={task}: {folder.name} is for {', '.join(names)}")
-    return finetune.settings(p, name), [task] if task else names
-
-
-def masked_text(folder: Path, text: str) -> tuple[str, Iterator[Batch]]:
-    """The name of text that a model has not learned from, and batches of it with masked words: the
-    text held out by the stage that made the model, or the user's own, a file or folder."""
-    limit = longest_sequence(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-
-    def batches(held_out: Corpus) -> Iterator[Batch]:
-        # only the model and its text matter here
-        values = {"teacher": str(folder), "corpus": str(held_out.folder), "learning_rate": 1}
-        p = validate("teacher_continuation", values | {"batch_size": 32})
-        return (batch for _, batch in probes.masked(p, held_out))
-
-    if not text:
-        corpus = corpus_of(folder)
-        return card.text_of(corpus)["name"], batches(open_corpus(corpus, "held_out"))
-    with tempfile.TemporaryDirectory() as scratch:
-        sources = [{"kind": "files", "path": str(Path(text).expanduser().resolve())}]
-        values = {"sources": sources, "tokenizer": str(folder), "held_out_lines": 1}
-        p = validate("data_prep", values | {"max_length": min(128, limit)})
-        prepare.prepare(p, scratch, say=lambda line: None)
-        return Path(text).name, iter(list(batches(open_corpus(scratch))))
+def masked(folder: Path, corpus: Corpus) -> Iterator[Batch]:
+    """Batches of the sequences of a corpus with masked words, for the model in `folder`."""
+    # only the model and its text matter here
+    values = {"teacher": str(folder), "corpus": str(corpus.folder), "learning_rate": 1}
+    p = validate("teacher_continuation", values | {"batch_size": 32})
+    return (batch for _, batch in probes.masked(p, corpus))
 
 
 def compare_guesses(folder: Path, files: Sequence[Path], text: str) -> dict:
-    """How the first guesses of masked words in held-out text agree, in percent, and how many are
+    """How the first guesses of masked words in unseen text agree, in percent, and how many are
     right, for the fp32 and the int8 file."""
-    name, batches = masked_text(folder, text)
     models = [OnnxModel(path) for path in files]
     labels, guesses = [], []
-    for batch in batches:
-        chosen = batch.labels != IGNORE
-        labels.append(batch.labels[chosen])
-        guesses.append(torch.stack([model(batch)[chosen].argmax(-1) for model in models]))
+    with evidence.unseen_text(folder, text) as (name, corpus):
+        for batch in masked(folder, corpus):
+            chosen = batch.labels != IGNORE
+            labels.append(batch.labels[chosen])
+            guesses.append(torch.stack([model(batch)[chosen].argmax(-1) for model in models]))
     right = torch.cat(labels)
     fp32, int8 = torch.cat(guesses, dim=1)
-    row = {"score": f"right guesses of masked tokens in {name}", "examples": len(right)}
-    for key, guessed in (("fp32", fp32), ("int8", int8)):
-        row[key] = 100 * float((guessed == right).double().mean())
+    hits = {"fp32": fp32 == right, "int8": int8 == right}
+    parts = {key: 100.0 * own.numpy() for key, own in hits.items()}
+    row = score_row(f"right guesses of masked tokens in {name}", parts)
     return {"scores": [row], "agreement": 100 * float((fp32 == int8).double().mean())}
 
 
 def compare_scores(folder: Path, files: Sequence[Path], task: str) -> dict:
     """The scores of a fine-tuned model's fp32 and int8 file on the validation data of its task; of
     all tasks that it was trained for unless `task` names one."""
-    p, names = finetuning(folder, task)
+    evaluate, parts = evaluation(folder, task), {}
+    for key, path in zip(("fp32", "int8"), files):
+        _, predictions = evaluate(path)
+        for identity, own in predictions.groupby(["task", "language", "metric"], sort=False):
+            parts.setdefault(", ".join(identity), {})[key] = own["score"].to_numpy(float)
+    return {"scores": [score_row(name, own) for name, own in parts.items()]}
+
+
+def compare_embeddings(folder: Path, files: Sequence[Path], text: str) -> dict:
+    """What the embeddings of the fp32 and the int8 file score, see lib.runner.embeddings, and the
+    least cosine of the two files' embeddings of one text. `folder` lies in that of its model."""
+    pairs = embeddings.pairs_for(folder.parent, text)
+    encoders = dict(zip(("fp32", "int8"), map(OnnxModel, files)))
+    parts, cosine, _ = embeddings.compare(pairs, load_tokenizer(str(folder)), encoders)
+    return {"scores": [score_row(pairs.score, parts)], "cosine": cosine}
+
+
+def score_row(name: str, parts: dict[str, np.ndarray]) -> dict:
+    """A score by what each example contributes to it, for the fp32 and the int8 file: the means,
+    and the ends of their 95 % intervals and of that of the loss, over examples."""
+    own = {"score": name, "examples": len(parts["fp32"])}
+    for key, values in {**parts, "loss": parts["fp32"] - parts["int8"]}.items():
+        mean, *ends = interval(values)
+        own |= {key: mean, f"{key}_ends": ends}
+    return own
+
+
+def evaluation(folder: Path, task: str = "") -> Callable[[Path], tuple[list[dict], pd.DataFrame]]:
+    """What scores an ONNX file of the fine-tuned model in `folder`: `finetune.evaluate` of the file
+    on the validation data of the model's task, of all that it was trained for unless `task` names
+    one."""
+    p, names = evidence.finetuning(folder, task)
     classifier = classifiers.load(folder)
     tokenizer, segments = load_tokenizer(str(folder)), p.segments and classifier.tells_segments
-    _, sets = finetune.read_examples(p, names)
-    validation = {
-        name: {
-            place: finetune.encode_examples(p, name, examples, tokenizer, segments)
-            for place, examples in sets[name].items()
-        }
-        for name in names
-    }
+    sets = finetune.validation_examples(p, names)
+    validation = finetune.encode_sets(p, sets, tokenizer, segments)
     tasks = {name: TaskSource.of(p).task(name) for name in names}
-    rows: dict[tuple, dict] = {}
-    for key, path in zip(("fp32", "int8"), files):
-        model = OnnxModel(path, classifier.linear)
-        measured, predictions = finetune.evaluate(model, validation, tasks, p.max_answer_length)
-        examples = predictions.groupby(["task", "language", "metric"]).size()
-        for row in measured:
-            identity = row["task"], row["language"], row["metric"]
-            about = {"score": ", ".join(identity), "examples": int(examples[identity])}
-            rows.setdefault(identity, about)[key] = row["value"]
-    return {"scores": list(rows.values())}
+    return lambda path: finetune.evaluate(
+        OnnxModel(path, classifier.linear), validation, tasks, p.max_answer_length
+    )
 
 
 def compare_costs(files: Sequence[Path], vocabulary: int, length: int) -> dict:
@@ -261,19 +226,21 @@ def export(
     """Write model_int8.onnx beside the ONNX file `fp32` of the model in `folder`, its figures to
     model_int8.json and into the model card. Returns its path and the figures.
 
-    Raises TooLossy, and leaves no int8 file, if it lost more than `max_loss` points or agrees in
-    less than LEAST_AGREEMENT.
+    Raises TooLossy, and leaves no int8 file, if it lost more than `max_loss` points, agrees in less
+    than LEAST_AGREEMENT, or gives a text an embedding further away than LEAST_COSINE.
     """
     path = fp32.with_name("model_int8.onnx")
     unfinished = path.with_name(f"{path.name}.writing")
     path.unlink(missing_ok=True)  # one that was measured under other terms
     path.with_suffix(".json").unlink(missing_ok=True)
-    card.set_int8(folder, None)
+    card.write_files(folder)
     try:
         quantise(fp32, unfinished, keep)
         files = fp32, unfinished
-        if is_finetuned(folder):
+        if evidence.is_finetuned(folder):
             figures = compare_scores(folder, files, task)
+        elif evidence.is_encoder(folder):
+            figures = compare_embeddings(folder, files, text)
         else:
             figures = compare_guesses(folder, files, text)
         figures |= {"max_loss": max_loss, "fp32_parts": list(keep)}
@@ -285,24 +252,28 @@ def export(
     finally:
         unfinished.unlink(missing_ok=True)
     write_json(path.with_suffix(".json"), figures)
-    card.set_int8(folder, figures)
+    card.write_files(folder)
     return path, figures
 
 
 def refuse(folder: Path, figures: dict) -> None:
     """Raises TooLossy if the figures are worse than allowed, or no numbers."""
-    agreement, max_loss = figures.get("agreement", 100.0), figures["max_loss"]
+    max_loss = figures["max_loss"]
     losses = [row["fp32"] - row["int8"] for row in figures["scores"]]
     most = int(np.argmax(losses))  # the first that is no number, if there is one
-    if losses[most] <= max_loss and agreement >= LEAST_AGREEMENT:
+    agreement, cosine = figures.get("agreement", 100.0), figures.get("cosine", 1.0)
+    if losses[most] <= max_loss and agreement >= LEAST_AGREEMENT and cosine >= LEAST_COSINE:
         return
     worst = figures["scores"][most]
     lost = f"{worst['score']}: fp32 {worst['fp32']:.1f} %, int8 {worst['int8']:.1f} %"
     lost += f", a loss of {losses[most]:.1f} points (allowed: {max_loss:g})"
     if "agreement" in figures:
         lost += f"; first guesses agree in {agreement:.1f} % (needed: {LEAST_AGREEMENT:g})"
-    parts = [part for part in PARTS if part not in figures["fp32_parts"]]
-    less = f'fewer layers in int8 (KEEP="{" ".join(PARTS)}"), ' if parts else ""
+    if "cosine" in figures:
+        lost += f"; embeddings of a text have a cosine of {cosine:.2f} (needed: {LEAST_COSINE:g})"
+    able = PARTS[:1] if evidence.is_encoder(folder) else PARTS
+    parts = [part for part in able if part not in figures["fp32_parts"]]
+    less = f'fewer layers in int8 (KEEP="{" ".join(able)}"), ' if parts else ""
     raise TooLossy(
         f"MODEL={folder}: int8 was not written: {lost}; try {less}the fp32 file, or another model"
     )
@@ -313,6 +284,8 @@ def summary(figures: dict) -> str:
     rows = [f"{row['score']} {row['fp32']:.1f} → {row['int8']:.1f} %" for row in figures["scores"]]
     if "agreement" in figures:
         rows.append(f"first guesses agree in {figures['agreement']:.1f} %")
+    if "cosine" in figures:
+        rows.append(f"embeddings of a text have a cosine of {figures['cosine']:.3f} or more")
     costs = [figures["costs"][key] for key in ("fp32", "int8")]
     rows.append(" → ".join(f"{cost['mib']:.2f}" for cost in costs) + " MiB")
     rows.append(" → ".join(card.latency_in_words(cost) for cost in costs) + " ms")

@@ -419,18 +419,27 @@ def read_examples(
     p: Finetune, names: list[str], seed: int = 0
 ) -> tuple[Examples, dict[str, dict[tuple[str, str], Examples]]]:
     """The training examples that the tasks `names` share, a sample by `seed` where not all are
-    used; and each task's validation examples by language and by the suffix of their metrics'
-    names."""
+    used; and their `validation_examples`."""
     source, number = TaskSource.of(p), training_size(p, names[0])
     training = load(names[0], "train", source, number, for_training=True, seed=seed)
-    validation: dict[str, dict[tuple[str, str], Examples]] = {name: {} for name in names}
-    for name in names:
-        for language in evaluation_languages(name, source, p.languages):
-            localised = replace(source, language=language)
-            for split, suffix in validation_splits(name, source).items():
-                examples = load(name, split, localised, p.validation_examples)
-                validation[name][language, suffix] = examples
-    return training, validation
+    return training, validation_examples(p, names)
+
+
+def validation_examples(
+    p: Finetune, names: list[str]
+) -> dict[str, dict[tuple[str, str], Examples]]:
+    """Each task's validation examples by language and by the suffix of their metrics' names."""
+    source = TaskSource.of(p)
+    return {
+        name: {
+            (language, suffix): load(
+                name, split, replace(source, language=language), p.validation_examples
+            )
+            for language in evaluation_languages(name, source, p.languages)
+            for split, suffix in validation_splits(name, source).items()
+        }
+        for name in names
+    }
 
 
 def read_data(
@@ -439,14 +448,20 @@ def read_data(
     """`read_examples` as tokens."""
     examples, sets = read_examples(p, names, seed)
     training = encode_examples(p, names[0], examples, tokenizer, segments)
-    validation = {
+    return training, encode_sets(p, sets, tokenizer, segments)
+
+
+def encode_sets(
+    p: Finetune, sets: dict[str, dict[tuple[str, str], Examples]], tokenizer, segments: bool
+) -> dict[str, Validation]:
+    """`validation_examples` as tokens."""
+    return {
         name: {
             place: encode_examples(p, name, examples, tokenizer, segments)
-            for place, examples in sets[name].items()
+            for place, examples in own.items()
         }
-        for name in names
+        for name, own in sets.items()
     }
-    return training, validation
 
 
 def encode_examples(

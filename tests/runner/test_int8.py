@@ -15,7 +15,8 @@ import torch
 from lib.common.files import write_json
 from lib.data.tokenizer import train_tokenizer
 from lib.plan.stages import validate
-from lib.runner import export, int8
+from lib.report.results import EXAMPLES
+from lib.runner import evidence, export, int8, kept
 from lib.tasks import finetune as ft
 from lib.tasks.encoding import by_length
 from lib.training import pretraining
@@ -85,15 +86,15 @@ def test_a_pretrained_model_guesses_what_its_card_says(pretrained, tmp_path, cap
     assert f"agree in {figures['agreement']:.1f} %" in line
     assert costs["int8"]["mib"] < costs["fp32"]["mib"]
 
-    name, batches = int8.masked_text(folder, str(pretrained.text))
-    assert name in row["score"]
-    batches = [(batch, batch.labels != IGNORE) for batch in batches]
+    with evidence.unseen_text(folder, str(pretrained.text)) as (name, corpus):
+        batches = [(batch, batch.labels != IGNORE) for batch in int8.masked(folder, corpus)]
+    assert name in row["score"] and row["fp32_ends"][0] < row["fp32"] < row["fp32_ends"][1]
     shares = measured_afresh(folder, batches, tmp_path)
     assert shares == pytest.approx([row["fp32"], row["int8"], figures["agreement"]], abs=0.5)
     text = (folder / "README.md").read_text(encoding="utf-8")
-    assert f"| {row['fp32']:.1f} | {row['int8']:.1f} |" in text
+    assert f"| {row['fp32']:.1f} [" in text and f"| {row['int8']:.1f} [" in text
     assert f"| {figures['agreement']:.1f} |" in text
-    assert text.index("## In int8") < text.index("## Limits") and text.count("- some") == 1
+    assert text.index("## Files") < text.index("## Limits") and text.count("- some") == 1
 
 
 def test_a_model_built_to_lose_is_refused(pretrained, tmp_path, capsys):
@@ -109,7 +110,8 @@ def test_a_model_built_to_lose_is_refused(pretrained, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "int8 was not written" in error and "(needed: 90)" in error
     assert 'KEEP="embeddings head"' in error
-    assert [path.name for path in (folder / "onnx").iterdir()] == ["model.onnx"]
+    files = sorted(path.name for path in (folder / "onnx").iterdir())
+    assert files == ["model.json", "model.onnx"]
     path, figures = int8.export(folder, folder / "onnx/model.onnx", keep=["embeddings"])
     assert path.is_file() and figures["agreement"] >= 90
     assert "with the embeddings in fp32" in (folder / "README.md").read_text(encoding="utf-8")
@@ -157,13 +159,27 @@ def test_a_fine_tuned_model_scores_what_its_card_says(finetuned, tmp_path, capsy
     fp32, quantised, _ = measured_afresh(folder, batches, tmp_path)
     assert (fp32, quantised) == pytest.approx((row["fp32"], row["int8"]))
     card = (folder / "README.md").read_text(encoding="utf-8")
-    assert f"(40 examples) | {fp32:.1f} | {quantised:.1f} |" in card
+    assert f"(40 examples) | {fp32:.1f} [" in card and f"] | {quantised:.1f} [" in card
+
+    # what the report measures is the same
+    result = json.loads((finetuned / "result.json").read_text())
+    result["parameters"]["output_dir"] = str(finetuned)
+    # the second and the same again, whose weights are put into the first's file
+    (scores, costs), (again, _), nothing = kept.in_int8(
+        [(result, {"mood"}), (result, {"mood"}), (result, {"another"})]
+    )
+    assert nothing is None and again["value"].equals(scores["value"])
+    assert list(scores["value"]) == pytest.approx([row["int8"]])
+    assert list(scores["seed"]) == [1]
+    assert scores[EXAMPLES][0].mean() == pytest.approx(row["int8"]) and set(costs) >= {"int8"}
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--int8=maybe"], "INT8=maybe: allowed are yes and no"),
+        (["--embeddings=so"], "EMBEDDINGS=so: allowed are yes and no"),
+        (["--embeddings=yes", "--keep=head"], "KEEP=head: allowed are embeddings"),
         (["--int8=yes", "--keep=layers"], "KEEP=layers: allowed are embeddings and head"),
         (["--int8=yes", "--max-loss=much"], "MAX_LOSS=much: allowed are 0 to 100 points"),
         (["--int8=yes", "--task=mood"], "is fine-tuned on no task; leave TASK out"),

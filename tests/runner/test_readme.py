@@ -43,6 +43,8 @@ RUN_BY = {
     "make export MODEL=outputs/tiny/herbert/S3/distillation": "see tests/runner/test_export.py",
     "make export MODEL=outputs/tiny/herbert/S3/distillation INT8=yes": "see "
     "tests/runner/test_int8.py",
+    "make export MODEL=outputs/tiny/herbert/S3/distillation EMBEDDINGS=yes INT8=yes": "see "
+    "tests/runner/test_embeddings.py",
     "make export MODEL=outputs/local/mine/S3/finetune TASK=mood INT8=yes": "see "
     "tests/runner/test_int8.py",
     "make plan SCALE=mini": "see tests/plan/test_forecast.py",
