@@ -457,6 +457,8 @@ class Study:
         `scenario`."""
         tasks, shared, own = self.parameters("tasks"), self.parameters("finetune"), own or {}
         values = {"tasks": list(tasks), **shared, **own}
+        if repeat > 1 and "keep_models" not in own:
+            values.pop("keep_models", None)  # those of one repeat are enough to take home
         if "tasks" in own:  # what the scale says of other tasks is not for this one
             for key in {"per_task", "train_examples"} - set(own):
                 if isinstance(of_task := values.get(key), dict):

@@ -4,7 +4,7 @@ keeps, against what it costs in parameters, latency and tokens seen.
 Scores are percent, of one protocol.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -24,20 +24,24 @@ from lib.report.tables import difference, share_kept, students_of, teacher_guess
 from lib.report.wording import decided, listed, number_of, or_dash, plain, with_interval
 
 COSTS = {
-    "parameters_share": "parameters, % of the teacher's",
+    "size_share": "size, % of the teacher's",
     "latency_share": "latency, % of the teacher's",
     "tokens_per_parameter": "tokens seen per parameter",
 }
 """Column of the students' table -> the label of its axis."""
 COLUMNS = [
     *("study", "scenario", "kept", "low", "high", "n", "parameters", *LATENCY, "tokens_seen"),
-    *COSTS,
+    *("parameters_share", *COSTS),
     *("control", "on_front"),
 ]
 CAPTION = (
     "Score kept against three costs. Marks: students, mean over runs; bars: 95 % "
     "interval; line: the front; hollow: untrained controls. Named are the students on a front and "
     "each study's best. Students of one size are set a little apart."
+)
+SHIPPED_CAPTION = (
+    "Half filled: the best students and those with a cut vocabulary in int8, joined to the same in "
+    "fp32."
 )
 PRINTED_CAPTION = "Hollow grey diamonds: what the papers print."
 BEST_CAPTION = (
@@ -75,12 +79,14 @@ def students(analysis: Analysis) -> pd.DataFrame:
             share = share_kept(study, final, name)
             if len(share) or teacher_guesses(study, final):
                 costs = _costs(own, name, tokens)
+                parameters_share = 100 * costs["parameters"] / teacher["parameters"]
                 rows.append(
                     {"study": study.name, "scenario": name, "n": len(share)}
                     | dict(zip(("kept", "low", "high"), interval(share)))
                     | costs
                     | {
-                        "parameters_share": 100 * costs["parameters"] / teacher["parameters"],
+                        "parameters_share": parameters_share,
+                        "size_share": parameters_share,  # all are in fp32
                         "latency_share": 100 * costs["latency_s"] / teacher["latency_s"],
                         "tokens_per_parameter": costs["tokens_seen"] / costs["parameters"],
                         "control": study.control_of(name) == name,
@@ -114,7 +120,7 @@ def front(cost: pd.Series, kept: pd.Series) -> pd.Series:
 
 def printed_students() -> pd.DataFrame:
     """The papers' own students with a share and a size (001's and 002's): label, kept,
-    parameters_share, latency_share, percent. 000's teacher has the score of another split and 004
+    size_share, latency_share, percent. 000's teacher has the score of another split and 004
     prints none for its own, so their students have no share."""
     networks = papers.table("001", "networks")
     cost = 100 * networks.loc["BERT-student"] / networks.loc["BERT-base"]
@@ -126,7 +132,7 @@ def printed_students() -> pd.DataFrame:
     for name, score in suites.drop(["teacher", "DistilBERT"]).items():
         kept[name] = 100 * score / suites["teacher"]
     table = pd.DataFrame({"label": list(kept), "kept": list(kept.values())})
-    return table.assign(parameters_share=cost["parameters_m"], latency_share=cost["inference_s"])
+    return table.assign(size_share=cost["parameters_m"], latency_share=cost["inference_s"])
 
 
 def best(table: pd.DataFrame) -> pd.DataFrame:
@@ -242,15 +248,15 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
     return text
 
 
-def shown(table: pd.DataFrame, analysis: Analysis) -> list:
+def shown(table: pd.DataFrame, analysis: Analysis, shipped: pd.DataFrame) -> list:
     """The figure, what it says, and the best students; that sentence alone where no student has a
     share of its teacher's score."""
     says = show.prose(paragraph(table, analysis))
     if table["kept"].isna().all():
         return [says]
-    words = caption(analysis), describe(table, analysis)
+    words = caption(analysis, shipped), describe(table, analysis, shipped)
     return [
-        show.figure(figure(table, analysis), *words, name="tradeoff"),
+        show.figure(figure(table, analysis, shipped), *words, name="tradeoff"),
         says,
         show.table(best_table(table, analysis), BEST_CAPTION, note=NOTE),
     ]
@@ -261,23 +267,31 @@ def _has_paper(analysis: Analysis) -> bool:
     return any(study.source for study in analysis.studies.values())
 
 
-def caption(analysis: Analysis) -> str:
+def caption(analysis: Analysis, shipped: pd.DataFrame) -> str:
     """That of the figure."""
-    return f"{CAPTION} {PRINTED_CAPTION}" if _has_paper(analysis) else CAPTION
+    parts = [CAPTION]
+    parts += [SHIPPED_CAPTION] * bool(len(shipped)) + [PRINTED_CAPTION] * _has_paper(analysis)
+    return " ".join(parts)
 
 
-def describe(table: pd.DataFrame, analysis: Analysis) -> str:
+def describe(table: pd.DataFrame, analysis: Analysis, shipped: pd.DataFrame) -> str:
     """The figure in words, for readers who do not see it."""
     parts = [
         f"{analysis.studies[row.study].short} {row.scenario} {row.kept:.0f} % with "
         f"{or_dash(row.parameters_share, 0)} % of the parameters"
         for row in table[table["on_front"]].itertuples()
     ]
-    return (
-        "Share of the teacher's score kept, in percent, against parameters, latency and tokens "
+    in_int8 = [
+        f"{analysis.studies[row.study].short} {row.scenario} {row.kept:.0f} % with "
+        f"{or_dash(row.size_share, 0)} % of the size"
+        for row in shipped[shipped["int8"]].itertuples()
+    ]
+    text = (
+        "Share of the teacher's score kept, in percent, against size, latency and tokens "
         "seen, a dot per student. On a front: "
         f"{'; '.join(parts) or 'none, nothing was measured'}."
     )
+    return text + f" In int8: {'; '.join(in_int8)}." * bool(in_int8)
 
 
 # --- the figure -----------------------------------------------------------------------------------
@@ -297,10 +311,11 @@ PRINTED_NAMES = {
 """The papers' students that are named; the others lie on these."""
 
 
-def figure(table: pd.DataFrame, analysis: Analysis):
+def figure(table: pd.DataFrame, analysis: Analysis, shipped: pd.DataFrame):
     """Three panels that share the score axis: a hue and a marker per study, hollow for untrained
-    controls, hollow grey diamonds for the papers. A step line is the front; its students and each
-    study's best are named."""
+    controls, half filled in int8 (rows of `lib.studies.shipped.shipped`), hollow grey diamonds for
+    the papers. A step line is the front; its students, each study's best and those that were
+    shipped are named."""
     import matplotlib.pyplot as plt
 
     looks = {
@@ -308,14 +323,21 @@ def figure(table: pd.DataFrame, analysis: Analysis):
         for i, name in enumerate(analysis.studies)
     }
     has_paper = _has_paper(analysis)
+    in_int8 = shipped[shipped["int8"]]
+    ships = table.merge(in_int8[["study", "scenario"]].assign(index=1), "left")["index"].notna()
+    named = table.index[table.index.isin(best(table).index) | ships.to_numpy()]
     drawing, axes = plt.subplots(1, len(COSTS), figsize=SIZE, sharey=True, layout="constrained")
     plt.close(drawing)  # the caller shows it
     for ax, (cost, label) in zip(axes, COSTS.items()):
         shown = table.dropna(subset=[cost, "kept"])
-        x = pd.Series(_set_scale(ax, cost, shown[cost])(shown[cost]), index=shown.index)
+        smaller = in_int8[cost].dropna() if cost in in_int8 else []
+        place = _set_scale(ax, cost, [*shown[cost], *smaller])
+        x = pd.Series(place(shown[cost]), index=shown.index)
         _draw_front(ax, x, shown[front(shown[cost], shown["kept"])])
         x = _side_by_side(x, shown, list(looks))
-        _draw_students(ax, x, shown, best(table).index, looks)
+        _draw_students(ax, x, shown, named, looks)
+        if cost in in_int8:
+            _draw_int8(ax, cost, x, shown, in_int8, looks)
         if cost != "tokens_per_parameter":
             ax.plot(100, 100, "o", ms=6.5, mec="none", color=ink())
             place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center"}
@@ -328,24 +350,29 @@ def figure(table: pd.DataFrame, analysis: Analysis):
             ax.text(0.5, 0.02, f"{which} {BUSY}", **place)
         plain_axes(ax, "", grid="both")
         ax.set_xlabel(label, fontsize=9)
-        _name_students(ax, x, shown, best(table).index, looks)
+        _name_students(ax, x, shown, named, looks)
     axes[0].set_ylabel("score kept, % of the teacher's", fontsize=9)
     _legend(
         drawing,
         {analysis.studies[n].short: looks[n] for n in looks if n in set(table["study"])},
         has_paper,
+        bool(len(in_int8)),
     )
     return drawing
 
 
-def _set_scale(ax, cost: str, values: pd.Series):
+def _set_scale(ax, cost: str, values: Sequence[float]):
     """Set the axis of a panel; returns what places a column of costs on it. Tokens are logarithmic,
     with a place for none."""
     if cost != "tokens_per_parameter":
-        low = 10 * np.floor(min([55.0, *values, *printed_students()[cost]]) / 10)
-        ax.set_xlim(low - (4 if cost == "latency_share" else 14), 113)  # room for names
-        ax.set_xticks(np.arange(low, 101, 10))
+        least = min([55.0, *values, *printed_students()[cost]])
+        step = 10 if least >= 40 else 20
+        low = step * np.floor(least / step)
+        room = 14 if step == 10 else 6  # for names, which else stand between int8 and fp32
+        ax.set_xlim(low - (4 if cost == "latency_share" else room), 113)
+        ax.set_xticks(np.arange(low, 101, step))
         return lambda column: column.to_numpy(dtype=float)
+    values = np.asarray(values, dtype=float)
     seen = values[values > 0]
     low, high = -1.0, 1.0
     if len(seen):
@@ -386,6 +413,19 @@ def _draw_students(ax, x: pd.Series, shown: pd.DataFrame, named, looks: Mapping)
         if row["control"]:
             face = {"mfc": "none", "mec": colour, "mew": 1.4}
         ax.plot(x[index], row["kept"], marker, ms=5.5, alpha=alpha, zorder=4, **face)
+
+
+def _draw_int8(
+    ax, cost: str, x: pd.Series, shown: pd.DataFrame, in_int8: pd.DataFrame, looks: Mapping
+) -> None:
+    """A half filled mark for each student in int8, and a thread to the same student in fp32."""
+    for row in in_int8.dropna(subset=[cost, "kept"]).itertuples():
+        own = (shown["study"] == row.study) & (shown["scenario"] == row.scenario)
+        colour, marker = looks[row.study]
+        at = [*x[own], getattr(row, cost)], [*shown.loc[own, "kept"], row.kept]
+        ax.plot(*at, lw=0.9, ls=":", color=colour, zorder=3)
+        half = {"fillstyle": "left", "mfc": colour, "mfcalt": "none", "mec": colour, "mew": 0.9}
+        ax.plot(at[0][-1], at[1][-1], marker, ms=6, zorder=4, **half)
 
 
 def _draw_front(ax, x: pd.Series, members: pd.DataFrame) -> None:
@@ -450,8 +490,8 @@ def _draw_printed(ax, cost: str, named: bool) -> None:
         ax.text(getattr(row, cost) - 4, row.kept, f"{PRINTED_NAMES[row.label]}†", **style)
 
 
-def _legend(drawing, looks: Mapping[str, tuple[str, str]], has_paper: bool) -> None:
-    """Above the panels: studies, controls, the front, the papers' diamonds."""
+def _legend(drawing, looks: Mapping[str, tuple], has_paper: bool, has_int8: bool) -> None:
+    """Above the panels: studies, controls, int8, the front, the papers' diamonds."""
     from matplotlib.lines import Line2D
 
     handles = {
@@ -460,8 +500,12 @@ def _legend(drawing, looks: Mapping[str, tuple[str, str]], has_paper: bool) -> N
     }
     hollow = {"ls": "", "marker": "o", "ms": 5.5, "mfc": "none", "mec": ink(), "mew": 1.4}
     handles["hollow: untrained control"] = Line2D([], [], **hollow)
+    if has_int8:
+        half = {"fillstyle": "left", "mfc": ink(), "mfcalt": "none", "mec": ink()}
+        handles["half filled: in int8"] = Line2D([], [], ls="", marker="o", ms=6, **half)
     handles["front"] = Line2D([], [], lw=1.1, color=ink(), alpha=0.75)
     if has_paper:
         handles["the papers"] = Line2D([], [], **DIAMOND)
     style = {"frameon": False, "fontsize": 8.5, "columnspacing": 1.4, "handletextpad": 0.5}
-    drawing.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=7, **style)
+    style |= {"loc": "outside upper left", "ncols": 5 if has_int8 else 7}
+    drawing.legend(handles.values(), handles.keys(), **style)

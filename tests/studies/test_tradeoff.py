@@ -11,7 +11,7 @@ from lib.report import papers
 from lib.report.latency import BUSY
 from lib.report.results import LATENCY
 from lib.report.section import Analysis
-from lib.studies import registry, tradeoff
+from lib.studies import registry, shipped, tradeoff
 from tests.helpers import made_up
 from tests.helpers.drawn import overlaps
 from tests.studies.test_herbert import LEVEL
@@ -26,6 +26,7 @@ SIZES = {
     "direct-6": 60.0,
     "truncated-6": 60.0,
 }
+NO_FILES = pd.DataFrame(columns=shipped.COLUMNS).astype({"int8": bool})
 CHAINS = {
     name: made_up.CASCADE[name]
     for name in ("teacher", "cascade-11", "cascade-6", "direct-6", "truncated-6")
@@ -119,7 +120,7 @@ def test_where_the_machine_was_busy_no_latency_is_shown(timed, words):
     shown = tradeoff.students_table(found, made).loc["HerBERT", "S3"]
     assert shown["of its latency, %"] == BUSY
     assert (shown["latency, ms"] == BUSY) == (timed == "S3")
-    panel = tradeoff.figure(found, made).axes[1]
+    panel = tradeoff.figure(found, made, NO_FILES).axes[1]
     assert any(words in text.get_text() and BUSY in text.get_text() for text in panel.texts)
 
 
@@ -160,10 +161,7 @@ def test_the_papers_students_come_from_their_tables():
         100 * glue["DistilBERT"] / glue["BERT-base"]
     )
     assert found.loc["randomised", "kept"] == pytest.approx(100 * 64.8 / 74.9)
-    assert (
-        found["parameters_share"].unique() == pytest.approx([100 * 66.4 / 109.5])
-        and len(found) == 6
-    )
+    assert found["size_share"].unique() == pytest.approx([100 * 66.4 / 109.5]) and len(found) == 6
 
 
 def test_tables_say_what_training_gave_over_the_control(students):
@@ -192,8 +190,8 @@ def test_nothing_measured():
     assert "Not measured" in tradeoff.paragraph(nothing, empty)
     assert tradeoff.best_table(nothing, empty).empty
     assert tradeoff.students_table(nothing, empty).empty
-    assert "nothing was measured" in tradeoff.describe(nothing, empty)
-    assert len(tradeoff.shown(nothing, empty)) == 1, "no figure and no table of nothing"
+    assert "nothing was measured" in tradeoff.describe(nothing, empty, NO_FILES)
+    assert len(tradeoff.shown(nothing, empty, NO_FILES)) == 1, "no figure and no table of nothing"
 
 
 def test_without_sizes_the_shares_stay():
@@ -201,8 +199,8 @@ def test_without_sizes_the_shares_stay():
     students = tradeoff.students(unsized)
     assert students["kept"].notna().all() and not students["on_front"].any()
     assert students["parameters_share"].isna().all()
-    tradeoff.figure(students, unsized)
-    text = tradeoff.paragraph(students, unsized) + tradeoff.describe(students, unsized)
+    tradeoff.figure(students, unsized, NO_FILES)
+    text = tradeoff.paragraph(students, unsized) + tradeoff.describe(students, unsized, NO_FILES)
     assert "nan" not in text + tradeoff.students_table(students, unsized).to_string()
 
 
@@ -217,14 +215,14 @@ def test_a_study_whose_teacher_guesses_has_costs_and_no_share():
         whole = tradeoff.students_table(students, made)
         row = whole.loc[study.short].iloc[0]
         assert (row["score kept, %"], row["runs"]) == ("–", "–") and row["parameters"] != "–"
-        shown = text + tradeoff.describe(students, made) + whole.to_string()
+        shown = text + tradeoff.describe(students, made, NO_FILES) + whole.to_string()
         assert "nan" not in shown + tradeoff.best_table(students, made).to_string()
         every_teacher_guesses = name == list(made.studies)[-1]
-        assert len(tradeoff.shown(students, made)) == (1 if every_teacher_guesses else 3)
+        assert len(tradeoff.shown(students, made, NO_FILES)) == (1 if every_teacher_guesses else 3)
 
 
 def test_the_figure_shows_each_student_in_three_panels_and_the_papers(students):
-    figure = tradeoff.figure(students, analysis())
+    figure = tradeoff.figure(students, analysis(), NO_FILES)
     assert [ax.get_xlabel() for ax in figure.axes] == list(tradeoff.COSTS.values())
     for ax, diamonds in zip(figure.axes, (1, 1, 0)):
         marks = [line.get_marker() for line in ax.lines]
