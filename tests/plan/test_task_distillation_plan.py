@@ -19,17 +19,20 @@ def test_every_scale_has_the_same_scenarios(study, scale):
     """Each taught student is a model that its study has, and learns from a teacher that keeps."""
     plan = Study(study, scale, data_dir=None)
     by_folder = {stage.folder: stage for stage in plan.resolve()}
-    taught = [name for name in plan.design.scenarios if name.endswith("_taught")]
-    assert len(taught) == 2
+    scenarios = plan.design.scenarios
+    taught = [name for name in scenarios if name.endswith(("_taught", "_matched"))]
+    assert len(taught) == len(scenarios) - 2
     for name in taught:
         stage = by_folder[plan.folders[name, "finetune", 1]]
-        plain = by_folder[plan.folders[name.removesuffix("_taught"), "finetune", 1]]
+        plain = by_folder[plan.folders[name.rpartition("_")[0], "finetune", 1]]
         teacher = by_folder[plan.folders[plan.design.teacher, "finetune", 1]]
         assert teacher.parameters["keep_models"] and teacher.study == study
         assert stage.parameters["teacher"] == teacher.folder and teacher.folder in stage.needs
         same = ("model", "tasks", "train_examples", "seeds", "epochs", "learning_rate")
         assert all(stage.parameters[key] == plain.parameters[key] for key in same)
         assert plain.study != study and not plain.parameters["teacher"]
+        matched = stage.parameters["weight_hidden"], stage.parameters["weight_attention"]
+        assert all(matched) if name.endswith("_matched") else not any(matched)
 
 
 def test_each_repeat_learns_from_the_teacher_with_its_seeds():
