@@ -309,10 +309,17 @@ def own_questions(analysis: Analysis, study: Declaration) -> list[tuple[str, Par
     are compared at their shallowest common depth."""
     score = Score(study.name, tables.columns_of(study, analysis.final)[study.main])
     return [
-        (question.title, choice(a, b, (score, a, b)))
+        (question.title, choice(_called(study, a), _called(study, b), (score, a, b)))
         for question in study.questions
         for a, b in tables.pairs_of(study, analysis.final, question)[:1]
     ]
+
+
+def _called(study: Declaration, scenario: str) -> str:
+    """A scenario's label, in Markdown; its name where no label is its alone."""
+    label = study.label(scenario)
+    is_clear = list(study.labels.values()).count(label) == 1
+    return f"*{plain(label if is_clear else scenario)}*"
 
 
 # --- the decisions --------------------------------------------------------------------------------

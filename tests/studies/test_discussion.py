@@ -331,10 +331,13 @@ def test_a_study_of_ones_own_answers_its_questions():
             Question(title="Two?", better="S1", worse="S2"),
         ],
         scored=declared.scored,
+        labels={"S3": "with *imitation*", "S2": "MLM", "S1": "random"},
     )
     text = in_full(analysis(mine, mine=own))
-    assert "**One.** Prefer S3 to S2.  \n*Decided (Mine).* S3 against S2: " in text
-    assert "**Two?** Prefer S2 to S1.  \n*Decided (Mine).* S1 against S2: " in text
+    assert r"**One.** Prefer *with \*imitation\** to *MLM*.  " in text
+    assert "**Two?** Prefer *MLM* to *random*.  \n*Decided (Mine).* *random* against *MLM*: " in text
+    unclear = in_full(analysis(mine, mine=replace(own, labels=dict.fromkeys(own.labels, "mine"))))
+    assert "**One.** Prefer *S3* to *S2*.  \n*Decided (Mine).* *S3* against *S2*: " in unclear
     assert "My losses" not in text, "of one study alone all is about that study"
     assert "How many layers" not in text
     assert in_brief(analysis(mine, mine=replace(own, questions=[]))) == ""
