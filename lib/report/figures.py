@@ -165,19 +165,25 @@ def describe_rows(scores: pd.DataFrame, order: Sequence[str], labels: Mapping[st
     return f"A row per scenario, a dot per run. Means: {'; '.join(rows) or 'nothing was measured'}."
 
 
-def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Collection[str] = ()):
+def figure_curves(
+    curves: pd.DataFrame,
+    colours: Mapping[str, str],
+    labels: Mapping[str, str],
+    teachers: Collection[str] = (),
+):
     """Training curves: a panel per loss of the students, one per loss of the teachers, and a line
-    per scenario.
+    per scenario, called by its label if it has one.
 
     curves: columns scenario, step, component, value. The weighted sum ("loss") is left out beside
-    its parts, because its weights differ between scenarios. Scenarios of one colour get different
-    dashes. A line has at most POINTS points, the means of equal stretches.
+    its parts, because its weights differ between scenarios; of losses that match layers their sums
+    are shown. Scenarios of one colour get different dashes. A line has at most POINTS points, the
+    means of equal stretches.
     """
     import seaborn as sns
     from matplotlib.lines import Line2D
 
-    parts = curves[curves["component"] != "loss"]
-    parts = parts if len(parts) else curves
+    parts = curves[curves["component"].isin(LOSSES)]
+    parts = parts if len(parts) else curves[curves["component"] == "loss"]
     names = sorted(parts["scenario"].unique(), key=[*colours, *parts["scenario"]].index)
     colour = pd.Series({name: colours.get(name, ink()) for name in names}, dtype=object)
     dash = colour.groupby(colour).cumcount() % len(DASHES)
@@ -185,7 +191,7 @@ def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Co
         "palette": colour.to_dict(),
         "dashes": {name: DASHES[number] for name, number in dash.items()},
     }
-    titles = parts["component"].map(lambda name: COMPONENTS.get(name, name))
+    titles = parts["component"].map(COMPONENTS)
     titles = titles.where(~parts["scenario"].isin(teachers), "teachers: " + titles.astype(str))
     shown = sorted(titles.unique(), key=lambda title: title.startswith("teachers: "))
     figure, axes = panels(len(shown), row_height=2.2)
@@ -214,10 +220,12 @@ def figure_curves(curves: pd.DataFrame, colours: Mapping[str, str], teachers: Co
         for name in names
     ]
     if names:
-        above = {"loc": "outside upper left", "ncols": 6, "frameon": False, "fontsize": 8}
-        figure.legend(
-            handles, [literal(n) for n in names], columnspacing=1.2, handlelength=1.6, **above
-        )
+        called = [literal(labels.get(name) or name) for name in names]
+        inches = 0.45 + 0.062 * max(map(len, called))  # of the widest entry
+        columns = min(6, max(1, int(WIDTH / inches)))
+        figure.set_figheight(figure.get_figheight() + 0.16 * (-(-len(names) // columns) - 1))
+        above = {"loc": "outside upper left", "frameon": False, "fontsize": 8}
+        figure.legend(handles, called, ncols=columns, columnspacing=1.2, handlelength=1.6, **above)
     figure.supxlabel("optimizer step", fontsize=9)
     return figure
 

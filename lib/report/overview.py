@@ -170,7 +170,7 @@ def training_details(results: Results, efficiency: pd.DataFrame, study: Declarat
 
 def curves_figure(curves: pd.DataFrame, study: Declaration):
     return show.figure(
-        figures.figure_curves(curves, study.colours, study.teachers),
+        figures.figure_curves(curves, study.colours, study.labels, study.teachers),
         "Every training: each loss against the step.",
         figures.describe_curves(curves),
     )

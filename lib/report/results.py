@@ -202,13 +202,15 @@ class Results:
         return runs["value"].mean().reset_index()
 
     def curves(self, study: str) -> pd.DataFrame:
-        """The loss curves of every training of the first repeat: scenario, step, component,
-        value."""
+        """The loss curves of every training of the first repeat, under the first name that it
+        has in the study: scenario, step, component, value."""
         columns = ["scenario", "step", "component", "value"]
-        frames = [pd.DataFrame(columns=columns)]
+        frames, known = [pd.DataFrame(columns=columns)], set()
         for kind in TRAINED:
             for name, result in self.by_scenario(kind, study).items():
-                if result["history"]:
+                folder = result["parameters"]["output_dir"]
+                if result["history"] and folder not in known:
+                    known.add(folder)
                     losses = pd.DataFrame(result["history"])
                     losses = losses.drop(columns=["rate", *COST], errors="ignore")
                     long = losses.melt("step", var_name="component").dropna()

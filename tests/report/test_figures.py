@@ -76,7 +76,7 @@ def curves(*scenarios) -> pd.DataFrame:
 
 def test_curves_tell_scenarios_of_one_colour_apart_and_leave_the_sum_out():
     colours = {"a": "#0072b2", "b": "#d55e00", "c": "#0072b2"}
-    figure = figures.figure_curves(curves("a", "b", "c", "teacher"), colours, {"teacher"})
+    figure = figures.figure_curves(curves("a", "b", "c", "teacher"), colours, {}, {"teacher"})
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()]
     assert titles == ["MLM", "soft targets", "teachers: MLM"]
     looks = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines}
@@ -89,14 +89,29 @@ def test_curves_tell_scenarios_of_one_colour_apart_and_leave_the_sum_out():
     )
 
 
+def test_the_names_of_many_curves_stay_inside():
+    names = [f"relations_{number}" for number in range(22)]
+    frame = curves(*names).replace({"component": {"mlm": "hidden", "soft": "hidden_1"}})
+    labels = {name: f"relations from some half, start {name[-2:]}" for name in names[1:]}
+    figure = figures.figure_curves(frame, {}, labels)
+    assert [ax.get_title(loc="left") for ax in figure.axes if ax.get_visible()] == [
+        "hidden outputs"
+    ]
+    assert overlaps(figure) == []
+    (key,) = figure.legends
+    assert [text.get_text() for text in key.get_texts()[:2]] == ["relations_0", labels[names[1]]]
+    assert key.get_window_extent().x1 <= figure.bbox.x1
+    assert figure.axes[0].get_window_extent().height > figure.dpi
+
+
 def test_curves_of_nothing():
     nothing = pd.DataFrame(columns=["scenario", "step", "component", "value"])
-    assert overlaps(figures.figure_curves(nothing, {})) == []
+    assert overlaps(figures.figure_curves(nothing, {}, {})) == []
     assert "nothing was trained" in figures.describe_curves(nothing)
 
 
 def test_a_dollar_in_a_name_begins_no_formula():
-    figure = figures.figure_curves(curves("$a$b"), {})
+    figure = figures.figure_curves(curves("$a$b"), {}, {})
     (key,) = figure.legends
     assert key.get_texts()[0].get_text() == r"\$a\$b" and overlaps(figure) == []
 

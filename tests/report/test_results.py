@@ -68,6 +68,13 @@ def test_a_shared_model_counts_with_the_tasks_of_the_study_alone(gathered):
     assert set(results["task"]) == {"cola"} and set(results["scenario"]) == {"S", "mine"}
 
 
+def test_a_training_under_two_names_has_one_curve(gathered):
+    stage = {"parameters": {"output_dir": "S/distillation"}, "history": [{"step": 1, "mlm": 2.0}]}
+    for name in ("S", "S_taught"):
+        gathered.repeats["glue", name, "distillation"] = {1: stage}
+    assert gathered.curves("glue").to_numpy().tolist() == [["S", 1, "mlm", 2.0]]
+
+
 def test_with_the_last_epoch_alone_the_protocols_agree(gathered):
     gathered.repeats["glue", "S", "finetune"][1]["scores"] = [
         found for found in ROWS if found["epoch"] == 3
