@@ -1,12 +1,13 @@
 """The lab in the report: one example of each view, in a form that needs no kernel."""
 
+import re
 from pathlib import Path
 
 from IPython.display import HTML, Markdown
 
 from lib.lab import attention, fill, loss, similarity
 from lib.lab.models import Pair, get_example, pairs, short_names
-from lib.plan.stages import StagePath
+from lib.plan.stages import REPEAT, StagePath
 from lib.report.page import show
 from lib.report.results import Results
 
@@ -28,11 +29,16 @@ def examples(results: Results) -> list[Markdown | HTML]:
 
 
 def distilled(results: Results) -> list[Pair]:
-    """The students of these studies; first those with the largest weight on soft targets."""
+    """The students of these studies, of their first repeats; those with the largest weight on soft
+    targets come first."""
     folders = [stage["parameters"]["output_dir"] for stage in results.stages.values()]
     places = filter(None, map(StagePath.parse, folders))  # some may be of a study that is used
     studies = {place.study for place in places}
-    students = [pair for pair in pairs(results.folder) if study_of(pair, results) in studies]
+    students = [
+        pair
+        for pair in pairs(results.folder)
+        if study_of(pair, results) in studies and not re.search(f"/{REPEAT}/", pair.student.name)
+    ]
     return sorted(students, key=lambda pair: -float(pair.parameters.get("weight_soft") or 0))
 
 
