@@ -120,3 +120,10 @@ def read_results(outputs: Path) -> dict[str, dict]:
         name: json.loads(path.read_text(encoding="utf-8"))
         for name, path in result_files(outputs).items()
     }
+
+
+def assert_whole(page: str) -> None:
+    """A report's page has tables, none of them empty, and shows no error and no NaN."""
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    assert tables and [table[:200] for table in tables if "<td" not in table] == []
+    assert not re.search(r">nan\b|[\[ (]nan[\], )]|Traceback", page)

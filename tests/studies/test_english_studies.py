@@ -1,5 +1,5 @@
-"""The studies of 001 and 002 on a folder of text and tasks, by the README's command: sizes of
-`smoke`, fewer students."""
+"""The studies of 001 and 002, and those on request that share their models, on a folder of text and
+tasks, by the README's command: sizes of `smoke`, fewer students."""
 
 import json
 
@@ -12,14 +12,30 @@ from lib.data.toy.corpora import corpus_lines
 from lib.report import claims
 from lib.report.page.render import external_references
 from lib.tasks.registry import TASKS
-from tests.helpers.project import copy_project, make, needs_environment, read_results
+from tests.helpers.project import (
+    assert_whole,
+    copy_project,
+    make,
+    needs_environment,
+    read_results,
+)
 
 pytestmark = needs_environment
 
 KEPT = {
-    "transfer_set": ["corpus10pct", "randomised"],
-    "ablation": ["triple", "without_soft", "layers_to_top"],
+    "transfer_set": ["corpus10pct", "randomised", "truncated"],
+    "ablation": ["triple", "without_soft", "layers_to_top", "truncated"],
+    "objectives": "logits hidden_lowest attention_random relations_longer triple truncated".split(),
+    "task_distillation": "triple triple_taught triple_matched truncated truncated_taught "
+    "truncated_matched".split(),
+    "labels": ["teacher_50", "distilled", "distilled_50", "truncated", "truncated_50"],
 }
+TASKS_OF = {
+    "objectives": ["mnli", "rte"],
+    "task_distillation": ["rte", "stsb", "squad"],
+    "labels": ["sst2", "stsb"],
+}
+"""Fewer than these studies have, a task of each kind."""
 SPLITS = {"mnli": ("train", "validation_matched", "validation_mismatched")}
 
 
@@ -60,11 +76,22 @@ def shrink(project):
     (project / "params/ablation/local.yaml").write_text(
         "uses: transfer_set\ndistillation: {side_by_side: true}\n"
     )
+    for study in "objectives", "task_distillation":
+        fewer = {"finetune": {"tasks": TASKS_OF[study]}}
+        used = {"uses": "ablation" if study == "objectives" else "transfer_set"}
+        (project / f"params/{study}/local.yaml").write_text(yaml.safe_dump(used | fewer))
     for study, names in KEPT.items():
         scenarios = project / f"params/{study}/scenarios.yaml"
         found = yaml.safe_load(scenarios.read_text())
         found["scenarios"] = {name: found["scenarios"][name] for name in names}
-        scenarios.write_text(yaml.safe_dump(found))
+        if study == "labels":
+            found["common"]["finetune"]["tasks"] = found["columns"] = TASKS_OF[study]
+        if "grid" in found:
+            rows = found["grid"]["rows"].items()
+            found["grid"]["rows"] = {
+                title: [name if name in names else None for name in own] for title, own in rows
+            }
+        scenarios.write_text(yaml.safe_dump(found, sort_keys=False))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +99,7 @@ def outputs(tmp_path_factory):
     project = copy_project(tmp_path_factory.mktemp("english"))
     data = folder_of_data(tmp_path_factory.mktemp("data"))
     shrink(project)
-    make(project, "report", "SCALE=local", "STUDIES=transfer_set ablation", f"DATA_DIR={data}")
+    make(project, "report", "SCALE=local", f"STUDIES={' '.join(KEPT)}", f"DATA_DIR={data}")
     return project / "outputs/local"
 
 
@@ -86,12 +113,16 @@ def test_every_stage_ran_once(found):
     assert trained == {
         "transfer_set/corpus10pct/distillation",
         "transfer_set/randomised/distillation",
+        "transfer_set/truncated/distillation",
         "ablation/without_soft/distillation",
         "ablation/layers_to_top/distillation",
+        *(f"objectives/{name}/distillation" for name in KEPT["objectives"][:4]),
     }
     assert {name for name in found if "teacher/" in name} == {
         "transfer_set/teacher/teacher_continuation",
         "transfer_set/teacher/finetune",
+        "task_distillation/teacher/finetune",  # which keeps its models
+        "labels/teacher/finetune",
     }
 
 
@@ -119,6 +150,7 @@ def test_transfer_sets(found):
 
 def test_results_have_ten_tasks_for_every_model_of_both_studies(outputs):
     results = pd.read_csv(outputs / "results.csv")
+    results = results[results["study"].isin(["transfer_set", "ablation"])]
     wanted = {("transfer_set", name) for name in ("teacher", *KEPT["transfer_set"])}
     wanted |= {("ablation", name) for name in ("teacher", *KEPT["ablation"])}
     assert {
@@ -142,9 +174,22 @@ def test_results_have_ten_tasks_for_every_model_of_both_studies(outputs):
     assert one == other  # the same student under two names
 
 
-def test_the_report_holds_both_sections(outputs):
+def test_studies_on_request_have_every_row_and_a_verdict_or_a_reason_for_every_claim(outputs):
+    results = pd.read_csv(outputs / "results.csv").set_index("study")
+    for study, own in TASKS_OF.items():
+        by_scenario = results.loc[study].groupby("scenario")["task"].unique().map(set).to_dict()
+        assert by_scenario == dict.fromkeys(["teacher", *KEPT[study]], set(own)), study
+    verdicts = pd.read_csv(outputs / "claims.csv").set_index("id")
+    own = verdicts[verdicts.index.str.match("objectives|task-distillation")]
+    assert len(own) == 14 and (own["n"] > 0).any()
+    assert (own["verdict"].isin(["holds", "contradicted"]) | own["kind"].notna()).all()
+    assert own.loc[own["n"] == 0, "needs"].notna().all()
+
+
+def test_the_report_holds_all_sections(outputs):
     page = (outputs / "report.html").read_text(encoding="utf-8")
-    assert external_references(page) == [] and "Traceback" not in page and "<script" not in page
+    assert external_references(page) == [] and "<script" not in page
+    assert_whole(page)
     for text in (
         "Transfer sets: how much text",
         "randomised",
@@ -152,6 +197,9 @@ def test_the_report_holds_both_sections(outputs):
         "RQ 2",
         "without soft targets",
         "layers up to the top",
+        "Objectives: what a student should match</h2>",
+        "Task distillation: a teacher at fine-tuning</h2>",
+        "Labels: do they make good what a student lacks?</h2>",
     ):
         assert text in page, text
     assert "PosixPath" not in page

@@ -7,11 +7,12 @@ import re
 import pandas as pd
 import pytest
 import yaml
+from transformers import AutoModel, AutoTokenizer
 
 from lib.common.places import ROOT
 from lib.data.toy.corpora import corpus_lines
 from tests.helpers import small
-from tests.helpers.project import copy_project, make, needs_environment
+from tests.helpers.project import assert_whole, copy_project, make, needs_environment
 
 pytestmark = needs_environment
 SCENARIOS = {
@@ -151,8 +152,7 @@ def test_every_section_is_filled(page):
     assert "S3" in section(page, "Every student")
     assert "Distillation of HerBERT</h2>" not in page, "only what ran"
     assert re.search(r"<h1[^>]*>My encoder, smaller: a distillation report<", page)
-    empty = [part[:80] for part in re.split(r"<table", page)[1:] if "<td" not in part]
-    assert empty == [] and not re.search(r">nan\b|[\[ (]nan[\], )]|Traceback", page)
+    assert_whole(page)
 
 
 def test_its_own_claims_are_judged(project, page):
@@ -187,3 +187,33 @@ def test_the_student_is_cut_from_the_folder(project):
         (project / "outputs/local/mine/truncated/distillation/result.json").read_text()
     )
     assert str(project / "my-bert") in str(summary["parameters"]["teacher"])
+
+
+ENCODER = {
+    "title": "A sentence encoder, smaller",
+    "questions": [{"title": "What relations buy", "better": "relations", "worse": "truncated"}],
+    "common": {"teacher": "teacher"},
+    "scenarios": {
+        "relations": {"weight_relations": 1, "label": "relations alone"},
+        "truncated": {"label": "untrained"},
+    },
+}
+
+
+def test_a_sentence_encoder_teaches_by_relations(project):
+    """It has no MLM head, and the report is whole without what such a head would tell."""
+    folder, encoder = project / "params/encoder", str(project / "my-encoder")
+    for part in AutoModel, AutoTokenizer:
+        part.from_pretrained(project / "my-bert").save_pretrained(encoder)
+    folder.mkdir()
+    sizes = yaml.safe_load((project / "params/mine/local.yaml").read_text()) | {"repeats": 1}
+    sizes["corpora"]["transfer"]["tokenizer"] = encoder
+    sizes["teachers"] = {"teacher": {"hub": encoder}}
+    (folder / "other.yaml").write_text(yaml.safe_dump(sizes))
+    (folder / "scenarios.yaml").write_text(yaml.safe_dump(ENCODER, sort_keys=False))
+    make(project, "report", "SCALE=other", "STUDIES=encoder")
+    results = pd.read_csv(project / "outputs/other/results.csv")
+    assert set(results["scenario"]) == {"teacher", "relations", "truncated"}
+    page = (project / "outputs/other/report.html").read_text(encoding="utf-8")
+    assert "relations alone" in section(page, ENCODER["title"])
+    assert_whole(page)
