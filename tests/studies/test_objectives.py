@@ -37,6 +37,10 @@ def results() -> pd.DataFrame:
     return pd.concat(frames)
 
 
+def rate(study: Study, name: str) -> float:
+    return study.stages[study.folders[name, "distillation", 1]].parameters["learning_rate"]
+
+
 @pytest.mark.parametrize("scale", scales("objectives"))
 def test_students_differ_in_objective_and_start_alone(scale):
     assert scale in scales("ablation") and "objectives" not in studies_with(scale)
@@ -54,11 +58,12 @@ def test_students_differ_in_objective_and_start_alone(scale):
     for name, other in (("triple", "triple"), ("triple_random", "random_init")):
         shared = study.folders[name, "finetune", 1]
         assert shared == study.used.folders[other, "finetune", 1]
-    rates = [
-        study.stages[folders[name, "distillation", 1]].parameters["learning_rate"]
-        for folders, name in ((study.folders, "logits_random"), (study.used.folders, "random_init"))
-    ]
-    assert rates[0] == rates[1]
+    for objective in ("soft targets", "hidden outputs", "attention maps", "relations"):
+        *of_layers, random = (rate(study, name) for name in STUDY.grid.rows[objective])
+        assert len(set(of_layers)) == 1
+        if scale != "tiny":  # where each objective has its own
+            ablation = rate(study.used, "triple"), rate(study.used, "random_init")
+            assert (of_layers[0], random) == ablation
     longer = study.stages[study.folders["relations_longer", "distillation", 1]].parameters
     assert max(longer["steps"] / max(base["steps"], 1), longer["epochs"] / base["epochs"]) > 1.1
 
