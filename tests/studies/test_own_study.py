@@ -209,6 +209,7 @@ def test_a_sentence_encoder_teaches_by_relations(project):
     sizes = yaml.safe_load((project / "params/mine/local.yaml").read_text()) | {"repeats": 1}
     sizes["corpora"]["transfer"]["tokenizer"] = encoder
     sizes["teachers"] = {"teacher": {"hub": encoder}}
+    sizes["finetune"] |= {"tasks": ["mood"], "epochs": 1}
     (folder / "other.yaml").write_text(yaml.safe_dump(sizes))
     (folder / "scenarios.yaml").write_text(yaml.safe_dump(ENCODER, sort_keys=False))
     make(project, "report", "SCALE=other", "STUDIES=encoder")

@@ -131,7 +131,7 @@ def _class(*names: str) -> str:
 def table(
     frame: pandas.DataFrame, caption: str, *, theirs: Sequence = (), note: str = "", name: str = ""
 ) -> HTML:
-    """`frame` as a captioned table. Every cell is text, never markup.
+    """`frame` as a captioned table; nothing where it has no rows. Every cell is text, never markup.
 
     theirs: the columns (or groups of columns) that hold a paper's own numbers: italic, grey,
     tinted, marked "paper". name: what a sentence can link to, `[Table](#name)`. The index is shown
@@ -140,6 +140,8 @@ def table(
     """
     from IPython.display import HTML
 
+    if frame.shape[0] == 0:
+        return HTML("")
     paths = [column if isinstance(column, tuple) else (column,) for column in frame.columns]
     marked = [column in theirs or path[0] in theirs for column, path in zip(frame.columns, paths)]
     columns = [_texts(frame.iloc[:, i]) for i in range(frame.shape[1])]
