@@ -335,7 +335,9 @@ def test_a_study_of_ones_own_answers_its_questions():
     )
     text = in_full(analysis(mine, mine=own))
     assert r"**One.** Prefer *with \*imitation\** to *MLM*.  " in text
-    assert "**Two?** Prefer *MLM* to *random*.  \n*Decided (Mine).* *random* against *MLM*: " in text
+    assert (
+        "**Two?** Prefer *MLM* to *random*.  \n*Decided (Mine).* *random* against *MLM*: " in text
+    )
     unclear = in_full(analysis(mine, mine=replace(own, labels=dict.fromkeys(own.labels, "mine"))))
     assert "**One.** Prefer *S3* to *S2*.  \n*Decided (Mine).* *S3* against *S2*: " in unclear
     assert "My losses" not in text, "of one study alone all is about that study"
