@@ -152,11 +152,22 @@ def write_files(folder: Path) -> None:
     path, section = folder / "README.md", files_section(folder)
     if not path.is_file() and not section:
         return
-    text = path.read_text(encoding="utf-8") if path.is_file() else f"# {plain(folder.name)}\n\n"
+    text = path.read_text(encoding="utf-8") if path.is_file() else _heading(folder)
     text = re.sub(r"^## Files\n.*?(?=^## |\Z)", "", text, flags=re.MULTILINE | re.DOTALL)
     before, heading, after = text.partition("## Limits\n")
     with atomic(path) as file:
         file.write(f"{before.rstrip()}\n\n{section}{heading}{after}".encode())
+
+
+def _heading(folder: Path) -> str:
+    """The head of a card that has nothing but the section on files, with the hub's metadata."""
+    scale, study, scenario = scenario_of(folder)
+    name = f"{study}-{scenario}-{scale}" if study else folder.parent.name
+    heading = f"# {plain(name)}: {plain(folder.name)}\n\n"
+    if (folder / "embeddings.json").is_file():
+        tags = "library_name: sentence-transformers\npipeline_tag: sentence-similarity"
+        return f"---\n{tags}\n---\n\n{heading}"
+    return heading
 
 
 def files_section(folder: Path) -> str:
@@ -274,7 +285,7 @@ def teachers_of(result: dict) -> list[dict]:
     return teachers
 
 
-def scenario_of(output_dir: str) -> tuple[str, str, str]:
+def scenario_of(output_dir: str | Path) -> tuple[str, str, str]:
     """Scale, study and scenario of a stage; three empty strings for one that was run by hand.
 
     >>> scenario_of("outputs/tiny/herbert/S3/distillation")

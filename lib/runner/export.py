@@ -141,6 +141,8 @@ def batch(
 def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
     """Write a model as ONNX, with the int64 inputs `names` and the output `logits`, of an encoder
     `last_hidden_state`, for any number of sequences and tokens."""
+    import onnx
+
     encodes = not isinstance(model, Classifier) and model.base_model is model
     dynamic = {
         0: torch.export.Dim("batch", min=1),
@@ -157,6 +159,10 @@ def write(model: torch.nn.Module, names: tuple[str, ...], path: Path) -> None:
         output_names=["last_hidden_state" if encodes else "logits"],
         dynamic_shapes=((dict(dynamic),) * len(names),),
     )
+    file = onnx.load(path)
+    for node in file.graph.node:  # which lines of code it comes from, with paths of this machine
+        node.ClearField("metadata_props")
+    onnx.save(file, path)
 
 
 @torch.inference_mode()

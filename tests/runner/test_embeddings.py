@@ -97,6 +97,7 @@ def test_a_fresh_process_gets_the_figures_of_the_card(encoder, tmp_path):
         expected = row["int8"] if library == "model_int8" else encoder.figures["value"]
         assert score == pytest.approx(expected, abs=1e-6) and f"{score:.1f} [" in card
         assert library == "model_int8" or np.abs(both - plain).max() < 1e-5
+    assert card.startswith("---\nlibrary_name: sentence-transformers\n") and "# model: emb" in card
     assert "SentenceTransformer(" in card and "InferenceSession(" in card
 
 

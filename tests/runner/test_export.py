@@ -212,6 +212,7 @@ def test_onnx_agrees(published, kind, inputs, capsys):
     assert len(printed) == len(export.SHAPES) + 1 and "of PyTorch (allowed: 0.0001)" in printed[-1]
     files = sorted(path.name for path in (folder / "onnx").iterdir())
     assert files == ["model.json", "model.onnx"]
+    assert str(export.places.ROOT).encode() not in (folder / "onnx/model.onnx").read_bytes()
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "InferenceSession(" in card and "of PyTorch in every logit" in card
 
