@@ -52,8 +52,11 @@ def finished(outputs: Path) -> pd.DataFrame:
     its scores."""
     rows = {}
     for scale, study in sorted((scale, study) for study in studies() for scale in scales(study)):
-        plan = Study(study, scale, data_dir=None)
-        plan.resolve()
+        try:
+            plan = Study(study, scale, data_dir=None)
+            plan.resolve()
+        except InputError:  # a mistake in its files, which make report shows
+            continue
         times = {}
         for folder in plan.folders.values():
             path = outputs / Path(folder).relative_to("outputs") / "result.json"

@@ -71,15 +71,10 @@ def descriptions(studies: Sequence[str]) -> dict[str, ScenariosFile]:
 # --------------------------------------------------------------------------------- the opening
 
 
-def about_sources(studies: Sequence[str]) -> list:
-    """What this report is, if any study is of a source document."""
-    return [show.prose(OPENING)] if sources_table(studies) else []
-
-
 def questions(studies: Sequence[str], answers: Mapping[str, str]) -> str:
     """What each study asks, and what it answers (study -> sentences): a Markdown list whose entries
-    link to the sections."""
-    lines = []
+    link to the sections; before it, what this report is, if any study is of a paper."""
+    lines = [f"{OPENING}\n"] if sources_table(studies) else []
     for study, about in descriptions(studies).items():
         title = about.title or study
         source = papers.sources().get(about.source)

@@ -34,6 +34,11 @@ COLUMNS = [
     *("parameters_share", *COSTS),
     *("control", "on_front"),
 ]
+INTRODUCTION = (
+    "All students in one picture: the share of its teacher's score that each keeps, against its "
+    "size, its latency and the text it has seen. Up and to the left is better. A *front* joins the "
+    "students that no other beats at once in score and in that cost."
+)
 CAPTION = (
     "Score kept against three costs. Marks: students, mean over runs; bars: 95 % "
     "interval; line: the front; hollow: untrained controls. Named are the students on a front and "
@@ -249,13 +254,14 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
 
 
 def shown(table: pd.DataFrame, analysis: Analysis, shipped: pd.DataFrame) -> list:
-    """The figure, what it says, and the best students; that sentence alone where no student has a
-    share of its teacher's score."""
+    """The figure, what it says, and the best students; where no student has a share of its
+    teacher's score, only why not."""
     says = show.prose(paragraph(table, analysis))
     if table["kept"].isna().all():
         return [says]
     words = caption(analysis, shipped), describe(table, analysis, shipped)
     return [
+        show.prose(INTRODUCTION),
         show.figure(figure(table, analysis, shipped), *words, name="tradeoff"),
         says,
         show.table(best_table(table, analysis), BEST_CAPTION, note=NOTE),

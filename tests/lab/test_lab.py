@@ -117,6 +117,13 @@ def test_the_first_page_says_what_ran(outputs):
     assert row["best student"] == "S3, 1 layers: 71.5" and row["keeps"] == "93 %"
 
 
+def test_a_study_with_a_mistake_hides_no_other(outputs, own_params):
+    (own_params / "mine").mkdir()
+    (own_params / "mine/scenarios.yaml").write_text("scenarios: {a: {hop: 1}}")
+    (own_params / "mine/smoke.yaml").write_text("teachers: {teacher: {hub: not/downloaded}}")
+    assert list(page.finished(outputs).index) == [("smoke", "herbert")]
+
+
 def test_where_nothing_has_run_every_widget_says_what_to_run(tmp_path, monkeypatch):
     shown = page.start(tmp_path)
     monkeypatch.setattr(places, "ROOT", tmp_path)

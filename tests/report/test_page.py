@@ -133,17 +133,13 @@ def test_it_opens_with_what_was_run_the_claims_and_the_trade_off(html):
     ) == html.index('<figure class="figure"')
 
 
-def test_each_study_goes_from_question_to_what_it_says(html):
+def test_each_study_goes_from_method_to_what_it_says(html):
     main = html[html.index("<main>") : html.index(">Appendix</h2>")]
     sections = re.split(r"<h2 ", main)[3:]
-    studies = [
-        part
-        for part in sections
-        if "<b>Question.</b>" in part or "<strong>Question.</strong>" in part
-    ]
+    studies = [part for part in sections if "<strong>Method.</strong>" in part]
     assert len(studies) == 4
     for part in studies:
-        marks = ("Question.", "Method.", '<figure class="table', "<svg")
+        marks = ("Method.", '<figure class="table', "<svg")
         order = [part.index(mark) for mark in marks]
         assert sorted(order) == order and ": results</h3>" in part
         says = re.search(r"<h3[^>]*>[^<]*: what (it|they) says?</h3>", part)

@@ -218,7 +218,7 @@ def test_a_study_whose_teacher_guesses_has_costs_and_no_share():
         shown = text + tradeoff.describe(students, made, NO_FILES) + whole.to_string()
         assert "nan" not in shown + tradeoff.best_table(students, made).to_string()
         every_teacher_guesses = name == list(made.studies)[-1]
-        assert len(tradeoff.shown(students, made, NO_FILES)) == (1 if every_teacher_guesses else 3)
+        assert len(tradeoff.shown(students, made, NO_FILES)) == (1 if every_teacher_guesses else 4)
 
 
 def test_the_figure_shows_each_student_in_three_panels_and_the_papers(students):

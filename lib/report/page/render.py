@@ -32,8 +32,9 @@ LOADING_ATTRIBUTES += ("formaction", "background", "cite")
 
 
 def render(notebook: Path, page: Path, title: str) -> None:
-    """Write the executed `notebook` as one self-contained page, whole or not at all. Raises
-    InputError if the page would refer to something outside or link to nothing."""
+    """Write the executed `notebook` as one self-contained page, whole or not at all. The `title`
+    stands in place of the notebook's own. Raises InputError if the page would refer to something
+    outside or link to nothing."""
     exporter = _Exporter(
         template_name=TEMPLATE.name,
         extra_template_basedirs=[str(TEMPLATE.parent)],
@@ -46,14 +47,10 @@ def render(notebook: Path, page: Path, title: str) -> None:
         "nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True
     )
     nb = nbformat.read(notebook, as_version=4)
-    nb.cells = _without_empty_parts(nb.cells)
+    nb.cells = _without_title(_without_empty_parts(nb.cells))
     nb.cells.sort(key=_is_silent)  # parameters, imports and the like come last
-    titled = any(
-        cell.cell_type == "markdown" and re.search(r"^# ", cell.source, re.MULTILINE)
-        for cell in nb.cells
-    )
     metadata = {"path": str(Path(notebook).parent)}
-    resources = {"title": title, "titled": titled, "metadata": metadata}
+    resources = {"title": title, "metadata": metadata}
     text, _ = exporter.from_notebook_node(nb, resources=resources)
     soup = _parse(text)
     for style in soup.select("style[data-for=lab]"):  # the page has its own
@@ -91,6 +88,14 @@ def _without_empty_parts(cells: list) -> list:
     shown = [cell for cell in cells if cell.cell_type == "code" and cell.outputs]
     filled = {part for cell in shown for part in parts(cell)}
     return [cell for cell in cells if parts(cell) <= filled]
+
+
+def _without_title(cells: list) -> list:
+    """Without a heading of the first level at the beginning of a cell."""
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(r"\A# .*\s*", "", cell.source)
+    return [cell for cell in cells if cell.cell_type == "code" or cell.source]
 
 
 def _is_silent(cell) -> bool:
