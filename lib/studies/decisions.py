@@ -318,7 +318,7 @@ def own_questions(analysis: Analysis, study: Declaration) -> list[tuple[str, Par
 def _called(study: Declaration, scenario: str) -> str:
     """A scenario's label, in Markdown; its name where no label is its alone."""
     label = study.label(scenario)
-    is_clear = list(study.labels.values()).count(label) == 1
+    is_clear = label and list(study.labels.values()).count(label) == 1
     return f"*{plain(label if is_clear else scenario)}*"
 
 

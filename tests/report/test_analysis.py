@@ -208,7 +208,7 @@ def test_a_page_of_an_own_study_speaks_of_no_claims_and_no_papers(
     text = soup.get_text(" ")
     assert "What imitation buys (S3 against S2)" in text and "My figure." in text
     advice = text[text.rindex("If you distill tomorrow") :]
-    assert "What imitation buys." in advice and "S3 to S2" in advice
+    assert re.search(r"What imitation buys\.\s+Prefer\s+S3\s+to\s+S2", advice)
     assert not re.findall("(?i).*(?:claim|paper|source|diamond).*", text)
 
 
