@@ -196,8 +196,11 @@ def word_counts(
     those there are, F1 their harmonic mean: twice the right ones over both.
     """
     rows = []
+    # of other tags, such as parts of speech, seqeval would make entities with a warning
+    has_entities = any(metric.startswith("entity") for metric in task.metrics)
     for own, gold in zip(predicted, labels, strict=True):
-        found, there = (set(get_entities([task.labels[i] for i in ids])) for ids in (own, gold))
+        tags = ([task.labels[i] for i in ids if has_entities] for ids in (own, gold))
+        found, there = (set(get_entities(named)) for named in tags)
         right_words = int(np.sum(np.equal(own, gold)))
         rows.append([len(found & there), len(found), len(there), right_words, len(gold)])
     right, found, there, right_words, words = np.array(rows, float).T

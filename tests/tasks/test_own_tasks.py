@@ -4,6 +4,7 @@ scikit-learn's and seqeval's."""
 import csv
 import gzip
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -443,6 +444,10 @@ def test_no_entities_at_all():
     task, ids = tagging([["O", "O"], ["O"]])
     assert score(task, ids, ids) == {"entity_f1": 0.0}
     assert contributions(task, ids, ids)["entity_f1"].tolist() == [0, 0]
+    kind, labels = "token_classification", ["ADV", "NOUN"]
+    task = OwnTask(files="a", kind=kind, labels=labels, metrics=["accuracy"]).task()
+    with warnings.catch_warnings(action="error"):  # seqeval's, of tags that are no entity's
+        assert score(task, [[1, 0]], [[1, 1]]) == {"accuracy": 50.0}
 
 
 @pytest.mark.parametrize("length", [6, 9, 40])
