@@ -87,6 +87,9 @@ def opening(measured: dict | None) -> str:
 def steps_table(measured: dict) -> pd.DataFrame:
     """A row per case: `COLUMNS`, the first as index. What was not measured is a dash."""
     rows = []
+    without = "not installed"
+    if any(RIVAL in case["implementations"] for case in measured["cases"].values()):
+        without = "–"  # it has no such loss
     for name, case in measured["cases"].items():
         timed, memory = case["implementations"], case["memory"]
         seconds = {implementation: row["median_s"] for implementation, row in timed.items()}
@@ -100,7 +103,7 @@ def steps_table(measured: dict) -> pd.DataFrame:
                 f"{seconds[OURS] / seconds[PLAIN]:.3f}",
                 f"≤ {case['target']:.2f}" if case["target"] else "",
                 f"{seconds[OURS] / bf16:.3f}" if bf16 else "",
-                f"{seconds[OURS] / rival:.3f}" if rival else "not installed",
+                f"{seconds[OURS] / rival:.3f}" if rival else without,
                 f"{100 * timed[OURS]['share_of_rate']:.0f} %",
                 f"≥ {100 * case['rate_target']:.0f} %" if case["rate_target"] else "",
                 "–" if ours is None else f"{ours:.0f}",

@@ -17,7 +17,7 @@ DIAMOND = {"marker": "D", "ms": 5.5, "mfc": "none", "mec": PAPER, "mew": 1.3, "l
 CONTROL_LINE = {"color": PAPER, "ls": ":", "lw": 1, "zorder": 0}
 COMPONENTS = {"loss": "total loss"} | {name: loss.title for name, loss in LOSSES.items()}
 """The parts of a loss, as a training's history names them and as figures do."""
-DASHES = ("", (4, 1.5), (1, 1), (4, 1.5, 1, 1.5))
+DASHES = ("", (4, 1.5), (1, 1), (4, 1.5, 1, 1.5), (9, 1.5))
 """Line styles, for scenarios that share a colour."""
 POINTS = 120
 """A curve of more points than this is averaged over equal stretches of steps."""

@@ -5,7 +5,7 @@ import pandas as pd
 
 from lib.report.bench import COLUMNS as SHOWN
 from lib.report.bench import PLAIN, RIVAL, steps_table
-from tests.benchmarks.cases import Case
+from tests.benchmarks.cases import MATCHED, Case
 
 COLUMNS = (
     "implementation objective precision vocab hidden batch sequence median_s peak_memory_mib ratio"
@@ -18,7 +18,7 @@ ABSENT = "textbrewer (not installed)"
 
 def rows(case: Case, timed: dict, memory: dict[str, float]) -> list[dict]:
     """A case's rows of steps.csv: one for each implementation, and one without numbers for a
-    TextBrewer that is absent."""
+    TextBrewer that is absent, where it has the loss."""
     about = {
         "objective": case.objective,
         "vocab": case.vocab,
@@ -41,7 +41,7 @@ def rows(case: Case, timed: dict, memory: dict[str, float]) -> list[dict]:
     ]
     return (
         out
-        if RIVAL in found
+        if RIVAL in found or case.kind in MATCHED
         else [*out, {"implementation": ABSENT, **about, "precision": case.precision}]
     )
 
