@@ -124,30 +124,25 @@ def test_a_run_that_is_stopped_ends_though_its_command_hangs(project, undisturbe
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
-    """A project, the files of its smoke report, and the seconds that report took."""
+    """A project, the files of its smoke report, and the number of its stages."""
     folder = copy_project(tmp_path_factory.mktemp("report"))
-    began = time.monotonic()
     survival.wait_for_success(survival.start_report(folder))
-    return folder, survival.read_report_outputs(folder), time.monotonic() - began
+    stages = len(list(folder.glob("outputs/smoke/**/result.json")))
+    return folder, survival.read_report_outputs(folder), stages
 
 
 @thoroughly
 @pytest.mark.parametrize("turn", range(5))
 def test_a_killed_report_resumes_and_publishes_the_same_files(report, turn):
     """SIGKILL to the whole process group: make, Snakemake and papermill."""
-    folder, expected, seconds = report
+    folder, expected, stages = report
     share = random.Random(f"{THOROUGH} {turn}").uniform(0.1, 0.9)
-    while True:
-        shutil.rmtree(folder / "outputs")
-        process = survival.start_report(folder)
-        time.sleep(share * seconds)
-        if process.poll() is None:
-            break
-        share *= 0.8  # the report ended before the kill, being faster this time
+    shutil.rmtree(folder / "outputs")
+    process = survival.start_report(folder)
+    done = survival.wait_for_stages(folder, process, share, stages)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     survival.wait_for_processes(folder)
-    done = len(list(folder.glob("outputs/smoke/**/result.json")))
     survival.wait_for_success(survival.start_report(folder))
     assert survival.differing_files(expected, survival.read_report_outputs(folder)) == []
     print(f"killed when {done} stages were done; the files are the same")
@@ -159,10 +154,10 @@ def test_a_killed_report_resumes_and_publishes_the_same_files(report, turn):
 )
 def test_an_interrupted_report_resumes_and_publishes_the_same_files(report, signal_number, to_all):
     """Ctrl-C and a closed terminal signal the whole process group, kill signals make alone."""
-    folder, expected, seconds = report
+    folder, expected, stages = report
     shutil.rmtree(folder / "outputs")
     process = survival.start_report(folder)
-    time.sleep(0.4 * seconds)
+    survival.wait_for_stages(folder, process, 0.4, stages)
     (os.killpg if to_all else os.kill)(process.pid, signal_number)
     output, _ = process.communicate()
     print(output)
@@ -187,11 +182,12 @@ STOPS = {
 @pytest.mark.parametrize("way", STOPS)
 def test_a_stopped_report_leaves_nothing_running(report, way, turn):
     """No process, and no lock that the next report would wait for."""
-    folder, _, seconds = report
+    folder, _, all_stages = report
     before, stop = STOPS[way]
     shutil.rmtree(folder / "outputs")
     process = survival.start_report(folder, *before, ignores_sigint=way.startswith("background"))
-    time.sleep(random.Random(f"{THOROUGH} {way} {turn}").uniform(0.1, 0.8) * seconds)
+    share = random.Random(f"{THOROUGH} {way} {turn}").uniform(0.1, 0.8)
+    survival.wait_for_stages(folder, process, share, all_stages)
     began, stages = time.monotonic(), len(list(folder.glob("outputs/smoke/**/lock"))) - 1
     stop(process)
     output, _ = process.communicate()
