@@ -35,7 +35,7 @@ def with_interval(i: Interval, digits: int = 1) -> str:
 
 def or_dash(value: float | None, digits: int = 1) -> str:
     """ "1,234.5"; a dash where there is none."""
-    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}"
+    return "–" if value is None or np.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")
 
 
 MATTERING = f"{MATTERS:g} point{'' if MATTERS == 1 else 's'}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from lib.report import papers
 from lib.report.declaration import Declaration
@@ -229,14 +230,16 @@ def paragraph(table: pd.DataFrame, analysis: Analysis) -> str:
     if kept.empty:
         return without
     top = kept.loc[kept["kept"].idxmax()]
+    name = f"{plain(top['scenario'])} ({analysis.studies[top['study']].short})"
+    size = f"with {or_dash(top['parameters_share'], 0)} % of the parameters"
     below, above = int((kept["high"] < 100).sum()), int((kept["low"] > 100).sum())
     text = (
-        f"{below} of {number_of(len(kept), 'student')} keep less than their teacher's score (the "
+        f"{below} of {len(kept)} students keep less than their teacher's score (the "
         f"whole 95 % interval lies below 100 %), {above} keep more; the others cannot be told from "
-        f"their teacher. The highest mean, {_kept(top)} %, is that of {plain(top['scenario'])} "
-        f"({analysis.studies[top['study']].short}), with {or_dash(top['parameters_share'], 0)} % "
-        "of the parameters."
+        f"their teacher. The highest mean, {_kept(top)} %, is that of {name}, {size}."
     )
+    if len(kept) == 1:
+        text = f"{name} keeps {_kept(top)} % of its teacher's score, {size}."
     text += f" {without}" if len(guessing) else ""
     parts = []
     for row in best(table).itertuples():
@@ -266,6 +269,13 @@ def shown(table: pd.DataFrame, analysis: Analysis, shipped: pd.DataFrame) -> lis
         says,
         show.table(best_table(table, analysis), BEST_CAPTION, note=NOTE),
     ]
+
+
+def every_student(table: pd.DataFrame, analysis: Analysis) -> HTML:
+    """The table of all students, or why there is none."""
+    if table.empty:
+        return show.prose(paragraph(table, analysis))
+    return show.table(students_table(table, analysis), TABLE_CAPTION, note=NOTE)
 
 
 def _has_paper(analysis: Analysis) -> bool:

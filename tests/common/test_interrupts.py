@@ -80,8 +80,8 @@ def test_whatever_signals_come_a_command_gets_one_ctrl_c():
     command = """if True:
         import signal, sys, time
         signal.signal(signal.SIGTERM, lambda *_: time.sleep(600))
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             time.sleep(600)
         except KeyboardInterrupt:
             time.sleep(0.2)  # another would end this
