@@ -125,13 +125,17 @@ def fastest(objective: torch.nn.Module, micro_batches: Sequence[Batch]) -> str:
 
 def train(objective: torch.nn.Module, batches, recipe: Recipe, **options) -> list[dict]:
     """Minimise `objective` over `batches.steps` steps; returns the history, one dict per logged
-    step.
+    step: `step`, the mean of each component of the loss since the last row, the learning `rate`,
+    and the columns of COST.
 
     Args:
-        objective: a module with `counts(batch) -> dict[str, int]` and `forward(batch, totals) ->
-            dict` with `loss`, differentiable.
-        batches: has `steps` and `at(step) -> list` of micro-batches, whose gradients accumulate
-            into one step.
+        objective: a module with `counts(batch) -> dict[str, int]`, of which `kept` are the tokens
+            without padding (`positions` is counted here), and `forward(batch, totals) -> dict`
+            with `loss`, differentiable; `reaches_all`, if it has it, says whether every parameter
+            has a gradient.
+        batches: has `steps`; `at(step, share=slice(None)) -> list` of micro-batches, whose
+            gradients accumulate into one step; and `named(step, micro=None)`, their sequences in
+            words, for errors.
         options: see `training_steps`.
 
     An interrupted run resumes from its newest checkpoint and ends with the same weights bit for

@@ -172,6 +172,7 @@ class Distillation(Objective):
     def forward(self, batch: Batch, totals: dict[str, int]) -> dict[str, torch.Tensor]:
         """Components and their weighted sum `loss`, each a share of the step's mean."""
         target = self._targets(batch) if any(self.of_teacher) else None
+        # The teacher is read without `self.hidden_states`, which prepares a student's tied head.
         own = read(self.student, batch, self.of_student, self.hidden_states, self.states)
         parts, loss = self._on_last(batch, totals, own.last, target and target.last)
         kept = None if batch.kept.all() else batch.kept  # without padding nothing is left out
